@@ -1,0 +1,103 @@
+# `make` alone tells what there is. Needs python3 (3.11 or newer) and make; the rest is installed
+# in .venv here, and nowhere else.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+BACKENDS := jax tensorflow torch
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOGS := .logs
+
+# The demo is content with a tenth of it all, unless it is all there already.
+DEMO_VENV := $(if $(wildcard $(READY)),$(VENV),.venv-demo)
+DEMO_READY := $(DEMO_VENV)/.ready
+DEMO_ARGS ?=
+
+export TF_CPP_MIN_LOG_LEVEL := 3
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONUNBUFFERED := 1
+# mkdocs-material prints a page about MkDocs 2 on every build; ours is pinned below 2.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: help
+help: ## tell what there is
+	@grep -hE '^[a-z%-]+:.*## ' $(firstword $(MAKEFILE_LIST)) \
+	  | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+.PHONY: setup
+setup: $(READY) ## install everything, all three backends too, in .venv
+
+.PHONY: demo
+demo: $(DEMO_READY) ## install what the demo needs and run it
+	KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(DEMO_VENV)/bin/difflr demo $(DEMO_ARGS)
+
+.PHONY: test
+test: $(READY) ## run the tests on JAX, TensorFlow and PyTorch, and count what they cover
+	@rm -rf $(LOGS) .coverage .coverage.*
+	@failed=; \
+	for backend in $(BACKENDS); do \
+	  $(MAKE) --no-print-directory test-$$backend || failed="$$failed $$backend"; \
+	done; \
+	echo; echo "coverage of the three runs together"; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report || true; \
+	for backend in $(BACKENDS); do \
+	  echo; echo "the tests on $$backend"; tail -n 1 $(LOGS)/$$backend.log; \
+	done; \
+	if [ -n "$$failed" ]; then echo; echo "failed on:$$failed"; exit 1; fi
+
+.PHONY: test-jax test-tensorflow test-torch
+test-jax: ## run the tests on one backend (PYTEST_ARGS="-k name" picks some)
+test-tensorflow: ## the same
+test-torch: ## the same
+$(BACKENDS:%=test-%): test-%: $(READY)
+	@mkdir -p $(LOGS)
+	@echo; echo "the tests on $*"
+	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg \
+	  $(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
+
+.PHONY: lint
+lint: $(READY) ## check the style, the form and the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(READY) ## put the form right, and what else ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: docs
+docs: $(READY) ## build the documentation in site/
+	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
+.PHONY: bench
+bench: $(READY) ## measure the cost of a step against the stock optimizers
+	@if [ -f benchmarks/run.py ]; then $(BIN)/python benchmarks/run.py; \
+	else echo "there is no benchmarks/run.py yet"; exit 1; fi
+
+.PHONY: clean
+clean: ## remove everything that was made here, the environments too
+	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made once, and filled again only when pyproject.toml has changed.
+
+$(READY): EXTRA := dev
+$(VENV)-demo/.ready: EXTRA := demo
+
+$(READY) $(VENV)-demo/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "difflr needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@[ -x $(@D)/bin/pip ] || $(PYTHON) -m venv $(@D) || { \
+	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv"; \
+	  rm -rf $(@D); exit 1; }
+	$(@D)/bin/python -m pip install -qq --editable '.[$(EXTRA)]'
+	@touch $@

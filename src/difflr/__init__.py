@@ -1,0 +1,23 @@
+"""difflr: differential learning rates for Keras 3.
+
+Three ideas, in the order in which data flows: a `Rule` says who gets what; a `Plan` is the rules resolved against one
+model; an optimizer from `difflr.optimizers` applies the plan. Layers from `difflr.layers` declare their own multipliers.
+"""
+
+from difflr import layers, optimizers
+from difflr.models import Model, Sequential
+from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Rule",
+    "FROZEN",
+    "LIVE",
+    "Plan",
+    "VariableMapping",
+    "layers",
+    "Model",
+    "Sequential",
+    "optimizers",
+]

@@ -1,0 +1,196 @@
+"""The one file that knows Keras's private names.
+
+Everything difflr needs from Keras beyond its public API passes through here. Each entry says why it is needed;
+`tests/test_keras_private.py` fails with one clear line per entry when Keras changes it.
+"""
+
+import keras
+from keras.src.models.functional import Functional  # the class behind `keras.Model(inputs, outputs)`
+from keras.src.models.model import functional_init_arguments
+from keras.src.utils.naming import to_snake_case
+
+__all__ = [
+    "MULTI_OPTIMIZERS",
+    "Functional",
+    "OptimizerHooks",
+    "copy_weight_decay_exclusions",
+    "fast_class",
+    "functional_init_arguments",
+    "live_learning_rate",
+    "output_layers",
+    "own_trainable_variables",
+    "public_class",
+    "sublayers",
+    "to_snake_case",
+]
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers directly below `layer`, in Keras's order.
+
+    `Model.layers` is public, but plain layers with sublayers (`MultiHeadAttention`, `Bidirectional`, `LSTM` with its
+    cell) only have the private `_flatten_layers`.
+    """
+    if isinstance(layer, keras.Model):
+        return list(layer.layers)
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def output_layers(model: keras.Layer) -> list[keras.Layer]:
+    """For each output of a functional model, the last layer with weights on the way to it.
+
+    The graph is public only as `tensor._keras_history` and the operations' inbound nodes.
+    """
+    if not isinstance(model, Functional):
+        return []
+    inside = set(map(id, model.operations))
+    found: dict[int, keras.Layer] = {}
+    seen: set[int] = set()
+    tensors = list(model.outputs)
+    while tensors:
+        tensor = tensors.pop(0)
+        operation, node_index, _ = tensor._keras_history
+        if id(operation) not in inside or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if isinstance(operation, keras.Layer) and operation.weights:
+            found[id(operation)] = operation
+        else:
+            tensors.extend(operation._inbound_nodes[node_index].input_tensors)
+    return list(found.values())
+
+
+def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables that `layer` itself made to be trained, whether they are frozen now or not.
+
+    `layer.trainable_variables` is empty once `layer.trainable = False`; a plan has to see frozen variables too.
+    """
+    return list(layer._trainable_variables)
+
+
+def fast_class(optimizer_class: type) -> type:
+    """The class an instance of `optimizer_class` really has on this backend.
+
+    On torch `TorchOptimizer.__new__` swaps exact classes only (`keras.optimizers.Adam`) for their vectorised
+    versions; a subclass of `keras.optimizers.Adam` silently loses the fast path, a subclass of this does not.
+    """
+    return type(optimizer_class.__new__(optimizer_class))
+
+
+def public_class(optimizer_class: type) -> type:
+    """The class of `keras.optimizers` behind a backend's version of it (torch: `torch_adam.Adam`), or itself."""
+    for parent in optimizer_class.__mro__:
+        if vars(keras.optimizers).get(parent.__name__) is parent:
+            return parent
+    return optimizer_class
+
+
+# Wrappers around several optimizers (since Keras 3.15).
+MULTI_OPTIMIZERS = tuple(
+    cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None
+)
+
+
+def live_learning_rate(optimizer: keras.optimizers.Optimizer):
+    """The schedule or callable given as `learning_rate`, or the current number as a float."""
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.Variable):
+        return float(keras.ops.convert_to_numpy(rate))
+    return rate
+
+
+def copy_weight_decay_exclusions(source, target) -> None:
+    """Carries what `exclude_from_weight_decay` set on `source` to `target`; it is in no config (Keras 3.15)."""
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+
+
+class _WithRate:
+    """An optimizer seen with another learning rate: everything else is the optimizer itself.
+
+    Keras's weight decay reads `self.learning_rate`. Changing an attribute of the optimizer for the length of a call
+    is not safe where replicas run in threads (`tf.distribute.MirroredStrategy`); a view is.
+    """
+
+    def __init__(self, optimizer, factor):
+        self._optimizer = optimizer
+        self._factor = factor
+
+    @property
+    def __class__(self):  # `super()` inside the optimizer's own methods accepts the view
+        return type(self._optimizer)
+
+    def __getattr__(self, name):
+        return getattr(self._optimizer, name)
+
+    @property
+    def learning_rate(self):
+        return scaled(self._optimizer.learning_rate, self._factor)
+
+    def _get_current_learning_rate(self):
+        return self.learning_rate
+
+
+def scaled(rate, factor):
+    """`rate * factor`, where the Python number 1 costs nothing.
+
+    TensorFlow compiles with XLA's fast-math, which would reassociate `rate * factor * gradient / ...` and so round a
+    factor of 1 differently from no factor (seen in Adagrad and RMSprop). It cannot reach through the rounding of a
+    product taken in float64.
+    """
+    if isinstance(factor, float) and factor == 1.0:
+        return rate
+    if keras.backend.backend() != "tensorflow":
+        return rate * factor
+    rate = keras.ops.convert_to_tensor(rate)
+    product = keras.ops.cast(rate, "float64") * keras.ops.cast(factor, "float64")
+    return keras.ops.cast(product, rate.dtype)
+
+
+class OptimizerHooks:
+    """The three private places where Keras optimizers use their rate, led back to two questions.
+
+    A subclass answers `_rate_factor(variable)` and `_by_group(variables)`. The multiplier multiplies the
+    rate, never the gradient: Adam would divide a scaled gradient by itself again.
+    """
+
+    # State that belongs to the optimizer as a whole, stepped inside torch's collective update (Nadam's product of
+    # momenta): every group has to start from the same value, or it would advance once per group.
+    _COLLECTIVE_STATE = ("_u_product",)
+
+    def _rate_factor(self, variable):
+        """What the rate of `variable` is multiplied by at this step."""
+        raise NotImplementedError
+
+    def _by_group(self, variables):
+        """Yields `(rate_factor, weight_decay_factor, positions)` for the groups that occur in `variables`."""
+        raise NotImplementedError
+
+    def update_step(self, gradient, variable, learning_rate):
+        # JAX, TensorFlow, and torch optimizers without a vectorised version. TensorFlow hands over raw
+        # `tf.Variable`s, so the variable is known by its index only.
+        super().update_step(gradient, variable, scaled(learning_rate, self._rate_factor(variable)))
+
+    def _parallel_update_step(self, grads, variables, learning_rate):
+        # torch's vectorised optimizers never call `update_step`; they take one rate for a list of variables.
+        state = [getattr(self, name) for name in self._COLLECTIVE_STATE if hasattr(self, name)]
+        before = [keras.ops.copy(variable.value) for variable in state]
+        for rate_factor, _, positions in self._by_group(variables):
+            for variable, value in zip(state, before, strict=True):
+                variable.assign(value)
+            super()._parallel_update_step(
+                [grads[i] for i in positions],
+                [variables[i] for i in positions],
+                scaled(learning_rate, rate_factor),
+            )
+
+    def _apply_weight_decay(self, variables):
+        decay = super()._apply_weight_decay.__func__
+        for _, weight_decay_factor, positions in self._by_group(variables):
+            if not (isinstance(weight_decay_factor, float) and weight_decay_factor == 0.0):
+                decay(_WithRate(self, weight_decay_factor), [variables[i] for i in positions])
+
+    def _variable_position(self, variable):
+        """The position of `variable` in the list the optimizer was built with."""
+        return self._get_variable_index(variable)

@@ -1,0 +1,14 @@
+"""Keras layers that declare their own learning-rate multipliers.
+
+Every layer of `keras.layers` that owns weights is here under its own name, found from Keras itself. Convolutions and
+`Dense` take `W_learning_rate_multiplier` and `b_learning_rate_multiplier`, all take `learning_rate_multiplier`.
+"""
+
+from difflr.layers.declaring import DeclaresKernelAndBias, DeclaresMultipliers, declaring_class, layer_classes
+
+_BASES = layer_classes()
+_OWN = {base: declaring_class(base) for base in dict.fromkeys(_BASES.values())}
+_CLASSES = {name: _OWN[base] for name, base in _BASES.items()}
+globals().update(_CLASSES)
+
+__all__ = ["DeclaresKernelAndBias", "DeclaresMultipliers", *sorted(_CLASSES)]  # noqa: PLE0604

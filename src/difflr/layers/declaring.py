@@ -1,0 +1,299 @@
+"""The part that makes a Keras layer declare its own multipliers."""
+
+import functools
+import inspect
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from difflr.plan import declared
+from difflr.plan.rule import checked_multiplier
+from difflr.plan.variable_mapping import VariableMapping
+
+
+class DeclaresMultipliers:
+    """Adds `learning_rate_multiplier` to a Keras layer; everything else is the layer itself.
+
+    Args:
+        learning_rate_multiplier: Float >= 0 for all trainable weights of the layer, those of its sublayers too; or a
+            mapping from weight name (`"gamma"`, `"recurrent_kernel"`) to float. The effective rate of a weight is the
+            optimizer's rate times this. 0 freezes. Defaults to `None`: nothing is declared.
+
+    Raises:
+        ValueError: If a multiplier is negative, not finite or no number; on build, if a weight of that name does not
+            exist or the layer has no trainable weights.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.layers import LayerNormalization
+
+    layer = LayerNormalization(learning_rate_multiplier={"gamma": 0.1, "beta": 0.0})
+    layer.build((None, 4))
+    assert layer.multipliers[layer.gamma] == 0.1
+    ```
+
+    Reference: the original request for Keras 2; Caffe's `param { lr_mult: ... }` beside the layer (caffe.proto, ParamSpec).
+    """
+
+    def __init__(self, *args: Any, learning_rate_multiplier: Any = None, **kwargs: Any):
+        declaration = _checked_declaration(learning_rate_multiplier)
+        super().__init__(*args, **kwargs)
+        self._declare({"learning_rate_multiplier": declaration})
+
+    def _declare(self, declarations: dict[str, Any]) -> None:
+        given = {name: value for name, value in declarations.items() if value is not None}
+        self._multiplier_declarations = _Declarations(given)
+        if given:
+            declared.remember(self)  # type: ignore[arg-type]
+        if self.built:  # type: ignore[attr-defined]
+            self._check_declarations()
+
+    @property
+    def multipliers(self) -> VariableMapping:
+        """Variable -> declared multiplier, for the weights that have one. Empty before the layer is built."""
+        return VariableMapping(
+            [
+                (variable, value)
+                for variable, names in _weights(self)
+                if (value := self._declared_for(names)) is not None
+            ]
+        )
+
+    def _declared_for(self, names: tuple[str, ...]) -> float | None:
+        """The multiplier of the weight that is known by `names` (its name, and its path inside the layer)."""
+        declaration = self._multiplier_declarations.given.get("learning_rate_multiplier")
+        if isinstance(declaration, Mapping):
+            return next((declaration[name] for name in names if name in declaration), None)
+        return declaration
+
+    def _check_declarations(self) -> None:
+        given = self._multiplier_declarations.given
+        if not given:
+            return
+        weights = _weights(self)
+        name = f"{type(self).__name__} '{self.name}'"  # type: ignore[attr-defined]
+        if not weights:
+            raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")
+        declaration = given.get("learning_rate_multiplier")
+        known = [each for _, names in weights for each in names]
+        for weight in declaration if isinstance(declaration, Mapping) else ():
+            if weight not in known:
+                raise ValueError(
+                    f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
+                )
+        for variable, multiplier in self.multipliers.items():
+            if multiplier == 0:
+                variable.trainable = False
+                from difflr.plan.tree import FROZEN_MARK
+
+                setattr(variable, FROZEN_MARK, True)
+
+    def get_config(self) -> dict[str, Any]:
+        """The layer's own config and what it declares, 0.0 included."""
+        return {**super().get_config(), **self._multiplier_declarations.as_config()}  # type: ignore[misc]
+
+
+class DeclaresKernelAndBias(DeclaresMultipliers):
+    """Adds the original request's two arguments to a convolution or `Dense`.
+
+    Args:
+        W_learning_rate_multiplier: Float >= 0 for the kernel (both kernels of a separable convolution).
+        b_learning_rate_multiplier: Float >= 0 for the bias.
+        learning_rate_multiplier: As in all layers; the two above are more specific and win over a number here.
+
+    Raises:
+        ValueError: As in all layers; also if a weight is declared twice by name, or `b_learning_rate_multiplier` is given
+            and the layer has no bias.
+
+    Example:
+
+    ```python
+    from difflr.layers import Dense
+
+    layer = Dense(4, W_learning_rate_multiplier=0.1, b_learning_rate_multiplier=0.2)
+    layer.build((None, 3))
+    assert layer.multipliers[layer.kernel] == 0.1
+    assert layer.multipliers[layer.bias] == 0.2
+    ```
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        W_learning_rate_multiplier: float | None = None,
+        b_learning_rate_multiplier: float | None = None,
+        learning_rate_multiplier: Any = None,
+        **kwargs: Any,
+    ):
+        short = {
+            name: None if value is None else checked_multiplier(value, name)
+            for name, value in (
+                ("W_learning_rate_multiplier", W_learning_rate_multiplier),
+                ("b_learning_rate_multiplier", b_learning_rate_multiplier),
+            )
+        }
+        if isinstance(learning_rate_multiplier, Mapping):
+            for weight in learning_rate_multiplier:
+                name = "b_learning_rate_multiplier" if weight == "bias" else "W_learning_rate_multiplier"
+                if short[name] is not None:
+                    raise ValueError(
+                        f"The weight '{weight}' is declared twice: by `learning_rate_multiplier` and by `{name}`. "
+                        "Leave one out."
+                    )
+        super().__init__(*args, learning_rate_multiplier=learning_rate_multiplier, **kwargs)
+        self._declare({**short, **self._multiplier_declarations.given})
+
+    def _declared_for(self, names: tuple[str, ...]) -> float | None:
+        short = "b_learning_rate_multiplier" if names[0] == "bias" else "W_learning_rate_multiplier"
+        value = self._multiplier_declarations.given.get(short)
+        return super()._declared_for(names) if value is None else value
+
+    def _check_declarations(self) -> None:
+        super()._check_declarations()
+        declares_bias = "b_learning_rate_multiplier" in self._multiplier_declarations.given
+        if declares_bias and not any(names[0] == "bias" for _, names in _weights(self)):
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' has no bias (use_bias=False), "  # type: ignore[attr-defined]
+                "so `b_learning_rate_multiplier` would have no effect."
+            )
+
+
+class _Declarations:
+    """What a layer declares, held in a plain object: Keras would track and wrap a dict."""
+
+    def __init__(self, given: dict[str, Any]):
+        self.given = given
+
+    def as_config(self) -> dict[str, Any]:
+        """Plain data for `get_config`."""
+        return {
+            name: dict(value) if isinstance(value, Mapping) else value for name, value in self.given.items()
+        }
+
+
+def _checked_declaration(declaration: Any) -> Any:
+    if declaration is None:
+        return None
+    if isinstance(declaration, Mapping):
+        return {
+            str(name): checked_multiplier(value, f"learning_rate_multiplier of '{name}'")
+            for name, value in declaration.items()
+        }
+    return checked_multiplier(declaration, "learning_rate_multiplier")
+
+
+def _weights(layer: Any) -> list[tuple[keras.Variable, tuple[str, ...]]]:
+    """The trainable variables of `layer` and its sublayers: `(variable, (name, path inside the layer))`."""
+    from difflr.plan.tree import walk
+
+    return [
+        (leaf.variable, tuple(dict.fromkeys([leaf.path.split("/")[-1], leaf.path])))
+        for leaf in walk(layer)
+        if leaf.variable is not None
+    ]
+
+
+def declaring_class(base: type) -> type:
+    """The class `base` with declared multipliers.
+
+    Args:
+        base: A Keras layer class. Where it takes `kernel` and `bias` (convolutions, `Dense`), the two
+            original arguments come along.
+    """
+    kernel_and_bias = "use_bias" in inspect.signature(base.__init__).parameters and (
+        "Conv" in base.__name__ or base.__name__ == "Dense"
+    ) and "LSTM" not in base.__name__
+    mixin = DeclaresKernelAndBias if kernel_and_bias else DeclaresMultipliers
+    name = base.__name__
+    namespace = {
+        "__module__": "difflr.layers",
+        "__qualname__": name,
+        "__doc__": _doc(base, mixin),
+        "__signature__": _signature(base, mixin),
+        "build": _checked_build(base.build),
+    }
+    cls = type(name, (mixin, base), namespace)
+    return keras.saving.register_keras_serializable(package="difflr")(cls)
+
+
+def _checked_build(build: Any) -> Any:
+    """`build`, followed by the check that every declaration has a weight; with the signature that Keras reads."""
+
+    @functools.wraps(build)
+    def checked_build(self: Any, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        self._check_declarations()
+
+    return checked_build
+
+
+def _signature(base: type, mixin: type) -> inspect.Signature:
+    """The signature of `base` with the new arguments, keyword-only: positions stay what they are."""
+    parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+    own = {
+        name: parameter
+        for name, parameter in inspect.signature(mixin.__init__).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
+    parameters = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in own]
+    return inspect.Signature([*parameters, *own.values(), *rest])
+
+
+def _doc(base: type, mixin: type) -> str:
+    own = inspect.cleandoc(mixin.__doc__ or "")
+    names = "`W_learning_rate_multiplier`, `b_learning_rate_multiplier` and " if mixin is DeclaresKernelAndBias else ""
+    return (
+        f"`keras.layers.{base.__name__}` that also takes {names}`learning_rate_multiplier`.\n\n"
+        f"{own.split(chr(10), 1)[1].strip()}\n\nAll else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
+    )
+
+
+def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
+    """Whether layers of class `cls` have weights of their own or of layers inside them.
+
+    Keras does not say so; the code of its classes does: they make a variable, or a layer that does, or wrap one.
+    """
+    if cls in _seen or cls in (keras.layers.Layer, keras.layers.InputLayer):
+        return False
+    if issubclass(cls, (keras.layers.Wrapper, keras.layers.RNN, keras.layers.StackedRNNCells)):
+        return True
+    for parent in cls.__mro__:
+        if not issubclass(parent, keras.layers.Layer) or parent is keras.layers.Layer:
+            continue
+        for function in vars(parent).values():
+            if not inspect.isfunction(function):
+                continue
+            used = _names_used(function.__code__)
+            if not used.isdisjoint(("add_weight", "_track_variable")):
+                return True
+            for name in used:
+                inner = function.__globals__.get(name)
+                if inspect.isclass(inner) and issubclass(inner, keras.layers.Layer) and inner is not parent:
+                    if owns_weights(inner, _seen | {cls}):
+                        return True
+    return False
+
+
+def _names_used(code: types.CodeType) -> set[str]:
+    """The global and attribute names in a function's code, that of functions inside it too."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return set(code.co_names).union(*map(_names_used, inner))
+
+
+def layer_classes() -> dict[str, type]:
+    """The classes of `keras.layers` that own weights, by every name they have there (`Conv2D`, `Convolution2D`)."""
+    return {
+        name: cls
+        for name, cls in vars(keras.layers).items()
+        if inspect.isclass(cls)
+        and issubclass(cls, keras.layers.Layer)
+        and not issubclass(cls, keras.Model)
+        and owns_weights(cls)
+    }
+
+

@@ -1,0 +1,128 @@
+"""`Model` and `Sequential` that know their multipliers and never ignore them."""
+
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.optimizers.differential import DifferentialOptimizer, differential
+from difflr.plan.declared import declared_multipliers
+from difflr.plan.tree import walk
+from difflr.plan.variable_mapping import VariableMapping
+
+
+class UsesMultipliers:
+    """What `difflr.Model` and `difflr.Sequential` add to Keras's."""
+
+    @property
+    def multipliers(self) -> VariableMapping:
+        """Variable -> the multiplier its layer declares, over all layers, nested ones too.
+
+        Raises:
+            ValueError: If two layers declare different multipliers for one variable.
+        """
+        leaves = [leaf for leaf in walk(self) if leaf.variable is not None]  # type: ignore[arg-type]
+        paths = {id(leaf.variable): leaf.path for leaf in leaves}
+        declared = declared_multipliers([leaf.variable for leaf in leaves])
+        return VariableMapping(
+            [(leaves[position].variable, value) for position, (value, _) in sorted(declared.items())],
+            paths=lambda variable: paths[id(variable)],
+        )
+
+    def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
+        """Compiles as Keras does, with the differential version of `optimizer`.
+
+        Args:
+            optimizer: A differential optimizer; or a stock one, or its name, which is made differential, so that what
+                the layers declare is never silently ignored. A stock instance must not be built.
+            *args: As in Keras.
+            **kwargs: As in Keras.
+
+        Raises:
+            ValueError: If two layers declare different multipliers for one variable, or a stock optimizer is built.
+        """
+        self.multipliers  # noqa: B018 - raises on conflicting declarations before anything is compiled
+        optimizer = None if optimizer is None else differential(optimizer)
+        for each in _differential_parts(optimizer):
+            each.bind(self)  # type: ignore[arg-type]
+        super().compile(optimizer, *args, **kwargs)  # type: ignore[misc]
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model.
+
+        Args:
+            config: What `get_compile_config` returned.
+        """
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+
+
+def _differential_parts(optimizer: Any) -> list[DifferentialOptimizer]:
+    """The differential optimizers in `optimizer`: itself, or those it wraps."""
+    if optimizer is None:
+        return []
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return [each for each in getattr(inner, "optimizers", [inner]) if isinstance(each, DifferentialOptimizer)]
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Model(UsesMultipliers, keras.Model):
+    """`keras.Model` with `.multipliers`, and a `compile` that never ignores what layers declare.
+
+    Used as `keras.Model` is: with inputs and outputs, or as the base of a subclass.
+
+    Args:
+        *args: As in `keras.Model`.
+        **kwargs: As in `keras.Model`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+    from difflr.layers import Dense
+
+    inputs = keras.Input((4,))
+    x = Dense(8, activation="relu", W_learning_rate_multiplier=0.1, b_learning_rate_multiplier=0.2)(inputs)
+    model = difflr.Model(inputs, Dense(2)(x))
+    print(model.multipliers)
+    model.compile("sgd", loss="mse")
+    ```
+
+    Reference: the original request's `Model.multipliers`.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and keras_private.functional_init_arguments(args, kwargs):
+            return keras_private.Functional.__new__(Functional, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Functional(Model, keras_private.Functional):
+    """What `difflr.Model(inputs, outputs)` makes."""
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Sequential(UsesMultipliers, keras.Sequential):
+    """`keras.Sequential` with `.multipliers`, and a `compile` that never ignores what layers declare.
+
+    Args:
+        *args: As in `keras.Sequential`.
+        **kwargs: As in `keras.Sequential`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+    from difflr.layers import Dense
+
+    model = difflr.Sequential([keras.Input((4,)), Dense(8, learning_rate_multiplier=0.1), Dense(2)])
+    print(model.multipliers)
+    model.compile("adam", loss="mse")
+    ```
+
+    Reference: the original request's `Model.multipliers`.
+    """

@@ -1,0 +1,11 @@
+"""Every optimizer of `keras.optimizers` with a learning rate per variable, under its own name.
+
+Found from Keras itself; `differential` makes one of any other `keras.optimizers.Optimizer`.
+"""
+
+from difflr.optimizers.differential import DifferentialOptimizer, differential, optimizer_classes
+
+_CLASSES = {name: differential(stock) for name, stock in optimizer_classes().items()}
+globals().update(_CLASSES)
+
+__all__ = ["DifferentialOptimizer", "differential", *sorted(_CLASSES)]  # noqa: PLE0604

@@ -1,0 +1,558 @@
+"""`Plan`: the rules resolved against one real model."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.plan import binding, tree
+from difflr.plan.declared import declared_multipliers
+from difflr.plan.rule import AXES, Rule, as_rules, checked_multiplier, describe
+from difflr.plan.schedule_product import ScheduleProduct
+from difflr.plan.targets import Targets
+from difflr.plan.variable_mapping import VariableMapping
+
+STATISTICS = ("keep", "update")
+BY_USER = "layer.trainable = False"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one variable gets, and who said so.
+
+    Args:
+        path: Its layer-tree path.
+        variable: The Keras variable.
+        multiplier: Float >= 0, the factor on the base rate; 0 where it is frozen.
+        weight_decay_multiplier: Float >= 0, the factor on the optimizer's weight decay.
+        schedule: A further factor over time, or `None`.
+        frozen: Whether it is not trained at all.
+        decided: For each axis that a rule, a layer or the user set: who.
+        aliases: Further paths by which shared layers reach it.
+        layer: The layer that owns it, where known.
+    """
+
+    path: str
+    variable: keras.Variable
+    multiplier: float = 1.0
+    weight_decay_multiplier: float = 1.0
+    schedule: Any = None
+    frozen: bool = False
+    decided: dict[str, str] = dataclasses.field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    layer: keras.Layer | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The variable's shape."""
+        return tuple(self.variable.shape)
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the variable holds."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def setting(self) -> tuple[float, float, str, bool]:
+        """What makes two rows the same group."""
+        schedule = "" if self.schedule is None else json.dumps(binding.schedule_to_json(self.schedule), sort_keys=True)
+        if self.frozen:
+            return (0.0, 0.0, "", True)
+        return (self.multiplier, self.weight_decay_multiplier, schedule, False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Live variables with equal settings: the optimizer treats them as one.
+
+    Args:
+        rows: The rows of the plan it holds.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def multiplier(self) -> float:
+        """The factor on the base rate."""
+        return self.rows[0].multiplier
+
+    @property
+    def weight_decay_multiplier(self) -> float:
+        """The factor on the weight decay."""
+        return self.rows[0].weight_decay_multiplier
+
+    @property
+    def schedule(self) -> Any:
+        """The further factor over time, or `None`."""
+        return self.rows[0].schedule
+
+
+class Plan:
+    """Who trains at which rate: rules resolved against one model, every variable in exactly one row.
+
+    The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
+    optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
+    later rule wins, separately for each of the four axes (rate multiplier, weight-decay multiplier, schedule, frozen):
+    a rule about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+
+    Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
+    `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
+
+    Args:
+        model: A built Keras model or layer, of any kind; or a list of variables, for training loops without one.
+        rules: A mapping target -> value, a list of `(target, value)` pairs, or a list of `difflr.Rule`. See `difflr.Rule`
+            for targets and values. `None`: what the layers declare, 1 elsewhere.
+        frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
+            layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
+
+    Raises:
+        ValueError: If the model is not built or has nothing to train, a rule matches nothing or is wholly hidden by
+            others, a shared variable is claimed twice, or a value is no multiplier.
+        TypeError: If rules or targets are of no known form.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    backbone = keras.Sequential([keras.layers.Dense(8, name="stem"), keras.layers.Dense(8, name="top")], name="backbone")
+    model = keras.Sequential([keras.Input((4,)), backbone, keras.layers.Dense(2, name="head")])
+    plan = difflr.Plan(model, {"backbone": 0.1, "backbone/stem": difflr.FROZEN, "*/bias": 2.0})
+    print(plan)
+    ```
+
+    Reference: three axes and full coverage as in big_vision (`big_vision/optax.py`); frozen means no backward pass, as
+    Caffe's `lr_mult: 0` (`net.cpp`).
+    """
+
+    def __init__(
+        self,
+        model: keras.Layer | Iterable[keras.Variable],
+        rules: Any = None,
+        *,
+        frozen_statistics: str = "keep",
+    ):
+        if frozen_statistics not in STATISTICS:
+            raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        leaves = _leaves(model)
+        model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
+        rows, kept = _resolve(leaves, model, as_rules(rules))
+        self._fill(rows, kept, frozen_statistics)
+
+    def _fill(self, rows: list[Row], statistics_layers: list[keras.Layer], frozen_statistics: str) -> None:
+        self._rows = tuple(rows)
+        self._statistics_layers = statistics_layers
+        self._frozen_statistics = frozen_statistics
+        self._by_variable = {id(row.variable): row for row in self._rows}
+
+    @classmethod
+    def _from_rows(cls, rows: list[Row], statistics_layers: list[keras.Layer], frozen_statistics: str) -> "Plan":
+        plan = cls.__new__(cls)
+        plan._fill(rows, statistics_layers, frozen_statistics)
+        return plan
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """One `Row` for each variable, in the order of the model's variables."""
+        return self._rows
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The live rows, those with equal settings together, in order of first appearance."""
+        members: dict[tuple, list[Row]] = {}
+        for row in self._rows:
+            if not row.frozen:
+                members.setdefault(row.setting, []).append(row)
+        return tuple(Group(tuple(rows)) for rows in members.values())
+
+    @property
+    def multipliers(self) -> VariableMapping:
+        """Variable -> multiplier; 0 where it is frozen."""
+        return VariableMapping(
+            [(row.variable, row.multiplier) for row in self._rows],
+            paths=lambda variable: self.row(variable).path,
+        )
+
+    @property
+    def frozen_statistics(self) -> str:
+        """What BatchNormalization statistics do in layers that the plan freezes: `"keep"` or `"update"`."""
+        return self._frozen_statistics
+
+    def row(self, variable: keras.Variable) -> Row:
+        """The row of `variable`.
+
+        Raises:
+            KeyError: If the plan does not cover it.
+        """
+        if id(variable) not in self._by_variable:
+            raise KeyError(
+                f"The plan does not cover the variable {getattr(variable, 'path', variable)!r}. It was made for a "
+                f"model whose variables begin with {', '.join(row.path for row in self._rows[:3])}."
+            )
+        return self._by_variable[id(variable)]
+
+    def __contains__(self, variable: object) -> bool:
+        return id(variable) in self._by_variable
+
+    def freeze(self) -> None:
+        """Makes the model as frozen as the plan says, and no more.
+
+        Sets `trainable = False` on what the plan freezes, and undoes what another plan froze. What the user froze stays
+        frozen. An optimizer that is given the plan calls this.
+        """
+        for layer in self._normalization_layers():
+            if not layer.trainable and tree.layer_frozen_by_plan(layer):
+                layer.trainable = True
+                setattr(layer, tree.FROZEN_MARK, False)
+        for row in self._rows:
+            if row.decided.get("frozen") == BY_USER:
+                row.variable.trainable = False
+            elif row.frozen:
+                row.variable.trainable = False
+                setattr(row.variable, tree.FROZEN_MARK, True)
+            elif tree.marked_frozen(row.variable):
+                row.variable.trainable = True
+                setattr(row.variable, tree.FROZEN_MARK, False)
+        if self._frozen_statistics == "keep":
+            for layer in self.kept_statistics():
+                if layer.trainable:
+                    layer.trainable = False
+                    setattr(layer, tree.FROZEN_MARK, True)
+
+    def _replaced(self, rows: list[Row]) -> "Plan":
+        return Plan._from_rows(rows, self._statistics_layers, self._frozen_statistics)
+
+    def _tied_to(self, model: keras.Layer) -> "Plan":
+        """This plan, with the paths and layers of `model`, whose variables it covers."""
+        fresh = Plan(model)
+        missing = [row.path for row in self._rows if row.variable not in fresh]
+        unknown = [row.path for row in fresh.rows if row.variable not in self and not row.frozen]
+        if missing or unknown:
+            raise ValueError(
+                f"The plan belongs to another model than {type(model).__name__} '{model.name}'. "
+                f"Only in the plan: {_some(set(missing))}. Only in the model: {_some(set(unknown))}."
+            )
+        rows = []
+        for row in fresh.rows:
+            if row.variable in self:
+                mine = self.row(row.variable)
+                row = dataclasses.replace(mine, path=row.path, aliases=row.aliases, layer=row.layer)
+            rows.append(row)
+        return Plan._from_rows(rows, fresh._statistics_layers, self._frozen_statistics)
+
+    def _without_decay(self, variables: list[keras.Variable]) -> "Plan":
+        """The plan with what `optimizer.exclude_from_weight_decay` excluded."""
+        excluded = set(map(id, variables))
+        if not excluded:
+            return self
+        return self._replaced(
+            [
+                dataclasses.replace(
+                    row,
+                    weight_decay_multiplier=0.0,
+                    decided={**row.decided, "weight_decay_multiplier": "exclude_from_weight_decay"},
+                )
+                if id(row.variable) in excluded
+                else row
+                for row in self._rows
+            ]
+        )
+
+    def _with_multipliers(self, current: Callable[[Row], float]) -> "Plan":
+        """The plan with the multipliers that an optimizer has at this moment."""
+        return self._replaced(
+            [row if row.frozen else dataclasses.replace(row, multiplier=current(row)) for row in self._rows]
+        )
+
+    def _normalization_layers(self) -> list[keras.Layer]:
+        found = {id(layer): layer for layer in self._statistics_layers}
+        for row in self._rows:
+            if isinstance(row.layer, keras.layers.BatchNormalization):
+                found[id(row.layer)] = row.layer
+        return list(found.values())
+
+    def kept_statistics(self) -> list[keras.Layer]:
+        """The BatchNormalization layers that the plan freezes whole, whose statistics `frozen_statistics` is about."""
+        live = {id(row.layer) for row in self._rows if not row.frozen}
+        with_rows = {id(row.layer) for row in self._rows}
+        return [
+            layer
+            for layer in self._normalization_layers()
+            if (id(layer) in with_rows and id(layer) not in live) or layer in self._statistics_layers
+        ]
+
+    def __mul__(self, other: Any) -> "Plan":
+        """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
+
+        Args:
+            other: A plan for the same variables, or a number >= 0 that scales the rate multipliers.
+
+        Raises:
+            ValueError: If the plans cover different variables.
+        """
+        if not isinstance(other, Plan):
+            factor = checked_multiplier(other, "factor")
+            text = {"multiplier": f"* {factor:g}"} if factor != 1 else {}
+            rows = [_times(row, dataclasses.replace(row, multiplier=factor, weight_decay_multiplier=1.0, schedule=None,
+                                                    frozen=factor == 0, decided=text)) for row in self._rows]
+            return self._replaced(rows)
+        if set(self._by_variable) != set(other._by_variable):
+            mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
+            raise ValueError(
+                "Only plans for the same model can be multiplied. "
+                f"Only in the first: {_some(mine - theirs)}. Only in the second: {_some(theirs - mine)}."
+            )
+        if self._frozen_statistics != other._frozen_statistics:
+            raise ValueError(
+                "The plans disagree about `frozen_statistics`: "
+                f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
+            )
+        rows = [_times(row, other.row(row.variable)) for row in self._rows]
+        layers = self._statistics_layers + [
+            layer for layer in other._statistics_layers if layer not in self._statistics_layers
+        ]
+        return Plan._from_rows(rows, layers, self._frozen_statistics)
+
+    __rmul__ = __mul__
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same about the same paths, whoever decided it."""
+        if not isinstance(other, Plan):
+            return NotImplemented
+        mine = {row.path: row.setting for row in self._rows}
+        return (
+            mine == {row.path: row.setting for row in other._rows}
+            and self._frozen_statistics == other._frozen_statistics
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> str:
+        """The plan as JSON text, row by row, keyed by layer-tree path.
+
+        Example:
+
+        ```python
+        import keras
+        import difflr
+
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])
+        plan = difflr.Plan(model, {"head/bias": 2.0})
+        assert difflr.Plan.from_json(model, plan.to_json()) == plan
+        ```
+        """
+        return json.dumps(binding.to_config(self), indent=1)
+
+    @classmethod
+    def from_json(cls, model: keras.Layer, text: str) -> "Plan":
+        """The plan that `to_json` wrote, for `model`.
+
+        Args:
+            model: A built model with the same layer tree.
+            text: What `to_json` returned.
+
+        Raises:
+            ValueError: If the text is no plan, or the model has changed; the message reports what matched and what
+                did not.
+        """
+        config = binding.read_json(text)
+        return binding.bind_to_model(config, cls(model), cls._from_rows)
+
+    def table(self, learning_rate: float | None = None) -> str:
+        """The plan as an aligned table, variables with equal settings folded together.
+
+        Args:
+            learning_rate: The base rate; adds a column with effective rates.
+        """
+        from difflr.report.plan_table import as_text
+
+        return as_text(self, learning_rate)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        frozen = sum(row.frozen for row in self._rows)
+        return f"<difflr.Plan: {len(self._rows)} variables, {len(self.groups)} groups, {frozen} frozen>"
+
+    def _repr_html_(self) -> str:
+        from difflr.report.plan_table import as_html
+
+        return as_html(self)
+
+
+def _leaves(model: Any) -> list[tree.Leaf]:
+    """The leaves of a model or of a list of variables, checked."""
+    if isinstance(model, keras.Layer):
+        leaves = tree.walk(model)
+        unbuilt = not model.built or any(not layer.built for layer in _all_layers(model))
+        if not any(leaf.variable is not None for leaf in leaves):
+            name = f"{type(model).__name__} '{model.name}'"
+            if unbuilt:
+                raise ValueError(
+                    f"{name} is not built, so it has no variables yet. Build it first: `model.build(input_shape)`, or "
+                    "call it once on a batch."
+                )
+            raise ValueError(f"{name} has no variables that can be trained, so there is nothing to plan.")
+        return leaves
+    if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
+        variables = list(model)
+        if variables and all(hasattr(variable, "shape") and hasattr(variable, "name") for variable in variables):
+            return tree.flat(variables)
+    raise TypeError(
+        "A plan is made for a built Keras model or layer, or for a list of variables. "
+        f"Received: {model!r} (of type {type(model).__name__})."
+    )
+
+
+def _all_layers(model: keras.Layer) -> list[keras.Layer]:
+    found = []
+    for layer in keras_private.sublayers(model):
+        found += [layer, *_all_layers(layer)]
+    return found
+
+
+# For one path of one variable: axis -> (value, position of the rule; -1: the layer's declaration).
+_Decisions = dict[str, tuple[Any, int]]
+
+
+def _resolve(
+    leaves: list[tree.Leaf], model: keras.Layer | None, rules: list[Rule]
+) -> tuple[list[Row], list[keras.Layer]]:
+    """The rows of the plan, and the layers that only own statistics and are frozen."""
+    targets = Targets(leaves, model)
+    names = [f"rule {number}: {describe(rule.target)}" for number, rule in enumerate(rules, start=1)]
+    decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
+    declarers: dict[int, str] = {}
+    for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
+        declarers[position] = f"declared by layer '{layer_name}'"
+        for by_path in decisions[position].values():
+            by_path["multiplier"] = (value, -1)
+    matches = [targets.match(rule.target) for rule in rules]
+    for number, rule in enumerate(rules):
+        for position, path in matches[number]:
+            for each in leaves[position].paths if path is None else [path]:
+                decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
+    rows, statistics_layers, used = [], [], set()
+    for position, leaf in enumerate(leaves):
+        settled = _agreed(leaf, decisions[position], names)
+        if leaf.variable is None:
+            if leaf.frozen_by_user is False and settled.get("frozen", (False, 0))[0]:
+                statistics_layers.append(leaf.layer)
+            continue
+        row = _row(leaf, settled, names, declarers.get(position, ""))
+        rows.append(row)
+        used |= _rules_with_effect(row, settled)
+    for number, rule in enumerate(rules):
+        if number not in used:
+            raise ValueError(_hidden(number, rule, names, [leaves[p] for p, _ in matches[number]], rows))
+    return rows, statistics_layers  # type: ignore[return-value]
+
+
+def _agreed(leaf: tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
+    """What all paths of a variable agree on; a shared variable has several."""
+    first_path, *others = by_path
+    settled = by_path[first_path]
+    for other in others:
+        for axis in AXES:
+            mine, theirs = settled.get(axis), by_path[other].get(axis)
+            if (mine and mine[0]) != (theirs and theirs[0]):
+                said = [
+                    f"'{path}' gets {decision[0] if decision else 'the default'}"
+                    + (f" ({names[decision[1]]})" if decision and decision[1] >= 0 else "")
+                    for path, decision in ((first_path, mine), (other, theirs))
+                ]
+                raise ValueError(
+                    f"The shared variable {leaf.path} is claimed twice with different values of `{axis}`: {said[0]}, "
+                    f"{said[1]}. It can only have one: use a target that covers both paths, or the layer itself."
+                )
+    return settled
+
+
+def _row(leaf: tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
+    values = {axis: value for axis, (value, _) in settled.items()}
+    decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
+    if leaf.frozen_by_user:
+        values["frozen"], decided["frozen"] = True, BY_USER
+    if values.get("multiplier") == 0 and not values.get("frozen"):
+        values["frozen"], decided["frozen"] = True, decided["multiplier"]
+    if values.get("frozen"):
+        values["multiplier"] = 0.0
+    return Row(
+        path=leaf.path,
+        variable=leaf.variable,
+        decided=decided,
+        aliases=tuple(leaf.paths[1:]),
+        layer=leaf.layer,
+        **values,
+    )
+
+
+def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
+    """The rules that decide something that matters for this row."""
+    used = set()
+    for axis, (value, number) in settled.items():
+        by_user = row.decided.get("frozen") == BY_USER
+        if axis == "frozen":
+            effective = value or not by_user
+        elif axis == "multiplier" and value == 0:
+            effective = True
+        else:
+            effective = not row.frozen
+        if effective:
+            used.add(number)
+    return used
+
+
+def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], rows: list[Row]) -> str:
+    """The error for a rule that decides nothing."""
+    by_path = {row.path: row for row in rows}
+    matched = [by_path[leaf.path] for leaf in leaves if leaf.path in by_path]
+    winners = dict.fromkeys(
+        who for row in matched for axis, who in row.decided.items() if axis in rule.axes or axis == "frozen"
+    )
+    others = [who for who in winners if who != names[number]]
+    start = f"{names[number].capitalize()} has no effect: "
+    if all(row.frozen for row in matched):
+        frozen_by = dict.fromkeys(row.decided["frozen"] for row in matched)
+        fix = (
+            "set `layer.trainable = True` first"
+            if BY_USER in frozen_by
+            else "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.LIVE` as well"
+        )
+        return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
+    return (
+        f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, "
+        "or leave it out."
+    )
+
+
+def _times(first: Row, second: Row) -> Row:
+    """The product of two rows of one variable."""
+    decided = dict(first.decided)
+    for axis, who in second.decided.items():
+        decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
+    schedules = [schedule for schedule in (first.schedule, second.schedule) if schedule is not None]
+    frozen = first.frozen or second.frozen
+    if BY_USER in (first.decided.get("frozen"), second.decided.get("frozen")):
+        decided["frozen"] = BY_USER
+    return dataclasses.replace(
+        first,
+        multiplier=0.0 if frozen else first.multiplier * second.multiplier,
+        weight_decay_multiplier=first.weight_decay_multiplier * second.weight_decay_multiplier,
+        schedule=ScheduleProduct(schedules) if len(schedules) == 2 else (schedules or [None])[0],
+        frozen=frozen,
+        decided=decided,
+    )
+
+
+def _some(paths: set[str]) -> str:
+    listed = sorted(paths)
+    return ", ".join(listed[:5]) + (f", ... ({len(listed)} in all)" if len(listed) > 5 else "") or "nothing"

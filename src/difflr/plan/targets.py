@@ -1,0 +1,214 @@
+"""Targets: which leaves of the layer tree a rule speaks about."""
+
+import difflib
+import re
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.plan.rule import describe
+from difflr.plan.tree import Leaf
+
+KINDS = ("kernel", "bias", "norm", "embedding", "vector", "head")
+
+# Position of a leaf, and the path by which it was met (None: the target is no path, so all its paths).
+Match = tuple[int, str | None]
+
+
+class Targets:
+    """Finds the leaves that a target names, in time proportional to what it finds.
+
+    Args:
+        leaves: The leaves of the layer tree.
+        model: The model they were walked from, or `None` for a flat list of variables.
+    """
+
+    def __init__(self, leaves: list[Leaf], model: keras.Layer | None):
+        self._leaves = leaves
+        self._model = model
+        self._by_prefix: dict[str, list[Match]] = {}
+        self._by_layer: dict[int, list[Match]] = {}
+        for position, leaf in enumerate(leaves):
+            for path in leaf.paths:
+                for prefix in prefixes(path):
+                    self._by_prefix.setdefault(prefix, []).append((position, path))
+            for layer in leaf.ancestors:
+                self._by_layer.setdefault(layer, []).append((position, None))
+        self._by_variable = {id(leaf.variable): (position, None) for position, leaf in enumerate(leaves)}
+
+    def match(self, target: Any) -> list[Match]:
+        """What `target` names.
+
+        Args:
+            target: A layer, a variable, a path pattern, a kind, or a function `variable -> bool`.
+
+        Raises:
+            ValueError: If it names nothing; the message has the closest matches.
+            TypeError: If it is no target.
+        """
+        if isinstance(target, str):
+            matches = self._match_kind(target) if target.startswith("kind:") else self._match_path(target)
+        elif isinstance(target, keras.Variable):
+            matches = [self._by_variable[id(target)]] if id(target) in self._by_variable else []
+        elif isinstance(target, keras.Layer):
+            matches = self._match_layer(target)
+        elif callable(target):
+            matches = [
+                (position, None)
+                for position, leaf in enumerate(self._leaves)
+                if leaf.variable is not None and target(leaf.variable)
+            ]
+        else:
+            raise TypeError(
+                "A target is a layer, a variable, a path pattern such as 'backbone/*', a kind such as 'kind:bias', "
+                f"or a function variable -> bool. Received: {target!r} (of type {type(target).__name__})."
+            )
+        if not any(self._leaves[position].variable is not None for position, _ in matches):
+            raise ValueError(self._nothing_matched(target))
+        return matches
+
+    def _match_path(self, pattern: str) -> list[Match]:
+        pattern = pattern.strip("/")
+        if self._model is None and self._leaves and self._leaves[0].layer is None:
+            raise ValueError(
+                f"The target '{pattern}' is a path in the layer tree, and only variables are known here, no model. "
+                "Give the optimizer `multipliers=difflr.Plan(model, rules)`, or use layers and variables as targets."
+            )
+        if not re.search(r"[*?\[]", pattern):
+            return self._by_prefix.get(pattern, [])
+        expression = path_expression(pattern)
+        return [
+            (position, path)
+            for position, leaf in enumerate(self._leaves)
+            for path in leaf.paths
+            if expression.fullmatch(path)
+        ]
+
+    def _match_layer(self, layer: keras.Layer) -> list[Match]:
+        if self._model is not None:
+            return self._by_layer.get(id(layer), [])
+        inside = {id(variable) for variable in layer.variables}
+        return [match for key, match in self._by_variable.items() if key in inside]
+
+    def _match_kind(self, target: str) -> list[Match]:
+        kind = target.removeprefix("kind:")
+        if kind not in KINDS:
+            close = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.3)
+            hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
+            raise ValueError(
+                f"Unknown kind '{kind}'. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}"
+            )
+        if kind == "head":
+            if self._model is None:
+                raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
+            return [match for layer in head_layers(self._model) for match in self._by_layer.get(id(layer), [])]
+        return [
+            (position, None)
+            for position, leaf in enumerate(self._leaves)
+            if leaf.variable is not None and is_kind(leaf, kind)
+        ]
+
+    def _nothing_matched(self, target: Any) -> str:
+        start = f"The rule for {describe(target)} matches no trainable variable"
+        top = list(dict.fromkeys(leaf.path.split("/")[0] for leaf in self._leaves))
+        tree = f"The layer tree begins with: {', '.join(top[:12])}{', ...' if len(top) > 12 else ''}."
+        if isinstance(target, keras.Variable):
+            return f"{start} of this model: it belongs to another model, or was never made to be trained. {tree}"
+        if isinstance(target, keras.Layer):
+            if not target.variables:
+                return f"{start}: the layer has no weights{'' if target.built else ' (it is not built)'}. {tree}"
+            return f"{start} of this model: the layer is not in it, or has no trainable weights. {tree}"
+        if not isinstance(target, str):
+            return f"{start}: it returned False for all {len(self._leaves)} variables. {tree}"
+        by_keras_path = [leaf.path for leaf in self._leaves if getattr(leaf.variable, "path", None) == target]
+        if by_keras_path:
+            return (
+                f"{start}. It is Keras's `variable.path`, which changes when a model is loaded; "
+                f"the layer-tree path is '{by_keras_path[0]}'."
+            )
+        close = self._closest(target)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        return f"{start}.{hint} {tree} print(difflr.Plan(model)) shows it whole."
+
+    def _closest(self, pattern: str) -> list[str]:
+        known = list(self._by_prefix)
+        close = difflib.get_close_matches(pattern.strip("/"), known, n=3, cutoff=0.6)
+        if not close:  # the right name at the wrong depth
+            last = pattern.strip("*/").split("/")[-1]
+            deeper = [path for path in known if path.split("/")[-1] == last]
+            names = difflib.get_close_matches(last, [path.split("/")[-1] for path in known], n=1, cutoff=0.6)
+            close = deeper or [path for path in known if names and path.split("/")[-1] == names[0]]
+        return close[:3]
+
+
+def prefixes(path: str) -> list[str]:
+    """`"a/b/c"` -> `["a", "a/b", "a/b/c"]`."""
+    parts = path.split("/")
+    return ["/".join(parts[: end + 1]) for end in range(len(parts))]
+
+
+def path_expression(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a path pattern: it matches a path, or a layer above it, as a whole.
+
+    Args:
+        pattern: With `*` (any characters, `/` included), `**/` (the same, or nothing), `?` (one character, not `/`) and
+            `[abc]`.
+    """
+    pieces = re.split(r"(\*\*/|\*+|\?|\[[^\]]+\])", pattern)
+    translated = []
+    for piece in pieces:
+        if piece == "**/":
+            translated.append("(?:.*/)?")
+        elif piece.startswith("*"):
+            translated.append(".*")
+        elif piece == "?":
+            translated.append("[^/]")
+        elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+            inside = piece[1:-1]
+            translated.append(f"[^{re.escape(inside[1:])}]" if inside[0] == "!" else _characters(inside))
+        else:
+            translated.append(re.escape(piece))
+    return re.compile("(?:" + "".join(translated) + ")(?:/.*)?")
+
+
+def _characters(inside: str) -> str:
+    """A character class such as `1-4`, with everything but the hyphen taken literally."""
+    return "[" + "-".join(re.escape(part) for part in inside.split("-")) + "]"
+
+
+def is_kind(leaf: Leaf, kind: str) -> bool:
+    """Whether the variable of `leaf` is a kernel, bias, ... by its name, rank and layer."""
+    name = leaf.path.split("/")[-1]
+    layers = [cls.__name__.lower() for cls in type(leaf.layer).__mro__] if leaf.layer is not None else []
+    if kind == "kernel":
+        return name == "kernel" or name.endswith("_kernel")
+    if kind == "bias":
+        return name == "bias" or name.endswith("_bias")
+    if kind == "vector":
+        return len(leaf.variable.shape) <= 1  # type: ignore[union-attr]
+    if kind == "norm":
+        by_layer = any("norm" in cls and cls != "spectralnormalization" for cls in layers)
+        return by_layer or (leaf.layer is None and name in ("gamma", "beta"))
+    return any("embedding" in cls for cls in layers) or "embedding" in name
+
+
+def head_layers(model: keras.Layer) -> list[keras.Layer]:
+    """The head: the last layer with weights before each output of `model`.
+
+    In a functional model it is found along the graph; elsewhere it is the last layer that owns weights. A model
+    that only wraps another one is looked into.
+    """
+    heads = [layer for layer in keras_private.output_layers(model) if _has_weights(layer)]
+    if not heads:
+        heads = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)][-1:]
+    with_weights = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)]
+    if len(with_weights) == 1 and any(_has_weights(inner) for inner in keras_private.sublayers(with_weights[0])):
+        return head_layers(with_weights[0])
+    return heads
+
+
+def _has_weights(layer: keras.Layer) -> bool:
+    return bool(keras_private.own_trainable_variables(layer)) or any(
+        _has_weights(inner) for inner in keras_private.sublayers(layer)
+    )

@@ -1,0 +1,84 @@
+"""`VariableMapping`: what a `dict` keyed by variables would be, if variables could be hashed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+
+
+class VariableMapping(Mapping):
+    """A read-only mapping whose keys are Keras variables, told apart by identity.
+
+    `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping takes
+    variables as keys all the same and prints by path.
+
+    Args:
+        items: Pairs `(variable, value)`, or another mapping of variables. A variable that comes twice keeps
+            the later value, as in a `dict`.
+        paths: Function `variable -> str` that says how keys are printed. Defaults to `variable.path`.
+
+    Raises:
+        TypeError: If a key is not a `keras.Variable`.
+        KeyError: On look-up of a variable that is not in the mapping; the message lists what is.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    mapping = difflr.VariableMapping([(layer.kernel, 0.1), (layer.bias, 0.2)])
+    assert mapping[layer.kernel] == 0.1
+    ```
+    """
+
+    def __init__(self, items: Any = (), paths: Any = None):
+        self._paths = paths or (lambda variable: variable.path)
+        pairs = items.items() if isinstance(items, Mapping) else items
+        self._items: dict[int, tuple[keras.Variable, Any]] = {}
+        for variable, value in pairs:
+            if not isinstance(variable, keras.Variable):
+                raise TypeError(
+                    "The keys of a VariableMapping are Keras variables, such as `layer.kernel`. "
+                    f"Received: {variable!r} (of type {type(variable).__name__})."
+                )
+            self._items[id(variable)] = (variable, value)
+
+    def __getitem__(self, variable: keras.Variable) -> Any:
+        if id(variable) not in self._items:
+            known = ", ".join(self._paths(key) for key in list(self)[:8])
+            more = ", ..." if len(self) > 8 else ""
+            name = getattr(variable, "path", repr(variable))
+            raise KeyError(f"{name} is not in this mapping. It holds: {known or 'nothing'}{more}")
+        return self._items[id(variable)][1]
+
+    def __iter__(self) -> Iterator[keras.Variable]:
+        return (variable for variable, _ in self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, variable: object) -> bool:
+        return id(variable) in self._items
+
+    def items(self) -> Iterable[tuple[keras.Variable, Any]]:  # type: ignore[override]
+        """The pairs `(variable, value)`, in order."""
+        return list(self._items.values())
+
+    def values(self) -> Iterable[Any]:  # type: ignore[override]
+        """The values, in the order of the variables."""
+        return [value for _, value in self._items.values()]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VariableMapping):
+            return NotImplemented
+        mine = {key: value for key, (_, value) in self._items.items()}
+        return mine == {key: value for key, (_, value) in other._items.items()}
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{self._paths(variable)}: {value!r}" for variable, value in self.items())
+        return "{" + inside + "}"

@@ -1,0 +1,1 @@
+"""Numbers first, then their text, then their pictures."""

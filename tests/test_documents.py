@@ -1,0 +1,129 @@
+"""Whatever Python the documents show runs: the README, docs/ and the docstrings' examples.
+
+The ```python blocks of one file run in order in one namespace, in a folder of their own. A block
+that cannot run says so, and why, in the line before it: `<!-- not run: reason -->`. A docstring's
+blocks find `difflr`, `keras`, `np` and what `docstring_namespace` adds, and import the rest.
+"""
+
+import importlib
+import inspect
+import re
+import textwrap
+import traceback
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers")
+BLOCK = re.compile(
+    r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
+NOT_RUN = re.compile(r"<!--\s*not run:\s*\S.*?-->\s*\Z", re.DOTALL)
+
+
+def python_blocks(text):
+    """The blocks to run, as (the line on which the code begins, the code)."""
+    for block in BLOCK.finditer(text):
+        if not NOT_RUN.search(text[: block.start()]):
+            line = text.count("\n", 0, block.start("code"))
+            yield line, textwrap.dedent(block["code"])
+
+
+def run_blocks(text, file, namespace):
+    """Run the blocks; a traceback then names the document and its line."""
+    for line, code in python_blocks(text):
+        exec(compile("\n" * line + code, str(file), "exec"), namespace)
+
+
+def examples_in_docstrings():
+    """Every docstring of ours with a block in it, once, by its full name."""
+    found = {}
+    for namespace in NAMESPACES:
+        module = importlib.import_module(namespace)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.ismodule(thing):
+                continue
+            for label, one in [(f"{namespace}.{name}", thing), *methods_of(thing, namespace, name)]:
+                text = our_docstring(one)
+                blocks = tuple(code for _, code in python_blocks(text))
+                if blocks:
+                    found.setdefault(blocks, pytest.param(text, label, id=label))
+    return list(found.values())
+
+
+def our_docstring(thing):
+    """The docstring, less what a generated class quotes from the Keras class that it is made of."""
+    if not (getattr(thing, "__module__", None) or "").startswith("difflr"):
+        return ""
+    text = inspect.cleandoc(thing.__doc__ or "")
+    for base in thing.__mro__[1:] if inspect.isclass(thing) else ():
+        if not base.__module__.startswith("difflr"):
+            text = text.replace(inspect.cleandoc(base.__doc__ or " "), "")
+    return text
+
+
+def methods_of(thing, namespace, name):
+    if not inspect.isclass(thing):
+        return
+    for base in thing.__mro__:
+        if base.__module__.startswith("difflr"):
+            for attribute, method in vars(base).items():
+                if not attribute.startswith("_"):
+                    method = getattr(method, "fget", None) or getattr(method, "__func__", method)
+                    yield f"{namespace}.{name}.{attribute}", method
+
+
+def docstring_namespace():
+    """What a docstring's example may take for granted: a small model, compiled by nobody."""
+    backbone = keras.Sequential(
+        [
+            keras.layers.Dense(8, activation="relu", name="stem"),
+            keras.layers.Dense(8, activation="relu", name="block"),
+        ],
+        name="backbone",
+    )
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="head")(backbone(inputs)))
+    x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
+    y = np.arange(32) % 3
+    return {"difflr": difflr, "keras": keras, "np": np, "model": model, "x": x, "y": y}
+
+
+@pytest.fixture(autouse=True)
+def a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+@pytest.mark.parametrize(
+    "document", [pytest.param(d, id=str(d.relative_to(ROOT))) for d in DOCUMENTS if d.exists()]
+)
+def test_document_runs(document):
+    run_blocks(document.read_text(), document, {"__name__": "__main__"})
+
+
+@pytest.mark.parametrize(("text", "label"), examples_in_docstrings())
+def test_docstring_example_runs(text, label):
+    run_blocks(text, f"<the docstring of {label}>", {"__name__": label, **docstring_namespace()})
+
+
+def test_blocks_that_say_why_they_are_not_run_are_left_out():
+    text = "```python\na = 1\n```\n<!-- not run: needs a GPU -->\n\n```python\nb = 2\n```\n"
+    assert list(python_blocks(text)) == [(1, "a = 1\n")]
+
+
+def test_a_block_gives_its_line_in_the_document():
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_blocks("# Title\n\n```python\na = 1\na / 0\n```\n", "page.md", {})
+    frame = traceback.extract_tb(caught.tb)[-1]
+    assert (frame.filename, frame.lineno) == ("page.md", 5)

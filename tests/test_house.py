@@ -1,0 +1,74 @@
+"""What a contributor forgets: the changelog, `__all__`, the documentation, a light import."""
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import difflr
+
+ROOT = Path(__file__).parents[1]
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers")
+HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
+
+
+def public_names():
+    """Every public name, as (namespace, name)."""
+    return [
+        (namespace, name)
+        for namespace in NAMESPACES
+        for name in importlib.import_module(namespace).__all__
+    ]
+
+
+def test_version_is_the_changelogs_newest():
+    headings = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] == difflr.__version__
+
+
+@pytest.mark.parametrize(("namespace", "name"), public_names())
+def test_public_name_is_there_and_says_what_it_is(namespace, name):
+    thing = getattr(importlib.import_module(namespace), name)
+    documentation = thing.__doc__ if hasattr(thing, "__doc__") else type(thing).__doc__
+    assert documentation, f"{namespace}.{name} has no docstring"
+    assert documentation.strip()
+
+
+def test_all_is_complete():
+    assert len(set(difflr.__all__)) == len(difflr.__all__)
+    ours = {
+        name
+        for name, thing in vars(difflr).items()
+        if not name.startswith("_")
+        and not inspect.ismodule(thing)
+        and getattr(thing, "__module__", type(thing).__module__).startswith("difflr")
+    }
+    assert ours <= set(difflr.__all__)
+
+
+def test_every_public_name_has_a_place_in_the_documentation():
+    page = (ROOT / "docs" / "api.md").read_text()
+    documented = set(re.findall(r"^::: ([\w.]+)", page, re.MULTILINE))
+    missing = [
+        f"{namespace}.{name}"
+        for namespace, name in public_names()
+        if f"{namespace}.{name}" not in documented
+        and (namespace == "difflr" or namespace not in documented)
+    ]
+    assert not missing, f"docs/api.md lacks {missing}: add '::: NAME' there"
+
+
+def test_import_brings_nothing_heavy_that_keras_does_not():
+    code = (
+        "import json, sys, keras; before = set(sys.modules); import difflr; "
+        "print(json.dumps(sorted({n.split('.')[0] for n in set(sys.modules) - before})))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert not set(json.loads(printed.splitlines()[-1])) & set(HEAVY)

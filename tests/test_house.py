@@ -19,11 +19,7 @@ HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 def public_names():
     """Every public name, as (namespace, name)."""
-    return [
-        (namespace, name)
-        for namespace in NAMESPACES
-        for name in importlib.import_module(namespace).__all__
-    ]
+    return [(namespace, name) for namespace in NAMESPACES for name in importlib.import_module(namespace).__all__]
 
 
 def test_version_is_the_changelogs_newest():
@@ -57,8 +53,7 @@ def test_every_public_name_has_a_place_in_the_documentation():
     missing = [
         f"{namespace}.{name}"
         for namespace, name in public_names()
-        if f"{namespace}.{name}" not in documented
-        and (namespace == "difflr" or namespace not in documented)
+        if f"{namespace}.{name}" not in documented and (namespace == "difflr" or namespace not in documented)
     ]
     assert not missing, f"docs/api.md lacks {missing}: add '::: NAME' there"
 
@@ -68,7 +63,5 @@ def test_import_brings_nothing_heavy_that_keras_does_not():
         "import json, sys, keras; before = set(sys.modules); import difflr; "
         "print(json.dumps(sorted({n.split('.')[0] for n in set(sys.modules) - before})))"
     )
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not set(json.loads(printed.splitlines()[-1])) & set(HEAVY)

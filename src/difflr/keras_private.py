@@ -86,9 +86,7 @@ def public_class(optimizer_class: type) -> type:
 
 
 # Wrappers around several optimizers (since Keras 3.15).
-MULTI_OPTIMIZERS = tuple(
-    cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None
-)
+MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
 
 
 def live_learning_rate(optimizer: keras.optimizers.Optimizer):

@@ -11,4 +11,4 @@ _OWN = {base: declaring_class(base) for base in dict.fromkeys(_BASES.values())}
 _CLASSES = {name: _OWN[base] for name, base in _BASES.items()}
 globals().update(_CLASSES)
 
-__all__ = ["DeclaresKernelAndBias", "DeclaresMultipliers", *sorted(_CLASSES)]  # noqa: PLE0604
+__all__ = ["DeclaresKernelAndBias", "DeclaresMultipliers", *sorted(_CLASSES)]

@@ -170,9 +170,7 @@ class _Declarations:
 
     def as_config(self) -> dict[str, Any]:
         """Plain data for `get_config`."""
-        return {
-            name: dict(value) if isinstance(value, Mapping) else value for name, value in self.given.items()
-        }
+        return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self.given.items()}
 
 
 def _checked_declaration(declaration: Any) -> Any:
@@ -204,9 +202,11 @@ def declaring_class(base: type) -> type:
         base: A Keras layer class. Where it takes `kernel` and `bias` (convolutions, `Dense`), the two
             original arguments come along.
     """
-    kernel_and_bias = "use_bias" in inspect.signature(base.__init__).parameters and (
-        "Conv" in base.__name__ or base.__name__ == "Dense"
-    ) and "LSTM" not in base.__name__
+    kernel_and_bias = (
+        "use_bias" in inspect.signature(base.__init__).parameters
+        and ("Conv" in base.__name__ or base.__name__ == "Dense")
+        and "LSTM" not in base.__name__
+    )
     mixin = DeclaresKernelAndBias if kernel_and_bias else DeclaresMultipliers
     name = base.__name__
     namespace = {
@@ -295,5 +295,3 @@ def layer_classes() -> dict[str, type]:
         and not issubclass(cls, keras.Model)
         and owns_weights(cls)
     }
-
-

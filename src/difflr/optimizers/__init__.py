@@ -3,9 +3,9 @@
 Found from Keras itself; `differential` makes one of any other `keras.optimizers.Optimizer`.
 """
 
-from difflr.optimizers.differential import DifferentialOptimizer, differential, optimizer_classes
+from difflr.optimizers.differential_optimizer import DifferentialOptimizer, differential, optimizer_classes
 
 _CLASSES = {name: differential(stock) for name, stock in optimizer_classes().items()}
 globals().update(_CLASSES)
 
-__all__ = ["DifferentialOptimizer", "differential", *sorted(_CLASSES)]  # noqa: PLE0604
+__all__ = ["DifferentialOptimizer", "differential", *sorted(_CLASSES)]

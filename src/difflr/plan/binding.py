@@ -177,9 +177,7 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_row
             if name in shapes and tails.count(name) == 1 and shapes[name] != tuple(variable.shape)
         ]
         raise ValueError(_report(len(saved) - len(missing) - len(reshaped), missing, new, reshaped))
-    rows = [
-        _bound(row, variables[place], None) for row, place in zip(saved, places, strict=True) if place is not None
-    ]
+    rows = [_bound(row, variables[place], None) for row, place in zip(saved, places, strict=True) if place is not None]
     return from_rows(rows, [], config["frozen_statistics"])
 
 

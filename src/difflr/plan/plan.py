@@ -300,8 +300,20 @@ class Plan:
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
             text = {"multiplier": f"* {factor:g}"} if factor != 1 else {}
-            rows = [_times(row, dataclasses.replace(row, multiplier=factor, weight_decay_multiplier=1.0, schedule=None,
-                                                    frozen=factor == 0, decided=text)) for row in self._rows]
+            rows = [
+                _times(
+                    row,
+                    dataclasses.replace(
+                        row,
+                        multiplier=factor,
+                        weight_decay_multiplier=1.0,
+                        schedule=None,
+                        frozen=factor == 0,
+                        decided=text,
+                    ),
+                )
+                for row in self._rows
+            ]
             return self._replaced(rows)
         if set(self._by_variable) != set(other._by_variable):
             mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
@@ -529,8 +541,7 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], 
         )
         return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
     return (
-        f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, "
-        "or leave it out."
+        f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, or leave it out."
     )
 
 

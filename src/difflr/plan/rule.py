@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -21,7 +21,7 @@ class _Value(Mapping):
     def __getitem__(self, axis: str) -> Any:
         return self._axes[axis]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._axes)
 
     def __len__(self) -> int:
@@ -35,7 +35,10 @@ class _Value(Mapping):
 
 
 FROZEN = _Value("FROZEN", {"frozen": True})
+"""The value of a rule that freezes: no update, no decay, no optimizer state, no gradient computed."""
+
 LIVE = _Value("LIVE", {"frozen": False})
+"""The value of a rule that undoes an earlier rule's freezing."""
 
 
 def checked_multiplier(value: Any, what: str = "multiplier") -> float:
@@ -124,9 +127,7 @@ class Rule:
         if self.frozen is not None and not isinstance(self.frozen, bool):
             raise ValueError(f"`frozen` must be True, False or None. Received: {self.frozen!r}.")
         if not self.axes:
-            raise ValueError(
-                f"The rule for {self.target!r} sets nothing. Give it at least one of: {', '.join(AXES)}."
-            )
+            raise ValueError(f"The rule for {self.target!r} sets nothing. Give it at least one of: {', '.join(AXES)}.")
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -197,7 +198,5 @@ def as_rules(rules: Any) -> list[Rule]:
         elif isinstance(rule, (tuple, list)) and len(rule) == 2:
             result.append(Rule.of(*rule))
         else:
-            raise TypeError(
-                f"A list of rules holds difflr.Rule objects or (target, value) pairs. Received: {rule!r}."
-            )
+            raise TypeError(f"A list of rules holds difflr.Rule objects or (target, value) pairs. Received: {rule!r}.")
     return result

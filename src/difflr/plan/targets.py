@@ -96,9 +96,7 @@ class Targets:
         if kind not in KINDS:
             close = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.3)
             hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
-            raise ValueError(
-                f"Unknown kind '{kind}'. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}"
-            )
+            raise ValueError(f"Unknown kind '{kind}'. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
         if kind == "head":
             if self._model is None:
                 raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")

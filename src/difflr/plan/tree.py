@@ -155,9 +155,7 @@ def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list
         return names
     attributes = _attribute_names(layer)
     return [
-        attributes.get(id(variable), name)
-        if names.count(name) > 1 or re.fullmatch(r"variable(_\d+)?", name)
-        else name
+        attributes.get(id(variable), name) if names.count(name) > 1 or re.fullmatch(r"variable(_\d+)?", name) else name
         for variable, name in zip(variables, names, strict=True)
     ]
 
@@ -165,7 +163,8 @@ def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list
 def _attribute_names(layer: keras.Layer) -> dict[int, str]:
     """For what `layer` holds in attributes, lists and dicts: identity -> `attribute` or `attribute/index`."""
     result: dict[int, str] = {}
-    for attribute, value in vars(layer).items():
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # torch's Module keeps layers apart
+    for attribute, value in attributes.items():
         name = attribute.strip("_")
         if attribute in _KERAS_STORES:
             continue

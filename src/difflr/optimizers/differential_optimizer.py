@@ -9,8 +9,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.plan import Group, Plan, Row, VariableMapping
-from difflr.plan import binding
+from difflr.plan import Group, Plan, Row, VariableMapping, binding
 from difflr.plan.rule import Rule, as_rules, checked_multiplier
 
 FOLLOWS = ("effective_rate", "base_rate")
@@ -62,8 +61,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     ):
         if weight_decay_follows not in FOLLOWS:
             raise ValueError(
-                "`weight_decay_follows` must be 'effective_rate' or 'base_rate'. "
-                f"Received: {weight_decay_follows!r}."
+                f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {weight_decay_follows!r}."
             )
         given = _Given(multipliers)
         super().__init__(*args, **kwargs)

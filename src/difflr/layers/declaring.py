@@ -48,8 +48,8 @@ class DeclaresMultipliers:
         given = {name: value for name, value in declarations.items() if value is not None}
         self._multiplier_declarations = _Declarations(given)
         if given:
-            declared.remember(self)  # type: ignore[arg-type]
-        if self.built:  # type: ignore[attr-defined]
+            declared.remember(self)
+        if self.built:
             self._check_declarations()
 
     @property
@@ -75,7 +75,7 @@ class DeclaresMultipliers:
         if not given:
             return
         weights = _weights(self)
-        name = f"{type(self).__name__} '{self.name}'"  # type: ignore[attr-defined]
+        name = f"{type(self).__name__} '{self.name}'"
         if not weights:
             raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")
         declaration = given.get("learning_rate_multiplier")
@@ -94,7 +94,7 @@ class DeclaresMultipliers:
 
     def get_config(self) -> dict[str, Any]:
         """The layer's own config and what it declares, 0.0 included."""
-        return {**super().get_config(), **self._multiplier_declarations.as_config()}  # type: ignore[misc]
+        return {**super().get_config(), **self._multiplier_declarations.as_config()}
 
 
 class DeclaresKernelAndBias(DeclaresMultipliers):
@@ -157,7 +157,7 @@ class DeclaresKernelAndBias(DeclaresMultipliers):
         declares_bias = "b_learning_rate_multiplier" in self._multiplier_declarations.given
         if declares_bias and not any(names[0] == "bias" for _, names in _weights(self)):
             raise ValueError(
-                f"{type(self).__name__} '{self.name}' has no bias (use_bias=False), "  # type: ignore[attr-defined]
+                f"{type(self).__name__} '{self.name}' has no bias (use_bias=False), "
                 "so `b_learning_rate_multiplier` would have no effect."
             )
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.optimizers.differential_optimizer import DifferentialOptimizer, differential
+from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.tree import walk
 from difflr.plan.variable_mapping import VariableMapping

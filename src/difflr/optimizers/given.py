@@ -1,0 +1,108 @@
+"""What `multipliers=` was given as, and the plan it comes to."""
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from difflr.plan import Plan, VariableMapping, binding
+from difflr.plan.rule import Rule, as_rules, checked_multiplier
+
+SAVED_PLAN = "plan"
+
+
+class Given:
+    """What `multipliers=` was given as, until the variables are known. A plain object: Keras would wrap a dict."""
+
+    def __init__(self, value: Any):
+        if isinstance(value, Mapping) and set(value) == {SAVED_PLAN}:
+            binding.check_config(value[SAVED_PLAN])
+        elif value is None or isinstance(value, Plan):
+            pass
+        elif isinstance(value, VariableMapping):
+            value = [Rule.of(variable, each) for variable, each in value.items()]
+        elif isinstance(value, (Mapping, list, tuple, Rule)):
+            value = as_rules(value)
+        elif callable(value) and not isinstance(value, (type, keras.Layer)):
+            _check_takes_a_variable(value)
+        elif isinstance(value, str) or isinstance(value, keras.Layer):
+            raise TypeError(
+                "`multipliers` must be a difflr.Plan, a mapping from layers or variables to numbers, a number, "
+                f"a function variable -> number, or None. Received: {value!r}. "
+                "For path patterns make a plan: multipliers=difflr.Plan(model, {'backbone': 0.1})."
+            )
+        else:
+            value = checked_multiplier(value, "multipliers")
+        self.value = value
+
+    def resolve(self, variables: list[Any], model: keras.Layer | None) -> Plan:
+        """The plan for `variables`, of `model` where it is known."""
+        value = self.value
+        if isinstance(value, Plan):
+            unknown = [v for v in variables if v not in value]
+            if unknown:
+                raise ValueError(
+                    f"The plan does not cover {len(unknown)} of the {len(variables)} variables the optimizer is "
+                    f"built with, such as {getattr(unknown[0], 'path', unknown[0])}. It was made for another "
+                    f"model, or the model was changed since: {value!r}. Make the plan for this model."
+                )
+            return value
+        if isinstance(value, dict):
+            plan = binding.bind_to_variables(value[SAVED_PLAN], variables, Plan._from_rows)
+            if model is not None:
+                return plan._tied_to(model)
+            _warn_of_lost_statistics(value[SAVED_PLAN], plan)
+            return plan
+        known = variables if model is None else model
+        if callable(value):
+            return Plan(known, [Rule(v, multiplier=_multiplier_of(value, v)) for v in variables])
+        if isinstance(value, float):
+            return Plan(known) * value
+        return Plan(known, value)
+
+    def to_config(self) -> Any:
+        """What `get_config` of an unbuilt optimizer holds."""
+        if isinstance(self.value, Plan):
+            return {SAVED_PLAN: binding.to_config(self.value)}
+        if self.value is None or isinstance(self.value, (float, dict)):
+            return self.value
+        raise ValueError(
+            "The multipliers of this optimizer are given as objects or a function, which cannot be saved before they "
+            "are resolved. Build the optimizer first (`optimizer.build(model.trainable_variables)`, or one step), "
+            "or give it a difflr.Plan."
+        )
+
+
+def _multiplier_of(function: Any, variable: Any) -> float:
+    name = getattr(function, "__name__", repr(function))
+    return checked_multiplier(function(variable), f"{name}({getattr(variable, 'path', variable.name)})")
+
+
+def _check_takes_a_variable(function: Any) -> None:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise TypeError(
+            f"A function given as `multipliers` takes one variable and returns its multiplier. Received: {function!r}."
+        ) from None
+    except ValueError:  # no signature to be had
+        return
+
+
+def _warn_of_lost_statistics(config: dict[str, Any], plan: Plan) -> None:
+    if config["frozen_statistics"] != "keep":
+        return
+    lost = [
+        row["path"]
+        for row in config["rows"]
+        if row["keeps_statistics"] and any(each.path == row["path"] and each.variable.trainable for each in plan.rows)
+    ]
+    if lost:
+        warnings.warn(
+            f"The saved plan froze BatchNormalization layers whole ({lost[0].rsplit('/', 1)[0]}, ...), and Keras did not "
+            "save that they were not trainable, as the model is subclassed: their statistics would be updated. Call "
+            "`model.optimizer.bind(model)` after loading, or derive the model from difflr.Model, which does it.",
+            stacklevel=2,
+        )

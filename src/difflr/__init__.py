@@ -1,7 +1,8 @@
 """difflr: differential learning rates for Keras 3.
 
-Three ideas, in the order in which data flows: a `Rule` says who gets what; a `Plan` is the rules resolved against one
-model; an optimizer from `difflr.optimizers` applies the plan. Layers from `difflr.layers` declare their own multipliers.
+Three ideas, in the order in which data flows: a `Rule` says who gets what; a `Plan` is the rules resolved against
+one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `difflr.layers` declare their own
+multipliers.
 """
 
 from difflr import layers, optimizers

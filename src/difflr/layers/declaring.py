@@ -36,7 +36,8 @@ class DeclaresMultipliers:
     assert layer.multipliers[layer.gamma] == 0.1
     ```
 
-    Reference: the original request for Keras 2; Caffe's `param { lr_mult: ... }` beside the layer (caffe.proto, ParamSpec).
+    Reference: the original request for Keras 2; Caffe's `param { lr_mult: ... }` beside the layer (`ParamSpec` in
+    caffe.proto).
     """
 
     def __init__(self, *args: Any, learning_rate_multiplier: Any = None, **kwargs: Any):
@@ -106,8 +107,8 @@ class DeclaresKernelAndBias(DeclaresMultipliers):
         learning_rate_multiplier: As in all layers; the two above are more specific and win over a number here.
 
     Raises:
-        ValueError: As in all layers; also if a weight is declared twice by name, or `b_learning_rate_multiplier` is given
-            and the layer has no bias.
+        ValueError: As in all layers; also if a weight is declared twice by name, or `b_learning_rate_multiplier` is
+            given and the layer has no bias.
 
     Example:
 
@@ -273,9 +274,9 @@ def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
                 return True
             for name in used:
                 inner = function.__globals__.get(name)
-                if inspect.isclass(inner) and issubclass(inner, keras.layers.Layer) and inner is not parent:
-                    if owns_weights(inner, _seen | {cls}):
-                        return True
+                is_layer = inspect.isclass(inner) and issubclass(inner, keras.layers.Layer) and inner is not parent
+                if is_layer and owns_weights(inner, _seen | {cls}):
+                    return True
     return False
 
 

@@ -93,7 +93,7 @@ class Model(UsesMultipliers, keras.Model):
     Reference: the original request's `Model.multipliers`.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - as in Keras
         if cls is Model and keras_private.functional_init_arguments(args, kwargs):
             return keras_private.Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)

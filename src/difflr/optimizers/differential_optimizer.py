@@ -42,7 +42,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     import keras
     import difflr
 
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")])
+    layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
     plan = difflr.Plan(model, {"body": 0.1})
     model.compile(difflr.optimizers.Adam(1e-3, multipliers=plan), loss="mse")
     ```
@@ -127,15 +128,15 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         if scaled and not decays:
             warnings.warn(
                 f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "
-                f"{type(self).__name__} has `weight_decay=None`: it has no effect. Give the optimizer a `weight_decay`.",
+                f"{type(self).__name__} has `weight_decay=None`: it has no effect. Give it a `weight_decay`.",
                 stacklevel=3,
             )
 
     def bind(self, model: keras.Layer) -> None:
         """Tells the optimizer which model its variables belong to: rules may then be path patterns.
 
-        `compile` of `difflr.Model` and `difflr.Sequential` does this. Keras gives an optimizer its variables only, which
-        is enough to train exactly, also after loading; call it on a loaded, subclassed `keras.Model` whose plan froze
+        `compile` of `difflr.Model` and `difflr.Sequential` does this. Keras gives an optimizer its variables only,
+        which is enough to train exactly, also after loading; call it on a loaded, subclassed `keras.Model` whose plan froze
         BatchNormalization layers, so that the plan finds those layers again.
 
         Args:
@@ -205,7 +206,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         frozen = sum(row.frozen for row in self.plan.rows)
         if number > len(self._groups.live) and frozen:
             raise ValueError(
-                f"Received {number} {what}, but {len(self._groups.live)} variables are live: the plan freezes {frozen}. "
+                f"Received {number} {what}, but {len(self._groups.live)} variables are live: the plan freezes "
+                f"{frozen}. "
                 "Take `model.trainable_variables` after the optimizer was made and built."
             )
 

@@ -27,7 +27,7 @@ class Given:
             value = as_rules(value)
         elif callable(value) and not isinstance(value, (type, keras.Layer)):
             _check_takes_a_variable(value)
-        elif isinstance(value, str) or isinstance(value, keras.Layer):
+        elif isinstance(value, (str, keras.Layer)):
             raise TypeError(
                 "`multipliers` must be a difflr.Plan, a mapping from layers or variables to numbers, a number, "
                 f"a function variable -> number, or None. Received: {value!r}. "
@@ -101,8 +101,8 @@ def _warn_of_lost_statistics(config: dict[str, Any], plan: Plan) -> None:
     ]
     if lost:
         warnings.warn(
-            f"The saved plan froze BatchNormalization layers whole ({lost[0].rsplit('/', 1)[0]}, ...), and Keras did not "
-            "save that they were not trainable, as the model is subclassed: their statistics would be updated. Call "
+            f"The saved plan froze BatchNormalization layers whole ({lost[0].rsplit('/', 1)[0]}, ...), and Keras did "
+            "not save that they were not trainable, as the model is subclassed: their statistics would be updated. Call "
             "`model.optimizer.bind(model)` after loading, or derive the model from difflr.Model, which does it.",
             stacklevel=2,
         )

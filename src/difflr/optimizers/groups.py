@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from difflr.plan import Group, Plan, Row, VariableMapping
+from difflr.plan import Group, Plan, Row
 from difflr.plan.rule import checked_multiplier
 
 
@@ -88,7 +88,8 @@ class Groups:
                 raise ValueError(
                     f"'{self.plan.row(self.live[positions[0]]).path}' shares its multiplier with "
                     f"{len(left_out)} variables that were not named: {', '.join(left_out[:4])}"
-                    f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the plan."
+                    f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the "
+                    "plan."
                 )
         for number in dict.fromkeys(self._number_at[p] for p in positions):
             self.scalars[number].assign(multiplier)

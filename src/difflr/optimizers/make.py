@@ -109,13 +109,13 @@ def _signature(base: type) -> inspect.Signature:
 # What a multiplier means where the update is not proportional to the rate.
 _NOTES = {
     "Adafactor": (
-        "The multiplier scales the rate that Adafactor is given. With `relative_step=True` (the default) Adafactor takes "
-        "the smaller of that rate and `1 / sqrt(step)`, in any case for the size relative to the variable's own: "
+        "The multiplier scales the rate that Adafactor is given. With `relative_step=True` (the default) Adafactor "
+        "takes the smaller of that rate and `1 / sqrt(step)`, in any case for the size relative to the variable's own: "
         "the multiplier shows as soon as `rate * multiplier` is the smaller of the two, and not before."
     ),
     "Ftrl": (
-        "The multiplier scales Ftrl's rate, which stands inside its accumulators: the variable moves as with a stock Ftrl "
-        "of that rate, which is not proportional to it. `l1` and `l2` regularisation are not scaled."
+        "The multiplier scales Ftrl's rate, which stands inside its accumulators: the variable moves as with a stock "
+        "Ftrl of that rate, which is not proportional to it. `l1` and `l2` regularisation are not scaled."
     ),
     "Lamb": "Lamb already scales each update by the norm of its variable; the multiplier comes on top of that ratio.",
     "Lion": "Every weight moves by the rate itself (the update is a sign), so the multiplier is its exact ratio.",
@@ -125,8 +125,8 @@ _NOTES = {
     ),
     "ScheduleFreeAdamW": "The multiplier scales the internal rate, after the warm-up; the averaging is not changed.",
     "SGD": (
-        "Keras keeps the rate inside the momentum (`v = momentum * v - rate * multiplier * g`), as the original request "
-        "does: after a change of the multiplier, old momentum still has the old rate in it."
+        "Keras keeps the rate inside the momentum (`v = momentum * v - rate * multiplier * g`), as the original "
+        "request does: after a change of the multiplier, old momentum still has the old rate in it."
     ),
 }
 
@@ -135,7 +135,8 @@ def _doc(stock: type) -> str:
     own = inspect.cleandoc(DifferentialOptimizer.__doc__ or "")
     note = _NOTES.get(stock.__name__, "The update is proportional to the rate: a multiplier is the ratio of the steps.")
     return (
-        f"`{stock.__module__.split('.')[0]}` optimizer `{stock.__name__}` with a learning rate per variable.\n\n{note}\n\n"
+        f"`{stock.__module__.split('.')[0]}` optimizer `{stock.__name__}` with a learning rate per variable.\n\n"
+        f"{note}\n\n"
         f"{own.split(chr(10), 1)[1].strip()}\n\nAll else is as in the optimizer itself:\n\n"
         f"{inspect.cleandoc(stock.__doc__ or '')}"
     )

@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-# Every living layer that declares a multiplier. An optimizer is built from a list of variables and never sees the model;
-# this is how it finds the layers behind them. Weak: it keeps no layer alive.
+# Every living layer that declares a multiplier. An optimizer is built from a list of variables and never sees the
+# model; this is how it finds the layers behind them. Weak: it keeps no layer alive.
 _DECLARING: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 

@@ -106,8 +106,8 @@ class Plan:
 
     Args:
         model: A built Keras model or layer, of any kind; or a list of variables, for training loops without one.
-        rules: A mapping target -> value, a list of `(target, value)` pairs, or a list of `difflr.Rule`. See `difflr.Rule`
-            for targets and values. `None`: what the layers declare, 1 elsewhere.
+        rules: A mapping target -> value, a list of `(target, value)` pairs, or a list of `difflr.Rule`. See
+            `difflr.Rule` for targets and values. `None`: what the layers declare, 1 elsewhere.
         frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
             layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
 
@@ -122,7 +122,8 @@ class Plan:
     import keras
     import difflr
 
-    backbone = keras.Sequential([keras.layers.Dense(8, name="stem"), keras.layers.Dense(8, name="top")], name="backbone")
+    stem, top = keras.layers.Dense(8, name="stem"), keras.layers.Dense(8, name="top")
+    backbone = keras.Sequential([stem, top], name="backbone")
     model = keras.Sequential([keras.Input((4,)), backbone, keras.layers.Dense(2, name="head")])
     plan = difflr.Plan(model, {"backbone": 0.1, "backbone/stem": difflr.FROZEN, "*/bias": 2.0})
     print(plan)

@@ -16,7 +16,7 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, schedules: list[Any]):
         self.schedules = list(schedules)
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
         product = self.schedules[0](step)
         for schedule in self.schedules[1:]:
             product = product * schedule(step)

@@ -50,7 +50,8 @@ def _reasons(row: "Row") -> str:
     """Who decided what is in the row; for a frozen row only who froze it."""
     if row.frozen:
         return row.decided["frozen"]
-    return "; ".join(dict.fromkeys(row.decided.values()))
+    reasons = list(dict.fromkeys(row.decided.values()))
+    return "; ".join(reason for reason in reasons if not any(reason in other and reason != other for other in reasons))
 
 
 def covered(plan: "Plan", rows: list["Row"]) -> str:
@@ -64,7 +65,7 @@ def covered(plan: "Plan", rows: list["Row"]) -> str:
         for prefix in _layers_above(row.path):
             total[prefix] = total.get(prefix, 0) + 1
             inside[prefix] = inside.get(prefix, 0) + (row.path in chosen)
-    names = {}
+    names: dict[str, None] = {}
     for row in rows:
         whole = [prefix for prefix in _layers_above(row.path) if inside[prefix] == total[prefix]]
         names[whole[0] if whole else row.path] = None

@@ -4,8 +4,13 @@ Everything difflr needs from Keras beyond its public API passes through here. Ea
 `tests/test_keras_private.py` fails with one clear line per entry when Keras changes it.
 """
 
+import functools
+
 import keras
-from keras.src.models.functional import Functional  # the class behind `keras.Model(inputs, outputs)`
+from keras.src.models.functional import (
+    Functional,  # the class behind `keras.Model(inputs, outputs)`
+    functional_like_constructor,
+)
 from keras.src.models.model import functional_init_arguments
 from keras.src.utils.naming import to_snake_case
 
@@ -20,6 +25,7 @@ __all__ = [
     "output_layers",
     "own_trainable_variables",
     "public_class",
+    "saves_its_layers",
     "sublayers",
     "to_snake_case",
 ]
@@ -29,11 +35,19 @@ def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """The layers directly below `layer`, in Keras's order.
 
     `Model.layers` is public, but plain layers with sublayers (`MultiHeadAttention`, `Bidirectional`, `LSTM` with its
-    cell) only have the private `_flatten_layers`.
+    cell) only have the private `_flatten_layers`; and a functional model's `layers` leaves out those outside its graph.
     """
-    if isinstance(layer, keras.Model):
-        return list(layer.layers)
     return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def saves_its_layers(model: keras.Layer) -> bool:
+    """Whether the config of `model` holds its layers, names and all, as of a functional or Sequential model.
+
+    A subclass with a constructor of its own makes them by its code again.
+    """
+    if isinstance(model, Functional):
+        return functional_like_constructor(type(model))
+    return isinstance(model, keras.Sequential) and type(model).__init__ is keras.Sequential.__init__
 
 
 def output_layers(model: keras.Layer) -> list[keras.Layer]:
@@ -146,6 +160,44 @@ def scaled(rate, factor):
     return keras.ops.cast(product, rate.dtype)
 
 
+def torch_pass_of(optimizer_class):
+    """Our pass for the Keras optimizer whose vectorised update `optimizer_class` inherits; else `None`.
+
+    An update that somebody else wrote is not replaced: it is called once for each group.
+    """
+    for parent in optimizer_class.__mro__:
+        if "_parallel_update_step" in vars(parent) and parent is not OptimizerHooks:
+            if not parent.__module__.startswith("keras.src.backend.torch.optimizers."):
+                return None
+            from difflr.optimizers.torch_pass import run_pass
+
+            return functools.partial(run_pass, parent.__name__)
+    return None
+
+
+def decay_in_one_pass(optimizer, variables, rates):
+    """torch's own decoupled weight decay, with a rate for each variable."""
+    import torch
+
+    with torch.no_grad():
+        kept = (1 - optimizer.weight_decay * torch.tensor(rates, dtype=torch.float32)).tolist()
+        decaying = [(variable.value, factor) for variable, factor in zip(variables, kept, strict=True) if factor != 1.0]
+        if decaying:
+            values, factors = zip(*decaying, strict=True)
+            torch._foreach_mul_(list(values), list(factors))
+
+
+def torch_state(optimizer, name, variables):
+    """The tensors of the optimizer's list `name` (such as `_momentums`) that belong to `variables`."""
+    slots = getattr(optimizer, name)
+    return [slots[optimizer._get_variable_index(variable)].value for variable in variables]
+
+
+def nadam_product(optimizer):
+    """Nadam's product of momenta: one variable of the whole optimizer, stepped inside its collective update."""
+    return optimizer._u_product
+
+
 class OptimizerHooks:
     """The three private places where Keras optimizers use their rate, led back to two questions.
 
@@ -153,12 +205,16 @@ class OptimizerHooks:
     rate, never the gradient: Adam would divide a scaled gradient by itself again.
     """
 
-    # State that belongs to the optimizer as a whole, stepped inside torch's collective update (Nadam's product of
-    # momenta): every group has to start from the same value, or it would advance once per group.
-    _COLLECTIVE_STATE = ("_u_product",)
-
     def _rate_factor(self, variable):
         """What the rate of `variable` is multiplied by at this step."""
+        raise NotImplementedError
+
+    def _rates(self, variables, learning_rate):
+        """The effective rates of `variables`, as Python floats."""
+        raise NotImplementedError
+
+    def _decay_rates(self, variables):
+        """What the weight decay of `variables` is multiplied by, as Python floats."""
         raise NotImplementedError
 
     def _by_group(self, variables):
@@ -172,11 +228,11 @@ class OptimizerHooks:
 
     def _parallel_update_step(self, grads, variables, learning_rate):
         # torch's vectorised optimizers never call `update_step`; they take one rate for a list of variables.
-        state = [getattr(self, name) for name in self._COLLECTIVE_STATE if hasattr(self, name)]
-        before = [keras.ops.copy(variable.value) for variable in state]
+        own_pass = torch_pass_of(type(self))
+        if own_pass is not None:
+            own_pass(self, variables, grads, self._rates(variables, learning_rate))
+            return
         for rate_factor, _, positions in self._by_group(variables):
-            for variable, value in zip(state, before, strict=True):
-                variable.assign(value)
             super()._parallel_update_step(
                 [grads[i] for i in positions],
                 [variables[i] for i in positions],
@@ -185,6 +241,11 @@ class OptimizerHooks:
 
     def _apply_weight_decay(self, variables):
         decay = super()._apply_weight_decay.__func__
+        if decay.__module__ == "keras.src.backend.torch.optimizers.torch_optimizer":
+            if self.weight_decay is not None:
+                variables = [variable for variable in variables if self._use_weight_decay(variable)]
+                decay_in_one_pass(self, variables, self._decay_rates(variables))
+            return
         for _, weight_decay_factor, positions in self._by_group(variables):
             if not (isinstance(weight_decay_factor, float) and weight_decay_factor == 0.0):
                 decay(_WithRate(self, weight_decay_factor), [variables[i] for i in positions])

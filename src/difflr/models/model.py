@@ -98,10 +98,32 @@ class Model(UsesMultipliers, keras.Model):
             return keras_private.Functional.__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        if keras_private.functional_init_arguments(args, kwargs):
+            _make_functional(type(self))
+            keras_private.Functional.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+
+
+def _make_functional(cls: type) -> type:
+    """Puts `Functional` between a subclass and `Model`, as Keras does with its own.
+
+    Left to Keras, it would be put below `Model` itself, and every other subclass would turn functional.
+    """
+    if cls is Model:
+        return Functional
+    if issubclass(cls, Model) and not issubclass(cls, Functional):
+        cls.__bases__ = tuple(map(_make_functional, cls.__bases__))
+    return cls
+
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Functional(Model, keras_private.Functional):
     """What `difflr.Model(inputs, outputs)` makes."""
+
+    # Keras compares a class's constructor with this one to see whether its layers are saved with it.
+    __init__ = keras_private.Functional.__init__
 
 
 @keras.saving.register_keras_serializable(package="difflr")

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.optimizers.given import SAVED_PLAN, Given
+from difflr.optimizers import state_layout
+from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
 from difflr.optimizers.groups import Groups
 from difflr.plan import Plan, VariableMapping, binding
 
@@ -109,6 +110,12 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """
         if self.built:
             return
+        if not len(variables):
+            raise ValueError(
+                "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
+                "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
+                "`.keras`, or load it with `compile=False` and compile it anew."
+            )
         model = self._model() if self._model is not None else None
         plan = self._given_multipliers.resolve(list(variables), model)
         plan = plan._without_decay([v for v in variables if v in plan and not self._use_weight_decay(v)])
@@ -120,7 +127,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             )
         self._warn_of_decay_without_effect(plan)
         super().build(live)
-        self._groups = Groups(plan, live, self)
+        self._groups = Groups(plan, live, self, self._given_multipliers.numbers)
 
     def _warn_of_decay_without_effect(self, plan: Plan) -> None:
         decays = [name for name in vars(self) if name.endswith("weight_decay") and getattr(self, name)]
@@ -154,6 +161,14 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
 
     def _rate_factor(self, variable: Any) -> Any:
         return self._groups.rate_factor(self._groups.of(self._variable_position(variable)))
+
+    def _rates(self, variables: Sequence[Any], learning_rate: Any) -> list[float]:
+        return self._groups.rates([self._variable_position(variable) for variable in variables], learning_rate)
+
+    def _decay_rates(self, variables: Sequence[Any]) -> list[float]:
+        positions = [self._variable_position(variable) for variable in variables]
+        follows = self.weight_decay_follows == "effective_rate"
+        return self._groups.decay_rates(positions, self.learning_rate, follows)
 
     def _by_group(self, variables: Sequence[Any]) -> Iterator[tuple[Any, Any, list[int]]]:
         members: dict[int, list[int]] = {}
@@ -249,25 +264,68 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         config = super().get_config()
         config["weight_decay_follows"] = self.weight_decay_follows
         if self._groups is not None:
-            config["multipliers"] = {SAVED_PLAN: binding.to_config(self._groups.plan, self._groups.current)}
+            config["multipliers"] = {
+                SAVED_PLAN: binding.to_config(self._groups.plan),
+                SAVED_NUMBERS: self._groups.numbers(),
+            }
         else:
             config["multipliers"] = self._given_multipliers.to_config()
         return config
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the optimizer's state, and of which variables it is.
+
+        Args:
+            store: What Keras saves it in.
+        """
+        super().save_own_variables(store)
+        store[state_layout.LAYOUT] = state_layout.as_array([] if self._groups is None else self._groups.layout())
+
     def load_own_variables(self, store: Any) -> None:
         """Loads the optimizer's state.
 
+        The state of an optimizer that was saved before it was built is empty, and changes nothing. An optimizer that is
+        not built itself can take none: Keras then warns and goes on without it.
+
+        Args:
+            store: What it was saved in.
+
         Raises:
-            ValueError: If the number of variables differs; Keras would warn and go on without the state.
+            ValueError: If it is the state of other variables or of another plan. Keras by itself compares the number of
+                variables only, warns where it differs, and goes on without the state.
         """
-        variables = self.variables
-        if len(store.keys()) != len(variables):
+        state = {name: store[name] for name in list(store.keys())}
+        saved = state.pop(state_layout.LAYOUT, None)
+        if self._groups is None:
+            return super().load_own_variables(state)
+        saved = None if saved is None else state_layout.from_array(saved)
+        if saved == []:
+            return None
+        difference = saved and state_layout.difference(saved, self._groups.layout(), self._groups.plan.rows)
+        if difference or len(state) != len(self.variables):
             raise ValueError(
-                f"The saved state of optimizer '{self.name}' has {len(store.keys())} variables, "
-                f"this {type(self).__name__} has {len(variables)}. It was saved with another plan or another model: "
-                "use the plan it was saved with, or load the model with `compile=False` and compile it anew."
+                f"The saved state of optimizer '{self.name}' has {len(state)} variables and does not fit this "
+                f"{type(self).__name__}, which has {len(self.variables)}. {difference or ''}\n"
+                "Use the optimizer and the plan it was saved with. To do without the state, load the model with "
+                "`compile=False` and compile it anew, or load its weights before the optimizer is built."
             )
-        super().load_own_variables(store)
+        before = self._current_plan()
+        super().load_own_variables(state)
+        self._warn_of_other_multipliers(before)
+        return None
+
+    def _warn_of_other_multipliers(self, before: Plan) -> None:
+        changed = [
+            f"{row.path} {self._groups.current(row):g} instead of {row.multiplier:g}"
+            for row in before.rows
+            if self._groups.current(row) != row.multiplier
+        ]
+        if changed:
+            warnings.warn(
+                f"The multipliers of the saved state replace those of the plan: {binding.listed(changed)}. They are part "
+                "of the state, as the learning rate is; for others set `optimizer.multipliers[layer]` after loading.",
+                stacklevel=3,
+            )
 
 
 class LiveMultipliers(VariableMapping):

@@ -11,14 +11,17 @@ from difflr.plan import Plan, VariableMapping, binding
 from difflr.plan.rule import Rule, as_rules, checked_multiplier
 
 SAVED_PLAN = "plan"
+SAVED_NUMBERS = "now"  # the multiplier of each group when it was saved: those of a plan can be changed while it trains
 
 
 class Given:
     """What `multipliers=` was given as, until the variables are known. A plain object: Keras would wrap a dict."""
 
     def __init__(self, value: Any):
-        if isinstance(value, Mapping) and set(value) == {SAVED_PLAN}:
+        self.numbers: list[float] | None = None
+        if isinstance(value, Mapping) and set(value) in ({SAVED_PLAN}, {SAVED_PLAN, SAVED_NUMBERS}):
             binding.check_config(value[SAVED_PLAN])
+            self.numbers = [checked_multiplier(each, "multiplier of a group") for each in value.get(SAVED_NUMBERS, [])]
         elif value is None or isinstance(value, Plan):
             pass
         elif isinstance(value, VariableMapping):
@@ -50,10 +53,14 @@ class Given:
                 )
             return value
         if isinstance(value, dict):
-            plan = binding.bind_to_variables(value[SAVED_PLAN], variables, Plan._from_rows)
+            config = value[SAVED_PLAN]
+            fresh = None if model is None else Plan(model)
+            if fresh is not None and binding.has_paths(config, fresh, variables):
+                return binding.bind_to_model(config, fresh, Plan._from_rows)
+            plan = binding.bind_to_variables(config, variables, Plan._from_rows)
             if model is not None:
                 return plan._tied_to(model)
-            _warn_of_lost_statistics(value[SAVED_PLAN], plan)
+            _warn_of_lost_statistics(config, plan)
             return plan
         known = variables if model is None else model
         if callable(value):

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from difflr.optimizers import state_layout
 from difflr.plan import Group, Plan, Row
 from difflr.plan.rule import checked_multiplier
 
@@ -16,7 +17,7 @@ class Groups:
     numbers are saved and can change without recompiling.
     """
 
-    def __init__(self, plan: Plan, live: list[Any], optimizer: Any):
+    def __init__(self, plan: Plan, live: list[Any], optimizer: Any, numbers: list[float] | None = None):
         present = set(map(id, live))
         self.plan = plan
         self.live = live
@@ -24,18 +25,19 @@ class Groups:
         self._groups = [group for group in plan.groups if any(id(row.variable) in present for row in group.rows)]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}
         self._number_at = [number_of[id(variable)] for variable in live]
-        self._number_of_path = {row.path: number for number, group in enumerate(self._groups) for row in group.rows}
+        self._number_of = {id(variable): number for variable, number in zip(live, self._number_at, strict=True)}
+        numbers = numbers or [group.multiplier for group in self._groups]
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
         self.scalars = [
             optimizer.add_variable(
                 shape=(),
-                initializer=keras.initializers.Constant(group.multiplier),
+                initializer=keras.initializers.Constant(multiplier),
                 dtype=keras.config.floatx(),
                 aggregation="only_first_replica",
                 name=f"multiplier_{number}",
             )
-            for number, group in enumerate(self._groups)
+            for number, (_, multiplier) in enumerate(zip(self._groups, numbers, strict=True))
         ]
 
     def of(self, position: int) -> int:
@@ -58,11 +60,46 @@ class Groups:
             return factor
         return factor * keras.ops.cast(schedule(self._optimizer.iterations), factor.dtype)
 
+    def rates(self, positions: list[int], learning_rate: Any) -> list[float]:
+        """The effective rates of the live variables at `positions`, as Python floats: for torch's eager pass."""
+        by_group = _as_floats(keras.ops.convert_to_tensor(learning_rate) * self._factors())
+        return [by_group[self._number_at[position]] for position in positions]
+
+    def decay_rates(self, positions: list[int], learning_rate: Any, follows: bool) -> list[float]:
+        """What the weight decay at `positions` is multiplied by, as Python floats: for torch's eager pass."""
+        factors = keras.ops.convert_to_tensor(
+            [group.weight_decay_multiplier for group in self._groups], dtype=keras.config.floatx()
+        )
+        by_group = _as_floats(
+            keras.ops.convert_to_tensor(learning_rate) * (factors * self._factors() if follows else factors)
+        )
+        return [by_group[self._number_at[position]] for position in positions]
+
+    def _factors(self) -> Any:
+        """The factors of all groups at this step, as one torch tensor."""
+        import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
+
+        if any(group.schedule is not None for group in self._groups):
+            return torch.stack([self.rate_factor(number) for number in range(len(self._groups))])
+        return torch.stack([scalar.value for scalar in self.scalars])
+
     def current(self, row: Row) -> float:
         """The multiplier of a live row now."""
-        if row.path not in self._number_of_path:
+        if id(row.variable) not in self._number_of:
             return row.multiplier
-        return _shortest(keras.ops.convert_to_numpy(self.scalars[self._number_of_path[row.path]]), row.multiplier)
+        return _shortest(keras.ops.convert_to_numpy(self.scalars[self._number_of[id(row.variable)]]), row.multiplier)
+
+    def numbers(self) -> list[float]:
+        """The multiplier of each group now."""
+        return [
+            _shortest(keras.ops.convert_to_numpy(scalar), group.multiplier)
+            for scalar, group in zip(self.scalars, self._groups, strict=True)
+        ]
+
+    def layout(self) -> state_layout.Layout:
+        """Of which variables the state is."""
+        rows = self.plan.rows
+        return state_layout.layout(rows, [self._number_of.get(id(row.variable), -1) for row in rows])
 
     def set(self, target: Any, value: Any) -> None:
         """Sets the multiplier of the groups that make up `target`."""
@@ -100,3 +137,8 @@ def _shortest(number: Any, planned: float) -> float:
     if number == number.dtype.type(planned):
         return planned
     return float(str(number))
+
+
+def _as_floats(numbers: Any) -> list[float]:
+    result: list[float] = keras.ops.convert_to_numpy(numbers).tolist()
+    return result

@@ -4,6 +4,8 @@ A plan is saved row by row, never as rules: rules may hold layers and functions.
 fit one row to one variable raises, with a report of what matched and what did not.
 """
 
+import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -31,19 +33,34 @@ def schedule_from_json(config: Any) -> Any:
     Raises:
         ValueError: If it is no schedule.
     """
-    schedule = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        raise ValueError(f"A plan's schedule must be a LearningRateSchedule. Received: {config!r}")
-    return schedule
+    schedules = keras.optimizers.schedules
+    name = config.get("class_name") if isinstance(config, dict) else None
+    registered = config.get("registered_name") or name if isinstance(config, dict) else None
+    known = keras.saving.get_registered_object(registered) if isinstance(registered, str) else None
+    if known is None and isinstance(name, str) and config.get("module") == "keras.optimizers.schedules":
+        known = vars(schedules).get(name)
+    if not (inspect.isclass(known) and issubclass(known, schedules.LearningRateSchedule)):
+        raise ValueError(
+            "A plan's schedule must be a LearningRateSchedule of keras.optimizers.schedules, or one registered with "
+            f"@keras.saving.register_keras_serializable(). Received: {_shown(config)}"
+        )
+    try:
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"The plan's schedule {name} cannot be made: {_shown(error)}") from None
 
 
-def to_config(plan: "Plan", current: Callable[["Row"], float] | None = None) -> dict[str, Any]:
-    """The plan as plain data.
+def _shown(thing: Any) -> str:
+    try:
+        text = str(thing)
+    except RecursionError:
+        text = f"a deeply nested {type(thing).__name__}"
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
-    Args:
-        plan: The plan.
-        current: Function row -> multiplier, where an optimizer has newer values than the plan.
-    """
+
+def to_config(plan: "Plan") -> dict[str, Any]:
+    """The plan as plain data."""
+    keeping = set(map(id, plan.kept_statistics()))
     return {
         "format": FORMAT,
         "frozen_statistics": plan.frozen_statistics,
@@ -52,14 +69,17 @@ def to_config(plan: "Plan", current: Callable[["Row"], float] | None = None) -> 
                 "path": row.path,
                 "variable": getattr(row.variable, "path", row.variable.name),
                 "shape": list(row.shape),
-                "multiplier": row.multiplier if current is None or row.frozen else current(row),
+                "multiplier": row.multiplier,
                 "weight_decay_multiplier": row.weight_decay_multiplier,
                 "schedule": None if row.schedule is None else schedule_to_json(row.schedule),
                 "frozen": row.frozen,
-                "keeps_statistics": any(row.layer is layer for layer in plan.kept_statistics()),
+                "keeps_statistics": id(row.layer) in keeping,
                 "decided": row.decided,
             }
             for row in plan.rows
+        ],
+        "statistics": [
+            {"path": each.path, "frozen": each.frozen, "by_user": each.by_user} for each in plan._statistics
         ],
     }
 
@@ -76,7 +96,7 @@ def read_json(text: str) -> dict[str, Any]:
         raise ValueError(f"The text has {len(text)} characters; a plan has at most {MAX_CHARACTERS}.")
     try:
         config = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for integers of thousands of digits
         raise ValueError(f"This is not the JSON text of a plan: {error}") from None
     check_config(config)
     return config
@@ -92,17 +112,39 @@ def check_config(config: Any) -> None:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise ValueError(f"This is not a plan of difflr: expected the format '{FORMAT}'. Received: {found!r}.")
     rows = config.get("rows")
-    if not isinstance(rows, list) or config.get("frozen_statistics") not in ("keep", "update"):
-        raise ValueError("The plan has no list 'rows', or 'frozen_statistics' is neither 'keep' nor 'update'.")
+    statistics = config.get("statistics")
+    if not isinstance(rows, list) or not isinstance(statistics, list):
+        raise ValueError("The plan has no list 'rows' or no list 'statistics'.")
+    if config.get("frozen_statistics") not in ("keep", "update"):
+        raise ValueError(
+            "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
+            f"Received: {_shown(config.get('frozen_statistics'))}."
+        )
+    seen: set[str] = set()
+    for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
+        for number, entry in enumerate(entries):
+            for field, kinds in fields.items():
+                if not isinstance(entry, dict) or not isinstance(entry.get(field), kinds):
+                    received = entry.get(field) if isinstance(entry, dict) else entry
+                    raise ValueError(
+                        f"{title} {number} of the plan has no valid '{field}'. Received: {_shown(received)}."
+                    )
+            if entry["path"] in seen:
+                raise ValueError(f"{title} {number} of the plan says for the second time what '{entry['path']}' gets.")
+            seen.add(entry["path"])
     for number, row in enumerate(rows):
-        for field, kinds in _FIELDS.items():
-            if not isinstance(row, dict) or not isinstance(row.get(field), kinds):
-                received = row.get(field) if isinstance(row, dict) else row
-                raise ValueError(f"Row {number} of the plan has no valid '{field}'. Received: {received!r}.")
         for field in ("multiplier", "weight_decay_multiplier"):
             checked_multiplier(row[field], f"row {number} ({row['path']}): {field}")
+        if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
+            raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {_shown(row['shape'])}.")
+        if row["frozen"] != (row["multiplier"] == 0):
+            raise ValueError(
+                f"Row {number} of the plan ({row['path']}) contradicts itself: frozen is {row['frozen']}, "
+                f"the multiplier is {row['multiplier']}; 0 is the same as frozen."
+            )
 
 
+_STATISTICS_FIELDS: dict[str, Any] = {"path": str, "frozen": bool, "by_user": bool}
 _FIELDS: dict[str, Any] = {
     "path": str,
     "variable": str,
@@ -129,24 +171,65 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan", from_rows: Callable[...
     """
     saved = {row["path"]: row for row in config["rows"]}
     there = {row.path: row for row in fresh.rows}
+    saved_statistics = {each["path"]: each for each in config["statistics"]}
+    statistics_there = {each.path: each for each in fresh._statistics}
     fits = [path for path, row in there.items() if path in saved and saved[path]["shape"] == list(row.shape)]
-    if len(fits) != len(saved) or len(fits) != len(there):
+    if len(fits) != len(saved) or len(fits) != len(there) or saved_statistics.keys() != statistics_there.keys():
         reshaped = [
             f"{path} was {tuple(saved[path]['shape'])}, is {there[path].shape}"
             for path in there
             if path in saved and path not in fits
         ]
         raise ValueError(
-            _report(
+            report(
+                "plan",
                 len(fits),
-                [path for path in saved if path not in there],
-                [path for path in there if path not in saved],
+                [path for path in saved if path not in there] + list(saved_statistics.keys() - statistics_there.keys()),
+                [path for path in there if path not in saved] + list(statistics_there.keys() - saved_statistics.keys()),
                 reshaped,
             )
         )
     rows = [_bound(saved[row.path], row.variable, row) for row in fresh.rows]
-    kept = [layer for layer in fresh._statistics_layers if not layer.trainable]
-    return from_rows(rows, kept, config["frozen_statistics"])
+    statistics = [
+        dataclasses.replace(
+            each,
+            frozen=each.frozen or saved_statistics[path]["frozen"],
+            by_user=each.by_user or saved_statistics[path]["by_user"],
+        )
+        for path, each in statistics_there.items()
+    ]
+    return from_rows(rows, statistics, config["frozen_statistics"])
+
+
+def has_paths(config: dict[str, Any], fresh: "Plan", variables: Sequence[Any]) -> bool:
+    """Whether the saved rows have the paths of a model, and the live ones are among the variables to be trained.
+
+    Args:
+        config: What `to_config` returned.
+        fresh: A plan of the model without rules.
+        variables: The variables that Keras builds the optimizer with.
+
+    Raises:
+        ValueError: If they have, but in another order: Keras would restore the optimizer's state to the wrong layers.
+    """
+    there = {row.path: row for row in fresh.rows}
+    if {row["path"] for row in config["rows"]} != set(there):
+        return False
+    live = [row["path"] for row in config["rows"] if not row["frozen"]]
+    trained = set(map(id, variables))
+    if not all(id(there[path].variable) in trained for path in live):
+        return False
+    chosen = set(live)
+    moved = [
+        (was, now) for was, now in zip(live, [path for path in there if path in chosen], strict=True) if was != now
+    ]
+    if moved:
+        raise ValueError(
+            f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
+            f"{moved[0][1]}. Keras restores the optimizer's state by position, so it would go to the wrong layers: load "
+            "the model with `compile=False` and compile it anew."
+        )
+    return True
 
 
 def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_rows: Callable[..., "Plan"]) -> "Plan":
@@ -163,11 +246,13 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_row
     Raises:
         ValueError: If rows and variables do not fit, or fit in more than one way.
     """
+    from difflr.plan.plan import StatisticsLayer
+
     saved = config["rows"]
     places = _align(saved, variables)
     if places is None:
-        names = [_tail(variable) for variable in variables]
-        tails = [_tail(row["variable"]) for row in saved]
+        names = [short_name(variable) for variable in variables]
+        tails = [short_name(row["variable"]) for row in saved]
         missing = [row["path"] for row, tail in zip(saved, tails, strict=True) if tail not in names]
         new = [str(getattr(v, "path", v.name)) for v, name in zip(variables, names, strict=True) if name not in tails]
         shapes = dict(zip(tails, (tuple(row["shape"]) for row in saved), strict=True))
@@ -176,22 +261,28 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_row
             for variable, name in zip(variables, names, strict=True)
             if name in shapes and tails.count(name) == 1 and shapes[name] != tuple(variable.shape)
         ]
-        raise ValueError(_report(len(saved) - len(missing) - len(reshaped), missing, new, reshaped))
+        raise ValueError(report("plan", len(saved) - len(missing) - len(reshaped), missing, new, reshaped))
     rows = [_bound(row, variables[place], None) for row, place in zip(saved, places, strict=True) if place is not None]
-    return from_rows(rows, [], config["frozen_statistics"])
+    statistics = [StatisticsLayer(each["path"], None, each["frozen"], each["by_user"]) for each in config["statistics"]]
+    return from_rows(rows, statistics, config["frozen_statistics"])
 
 
 def _bound(saved: dict[str, Any], variable: Any, known: "Row | None") -> "Row":
-    from difflr.plan.plan import Row
+    from difflr.plan.plan import BY_USER, Row
 
+    decided = {str(axis): str(who) for axis, who in saved["decided"].items()}
+    # What the user has frozen since stays frozen, as in a new plan.
+    by_user = known is not None and known.decided.get("frozen") == BY_USER
+    if by_user:
+        decided["frozen"] = BY_USER
     return Row(
         path=saved["path"],
         variable=variable,
-        multiplier=float(saved["multiplier"]),
+        multiplier=0.0 if by_user else float(saved["multiplier"]),
         weight_decay_multiplier=float(saved["weight_decay_multiplier"]),
         schedule=None if saved["schedule"] is None else schedule_from_json(saved["schedule"]),
-        frozen=saved["frozen"],
-        decided={str(axis): str(who) for axis, who in saved["decided"].items()},
+        frozen=saved["frozen"] or by_user,
+        decided=decided,
         aliases=known.aliases if known else (),
         layer=known.layer if known else None,
     )
@@ -218,45 +309,46 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
             possible[i][s] = (fits[i][s] and possible[i + 1][s]) or (optional[i] and possible[i + 1][s + 1])
     if not possible[0][0]:
         return None
+    # reached: the numbers of rows skipped on some way here. Which of two frozen rows is absent does not matter; that a
+    # live row has one place does.
     places: list[int | None] = []
-    skipped = 0
+    reached, skipped = {0}, 0
     for i in range(len(saved)):
-        take = fits[i][skipped] and possible[i + 1][skipped]
-        skip = optional[i] and possible[i + 1][skipped + 1]
-        if take and skip and not _frozen_run(saved, i):
+        takes = {s for s in reached if fits[i][s] and possible[i + 1][s]}
+        skips = {s + 1 for s in reached if optional[i] and possible[i + 1][s + 1]}
+        if not optional[i] and len(takes) > 1:
             return None
-        places.append(i - skipped if take else None)
-        skipped += not take
+        places.append(i - skipped if skipped in takes else None)
+        skipped += skipped not in takes
+        reached = takes | skips
     return places
 
 
-def _frozen_run(saved: list[dict[str, Any]], start: int) -> bool:
-    """Whether all rows that look like row `start` are frozen, so that it does not matter which is which."""
-    tail = _tail(saved[start]["variable"])
-    return all(row["frozen"] for row in saved if _tail(row["variable"]) == tail)
-
-
 def _fits(row: dict[str, Any], variable: Any) -> bool:
-    return row["shape"] == list(variable.shape) and _tail(row["variable"]) == _tail(variable)
+    return row["shape"] == list(variable.shape) and short_name(row["variable"]) == short_name(variable)
 
 
-def _tail(variable: Any) -> str:
+def short_name(variable: Any) -> str:
     """Layer and variable name without counters: what survives `load_model` of `variable.path`."""
     path = variable if isinstance(variable, str) else getattr(variable, "path", variable.name)
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/")[-2:])
 
 
-def _report(matched: int, missing: list[str], new: list[str], reshaped: list[str]) -> str:
-    parts = [f"The saved plan does not fit this model. {matched} variables match."]
+def report(what: str, matched: int, missing: list[str], new: list[str], reshaped: list[str]) -> str:
+    parts = [f"The saved {what} does not fit this model. {matched} variables match."]
     for title, names in (
-        ("In the plan but not in the model", missing),
-        ("In the model but not in the plan", new),
+        (f"In the {what} but not in the model", missing),
+        (f"In the model but not in the {what}", new),
         ("Other shapes", reshaped),
     ):
         if names:
-            more = f", ... ({len(names)} in all)" if len(names) > 8 else ""
-            parts.append(f"{title}: {', '.join(names[:8])}{more}.")
+            parts.append(f"{title}: {listed(names)}.")
     if len(parts) == 1:
         parts.append("The same names come in another order or number.")
     parts.append("Make a new plan for the changed model: difflr.Plan(model, rules).")
     return "\n".join(parts)
+
+
+def listed(names: list[str]) -> str:
+    """The first of `names`, and how many there are."""
+    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

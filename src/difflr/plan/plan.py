@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -65,6 +66,23 @@ class Row:
         if self.frozen:
             return (0.0, 0.0, "", True)
         return (self.multiplier, self.weight_decay_multiplier, schedule, False)
+
+
+@dataclasses.dataclass(frozen=True)
+class StatisticsLayer:
+    """A BatchNormalization layer that has nothing to train (`scale=False, center=False`), so that no row speaks of it.
+
+    Args:
+        path: Its layer-tree path.
+        layer: The layer; `None` where only the saved data is known.
+        frozen: Whether it is frozen, by the plan or by the user.
+        by_user: Whether `trainable = False` was set on it outside difflr.
+    """
+
+    path: str
+    layer: keras.Layer | None
+    frozen: bool
+    by_user: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,19 +162,19 @@ class Plan:
             raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
         leaves = _leaves(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, kept = _resolve(leaves, model, as_rules(rules))
-        self._fill(rows, kept, frozen_statistics)
+        rows, statistics = _resolve(leaves, model, as_rules(rules))
+        self._fill(rows, statistics, frozen_statistics)
 
-    def _fill(self, rows: list[Row], statistics_layers: list[keras.Layer], frozen_statistics: str) -> None:
+    def _fill(self, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> None:
         self._rows = tuple(rows)
-        self._statistics_layers = statistics_layers
+        self._statistics = tuple(statistics)
         self._frozen_statistics = frozen_statistics
         self._by_variable = {id(row.variable): row for row in self._rows}
 
     @classmethod
-    def _from_rows(cls, rows: list[Row], statistics_layers: list[keras.Layer], frozen_statistics: str) -> "Plan":
+    def _from_rows(cls, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> "Plan":
         plan = cls.__new__(cls)
-        plan._fill(rows, statistics_layers, frozen_statistics)
+        plan._fill(rows, statistics, frozen_statistics)
         return plan
 
     @property
@@ -222,13 +240,14 @@ class Plan:
                 row.variable.trainable = True
                 setattr(row.variable, tree.FROZEN_MARK, False)
         if self._frozen_statistics == "keep":
+            by_plan = {id(each.layer) for each in self._statistics if not each.by_user}
             for layer in self.kept_statistics():
-                if layer.trainable:
+                if layer.trainable or id(layer) in by_plan:
                     layer.trainable = False
                     setattr(layer, tree.FROZEN_MARK, True)
 
     def _replaced(self, rows: list[Row]) -> "Plan":
-        return Plan._from_rows(rows, self._statistics_layers, self._frozen_statistics)
+        return Plan._from_rows(rows, self._statistics, self._frozen_statistics)
 
     def _tied_to(self, model: keras.Layer) -> "Plan":
         """This plan, with the paths and layers of `model`, whose variables it covers."""
@@ -246,7 +265,13 @@ class Plan:
                 mine = self.row(row.variable)
                 row = dataclasses.replace(mine, path=row.path, aliases=row.aliases, layer=row.layer)
             rows.append(row)
-        return Plan._from_rows(rows, fresh._statistics_layers, self._frozen_statistics)
+        mine_by_path = {each.path: each for each in self._statistics}
+        mine_by_layer = {id(each.layer): each for each in self._statistics if each.layer is not None}
+        statistics = []
+        for each in fresh._statistics:
+            known = mine_by_layer.get(id(each.layer)) or mine_by_path.get(each.path) or each
+            statistics.append(dataclasses.replace(each, frozen=known.frozen, by_user=known.by_user))
+        return Plan._from_rows(rows, statistics, self._frozen_statistics)
 
     def _without_decay(self, variables: list[keras.Variable]) -> "Plan":
         """The plan with what `optimizer.exclude_from_weight_decay` excluded."""
@@ -273,21 +298,23 @@ class Plan:
         )
 
     def _normalization_layers(self) -> list[keras.Layer]:
-        found = {id(layer): layer for layer in self._statistics_layers}
+        found = {id(each.layer): each.layer for each in self._statistics if each.layer is not None}
         for row in self._rows:
             if isinstance(row.layer, keras.layers.BatchNormalization):
                 found[id(row.layer)] = row.layer
         return list(found.values())
 
     def kept_statistics(self) -> list[keras.Layer]:
-        """The BatchNormalization layers that the plan freezes whole, whose statistics `frozen_statistics` is about."""
-        live = {id(row.layer) for row in self._rows if not row.frozen}
-        with_rows = {id(row.layer) for row in self._rows}
-        return [
-            layer
-            for layer in self._normalization_layers()
-            if (id(layer) in with_rows and id(layer) not in live) or layer in self._statistics_layers
-        ]
+        """The BatchNormalization layers that the plan freezes whole, whose statistics `frozen_statistics` is about.
+
+        Those that the user froze keep theirs in any case, so `"update"` is not about them.
+        """
+        left_out = {id(row.layer) for row in self._rows if not row.frozen}
+        left_out |= {id(each.layer) for each in self._statistics if not each.frozen}
+        if self._frozen_statistics == "update":
+            left_out |= {id(row.layer) for row in self._rows if row.decided.get("frozen") == BY_USER}
+            left_out |= {id(each.layer) for each in self._statistics if each.by_user}
+        return [layer for layer in self._normalization_layers() if id(layer) not in left_out]
 
     def __mul__(self, other: Any) -> "Plan":
         """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
@@ -300,7 +327,8 @@ class Plan:
         """
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
-            text = {"multiplier": f"* {factor:g}"} if factor != 1 else {}
+            axis = "frozen" if factor == 0 else "multiplier"
+            text = {axis: f"* {factor:g}"} if factor != 1 else {}
             rows = [
                 _times(
                     row,
@@ -315,7 +343,8 @@ class Plan:
                 )
                 for row in self._rows
             ]
-            return self._replaced(rows)
+            statistics = [dataclasses.replace(each, frozen=each.frozen or factor == 0) for each in self._statistics]
+            return Plan._from_rows(rows, statistics, self._frozen_statistics)
         if set(self._by_variable) != set(other._by_variable):
             mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
             raise ValueError(
@@ -328,10 +357,9 @@ class Plan:
                 f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
             )
         rows = [_times(row, other.row(row.variable)) for row in self._rows]
-        layers = self._statistics_layers + [
-            layer for layer in other._statistics_layers if layer not in self._statistics_layers
-        ]
-        return Plan._from_rows(rows, layers, self._frozen_statistics)
+        frozen = {each.path for each in other._statistics if each.frozen}
+        statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
+        return Plan._from_rows(rows, statistics, self._frozen_statistics)
 
     __rmul__ = __mul__
 
@@ -342,6 +370,8 @@ class Plan:
         mine = {row.path: row.setting for row in self._rows}
         return (
             mine == {row.path: row.setting for row in other._rows}
+            and {each.path: each.frozen for each in self._statistics}
+            == {each.path: each.frozen for each in other._statistics}
             and self._frozen_statistics == other._frozen_statistics
         )
 
@@ -405,14 +435,17 @@ def _leaves(model: Any) -> list[tree.Leaf]:
     """The leaves of a model or of a list of variables, checked."""
     if isinstance(model, keras.Layer):
         leaves = tree.walk(model)
-        unbuilt = not model.built or any(not layer.built for layer in _all_layers(model))
-        if not any(leaf.variable is not None for leaf in leaves):
-            name = f"{type(model).__name__} '{model.name}'"
-            if unbuilt:
-                raise ValueError(
-                    f"{name} is not built, so it has no variables yet. Build it first: `model.build(input_shape)`, or "
-                    "call it once on a batch."
-                )
+        empty = not any(leaf.variable is not None for leaf in leaves)
+        unbuilt = [layer for layer in _all_layers(model) if not layer.built]
+        name = f"{type(model).__name__} '{model.name}'"
+        if (empty and not model.built) or (unbuilt and (empty or not model.built)):
+            which = f" (nor is its layer '{unbuilt[0].name}')" if unbuilt and not empty else ""
+            raise ValueError(
+                f"{name} is not built{which}, so {'it has no' if empty else 'not all its'} variables "
+                f"{'yet' if empty else 'are there yet'}. Build it first: `model.build(input_shape)`, or call it once "
+                "on a batch."
+            )
+        if empty:
             raise ValueError(f"{name} has no variables that can be trained, so there is nothing to plan.")
         return leaves
     if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
@@ -426,10 +459,15 @@ def _leaves(model: Any) -> list[tree.Leaf]:
 
 
 def _all_layers(model: keras.Layer) -> list[keras.Layer]:
-    found = []
-    for layer in keras_private.sublayers(model):
-        found += [layer, *_all_layers(layer)]
-    return found
+    """The layers inside `model` at all depths, each once."""
+    found: dict[int, keras.Layer] = {}
+    pending = keras_private.sublayers(model)
+    while pending:
+        layer = pending.pop()
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            pending += keras_private.sublayers(layer)
+    return list(found.values())
 
 
 # For one path of one variable: axis -> (value, position of the rule; -1: the layer's declaration).
@@ -438,8 +476,8 @@ _Decisions = dict[str, tuple[Any, int]]
 
 def _resolve(
     leaves: list[tree.Leaf], model: keras.Layer | None, rules: list[Rule]
-) -> tuple[list[Row], list[keras.Layer]]:
-    """The rows of the plan, and the layers that only own statistics and are frozen."""
+) -> tuple[list[Row], list[StatisticsLayer]]:
+    """The rows of the plan, and the layers that only own statistics."""
     targets = Targets(leaves, model)
     names = [f"rule {number}: {describe(rule.target)}" for number, rule in enumerate(rules, start=1)]
     decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
@@ -453,12 +491,13 @@ def _resolve(
         for position, path in matches[number]:
             for each in leaves[position].paths if path is None else [path]:
                 decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
-    rows, statistics_layers, used = [], [], set()
+    rows, statistics, used = [], [], set()
     for position, leaf in enumerate(leaves):
         settled = _agreed(leaf, decisions[position], names)
         if leaf.variable is None:
-            if leaf.frozen_by_user is False and settled.get("frozen", (False, 0))[0]:
-                statistics_layers.append(leaf.layer)
+            by_plan = settled.get("frozen", (False, 0))[0] or settled.get("multiplier", (1.0, 0))[0] == 0
+            frozen = leaf.frozen_by_user or by_plan
+            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user))
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
@@ -466,7 +505,7 @@ def _resolve(
     for number, rule in enumerate(rules):
         if number not in used:
             raise ValueError(_hidden(number, rule, names, [leaves[p] for p, _ in matches[number]], rows))
-    return rows, statistics_layers  # type: ignore[return-value]
+    return rows, statistics
 
 
 def _agreed(leaf: tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
@@ -512,9 +551,8 @@ def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
     """The rules that decide something that matters for this row."""
     used = set()
     for axis, (value, number) in settled.items():
-        by_user = row.decided.get("frozen") == BY_USER
         if axis == "frozen":
-            effective = value or not by_user
+            effective = value or not row.frozen
         elif axis == "multiplier" and value == 0:
             effective = True
         else:
@@ -535,11 +573,12 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], 
     start = f"{names[number].capitalize()} has no effect: "
     if all(row.frozen for row in matched):
         frozen_by = dict.fromkeys(row.decided["frozen"] for row in matched)
-        fix = (
-            "set `layer.trainable = True` first"
-            if BY_USER in frozen_by
-            else "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.LIVE` as well"
-        )
+        if BY_USER in frozen_by:
+            fix = "set `layer.trainable = True` first"
+        elif rule.frozen is False:
+            fix = "to train it again, give it a multiplier above 0"
+        else:
+            fix = "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.LIVE` as well"
         return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
     return (
         f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, or leave it out."
@@ -552,13 +591,23 @@ def _times(first: Row, second: Row) -> Row:
     for axis, who in second.decided.items():
         decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
     schedules = [schedule for schedule in (first.schedule, second.schedule) if schedule is not None]
-    frozen = first.frozen or second.frozen
+    multiplier = first.multiplier * second.multiplier
+    weight_decay_multiplier = first.weight_decay_multiplier * second.weight_decay_multiplier
+    if not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
+        raise ValueError(
+            f"The product of the multipliers of {first.path} is beyond all floats: {first.multiplier:g} * "
+            f"{second.multiplier:g}, weight decay {first.weight_decay_multiplier:g} * "
+            f"{second.weight_decay_multiplier:g}."
+        )
+    frozen = first.frozen or second.frozen or multiplier == 0
+    if frozen:
+        decided.setdefault("frozen", decided.get("multiplier", ""))
     if BY_USER in (first.decided.get("frozen"), second.decided.get("frozen")):
         decided["frozen"] = BY_USER
     return dataclasses.replace(
         first,
-        multiplier=0.0 if frozen else first.multiplier * second.multiplier,
-        weight_decay_multiplier=first.weight_decay_multiplier * second.weight_decay_multiplier,
+        multiplier=0.0 if frozen else multiplier,
+        weight_decay_multiplier=weight_decay_multiplier,
         schedule=ScheduleProduct(schedules) if len(schedules) == 2 else (schedules or [None])[0],
         frozen=frozen,
         decided=decided,

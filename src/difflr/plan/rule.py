@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen")
 
@@ -52,27 +53,37 @@ def checked_multiplier(value: Any, what: str = "multiplier") -> float:
         ValueError: If it is negative, NaN, infinite, a boolean, a string, or no number at all.
     """
     number: float | None = None
-    if not isinstance(value, (bool, str, bytes)) and not isinstance(value, keras.Variable):
+    if not isinstance(value, (bool, np.bool_, str, bytes, keras.Variable)):
         try:
             number = float(value)
+        except OverflowError:  # an integer beyond all floats
+            number = math.inf
         except (TypeError, ValueError):
             number = None
-    if number is None or isinstance(value, bool) or type(value).__name__ == "bool_":
+    if number is None:
         hint = ""
         if isinstance(value, str):
-            hint = f" Without quotes? `{what}={value}`."
-        if isinstance(value, bool):
+            hint = f" Write {value} without quotes." if _reads_as_number(value) else " To freeze, use `difflr.FROZEN`."
+        if isinstance(value, (bool, np.bool_)):
             hint = " To freeze, use `difflr.FROZEN`."
         raise ValueError(
             f"`{what}` must be a finite number >= 0, such as 0.1. "
             f"Received: {value!r} (of type {type(value).__name__}).{hint}"
         )
     if not math.isfinite(number) or number < 0:
+        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
         raise ValueError(
-            f"`{what}` must be a finite number >= 0, such as 0.1. Received: {value!r}. "
+            f"`{what}` must be a finite number >= 0, such as 0.1. Received: {shown}. "
             "0 freezes; a training direction cannot be turned round."
         )
     return number
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True)

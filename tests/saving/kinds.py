@@ -1,5 +1,9 @@
 """The models that are saved, each with a plan and an optimizer. Both processes read this file: one saves, one loads."""
 
+import contextlib
+import itertools
+from unittest import mock
+
 import keras
 import numpy as np
 from keras import layers
@@ -29,8 +33,37 @@ def compiled(model, optimizer):
 
 
 
-def train(model, x, epochs=2, **arguments):
-    model.fit(x, TARGETS[: len(x[0] if isinstance(x, list) else x)], epochs=epochs, shuffle=False, verbose=0, **arguments)
+def targets(x):
+    return TARGETS[: len(x[0] if isinstance(x, list) else x)]
+
+
+def train(model, x, steps=3):
+    """Some steps, each on all data. Not `fit`: on JAX stock Keras cannot `fit` a second time with `use_ema`."""
+    for _ in range(steps):
+        model.train_on_batch(x, targets(x))
+
+
+@contextlib.contextmanager
+def quick_initializers():
+    """Weights begin as numpy's numbers: JAX would compile a program for each shape, which takes longer than all tests."""
+    numbers = itertools.count()
+
+    def filled(make):
+        def initialize(self, shape, dtype=None, **_):
+            return keras.ops.convert_to_tensor(np.asarray(make(shape), "float32"), dtype or "float32")
+
+        return initialize
+
+    def random(shape):
+        return np.random.default_rng(next(numbers)).uniform(-0.5, 0.5, shape) / np.sqrt(max([1, *shape[:-1]]))
+
+    given = keras.initializers
+    makers = {given.Zeros: np.zeros, given.Ones: np.ones}
+    makers |= dict.fromkeys((given.VarianceScaling, given.Orthogonal, given.RandomUniform), random)
+    with contextlib.ExitStack() as stack:
+        for cls, make in makers.items():
+            stack.enter_context(mock.patch.object(cls, "__call__", filled(make)))
+        yield
 
 
 def mlp(model=keras.Model, width=4, **names):
@@ -54,7 +87,7 @@ def functional():
 @kind
 def sequential_built():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(4), layers.Dense(2)])
-    plan = Plan(model, {model.layers[0]: FROZEN, model.layers[1].bias: 0.5})
+    plan = Plan(model, [(model.layers[0], FROZEN), (model.layers[1].bias, 0.5)])
     return compiled(model, optimizers.SGD(0.05, momentum=0.9, nesterov=True, multipliers=plan)), VECTORS
 
 
@@ -195,11 +228,12 @@ def two_towers():
 
 @kind
 def shared_layer():
-    shared, inputs = layers.Dense(4, name="shared"), keras.Input((4,))
-    inner = keras.Sequential([shared, layers.Dense(4)], name="inner")
-    model = keras.Model(inputs, layers.Dense(2)(inner(inputs) + shared(inputs)))
-    optimizer = optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3, multipliers=Plan(model, {shared: 0.1}))
-    return compiled(model, optimizer), VECTORS
+    shared, inputs = layers.Dense(4), [keras.Input((4,)), keras.Input((4,))]
+    pair = keras.Sequential([layers.Dense(4), layers.Dense(4, name="b")], name="pair")  # used twice, as `shared`
+    x = layers.Concatenate()([pair(shared(each)) for each in inputs])
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    optimizer = optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3, multipliers=Plan(model, {shared: 0.1, "pair/b": 0.5}))
+    return compiled(model, optimizer), [VECTORS, VECTORS[::-1].copy()]
 
 
 @register
@@ -229,15 +263,9 @@ def tied_weights():
     return compiled(model, optimizers.Ftrl(0.05, multipliers=plan)), TOKENS
 
 
-def backbone():
-    # Batch statistics of one value a picture (1 x 1 at the end) are noise: torch adds them up in an order that depends on
-    # where the memory lies, stock optimizer or not.
-    return keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
-
-
 @kind
 def application_cut_open():
-    body = backbone()
+    body = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
     x = layers.GlobalAveragePooling2D()(body.get_layer("block_2_project_BN").output)
     model = keras.Model(body.input, layers.Dense(2, name="head")(x))
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
@@ -274,10 +302,10 @@ class Block(layers.Layer):
 @kind
 def custom_layers():
     inputs = keras.Input((3, 4))
-    x = Block(name="block")(Block()(inputs))
+    x = Block(name="marked")(Block()(inputs))
     x = layers.Bidirectional(layers.LSTM(2))(x)
     model = keras.Model(inputs, layers.Dense(2)(x))
-    plan = Plan(model, {"block/one": 0.1, "block/attention": FROZEN, "block/scale": 0.2, "bidirectional*": 0.5})
+    plan = Plan(model, {"marked/one": 0.1, "block*/attention": FROZEN, "marked/scale": 0.2, "bidirectional*": 0.5})
     return compiled(model, optimizers.Adam(0.01, multipliers=plan)), SEQUENCES
 
 
@@ -365,7 +393,7 @@ def one_number():
 @kind
 def mapping_of_layers():
     model = mlp()
-    return compiled(model, optimizers.Lamb(0.01, multipliers={model.layers[1]: 0.1, model.layers[2].bias: 0.0})), VECTORS
+    return compiled(model, optimizers.Lamb(0.01, multipliers=[(model.layers[1], 0.1), (model.layers[2].bias, 0.0)])), VECTORS
 
 
 @kind
@@ -383,7 +411,7 @@ def averaging_accumulation_clipping():
         ema_overwrite_frequency=3,
         gradient_accumulation_steps=2,
         global_clipnorm=0.1,
-        multipliers=Plan(model, {model.layers[1]: 0.1, model.layers[2].bias: FROZEN}),
+        multipliers=Plan(model, [(model.layers[1], 0.1), (model.layers[2].bias, FROZEN)]),
     )
     return compiled(model, optimizer), VECTORS
 
@@ -426,13 +454,9 @@ def state(model):
     return {name: keras.ops.convert_to_numpy(variable) for name, variable in arrays.items()}
 
 
-def differential_part(model):
-    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
-
-
 def told(model):
     """What the optimizer says about itself, as plain data."""
-    optimizer = differential_part(model)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     plan = optimizer.plan
     return {
         "live": [[row.path, *map(str, row.setting)] for row in plan.rows if not row.frozen],

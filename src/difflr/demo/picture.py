@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,23 +19,23 @@ def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = N
     """Draws and saves the picture.
 
     Args:
-        outcomes: What `compare` returned.
+        outcomes: What `run_comparison` returned.
         path: The PNG file to write.
         samples: A few pictures of the data to show, `(count, 28, 28, 1)` uint8.
-        footnote: A line below everything.
+        footnote: One or two lines below everything.
 
     Returns:
         `path`.
     """
     figure = Figure(figsize=(11.5, 5.6), dpi=150, facecolor="white")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
-    figure.subplots_adjust(left=0.075, right=0.975, top=0.74, bottom=0.17, wspace=0.24)
+    figure.subplots_adjust(left=0.075, right=0.975, top=0.74, bottom=0.2, wspace=0.24)
     figure.text(0.03, 0.945, headline(outcomes), fontsize=16, fontweight="bold", color=INK, va="center")
     if samples is not None:
         _strip(figure, samples)
     _draw_accuracies(left, outcomes)
     _draw_rates(right, outcomes)
-    figure.text(0.03, 0.03, footnote, fontsize=8, color="#555555", va="center")
+    figure.text(0.03, 0.035, footnote, fontsize=8, linespacing=1.5, color="#555555", va="center")
     figure.savefig(path)
     return path
 
@@ -46,7 +47,7 @@ def headline(outcomes: Sequence[Outcome]) -> str:
     points = 100 * (plan.mean - rival.mean)
     uncertainty = 100 * np.hypot(plan.spread, rival.spread) / np.sqrt(len(plan.runs))
     if abs(points) <= uncertainty:
-        return f"Rates {plan.method.name} and {rival.method.name}: no clear difference"
+        return f"Rates {plan.method.name}, {rival.method.name}: no clear difference"
     comparison = "more" if points > 0 else "fewer"
     return f"Rates {plan.method.name}: {abs(points):.1f} points {comparison} than {rival.method.name}"
 
@@ -63,8 +64,8 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     """One column for each method: every seed as a dot, mean and spread beside them."""
     for position, (outcome, (colour, marker)) in enumerate(zip(outcomes, LOOKS, strict=False)):
         values = 100 * np.array(outcome.accuracies)
-        shifts = np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else [0.0]
-        axes.plot(position - 0.12 + shifts, values, marker, color=colour, markersize=7, alpha=0.65, mew=0)
+        places = position - 0.12 + (np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1))
+        axes.plot(places, values, marker, color=colour, markersize=7, alpha=0.65, mew=0)
         mean, spread = 100 * outcome.mean, 100 * outcome.spread
         axes.errorbar(position + 0.17, mean, spread, fmt="_", color=colour, ms=18, mew=2.5, lw=1.8, capsize=4)
         axes.annotate(
@@ -115,7 +116,7 @@ def part_rates(rates: dict[str, float]) -> dict[str, float]:
 
 
 def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
-    """The effective rate of every part at the start, from the input to the head; frozen parts on a line of their own."""
+    """The effective rate of every part at the start, from input to head; frozen parts on a line of their own."""
     live = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
     floor = 10 ** (np.floor(np.log10(min(live))) - 0.35)
     axes.set_yscale("log")
@@ -124,7 +125,7 @@ def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         heights = np.array(list(rates.values()))
         places = np.arange(len(rates))
         frozen = heights == 0
-        look = {"color": colour, "marker": marker, "ms": 7, "lw": 1.8}
+        look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 7, "lw": 1.8}
         axes.plot(places[frozen], np.full(frozen.sum(), floor), **look, mfc="white", ls=":")
         axes.plot(places[~frozen], heights[~frozen], **look, label=outcome.method.name)
     parts = list(part_rates(outcomes[0].rates))

@@ -8,6 +8,7 @@ There is no BatchNormalization, so nothing but rates distinguishes one way of fi
 import io
 import pickle
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,7 +42,7 @@ ALLOWED = {
 class CaffeInput(layers.Layer):
     """RGB in 0..255 -> what the network was trained on: BGR, less ImageNet's mean colour."""
 
-    def call(self, images):
+    def call(self, images: Any) -> Any:
         """Converts a batch of pictures of shape `(batch, height, width, 3)`."""
         return ops.flip(images, -1) - ops.array([104.006, 116.669, 122.679], images.dtype)
 
@@ -72,11 +73,12 @@ def build(input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool =
     return keras.Model(images, x, name="squeezenet")
 
 
-def _convolution(name: str, filters: int, size: int, **kwargs) -> layers.Layer:
+def _convolution(name: str, filters: int, size: int, **kwargs: Any) -> layers.Layer:
     return layers.Conv2D(filters, size, **{"padding": "same", **kwargs}, activation="relu", name=name)
 
 
-def _fire(x, name: str, squeeze: int, expand: int):
+def _fire(x: Any, name: str, squeeze: int, expand: int) -> Any:
+    """A squeeze convolution, then two expand convolutions side by side."""
     x = _convolution(f"{name}_squeeze1x1", squeeze, 1)(x)
     branches = [_convolution(f"{name}_expand{size}x{size}", expand, size)(x) for size in (1, 3)]
     return layers.Concatenate(name=f"{name}_concat")(branches)
@@ -85,7 +87,7 @@ def _fire(x, name: str, squeeze: int, expand: int):
 class ArraysOnly(pickle.Unpickler):
     """Unpickles numpy arrays and refuses everything else, so that a forged file can run nothing."""
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         """The class or function called `name`, if it is one that arrays need.
 
         Raises:

@@ -267,6 +267,7 @@ def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
         if not issubclass(parent, keras.layers.Layer) or parent is keras.layers.Layer:
             continue
         for function in vars(parent).values():
+            function = inspect.unwrap(function) if callable(function) else function
             if not inspect.isfunction(function):
                 continue
             used = _names_used(function.__code__)
@@ -274,8 +275,9 @@ def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
                 return True
             for name in used:
                 inner = function.__globals__.get(name)
-                is_layer = inspect.isclass(inner) and issubclass(inner, keras.layers.Layer) and inner is not parent
-                if is_layer and owns_weights(inner, _seen | {cls}):
+                if not isinstance(inner, type) or not issubclass(inner, keras.layers.Layer) or inner is parent:
+                    continue
+                if owns_weights(inner, _seen | {cls}):
                     return True
     return False
 

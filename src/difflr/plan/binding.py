@@ -23,8 +23,15 @@ MAX_CHARACTERS = 100_000_000
 
 
 def schedule_to_json(schedule: Any) -> dict[str, Any]:
-    """A schedule as plain data."""
-    return keras.saving.serialize_keras_object(schedule)
+    """A schedule as plain data, the same for equal schedules."""
+    return _without_identity(keras.saving.serialize_keras_object(schedule))
+
+
+def _without_identity(config: Any) -> Any:
+    """`config` without the object numbers that Keras adds while it saves or loads a model."""
+    if isinstance(config, dict):
+        return {key: _without_identity(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_without_identity(each) for each in config] if isinstance(config, (list, tuple)) else config
 
 
 def schedule_from_json(config: Any) -> Any:

@@ -1,0 +1,76 @@
+"""How much is measured: the default run takes minutes on two cores, the full one perhaps an hour."""
+
+from dataclasses import dataclass, field
+
+COUNT = 150  # weights of the bare models
+WIDTHS = {"small": 64, "large": 512}
+GRADIENT_SIZE = 1e-2
+BLOCKS = 12  # of the model of which a share is frozen
+MODES = {"jax": ["jit"], "tensorflow": ["graph", "xla"], "torch": ["eager"]}
+BACKENDS = tuple(MODES)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is measured.
+
+    Args:
+        groups: Numbers of groups of variables.
+        seconds: How long one pair of contenders takes turns, at most.
+        least: Rounds of a pair, at least, however long they take.
+        most: Rounds of a pair, at most.
+        compile_rounds: How often each of a pair is compiled.
+        frozen: How many of the blocks are frozen.
+        fit_steps: Steps in one measured epoch of `fit`.
+        networks: What `fit` trains, for each backend.
+        optimizers: Optimizers measured with one group per variable, for each backend.
+        variables: Sizes of the models whose plan is resolved.
+        memory: Contenders whose peak memory is measured, `(name, groups)`.
+    """
+
+    groups: tuple[int, ...] = (1, 12, 150)
+    seconds: float = 1.2
+    least: int = 5
+    most: int = 41
+    compile_rounds: int = 1
+    frozen: tuple[int, ...] = (0, 6, 9)
+    fit_steps: int = 8
+    networks: dict[str, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "jax": ("small convolutional", "small transformer"),
+            "tensorflow": ("small convolutional", "small transformer"),
+            "torch": ("MobileNetV2", "small transformer"),
+        }
+    )
+    optimizers: dict[str, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "jax": ("SGD", "Adam"),
+            "tensorflow": ("SGD", "Adam"),
+            "torch": ("SGD", "Adam", "Adagrad", "Adadelta", "Adamax", "Lion", "Nadam", "RMSprop"),
+        }
+    )
+    variables: tuple[int, ...] = (100, 1000, 10000)
+    memory: tuple[tuple[str, int], ...] = (("stock", 1), ("difflr", 150), ("MultiOptimizer", 150))
+
+
+DEFAULT = Settings()
+
+QUICK = Settings(seconds=0.3, most=7, least=3, groups=(1, 150), frozen=(9,), variables=(100, 1000))
+
+ALL_OPTIMIZERS = ("SGD", "Adam", "Adagrad", "Adadelta", "Adamax", "Lion", "Nadam", "RMSprop", "Adafactor", "Ftrl", "Lamb")
+
+FULL = Settings(
+    groups=(1, 2, 5, 12, 40, 150),
+    seconds=8.0,
+    least=11,
+    most=201,
+    compile_rounds=5,
+    frozen=(0, 3, 6, 9, 11),
+    fit_steps=20,
+    networks={backend: ("MobileNetV2", "small convolutional", "small transformer") for backend in BACKENDS},
+    optimizers=dict.fromkeys(BACKENDS, ALL_OPTIMIZERS),
+    variables=(100, 300, 1000, 3000, 10000),
+    memory=(("stock", 1), ("difflr", 1), ("difflr", 12), ("difflr", 150), ("MultiOptimizer", 12), ("MultiOptimizer", 150)),
+)
+
+BY_NAME = {"quick": QUICK, "default": DEFAULT, "full": FULL}

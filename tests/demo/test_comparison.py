@@ -1,0 +1,196 @@
+"""The comparison: fair choices, honest headlines, legible tables, a real picture."""
+
+import io
+import json
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+import difflr
+from difflr import demo
+from difflr.demo import compare, digits, picture, squeezenet
+from difflr.demo.compare import Budget, Method, Outcome, Run
+
+BUDGET = Budget(epochs=8, seeds=(0, 1, 2))
+
+
+def outcome(name, accuracies, rates=None):
+    """An outcome with given test accuracies; the search chose the middle of three rates."""
+    search = tuple(Run(name, rate, 0, validation, 0.5, 1.0) for rate, validation in ((1e-4, 0.7), (3e-4, 0.8)))
+    runs = tuple(Run(name, 3e-4, seed, 0.8, accuracy, 1.0) for seed, accuracy in enumerate(accuracies))
+    rates = rates or {"squeezenet/conv1/kernel": 1e-4, "squeezenet/fire2_squeeze1x1/kernel": 2e-4, "head/kernel": 3e-4}
+    return Outcome(Method(name, None, (1e-4, 3e-4)), search, runs, None, rates)
+
+
+@pytest.fixture
+def outcomes():
+    frozen = {"squeezenet/conv1/kernel": 0.0, "squeezenet/fire2_squeeze1x1/kernel": 0.0, "head/kernel": 3e-2}
+    return [
+        outcome("one rate for all", [0.80, 0.81, 0.82]),
+        outcome("head only", [0.70, 0.71, 0.72], frozen),
+        outcome("layer by layer", [0.90, 0.91, 0.92]),
+    ]
+
+
+def printed(*tables):
+    console = Console(width=120, record=True, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    return console.export_text()
+
+
+def test_the_rate_is_chosen_on_validation_not_on_test():
+    search = [Run("m", 1e-4, 0, 0.8, 0.99, 1.0), Run("m", 3e-4, 0, 0.9, 0.1, 1.0), Run("m", 1e-3, 0, 0.9, 0.95, 1.0)]
+    assert compare.choose(search).learning_rate == 3e-4
+
+
+def test_mean_and_spread(outcomes):
+    assert outcomes[0].mean == pytest.approx(0.81)
+    assert outcomes[0].spread == pytest.approx(0.01)
+    assert outcome("m", [0.5]).spread == 0
+
+
+def test_headline_of_a_win_a_loss_and_a_tie(outcomes):
+    uniform, head, _ = outcomes
+    assert picture.headline(outcomes) == "Rates layer by layer: 10.0 points more than one rate for all"
+    losing = [uniform, head, outcome("layer by layer", [0.6, 0.61, 0.62])]
+    assert picture.headline(losing) == "Rates layer by layer: 20.0 points fewer than one rate for all"
+    even = [uniform, head, outcome("layer by layer", [0.80, 0.81, 0.83])]
+    assert picture.headline(even).endswith("no clear difference")
+    assert "points" in picture.headline([uniform, head, outcome("layer by layer", [0.86, 0.9, 0.95])])
+
+
+def test_tables(outcomes):
+    text = printed(demo.search_table(outcomes, BUDGET), demo.accuracy_table(outcomes))
+    assert "validation accuracy, seed 0" in text
+    assert "0.0003: 80.0 % ←" in text
+    assert "0.0001: 70.0 %" in text
+    row = next(line for line in text.splitlines() if "layer by layer" in line and "±" in line)
+    assert row.split()[3:] == ["0.0003", "90.0", "91.0", "92.0", "91.0", "±", "1.0"]
+
+
+def test_the_picture_is_written(outcomes, tmp_path):
+    samples = np.zeros((10, 28, 28, 1), "uint8")
+    path = picture.draw(outcomes, tmp_path / "picture.png", samples, "a line")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size > 20_000
+
+
+def test_rates_by_part():
+    rates = {"squeezenet/conv1/bias": 0.1, "squeezenet/fire2_a/kernel": 0.2, "squeezenet/fire2_b/kernel": 0.3}
+    assert picture.part_rates({**rates, "head/kernel": 1.0}) == {"conv1": 0.1, "fire2": 0.3, "head": 1.0}
+
+
+def test_every_number_is_in_the_json(outcomes):
+    content = json.loads(json.dumps(compare.as_json(outcomes, BUDGET)))
+    plan = content["methods"][2]
+    assert plan["mean"] == pytest.approx(0.91)
+    assert [run["test"] for run in plan["runs"]] == [0.90, 0.91, 0.92]
+    assert len(plan["search"]) == 2
+    assert content["budget"]["epochs"] == 8
+
+
+def test_the_plan_decays_towards_the_input():
+    names = list(compare.LAYER_BY_LAYER)
+    assert names[0] == "squeezenet/fire9_*"
+    assert names[-1] == "squeezenet/conv1"
+    values = list(compare.LAYER_BY_LAYER.values())
+    assert values == sorted(values, reverse=True)
+    assert values[0] == compare.TOP_OF_BODY
+
+
+def test_methods_may_try_equally_many_rates():
+    assert len({len(method.learning_rates) for method in compare.METHODS}) == 1
+
+
+def test_the_number_of_epochs_counts_every_run():
+    assert Budget(epochs=2, seeds=(0, 1, 2)).num_epochs() == 2 * 3 * (3 + 2)
+
+
+@pytest.fixture(scope="module")
+def small_comparison():
+    """All three methods on noise, with random weights: one epoch, two seeds."""
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 32)
+    images = random.integers(0, 255, (len(labels), 28, 28, 1)).astype("uint8")
+    body = squeezenet.build((64, 64, 3))
+    weights = {
+        layer.name.replace("_", "/", 1): [np.array(keras.ops.convert_to_numpy(w)) for w in layer.weights]
+        for layer in body.layers
+        if layer.weights
+    }
+    epochs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, train=10, validation=2, test=4))
+        methods = [Method(method.name, method.rules, method.learning_rates[:1]) for method in compare.METHODS]
+        budget = Budget(1, (0, 1))
+        found = compare.run_comparison(images, labels, weights, budget, methods, on_epoch=lambda: epochs.append(1))
+    return found, budget, methods, epochs
+
+
+def test_a_small_comparison(small_comparison):
+    found, budget, methods, epochs = small_comparison
+    assert [outcome.method.name for outcome in found] == [method.name for method in methods]
+    assert len(epochs) == budget.num_epochs(methods) == 6
+    assert all(0 <= accuracy <= 1 for outcome in found for accuracy in outcome.accuracies)
+    uniform, head, plan = found
+    assert set(uniform.rates.values()) == {uniform.learning_rate}
+    assert {path for path, rate in head.rates.items() if rate} == {"head/kernel", "head/bias"}
+    ratio = plan.rates["squeezenet/fire8_squeeze1x1/kernel"] / plan.learning_rate
+    assert ratio == pytest.approx(compare.TOP_OF_BODY * compare.DECAY)
+
+
+@pytest.mark.parametrize("method", compare.METHODS, ids=lambda method: method.name)
+def test_every_run_begins_anew(method, monkeypatch):
+    monkeypatch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, 10, 2, 4))
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 32)
+    images = random.integers(0, 255, (len(labels), 28, 28, 1)).astype("uint8")
+    pictures = keras.Input((28, 28, 1))
+    body = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), *(keras.layers.Dense(4, name=name) for name in parts())],
+        name="squeezenet",
+    )
+    model = keras.Model(pictures, keras.layers.Dense(10, name="head")(body(pictures)))
+    trainer = compare.Trainer(model, method, Budget(2, (0,)))
+    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in body.variables]
+    first, _, again = (
+        (trainer.run(images, labels, rate, seed, lambda: None), weights(model))
+        for rate, seed in ((1e-3, 0), (1e-2, 1), (1e-3, 0))
+    )
+    assert first[0].validation == again[0].validation
+    for one, other in zip(first[1], again[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+    moved = [not np.array_equal(old, new) for old, new in zip(before, weights(body), strict=True)]
+    assert all(moved) != (method.name == "head only")
+    assert any(moved) != (method.name == "head only")
+
+
+def parts():
+    """Layer names that the plan's patterns match."""
+    return ["conv1", *(f"fire{number}_squeeze1x1" for number in squeezenet.FIRES)]
+
+
+def weights(model):
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 0}])
+def test_the_demo_refuses_no_seeds_and_no_epochs(wrong, tmp_path):
+    with pytest.raises(ValueError, match="must be 1 or more"):
+        demo.run_demo(output=tmp_path, **wrong)
+
+
+def test_the_plan_of_the_demo_fits_the_network():
+    model = keras.Sequential(
+        [
+            keras.Input((64, 64, 3)),
+            squeezenet.build((64, 64, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, name="head"),
+        ]
+    )
+    plan = difflr.Plan(model, compare.LAYER_BY_LAYER)
+    assert {row.path for row in plan.rows if row.multiplier == 1} == {"head/kernel", "head/bias"}

@@ -1,7 +1,7 @@
 """Who takes part: the stock Keras optimizer, difflr, and what else gives groups their own rates.
 
-A contender is made for a bare layer and a number of groups. It has `run(steps)`, which waits for the end, `variables()`,
-its state, and `first_step()`, which traces and compiles anew.
+A contender is made for a bare layer and a number of groups. `first_step()` traces and compiles anew, `run(steps)` waits
+for the end, `variables()` are the bytes of each variable of its state.
 """
 
 from collections.abc import Callable
@@ -238,7 +238,7 @@ def installed(module: str) -> bool:
 
 
 def make(name: str, model: str, groups: int, mode: str, optimizer: str = "AdamW") -> Any:
-    """A contender on a bare model of its own, compiled.
+    """A contender on a bare model of its own; `first_step()` is still to come.
 
     Args:
         name: Who.
@@ -250,8 +250,5 @@ def make(name: str, model: str, groups: int, mode: str, optimizer: str = "AdamW"
     backend = keras.backend.backend()
     layer = models.bare_weights(model)
     if name in KERAS:
-        contender = RUNNERS[backend](layer, KERAS[name](layer, groups, optimizer), mode)
-    else:
-        contender = PEERS[backend][name](layer, groups)
-    contender.first_step()
-    return contender
+        return RUNNERS[backend](layer, KERAS[name](layer, groups, optimizer), mode)
+    return PEERS[backend][name](layer, groups)

@@ -24,7 +24,7 @@ class Settings:
         fit_steps: Steps in one measured epoch of `fit`.
         networks: What `fit` trains, for each backend.
         optimizers: Optimizers measured with one group per variable, for each backend.
-        variables: Sizes of the models whose plan is resolved.
+        variables: Sizes of the models whose plan is resolved, for each backend.
         memory: Contenders whose peak memory is measured, `(name, groups)`.
     """
 
@@ -49,15 +49,31 @@ class Settings:
             "torch": ("SGD", "Adam", "Adagrad", "Adadelta", "Adamax", "Lion", "Nadam", "RMSprop"),
         }
     )
-    variables: tuple[int, ...] = (100, 1000, 10000)
+    variables: dict[str, tuple[int, ...]] = field(
+        default_factory=lambda: {"jax": (100, 1000, 10000), "tensorflow": (100, 1000), "torch": (100, 1000)}
+    )
     memory: tuple[tuple[str, int], ...] = (("stock", 1), ("difflr", 150), ("MultiOptimizer", 150))
 
 
 DEFAULT = Settings()
 
-QUICK = Settings(seconds=0.3, most=7, least=3, groups=(1, 150), frozen=(9,), variables=(100, 1000))
+QUICK = Settings(
+    seconds=0.3, most=7, least=3, groups=(1, 150), frozen=(9,), variables=dict.fromkeys(BACKENDS, (100, 1000))
+)
 
-ALL_OPTIMIZERS = ("SGD", "Adam", "Adagrad", "Adadelta", "Adamax", "Lion", "Nadam", "RMSprop", "Adafactor", "Ftrl", "Lamb")
+ALL_OPTIMIZERS = (
+    "SGD",
+    "Adam",
+    "Adagrad",
+    "Adadelta",
+    "Adamax",
+    "Lion",
+    "Nadam",
+    "RMSprop",
+    "Adafactor",
+    "Ftrl",
+    "Lamb",
+)
 
 FULL = Settings(
     groups=(1, 2, 5, 12, 40, 150),
@@ -67,10 +83,17 @@ FULL = Settings(
     compile_rounds=5,
     frozen=(0, 3, 6, 9, 11),
     fit_steps=20,
-    networks={backend: ("MobileNetV2", "small convolutional", "small transformer") for backend in BACKENDS},
+    networks=dict.fromkeys(BACKENDS, ("MobileNetV2", "small convolutional", "small transformer")),
     optimizers=dict.fromkeys(BACKENDS, ALL_OPTIMIZERS),
-    variables=(100, 300, 1000, 3000, 10000),
-    memory=(("stock", 1), ("difflr", 1), ("difflr", 12), ("difflr", 150), ("MultiOptimizer", 12), ("MultiOptimizer", 150)),
+    variables=dict.fromkeys(BACKENDS, (100, 300, 1000, 3000, 10000)),
+    memory=(
+        ("stock", 1),
+        ("difflr", 1),
+        ("difflr", 12),
+        ("difflr", 150),
+        ("MultiOptimizer", 12),
+        ("MultiOptimizer", 150),
+    ),
 )
 
 BY_NAME = {"quick": QUICK, "default": DEFAULT, "full": FULL}

@@ -1,7 +1,7 @@
 """The measurements on one backend, in a process of its own: Keras reads its backend once.
 
-    python -m benchmarks.worker BACKEND SETTINGS FILE          everything, as JSON in FILE
-    python -m benchmarks.worker BACKEND memory WHAT HOW FILE   the peak memory of one thing
+python -m benchmarks.worker BACKEND SETTINGS FILE          everything, as JSON in FILE
+python -m benchmarks.worker BACKEND memory WHAT HOW FILE   the peak memory of one thing
 """
 
 import json
@@ -67,6 +67,7 @@ def peak_of(what: str, how: str, file: Path) -> None:
         run(2)
     else:
         contender = contenders.make(what, "large", int(how), settings.MODES[keras.backend.backend()][0])
+        contender.first_step()
         contender.run(3)
     file.write_text(json.dumps(devices.peak_memory() - base))
 
@@ -78,9 +79,10 @@ def opponents(chosen: Any) -> Iterator[tuple[str, int]]:
     from benchmarks import contenders
 
     for name in contenders.names(keras.backend.backend()):
-        for groups in chosen.groups:
-            if name != "stock again" or groups == 1:
-                yield name, groups
+        if name == "stock again":
+            yield name, 1
+        else:
+            yield from ((name, groups) for groups in chosen.groups if groups > 1 or name == "difflr")
 
 
 def modes() -> list[str]:
@@ -104,40 +106,39 @@ def bandwidth(chosen: Any) -> float:
 
 
 def steps(chosen: Any) -> list[dict[str, Any]]:
-    """Step time and state of everyone against stock."""
+    """Compile time, step time and state of everyone against stock."""
     from benchmarks import contenders, settings
 
     rows = []
     for mode in modes():
         for model in settings.WIDTHS:
             stock = contenders.make("stock", model, 1, mode)
-            rows.append({"mode": mode, "model": model, "name": "stock", "groups": 1, "state": stock.variables()})
+            stock.first_step()
+            rows.append({"mode": mode, "model": model, "name": "stock", "groups": 1, "state": state_of(stock)})
             for name, groups in opponents(chosen):
                 other = contenders.make(name, model, groups, mode)
-                row = {"mode": mode, "model": model, "name": name, "groups": groups, "state": other.variables()}
-                rows.append(row | pair(stock.run, other.run, chosen))
+                row = {"mode": mode, "model": model, "name": name, "groups": groups}
+                row["compile"] = compiled(stock, other, chosen.compile_rounds)
+                rows.append(row | pair(stock.run, other.run, chosen) | {"state": state_of(other)})
                 del other
-    return [row | {"state": {"variables": len(row["state"]), "bytes": int(sum(row["state"]))}} for row in rows]
-
-
-def compiling(chosen: Any) -> list[dict[str, Any]]:
-    """From a function to the end of its first step: tracing and compiling, on the small model."""
-    from benchmarks import contenders, measure
-
-    rows = []
-    for mode in modes():
-        if mode == "eager":
-            continue
-        stock = contenders.make("stock", "small", 1, mode)
-        for name, groups in opponents(chosen):
-            other = contenders.make(name, "small", groups, mode)
-            times: tuple[list[float], list[float]] = ([], [])
-            for number in range(chosen.compile_rounds):
-                order = [(0, stock), (1, other)]
-                for which, contender in order if number % 2 else reversed(order):
-                    times[which].append(measure.seconds_of(contender.first_step))
-            rows.append({"mode": mode, "name": name, "groups": groups} | measure.compared(*times))
     return rows
+
+
+def compiled(stock: Any, other: Any, rounds: int) -> dict[str, Any]:
+    """From a function to the end of its first step, in turn."""
+    from benchmarks import measure
+
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        order = [(1, other), (0, stock)]
+        for which, contender in order if number % 2 == 0 else reversed(order):
+            times[which].append(measure.seconds_of(contender.first_step))
+    return measure.compared(*times)
+
+
+def state_of(contender: Any) -> dict[str, int]:
+    sizes = contender.variables()
+    return {"variables": len(sizes), "bytes": int(sum(sizes))}
 
 
 def optimizers(chosen: Any) -> list[dict[str, Any]]:
@@ -150,10 +151,14 @@ def optimizers(chosen: Any) -> list[dict[str, Any]]:
     for name in chosen.optimizers[keras.backend.backend()]:
         for mode in modes():
             for model in settings.WIDTHS:
-                stock = contenders.make("stock", model, 1, mode, name)
-                other = contenders.make("difflr", model, settings.COUNT, mode, name)
+                both = [
+                    contenders.make(who, model, groups, mode, name)
+                    for who, groups in (("stock", 1), ("difflr", settings.COUNT))
+                ]
+                for contender in both:
+                    contender.first_step()
                 row = {"optimizer": name, "mode": mode, "model": model, "groups": settings.COUNT}
-                rows.append(row | pair(stock.run, other.run, chosen))
+                rows.append(row | pair(both[0].run, both[1].run, chosen))
     return rows
 
 
@@ -194,33 +199,33 @@ def per_step(compared: dict[str, Any], chosen: Any) -> dict[str, Any]:
 
 def plans(chosen: Any) -> list[dict[str, Any]]:
     """How long a plan takes: three rules of patterns, and one rule for each variable."""
-    from statistics import median
+    import keras
 
     import difflr
-    from benchmarks import measure, models
+    from benchmarks import models
 
     rows = []
-    for number in chosen.variables:
+    for number in chosen.variables[keras.backend.backend()]:
         model = models.ManyVariables(number)
         patterns = {"blocks/1*": 0.1, "kind:bias": 2.0, "blocks/2*": difflr.FROZEN}
         each = [(variable, 0.5 + i / 1e6) for i, variable in enumerate(model.trainable_variables)]
-        difflr.Plan(model, patterns)
-        rows.append(
-            {
-                "variables": number,
-                "patterns": median(measure.seconds_of(lambda m=model: difflr.Plan(m, patterns)) for _ in range(3)),
-                "one rule a variable": median(
-                    measure.seconds_of(lambda m=model, e=each: difflr.Plan(m, e)) for _ in range(3)
-                ),
-            }
-        )
+        times = {"patterns": plan_seconds(model, patterns), "one rule a variable": plan_seconds(model, each)}
+        rows.append({"variables": number} | times)
     return rows
+
+
+def plan_seconds(model: Any, rules: Any) -> float:
+    from statistics import median
+
+    import difflr
+    from benchmarks import measure
+
+    return median(measure.seconds_of(lambda: difflr.Plan(model, rules)) for _ in range(3))
 
 
 PARTS: dict[str, Callable] = {
     "bandwidth": bandwidth,
     "steps": steps,
-    "compiling": compiling,
     "optimizers": optimizers,
     "frozen": frozen,
     "fit": fit,

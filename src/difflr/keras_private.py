@@ -183,7 +183,7 @@ def decay_in_one_pass(optimizer, variables, rates):
         kept = 1 - optimizer.weight_decay * torch.tensor(rates, dtype=torch.float32)
         # A number would be rounded to half precision before it multiplies (0.998 to 0.996); a tensor is not.
         half = any(variable.value.dtype.itemsize < 4 for variable in variables)
-        factors = kept.unbind() if half else kept.tolist()
+        factors = kept.to(variables[0].value.device).unbind() if half else kept.tolist()
         decaying = [(v.value, factor) for v, factor in zip(variables, factors, strict=True) if factor != 1.0]
         if decaying:
             values, factors = zip(*decaying, strict=True)

@@ -38,7 +38,7 @@ class TestMultipliers:
     def test_what_is_not_declared_is_not_there(self):
         layer = built(layers.Dense(3, W_learning_rate_multiplier=0.1))
         assert by_name(layer) == {"kernel": 0.1}
-        with pytest.raises(KeyError, match="bias is not in this mapping. It holds: .*kernel"):
+        with pytest.raises(KeyError, match=r"bias is not in this mapping. It holds: .*kernel"):
             layer.multipliers[layer.bias]
 
     def test_empty_before_the_build(self):
@@ -195,7 +195,7 @@ class TestRefused:
             built(layers.Dense(3, name="d", use_bias=False, b_learning_rate_multiplier=0.1))
 
     def test_statistics(self):
-        with pytest.raises(ValueError, match="no trainable weight named 'moving_mean'. Expected: gamma, beta"):
+        with pytest.raises(ValueError, match=r"no trainable weight named 'moving_mean'. Expected: gamma, beta"):
             built(layers.BatchNormalization(learning_rate_multiplier={"moving_mean": 0.1}))
 
     @pytest.mark.parametrize(

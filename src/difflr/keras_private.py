@@ -18,6 +18,7 @@ __all__ = [
     "MULTI_OPTIMIZERS",
     "Functional",
     "OptimizerHooks",
+    "bases_below",
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
@@ -201,6 +202,24 @@ def nadam_product(optimizer):
     return optimizer._u_product
 
 
+class _SparesEmptyLists(keras.optimizers.Optimizer):
+    """Stands between a third-party optimizer and torch's weight decay, which fails for an empty list of variables.
+
+    A decay that picks its variables hands one on as soon as it picks none of a group.
+    """
+
+    def _apply_weight_decay(self, variables):
+        if len(variables):
+            super()._apply_weight_decay(variables)
+
+
+def bases_below(optimizer_class):
+    """What a class derived from `optimizer_class` has to have as further bases on this backend."""
+    decay = optimizer_class._apply_weight_decay
+    own = not decay.__module__.startswith("keras.src.")
+    return (_SparesEmptyLists,) if own and keras.backend.backend() == "torch" else ()
+
+
 class OptimizerHooks:
     """The three private places where Keras optimizers use their rate, led back to two questions.
 
@@ -252,6 +271,14 @@ class OptimizerHooks:
         for _, weight_decay_factor, positions in self._by_group(variables):
             if not (isinstance(weight_decay_factor, float) and weight_decay_factor == 0.0):
                 decay(_WithRate(self, weight_decay_factor), [variables[i] for i in positions])
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        super()._backend_apply_gradients(grads, trainable_variables)
+        if keras.backend.backend() == "torch":
+            # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
+            # model was loaded: the gradients of one of them would add up from step to step.
+            for variable in trainable_variables:
+                variable.value.grad = None
 
     def _variable_position(self, variable):
         """The position of `variable` in the list the optimizer was built with."""

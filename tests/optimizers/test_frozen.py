@@ -10,6 +10,7 @@ from optimizers.steps import (
     assert_same,
     chain,
     fit,
+    gradients,
     new_variables,
     ours,
     slow_half,
@@ -35,16 +36,10 @@ def test_frozen_half_stands_still_and_the_rest_is_stock(name, frozen):
     assert_same(got[2:], start[2:])
     alone = new_variables()[:2]
     reference = stock(name, **settings)
-    for grads in _steps():
+    for grads in gradients(3):
         reference.apply(tensors(grads[:2]), alone)
     assert_same(got[:2], values(alone))
     assert [variable.trainable for variable in variables] == [True, True, False, False]
-
-
-def _steps():
-    from optimizers.steps import gradients
-
-    return gradients(3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +73,7 @@ def test_model_lists_only_live_variables(when):
     optimizer = difflr.optimizers.Adam(0.1, multipliers=given)
     model.compile(optimizer, loss="mse")
     fit(model, epochs=2)
-    assert [variable.path for variable in model.trainable_variables] == ["head/kernel", "head/bias"]
+    assert model.trainable_variables == model.get_layer("head").trainable_variables
     assert body.trainable_variables == []
     assert len(optimizer.variables) == len(["iteration", "learning_rate"]) + 2 * 2 + len(["multiplier"])
     end = values(model.weights)
@@ -99,9 +94,10 @@ def test_torch_computes_no_gradient():
 # -- BatchNormalization -----------------------------------------------------------------------------------------------
 
 
-def normalized():
-    layers = [keras.layers.Dense(4, name="body"), keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(2, name="head")]
-    return keras.Sequential([keras.Input((3,)), *layers])
+def normalized(model_class=keras.Sequential, norm=None):
+    norm = norm or keras.layers.BatchNormalization(name="norm")
+    layers = [keras.layers.Dense(4, name="body"), norm, keras.layers.Dense(2, name="head")]
+    return model_class([keras.Input((3,)), *layers])
 
 
 def trained(model, plan, epochs=1):
@@ -144,12 +140,47 @@ def test_statistics_are_kept_by_default():
     assert moves_by_weight(model.get_layer("norm"), moved) == NONE
 
 
-def test_statistics_are_kept_with_layers_as_rules():
-    """Without a plan the optimizer knows variables only; the layer is in the rule."""
+# -- without a plan: the optimizer is told of variables only, unless it is compiled with a model of difflr ---------------
+
+MODELS = [keras.Sequential, difflr.Sequential]
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
+def test_statistics_of_a_layer_in_a_mapping_are_kept(model_class):
+    model = normalized(model_class)
+    norm = model.get_layer("norm")
+    assert moves_by_weight(norm, trained(model, {norm: FROZEN})) == NONE
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
+def test_statistics_of_a_layer_that_declares_zero_are_kept(model_class):
+    norm = difflr.layers.BatchNormalization(name="norm", learning_rate_multiplier=0.0)
+    assert moves_by_weight(norm, trained(normalized(model_class, norm), None)) == NONE
+
+
+@pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
+def test_the_same_mapping_again(model_class):
+    model = normalized(model_class)
+    norm = model.get_layer("norm")
+    for _ in range(2):
+        assert moves_by_weight(norm, trained(model, {norm: FROZEN})) == NONE
+    assert model.optimizer.multipliers[norm.gamma] == 0
+
+
+def test_a_mapping_thaws_where_the_model_is_known():
+    model = normalized(difflr.Sequential)
+    norm = model.get_layer("norm")
+    trained(model, {norm: FROZEN})
+    assert moves_by_weight(norm, trained(model, {norm: 0.1})) == ALL
+
+
+def test_a_mapping_says_that_it_cannot_thaw():
     model = normalized()
-    layer = model.get_layer("norm")
-    moved = trained(model, {layer: FROZEN})
-    assert moves_by_weight(layer, moved)["gamma"] is False
+    norm = model.get_layer("norm")
+    trained(model, {norm: FROZEN})
+    with pytest.raises(ValueError, match=r"An earlier plan froze .*norm/gamma.*multipliers=difflr\.Plan\(model, rules\)"):
+        trained(model, {norm: 0.1})
+    assert moves_by_weight(norm, trained(model, difflr.Plan(model, {norm: 0.1}))) == ALL
 
 
 # -- thawing ----------------------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def test_set_by_a_callback():
     model = side_by_side()
     optimizer = difflr.optimizers.SGD(0.5, multipliers=difflr.Plan(model, {"slow": 0.1}))
     model.compile(optimizer, loss=mean_output)
+    optimizer.build(model.trainable_variables)  # TensorFlow builds it in the first step only
     factors = [0.1, 0.4, 0.2]
 
     def set_factor(epoch, logs=None):
@@ -187,7 +188,7 @@ def test_several_groups_at_once():
     """A layer whose weights are in two groups: both are set."""
     model = chain()
     body = model.get_layer("body")
-    optimizer = difflr.optimizers.SGD(multipliers=difflr.Plan(model, {body.kernel: 0.1, body.bias: 0.2}))
+    optimizer = difflr.optimizers.SGD(multipliers=difflr.Plan(model, [(body.kernel, 0.1), (body.bias, 0.2)]))
     optimizer.build(model.trainable_variables)
     optimizer.multipliers[body] = 0.3
     assert list(optimizer.multipliers.values()) == [0.3, 0.3, 1.0, 1.0]

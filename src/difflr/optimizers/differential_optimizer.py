@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
 from difflr.optimizers.groups import Groups
-from difflr.plan import Plan, VariableMapping, binding
+from difflr.plan import Plan, VariableMapping, binding, tree
 
 FOLLOWS = ("effective_rate", "base_rate")
 
@@ -119,6 +119,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         model = self._model() if self._model is not None else None
         plan = self._given_multipliers.resolve(list(variables), model)
         plan = plan._without_decay([v for v in variables if v in plan and not self._use_weight_decay(v)])
+        self._check_none_is_thawed_too_late(plan, variables)
         plan.freeze()
         live = [variable for variable in variables if not plan.row(variable).frozen]
         if not live:
@@ -128,6 +129,19 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         self._warn_of_decay_without_effect(plan)
         super().build(live)
         self._groups = Groups(plan, live, self, self._given_multipliers.numbers)
+
+    def _check_none_is_thawed_too_late(self, plan: Plan, variables: Sequence[Any]) -> None:
+        listed = set(map(id, variables))
+        late = [
+            row.path
+            for row in plan.rows
+            if not row.frozen and id(row.variable) not in listed and tree.marked_frozen(row.variable)
+        ]
+        if late:
+            raise ValueError(
+                f"An earlier plan froze {binding.listed(late)}, so Keras builds the optimizer without them, and it is too "
+                "late to thaw them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which thaws."
+            )
 
     def _warn_of_decay_without_effect(self, plan: Plan) -> None:
         decays = [name for name in vars(self) if name.endswith("weight_decay") and getattr(self, name)]
@@ -153,6 +167,9 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             ValueError: If the optimizer was built for variables of another model.
         """
         self._model = weakref.ref(model)
+        given = self._given_multipliers
+        if self._groups is None and model.built and not isinstance(given.value, dict):
+            given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is thawed from here on
         if self._groups is not None:
             self._groups.plan = self._groups.plan._tied_to(model)
             self._groups.plan.freeze()

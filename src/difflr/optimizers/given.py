@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.plan import Plan, VariableMapping, binding
+from difflr.plan import Plan, VariableMapping, binding, declared, tree
 from difflr.plan.rule import Rule, as_rules, checked_multiplier
 
 SAVED_PLAN = "plan"
@@ -19,13 +19,13 @@ class Given:
 
     def __init__(self, value: Any):
         self.numbers: list[float] | None = None
-        if isinstance(value, Mapping) and set(value) in ({SAVED_PLAN}, {SAVED_PLAN, SAVED_NUMBERS}):
+        if value is None or isinstance(value, Plan):
+            pass
+        elif isinstance(value, VariableMapping):  # has no hashable keys, of which there could be a set
+            value = [Rule.of(variable, each) for variable, each in value.items()]
+        elif isinstance(value, Mapping) and set(value) in ({SAVED_PLAN}, {SAVED_PLAN, SAVED_NUMBERS}):
             binding.check_config(value[SAVED_PLAN])
             self.numbers = [checked_multiplier(each, "multiplier of a group") for each in value.get(SAVED_NUMBERS, [])]
-        elif value is None or isinstance(value, Plan):
-            pass
-        elif isinstance(value, VariableMapping):
-            value = [Rule.of(variable, each) for variable, each in value.items()]
         elif isinstance(value, (Mapping, list, tuple, Rule)):
             value = as_rules(value)
         elif callable(value) and not isinstance(value, (type, keras.Layer)):
@@ -62,12 +62,29 @@ class Given:
                 return plan._tied_to(model)
             _warn_of_lost_statistics(config, plan)
             return plan
-        known = variables if model is None else model
+        known = [*variables, *self._frozen_before(variables)] if model is None else model
         if callable(value):
-            return Plan(known, [Rule(v, multiplier=_multiplier_of(value, v)) for v in variables])
-        if isinstance(value, float):
-            return Plan(known) * value
-        return Plan(known, value)
+            plan = Plan(known, [Rule(v, multiplier=_multiplier_of(value, v)) for v in variables])
+        elif isinstance(value, float):
+            plan = Plan(known) * value
+        else:
+            plan = Plan(known, value)
+        return plan if model is not None else plan._with_layers(self._known_layers())
+
+    def _known_layers(self) -> list[keras.Layer]:
+        """Without a model, the layers to be known: those in rules, and those that declare multipliers."""
+        rules = self.value if isinstance(self.value, list) else []
+        return [rule.target for rule in rules if isinstance(rule.target, keras.Layer)] + declared.layers()
+
+    def _frozen_before(self, variables: list[Any]) -> list[Any]:
+        """What rules speak of and Keras does not list, since an earlier plan froze it."""
+        listed = set(map(id, variables))
+        found: dict[int, Any] = {}
+        for rule in self.value if isinstance(self.value, list) else []:
+            layer = isinstance(rule.target, keras.Layer)
+            targets = [leaf.variable for leaf in tree.walk(rule.target)] if layer else [rule.target]
+            found |= {id(each): each for each in targets if tree.marked_frozen(each) and id(each) not in listed}
+        return list(found.values())
 
     def to_config(self) -> Any:
         """What `get_config` of an unbuilt optimizer holds."""

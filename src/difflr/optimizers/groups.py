@@ -113,7 +113,7 @@ class Groups:
         chosen = {id(variable) for variable in variables}
         positions = [p for p, variable in enumerate(self.live) if id(variable) in chosen]
         if not positions:
-            name = getattr(target, "path", target)
+            name = self.plan.row(target).path if target in self.plan else getattr(target, "path", target)
             raise KeyError(f"The optimizer trains no variable of {name}: it is frozen, or belongs to another model.")
         for number in dict.fromkeys(self._number_at[p] for p in positions):
             left_out = [

@@ -316,18 +316,19 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
             possible[i][s] = (fits[i][s] and possible[i + 1][s]) or (optional[i] and possible[i + 1][s + 1])
     if not possible[0][0]:
         return None
-    # reached: the numbers of rows skipped on some way here. Which of two frozen rows is absent does not matter; that a
-    # live row has one place does.
+    # reached: the numbers of rows skipped on some way here. That a live row has one place matters; which of two frozen
+    # rows is absent hardly does: it is rather that of a layer frozen as a whole.
     places: list[int | None] = []
     reached, skipped = {0}, 0
     for i in range(len(saved)):
         takes = {s for s in reached if fits[i][s] and possible[i + 1][s]}
-        skips = {s + 1 for s in reached if optional[i] and possible[i + 1][s + 1]}
+        skips = {s for s in reached if optional[i] and possible[i + 1][s + 1]}
         if not optional[i] and len(takes) > 1:
             return None
-        places.append(i - skipped if skipped in takes else None)
-        skipped += skipped not in takes
-        reached = takes | skips
+        skip = skipped in skips and (skipped not in takes or saved[i]["keeps_statistics"])
+        places.append(None if skip else i - skipped)
+        skipped += skip
+        reached = takes | {s + 1 for s in skips}
     return places
 
 

@@ -16,6 +16,11 @@ def remember(layer: keras.Layer) -> None:
     _DECLARING.add(layer)
 
 
+def layers() -> list[keras.Layer]:
+    """Every living layer that declares a multiplier."""
+    return list(_DECLARING)
+
+
 def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int, tuple[float, str]]:
     """What layers declare for `variables`.
 

@@ -273,6 +273,18 @@ class Plan:
             statistics.append(dataclasses.replace(each, frozen=known.frozen, by_user=known.by_user))
         return Plan._from_rows(rows, statistics, self._frozen_statistics)
 
+    def _with_layers(self, layers: Iterable[keras.Layer]) -> "Plan":
+        """This plan, made without a model, that knows of its BatchNormalization layers those in `layers`."""
+        owners = {
+            id(leaf.variable): leaf.layer
+            for layer in layers
+            for leaf in tree.walk(layer)
+            if leaf.variable is not None and isinstance(leaf.layer, keras.layers.BatchNormalization)
+        }
+        return self._replaced(
+            [dataclasses.replace(row, layer=owners.get(id(row.variable), row.layer)) for row in self._rows]
+        )
+
     def _without_decay(self, variables: list[keras.Variable]) -> "Plan":
         """The plan with what `optimizer.exclude_from_weight_decay` excluded."""
         excluded = set(map(id, variables))

@@ -1,0 +1,189 @@
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from plan import models_of_all_kinds as kinds
+
+
+def row(plan, path):
+    return next(row for row in plan.rows if row.path == path)
+
+
+def test_later_rules_win_axis_by_axis():
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 10)
+    plan = difflr.Plan(
+        kinds.nested(),
+        [
+            ("backbone", {"multiplier": 0.1, "weight_decay_multiplier": 0.5, "schedule": schedule}),
+            ("*/bias", {"multiplier": 2.0}),
+            ("backbone/stem/bias", {"weight_decay_multiplier": 0}),
+        ],
+    )
+    bias = row(plan, "backbone/stem/bias")
+    assert (bias.multiplier, bias.weight_decay_multiplier, bias.schedule, bias.frozen) == (2.0, 0.0, schedule, False)
+    assert bias.decided["multiplier"] == "rule 2: '*/bias'"
+    assert bias.decided["schedule"] == "rule 1: 'backbone'"
+    assert row(plan, "backbone/inner/a/kernel").weight_decay_multiplier == 0.5
+    assert row(plan, "head/kernel").decided == {}
+
+
+def test_frozen_is_an_axis_of_its_own():
+    plan = difflr.Plan(kinds.nested(), {"backbone/stem": difflr.FROZEN, "*/bias": 2.0})
+    assert row(plan, "backbone/stem/bias").frozen
+    plan = difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN, "backbone/stem": difflr.LIVE})
+    assert not row(plan, "backbone/stem/kernel").frozen
+    assert row(plan, "backbone/inner/a/kernel").frozen
+
+
+def test_zero_is_frozen_until_another_number():
+    assert difflr.Plan(kinds.nested(), {"backbone": 0}) == difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN})
+    plan = difflr.Plan(kinds.nested(), {"backbone": 0, "backbone/stem": 0.5})
+    assert row(plan, "backbone/stem/kernel").multiplier == 0.5
+    assert row(plan, "backbone/inner/a/kernel").frozen
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"head": 0.1, "*": 0.2}, r"Rule 1: 'head' has no effect.*decided by rule 2: '\*'"),
+        ({"backbone": difflr.FROZEN, "backbone/stem": 0.5}, r"Rule 2.*frozen by rule 1: 'backbone'.*frozen=False"),
+        ({"backbone": difflr.FROZEN, "backbone/stem": {"weight_decay_multiplier": 0}}, "Rule 2.*has no effect"),
+    ],
+)
+def test_a_rule_without_effect(rules, message):
+    with pytest.raises(ValueError, match=message):
+        difflr.Plan(kinds.nested(), rules)
+
+
+def test_what_the_user_froze_stays_frozen():
+    model = kinds.nested()
+    model.get_layer("backbone").trainable = False
+    plan = difflr.Plan(model, {"head": 2.0})
+    assert row(plan, "backbone/stem/kernel").decided["frozen"] == "layer.trainable = False"
+    for value in (0.5, difflr.LIVE):
+        with pytest.raises(ValueError, match=r"layer\.trainable = True"):
+            difflr.Plan(model, {"backbone/stem": value})
+
+
+def test_a_shared_variable_claimed_twice():
+    with pytest.raises(ValueError, match=r"first/shared/kernel is claimed twice.*rule 1: 'first'.*rule 2: 'second'"):
+        difflr.Plan(kinds.shared(), {"first": 0.1, "second": 0.2})
+    with pytest.raises(ValueError, match=r"the default"):
+        difflr.Plan(kinds.shared(), {"second": 0.2})
+    assert row(difflr.Plan(kinds.shared(), {"*shared": 0.2}), "first/shared/kernel").multiplier == 0.2
+
+
+def test_making_a_plan_changes_nothing():
+    model = kinds.nested()
+    before = len(model.trainable_variables)
+    difflr.Plan(model, {"backbone": difflr.FROZEN})
+    assert len(model.trainable_variables) == before
+
+
+def test_freeze_thaw_and_batch_normalization():
+    model = kinds.nested()
+    inner, bare = model.get_layer("backbone").get_layer("inner"), model.get_layer("backbone").get_layer("bare")
+    for _ in range(2):
+        difflr.Plan(model, {"backbone": difflr.FROZEN}).freeze()
+        assert len(model.trainable_variables) == 2
+        assert not inner.get_layer("bn").trainable
+        assert not bare.trainable
+    plan = difflr.Plan(model, {"backbone/inner": difflr.FROZEN}, frozen_statistics="update")
+    plan.freeze()
+    assert [r.path for r in plan.rows if not r.frozen] == [
+        "backbone/stem/kernel", "backbone/stem/bias", "head/kernel", "head/bias",
+    ]  # fmt: skip
+    assert inner.get_layer("bn").trainable
+    difflr.Plan(model).freeze()
+    assert len(model.trainable_variables) == 8
+    assert bare.trainable
+
+
+@pytest.mark.parametrize("statistics", ["keep", "update"])
+def test_frozen_statistics_in_fit(statistics):
+    model = kinds.nested()
+    bn = model.get_layer("backbone").get_layer("inner").get_layer("bn")
+    bare = model.get_layer("backbone").get_layer("bare")
+    plan = difflr.Plan(model, {"backbone": difflr.FROZEN}, frozen_statistics=statistics)
+    model.compile(difflr.optimizers.SGD(0.1, multipliers=plan), loss="mse")
+    x = np.random.default_rng(0).normal(3, 2, (16, 4)).astype("float32")
+    before = [keras.ops.convert_to_numpy(layer.moving_mean).copy() for layer in (bn, bare)]
+    model.fit(x, x[:, :2], verbose=0)
+    after = [keras.ops.convert_to_numpy(layer.moving_mean) for layer in (bn, bare)]
+    for old, new in zip(before, after, strict=True):
+        assert np.array_equal(old, new) == (statistics == "keep")
+
+
+def test_unknown_policy():
+    with pytest.raises(ValueError, match="'keep' or 'update'"):
+        difflr.Plan(kinds.nested(), frozen_statistics="freeze")
+
+
+def test_groups_merge_equal_settings():
+    one, same = (keras.optimizers.schedules.CosineDecay(1.0, 10) for _ in range(2))
+    plan = difflr.Plan(kinds.nested(), [("*/bias", 0.5), ("backbone/inner/bn", 0.5)])
+    assert [(group.multiplier, len(group.rows)) for group in plan.groups] == [(1.0, 3), (0.5, 5)]
+    plan = difflr.Plan(kinds.nested(), {"backbone/stem": one, "head": same})
+    assert [len(group.rows) for group in plan.groups] == [4, 4]
+
+
+def test_products():
+    model = kinds.nested()
+    decay = difflr.Plan(model, {"backbone": 0.1, "backbone/stem": 0.01})
+    biases = difflr.Plan(model, {"kind:bias": {"multiplier": 2, "weight_decay_multiplier": 0}})
+    product = decay * biases
+    assert row(product, "backbone/stem/bias").multiplier == pytest.approx(0.02)
+    assert row(product, "backbone/stem/bias").weight_decay_multiplier == 0
+    assert product == biases * decay
+    assert (0.5 * decay) == (decay * 0.5)
+    assert row(0.5 * decay, "head/kernel").multiplier == 0.5
+    frozen = decay * difflr.Plan(model, {"head": difflr.FROZEN})
+    assert row(frozen, "head/kernel").frozen
+    assert all(r.frozen for r in (decay * 0).rows)
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 10)
+    both = difflr.Plan(model, {"head": schedule}) * difflr.Plan(model, {"head": schedule})
+    assert float(row(both, "head/bias").schedule(5)) == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="same model"):
+        decay * difflr.Plan(kinds.functional())
+    with pytest.raises(ValueError, match="factor"):
+        decay * -1
+
+
+def test_look_up():
+    model = kinds.nested()
+    plan = difflr.Plan(model)
+    kernel = model.get_layer("head").kernel
+    assert kernel in plan
+    assert plan.row(kernel).path == "head/kernel"
+    assert plan.row(kernel).num_parameters == 8
+    with pytest.raises(KeyError, match="does not cover"):
+        plan.row(kinds.nested().get_layer("head").kernel)
+    assert repr(plan) == "<difflr.Plan: 8 variables, 1 groups, 0 frozen>"
+    assert plan != 3
+
+
+def test_declared_multipliers_come_before_rules():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            difflr.layers.Dense(3, learning_rate_multiplier=0.5, name="a"),
+            difflr.layers.Dense(2, W_learning_rate_multiplier=0.25, name="b"),
+        ]
+    )
+    plan = difflr.Plan(model)
+    assert [r.multiplier for r in plan.rows] == [0.5, 0.5, 0.25, 1.0]
+    assert plan.rows[0].decided == {"multiplier": "declared by layer 'a'"}
+    assert [r.multiplier for r in difflr.Plan(model, {"a": 0.1}).rows] == [0.1, 0.1, 0.25, 1.0]
+
+
+def test_resolution_does_not_look_at_every_pair(monkeypatch):
+    """Rules that name layers find them in an index: the work grows with what is matched, not with rules x variables."""
+    from difflr.plan.targets import Targets
+
+    model = keras.Sequential([keras.Input((2,)), *(keras.layers.Dense(2, name=f"d{n}") for n in range(200))])
+    found = []
+    match = Targets._match_path
+    monkeypatch.setattr(Targets, "_match_path", lambda self, pattern: found.append(match(self, pattern)) or found[-1])
+    difflr.Plan(model, {f"d{n}": 0.5 for n in range(200)})
+    assert sum(map(len, found)) == 400

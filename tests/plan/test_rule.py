@@ -1,0 +1,74 @@
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from difflr.plan.rule import as_rules
+
+
+@pytest.mark.parametrize("value", [-1, -0.001, float("nan"), float("inf"), True, "0.1", None, [0.1], np.bool_(True)])
+def test_no_multiplier(value):
+    with pytest.raises((ValueError, TypeError), match=r"multiplier|sets nothing"):
+        difflr.Rule.of("head", value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.1, 2.5, np.float32(0.5), np.int64(3)])
+def test_a_number_is_the_multiplier(value):
+    assert difflr.Rule.of("head", value) == difflr.Rule("head", multiplier=float(value))
+
+
+def test_the_error_names_target_value_and_fix():
+    with pytest.raises(
+        ValueError, match=r"'head'.*finite number >= 0.*Received: '0\.1' \(of type str\).*without quotes"
+    ):
+        difflr.Rule.of("head", "0.1")
+    with pytest.raises(ValueError, match=r"difflr\.FROZEN"):
+        difflr.Rule.of("head", False)
+
+
+def test_frozen_and_live():
+    assert difflr.Rule.of("head", difflr.FROZEN).axes == {"frozen": True}
+    assert difflr.Rule.of("head", difflr.LIVE).axes == {"frozen": False}
+    assert repr(difflr.FROZEN) == "difflr.FROZEN"
+
+
+@pytest.mark.parametrize("value", [difflr.FROZEN, difflr.LIVE])
+def test_values_survive_copies(value):
+    assert copy.deepcopy(value) is value
+    assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_several_axes_at_once():
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 10)
+    rule = difflr.Rule.of("x", {"multiplier": 2, "weight_decay_multiplier": 0, "schedule": schedule, "frozen": False})
+    assert rule.axes == {"multiplier": 2.0, "weight_decay_multiplier": 0.0, "schedule": schedule, "frozen": False}
+    assert difflr.Rule.of("x", schedule).axes == {"schedule": schedule}
+
+
+def test_unknown_axis_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"'lr_mult'.*multiplier, weight_decay_multiplier, schedule, frozen"):
+        difflr.Rule.of("x", {"lr_mult": 2})
+
+
+def test_a_rule_that_sets_nothing():
+    with pytest.raises(ValueError, match="sets nothing"):
+        difflr.Rule("x")
+
+
+def test_no_schedule_and_no_flag():
+    with pytest.raises(ValueError, match="LearningRateSchedule"):
+        difflr.Rule("x", schedule=lambda step: 1.0)
+    with pytest.raises(ValueError, match="`frozen` must be"):
+        difflr.Rule("x", frozen=1)
+
+
+def test_forms_of_rules():
+    rule = difflr.Rule("a", multiplier=0.5)
+    assert as_rules(None) == []
+    assert as_rules({"a": 0.5}) == as_rules([("a", 0.5)]) == as_rules([rule]) == as_rules(rule) == [rule]
+    for wrong in ("a", 3, [("a",)], ["a"]):
+        with pytest.raises(TypeError, match="Received"):
+            as_rules(wrong)

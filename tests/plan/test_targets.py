@@ -1,0 +1,99 @@
+import keras
+import pytest
+from keras import layers
+
+import difflr
+from plan import models_of_all_kinds as kinds
+
+
+def chosen(model, target):
+    plan = difflr.Plan(model, [(target, 0.5)])
+    return {row.path for row in plan.rows if row.multiplier == 0.5}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("left", {"left/fc/kernel", "left/fc/bias"}),
+        ("left/fc/kernel", {"left/fc/kernel"}),
+        ("left/", {"left/fc/kernel", "left/fc/bias"}),
+        ("*/bias", {"left/fc/bias", "right/fc/bias", "head/bias"}),
+        ("*ft/*", {"left/fc/kernel", "left/fc/bias"}),
+        ("**/fc", {"left/fc/kernel", "left/fc/bias", "right/fc/kernel", "right/fc/bias"}),
+        ("**/head", {"head/kernel", "head/bias"}),
+        ("?ead", {"head/kernel", "head/bias"}),
+        ("[hl]e*/bias", {"left/fc/bias", "head/bias"}),
+        ("[!h]*/bias", {"left/fc/bias", "right/fc/bias"}),
+        ("[h-k]ead", {"head/kernel", "head/bias"}),
+    ],
+)
+def test_patterns(pattern, expected):
+    assert chosen(kinds.functional(), pattern) == expected
+
+
+def test_a_pattern_is_anchored():
+    with pytest.raises(ValueError, match="Did you mean 'left/fc' or 'right/fc'"):
+        difflr.Plan(kinds.functional(), {"fc": 0.5})
+
+
+def test_kinds():
+    model = kinds.attention()
+    assert chosen(model, "kind:embedding") == {"tokens/embeddings"}
+    assert chosen(model, "kind:norm") == {"norm/gamma", "norm/beta"}
+    assert chosen(model, "kind:head") == {"head/kernel", "head/bias"}
+    assert {path.rsplit("/", 1)[1] for path in chosen(model, "kind:bias")} == {"bias"}
+    assert {path.rsplit("/", 1)[1] for path in chosen(model, "kind:kernel")} == {"kernel", "recurrent_kernel"}
+    assert {"norm/gamma", "head/bias"} < chosen(model, "kind:vector")
+
+
+def test_head_of_several_outputs_and_of_models_of_code():
+    inputs = keras.Input((4,))
+    body = layers.Dense(4, name="body")(inputs)
+    two = keras.Model(inputs, [layers.Dense(1, name="a")(body), layers.ReLU()(layers.Dense(2, name="b")(body))])
+    assert {path.split("/")[0] for path in chosen(two, "kind:head")} == {"a", "b"}
+    wrapped = keras.Sequential([keras.Input((4,)), two.__class__.from_config(two.get_config())])
+    assert {path.split("/")[1] for path in chosen(wrapped, "kind:head")} == {"a", "b"}
+
+
+def test_objects_and_functions():
+    model = kinds.nested()
+    assert chosen(model, model.get_layer("head")) == {"head/kernel", "head/bias"}
+    assert chosen(model, model.get_layer("backbone").get_layer("inner").get_layer("a").kernel) == {
+        "backbone/inner/a/kernel"
+    }
+    assert chosen(model, lambda variable: variable.name == "gamma") == {"backbone/inner/bn/gamma"}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("haed", "Did you mean 'head'"),
+        ("backbone/inner/b", "layer tree begins with: backbone, head"),
+        ("kind:bais", "Did you mean 'kind:bias'"),
+        ("nothing*", "matches no trainable variable"),
+        (layers.ReLU(), "the layer has no weights"),
+        (lambda variable: False, "returned False for all 8 variables"),
+    ],
+)
+def test_nothing_matched(target, message):
+    with pytest.raises(ValueError, match=message):
+        difflr.Plan(kinds.nested(), [(target, 0.5)])
+
+
+def test_keras_own_path_is_told_apart():
+    model = kinds.subclassed()
+    variable = model.blocks[0].kernel
+    with pytest.raises(ValueError, match=r"variable\.path.*the layer-tree path is 'blocks/0/kernel'"):
+        difflr.Plan(model, {variable.path: 0.5})
+
+
+def test_things_of_other_models():
+    other = kinds.functional()
+    for target in (other.get_layer("head"), other.get_layer("head").kernel):
+        with pytest.raises(ValueError, match="of this model"):
+            difflr.Plan(kinds.nested(), [(target, 0.5)])
+
+
+def test_what_is_no_target():
+    with pytest.raises(TypeError, match="A target is a layer"):
+        difflr.Plan(kinds.nested(), [(3, 0.5)])

@@ -1,0 +1,125 @@
+import keras
+import pytest
+from keras import layers
+
+import difflr
+from plan import models_of_all_kinds as kinds
+
+
+def paths(model):
+    return [row.path for row in difflr.Plan(model).rows]
+
+
+def test_functional_with_two_towers():
+    assert paths(kinds.functional()) == [
+        "left/fc/kernel", "left/fc/bias", "right/fc/kernel", "right/fc/bias", "head/kernel", "head/bias",
+    ]  # fmt: skip
+
+
+def test_nested():
+    assert paths(kinds.nested())[:6] == [
+        "backbone/stem/kernel", "backbone/stem/bias", "backbone/inner/a/kernel", "backbone/inner/a/bias",
+        "backbone/inner/bn/gamma", "backbone/inner/bn/beta",
+    ]  # fmt: skip
+
+
+def test_a_shared_layer_has_one_path_and_aliases():
+    rows = {row.path: row for row in difflr.Plan(kinds.shared()).rows}
+    assert rows["first/shared/kernel"].aliases == ("second/shared/kernel",)
+    assert len(rows) == 6
+
+
+def test_subclassed_models_are_named_by_hand_or_by_attribute():
+    expected = {
+        "encoder/dense", "encoder/dense_1", "blocks/0", "blocks/1", "heads/age", "heads/sex", "by_hand",
+    }  # fmt: skip
+    for _ in range(2):  # automatic names have other counters the second time
+        assert {path.rsplit("/", 1)[0] for path in paths(kinds.subclassed())} == expected
+
+
+def test_layers_with_sublayers():
+    found = paths(kinds.attention())
+    assert "tokens/embeddings" in found
+    assert "attend/query/kernel" in found
+    assert any(path.startswith("both/") and path.endswith("recurrent_kernel") for path in found)
+
+
+@pytest.mark.parametrize("kind", kinds.ALL)
+def test_every_variable_once_in_the_order_of_keras(kind):
+    model = kinds.ALL[kind]()
+    rows = difflr.Plan(model).rows
+    assert len({row.path for row in rows}) == len(rows)
+    assert [id(row.variable) for row in rows] == [id(variable) for variable in model.trainable_variables]
+
+
+@pytest.mark.parametrize("kind", ["functional", "nested", "attention"])  # Keras cannot load `shared`
+def test_paths_survive_saving_and_loading(kind, tmp_path):
+    model = kinds.ALL[kind]()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert paths(loaded) == paths(model)
+
+
+def test_an_application_used_whole_is_addressed_by_its_name():
+    backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None, name="backbone")
+    model = keras.Sequential([backbone, layers.GlobalAveragePooling2D(), layers.Dense(2, name="head")])
+    model.build((None, 32, 32, 3))
+    plan = difflr.Plan(model, {"backbone": 0.1, "backbone/block_1_*": 0.01})
+    assert plan.multipliers[model.get_layer("head").kernel] == 1
+    assert plan.multipliers[backbone.get_layer("Conv1").kernel] == 0.1
+    assert plan.multipliers[backbone.get_layer("block_1_expand").kernel] == 0.01
+
+
+def test_an_application_cut_open():
+    whole = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    cut = whole.get_layer("block_3_project_BN").output
+    pooled = layers.GlobalAveragePooling2D()(cut)
+    model = keras.Model(whole.input, layers.Dense(2, name="head")(pooled))
+    plan = difflr.Plan(model, {"block_1_*": 0.01, "kind:head": 3.0})
+    assert plan.multipliers[model.get_layer("head").kernel] == 3
+    assert plan.multipliers[whole.get_layer("block_1_expand").kernel] == 0.01
+
+
+def test_tied_weights_are_one_variable():
+    class Tied(layers.Layer):
+        def __init__(self, source, **kwargs):
+            super().__init__(**kwargs)
+            self.source_kernel = source.kernel
+
+        def call(self, x):
+            return keras.ops.matmul(x, keras.ops.transpose(self.source_kernel))
+
+    source = layers.Dense(3, use_bias=False, name="source")
+    source.build((None, 4))
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Tied(source, name="tied")(source(inputs)))
+    (row,) = difflr.Plan(model).rows
+    assert row.path == "source/kernel"
+    assert row.aliases == ("tied/kernel",)
+    with pytest.raises(ValueError, match=r"source/kernel is claimed twice.*rule 1: 'source'.*rule 2: 'tied'"):
+        difflr.Plan(model, {"source": 0.1, "tied": 0.2})
+
+
+def test_variables_without_a_model():
+    dense = layers.Dense(2)
+    dense.build((None, 3))
+    plan = difflr.Plan(dense.trainable_variables, [(dense.kernel, 0.1)])
+    assert plan.multipliers[dense.kernel] == 0.1
+    with pytest.raises(ValueError, match=r"difflr\.Plan\(model, rules\)"):
+        difflr.Plan(dense.trainable_variables, {"kernel": 0.1})
+
+
+def test_what_is_no_model():
+    for wrong in (3, "model", [], None, [1, 2]):
+        with pytest.raises(TypeError, match="built Keras model or layer"):
+            difflr.Plan(wrong)
+
+
+def test_a_model_that_is_not_built():
+    with pytest.raises(ValueError, match=r"not built.*model\.build\(input_shape\)"):
+        difflr.Plan(keras.Sequential([layers.Dense(2)]))
+
+
+def test_a_model_without_weights():
+    with pytest.raises(ValueError, match="nothing to plan"):
+        difflr.Plan(keras.Sequential([keras.Input((2,)), layers.ReLU()]))

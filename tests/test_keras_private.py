@@ -1,0 +1,98 @@
+"""What difflr needs of Keras's private parts, one test an entry: a failure here says what Keras changed."""
+
+import inspect
+import pathlib
+import re
+
+import keras
+import pytest
+
+from difflr import keras_private
+
+SOURCE = pathlib.Path(keras_private.__file__).parent
+
+
+def test_only_one_file_imports_private_keras():
+    users = [
+        path.name for path in SOURCE.rglob("*.py") if re.search(r"import keras\.src|from keras\.src", path.read_text())
+    ]
+    assert users == ["keras_private.py"]
+
+
+def test_flatten_layers_gives_the_sublayers_of_a_plain_layer():
+    layer = keras.layers.MultiHeadAttention(2, 2)
+    layer.build((None, 3, 4), (None, 3, 4))
+    assert {"query", "key", "value", "attention_output"} <= {each.name for each in keras_private.sublayers(layer)}
+
+
+def test_trainable_variables_keeps_frozen_ones():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    layer.trainable = False
+    assert layer.trainable_variables == []
+    assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
+
+
+def test_the_graph_is_where_it_was():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(2, name="last")(inputs)))
+    assert [layer.name for layer in keras_private.output_layers(model)] == ["last"]
+
+
+def test_functional_models_are_functional():
+    inputs = keras.Input((3,))
+    assert isinstance(keras.Model(inputs, keras.layers.ReLU()(inputs)), keras_private.Functional)
+    assert keras_private.functional_init_arguments((inputs, inputs), {})
+    assert not keras_private.functional_init_arguments((), {"name": "x"})
+
+
+def test_automatic_names_are_made_so():
+    assert keras.layers.Conv2DTranspose(1, 1).name.startswith(keras_private.to_snake_case("Conv2DTranspose"))
+
+
+def test_torch_swaps_exact_classes_only():
+    class Own(keras.optimizers.Adam):
+        pass
+
+    fast = keras_private.fast_class(keras.optimizers.Adam)
+    assert fast is type(keras.optimizers.Adam())
+    assert keras_private.public_class(fast) is keras.optimizers.Adam
+    if keras.backend.backend() == "torch":
+        assert fast is not keras.optimizers.Adam
+        assert keras_private.fast_class(Own) is Own
+        assert list(inspect.signature(fast._parallel_update_step).parameters) == [
+            "self",
+            "grads",
+            "variables",
+            "learning_rate",
+        ]
+
+
+def test_weight_decay_reads_the_rate_of_its_self():
+    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
+    variable = keras.Variable([1.0])
+    optimizer.build([variable])
+    view = keras_private._WithRate(optimizer, 2.0)
+    type(optimizer)._apply_weight_decay(view, [variable])
+    assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)
+
+
+def test_variables_have_an_index():
+    optimizer = keras.optimizers.SGD(0.5)
+    variables = [keras.Variable([1.0]), keras.Variable([2.0])]
+    optimizer.build(variables)
+    assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1]
+
+
+def test_the_rate_is_kept_in_learning_rate():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    assert keras_private.live_learning_rate(keras.optimizers.SGD(schedule)) is schedule
+    assert keras_private.live_learning_rate(keras.optimizers.SGD(0.5)) == 0.5
+
+
+def test_exclusions_are_where_they_were():
+    source, target = keras.optimizers.SGD(0.1, weight_decay=0.1), keras.optimizers.SGD(0.1, weight_decay=0.1)
+    source.exclude_from_weight_decay(var_names=["bias"])
+    keras_private.copy_weight_decay_exclusions(source, target)
+    assert not target._use_weight_decay(keras.Variable([1.0], name="bias"))
+    assert target._use_weight_decay(keras.Variable([1.0], name="kernel"))

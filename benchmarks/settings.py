@@ -58,7 +58,16 @@ class Settings:
 DEFAULT = Settings()
 
 QUICK = Settings(
-    seconds=0.3, most=7, least=3, groups=(1, 150), frozen=(9,), variables=dict.fromkeys(BACKENDS, (100, 1000))
+    groups=(1, 150),
+    seconds=0.2,
+    least=3,
+    most=5,
+    frozen=(9,),
+    fit_steps=2,
+    networks=dict.fromkeys(BACKENDS, ("small transformer",)),
+    optimizers=dict.fromkeys(BACKENDS, ("SGD",)),
+    variables=dict.fromkeys(BACKENDS, (100, 1000)),
+    memory=(("stock", 1), ("difflr", 150)),
 )
 
 ALL_OPTIMIZERS = (

@@ -45,7 +45,7 @@ def everything(name: str, file: Path, only: list[str]) -> None:
             results[part] = measured(chosen)
         except Exception as error:
             traceback.print_exc()
-            results["failed"][part] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            results["failed"][part] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         print(f"  {keras.backend.backend()}: {part}, {time.perf_counter() - start:.0f} s", file=sys.stderr)
         file.write_text(json.dumps(results, indent=1))
 

@@ -177,7 +177,7 @@ def torch_pass_of(optimizer_class):
 
 
 def decay_in_one_pass(optimizer, variables, rates):
-    """torch's own decoupled weight decay, with a rate for each variable."""
+    """Torch's own decoupled weight decay, with a rate for each variable."""
     import torch
 
     with torch.no_grad():

@@ -24,6 +24,19 @@ OURS = {name: cls for name, cls in OURS.items() if cls not in (DeclaresMultiplie
 names = pytest.mark.parametrize("name", WITH_WEIGHTS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    """On JAX most of the time here goes into compiling each operation for each shape."""
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def uncounted(name):
     """An automatic name without its counter: `dense_5/kernel` -> `dense/kernel`."""
     return re.sub(r"_\d+\b", "", name)

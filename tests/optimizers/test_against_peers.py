@@ -5,9 +5,9 @@ import numpy as np
 import optax
 import pytest
 import torch
-from optimizers.steps import assert_close, gradients, new_variables, ours, slow_half, train, values
 
 import difflr
+from optimizers.steps import assert_close, gradients, new_variables, ours, slow_half, train, values
 
 RATE, DECAY = 0.01, 0.2
 SLOW_RATE, SLOW_DECAY = 0.1, 2.0

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+
+import difflr
 from optimizers.steps import (
     BASE,
     SLOW,
@@ -21,8 +23,6 @@ from optimizers.steps import (
     train,
     values,
 )
-
-import difflr
 
 FACTORS = [1.0, 1.0, SLOW, SLOW]
 
@@ -79,7 +79,11 @@ def test_average_in_fit_with_a_frozen_layer():
     model.compile(difflr.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, multipliers=plan), loss="mse")
     seen = []
     kernel = model.get_layer("head").kernel
-    fit(model, epochs=3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(values([kernel])))])
+    fit(
+        model,
+        epochs=3,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: seen.append(values([kernel])))],
+    )
     assert_same(values(model.get_layer("body").weights), start)
     assert_close(values([kernel]), average(seen, 0.5), rtol=1e-5, atol=1e-6)
 

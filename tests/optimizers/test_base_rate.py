@@ -3,9 +3,19 @@
 import keras
 import numpy as np
 import pytest
-from optimizers.steps import BASE, kernel_gradient, mean_output, moves, new_variables, ours, side_by_side, tensors, values
 
 import difflr
+from optimizers.steps import (
+    BASE,
+    kernel_gradient,
+    mean_output,
+    moves,
+    new_variables,
+    ours,
+    side_by_side,
+    tensors,
+    values,
+)
 
 PIECEWISE = keras.optimizers.schedules.PiecewiseConstantDecay
 

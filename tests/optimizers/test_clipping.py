@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from optimizers.steps import assert_close, gradients, new_variables, ours, slow_half, tensors, values
 
 import difflr
+from optimizers.steps import assert_close, gradients, new_variables, ours, slow_half, tensors, values
 
 RATE = 0.5
 

@@ -4,10 +4,10 @@ import json
 
 import keras
 import pytest
-from optimizers.steps import NAMES, assert_same, chain, decay_arguments, new_variables, ours, slow_half, train, values
 
 import difflr
 from difflr.optimizers import SGD
+from optimizers.steps import NAMES, assert_same, chain, decay_arguments, new_variables, ours, slow_half, train, values
 
 
 def through_json(optimizer):

@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 import pytest
+
+import difflr
+from difflr import FROZEN
 from optimizers.steps import (
     BACKEND,
     NAMES,
@@ -19,9 +22,6 @@ from optimizers.steps import (
     train,
     values,
 )
-
-import difflr
-from difflr import FROZEN
 
 
 @pytest.mark.parametrize("frozen", [FROZEN, 0, 0.0], ids=str)
@@ -178,7 +178,9 @@ def test_a_mapping_says_that_it_cannot_thaw():
     model = normalized()
     norm = model.get_layer("norm")
     trained(model, {norm: FROZEN})
-    with pytest.raises(ValueError, match=r"An earlier plan froze .*norm/gamma.*multipliers=difflr\.Plan\(model, rules\)"):
+    with pytest.raises(
+        ValueError, match=r"An earlier plan froze .*norm/gamma.*multipliers=difflr\.Plan\(model, rules\)"
+    ):
         trained(model, {norm: 0.1})
     assert moves_by_weight(norm, trained(model, difflr.Plan(model, {norm: 0.1}))) == ALL
 

@@ -5,10 +5,10 @@ import functools
 import keras
 import numpy as np
 import pytest
-from optimizers.steps import assert_same, chain, new_variables, ours, train, values
 
 import difflr
 from difflr.optimizers import SGD
+from optimizers.steps import assert_same, chain, new_variables, ours, train, values
 
 
 def resolved(multipliers, model=None):
@@ -148,7 +148,11 @@ def test_the_same_numbers_in_every_form_train_alike():
         (keras.optimizers.SGD, ValueError, r"`multipliers` must be a finite number.*of type type"),
         (lambda: 0.1, TypeError, r"takes one variable and returns its multiplier"),
         (lambda variable, layer: 0.1, TypeError, r"takes one variable and returns its multiplier"),
-        ([0.1, 0.2], TypeError, r"A list of rules holds difflr\.Rule objects or \(target, value\) pairs\. Received: 0.1"),
+        (
+            [0.1, 0.2],
+            TypeError,
+            r"A list of rules holds difflr\.Rule objects or \(target, value\) pairs\. Received: 0.1",
+        ),
         ({"plan": {"rows": []}}, ValueError, r"not a plan of difflr: expected the format"),
         (object(), ValueError, r"`multipliers` must be a finite number.*of type object"),
     ],

@@ -5,6 +5,8 @@ import logging
 import keras
 import numpy as np
 import pytest
+
+import difflr
 from optimizers.steps import (
     BACKEND,
     NAMES,
@@ -23,8 +25,6 @@ from optimizers.steps import (
     train,
     values,
 )
-
-import difflr
 
 
 class Compilations(logging.Handler):

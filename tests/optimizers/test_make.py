@@ -5,6 +5,9 @@ import inspect
 import keras
 import numpy as np
 import pytest
+
+import difflr
+from difflr.optimizers import DifferentialOptimizer, differential
 from optimizers.steps import (
     BACKEND,
     BASE,
@@ -23,9 +26,6 @@ from optimizers.steps import (
     train,
     values,
 )
-
-import difflr
-from difflr.optimizers import DifferentialOptimizer, differential
 
 
 class Friction(keras.optimizers.Optimizer):
@@ -103,7 +103,9 @@ def test_documentation_says_what_a_multiplier_means(name):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorised optimizers in Keras")
-@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(type(getattr(keras.optimizers, name)()), "_parallel_update_step")])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if hasattr(type(getattr(keras.optimizers, name)()), "_parallel_update_step")]
+)
 def test_torch_keeps_the_vectorised_update(name, monkeypatch):
     """`update_step` is never called, one collective update a step is."""
     calls = []
@@ -268,15 +270,18 @@ def test_multi_optimizer_may_hold_ours(frozen):
         each = side_by_side()
         each.compile(optimizer, loss="mse")
         each.fit(X, Y, verbose=0)
-        return {"/".join(v.path.split("/")[-2:]): value for v, value in zip(each.weights, values(each.weights), strict=True)}
+        return {
+            "/".join(v.path.split("/")[-2:]): value for v, value in zip(each.weights, values(each.weights), strict=True)
+        }
 
     untrained = {v.path: value for v, value in zip(side_by_side().weights, values(side_by_side().weights), strict=True)}
     model.compile(two(slow, fast), loss="mse")
     model.fit(X, Y, verbose=0)
-    got = {"/".join(v.path.split("/")[-2:]): value for v, value in zip(model.weights, values(model.weights), strict=True)}
+    got = {
+        "/".join(v.path.split("/")[-2:]): value for v, value in zip(model.weights, values(model.weights), strict=True)
+    }
     sgd, tenth, adam = (
-        fitted(optimizer)
-        for optimizer in (stock("SGD", 0.2), stock("SGD", product(0.2, 0.1)), stock("Adam", 0.2))
+        fitted(optimizer) for optimizer in (stock("SGD", 0.2), stock("SGD", product(0.2, 0.1)), stock("Adam", 0.2))
     )
     expected = {
         "fast/kernel": adam["fast/kernel"],

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from optimizers.steps import (
     BASE,
     NAMES,
@@ -21,10 +22,7 @@ from optimizers.steps import (
 
 def references(name, **settings):
     """The values after training with the stock optimizer at the base rate, and at the slow one."""
-    return [
-        train(stock(name, rate, **settings), new_variables())
-        for rate in (product(BASE, 1.0), product(BASE, SLOW))
-    ]
+    return [train(stock(name, rate, **settings), new_variables()) for rate in (product(BASE, 1.0), product(BASE, SLOW))]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -94,7 +92,9 @@ def test_adafactor_is_not_linear_and_as_documented(relative_step):
     for multiplier in (1.0, 0.9, 0.1):
         variables = new_variables()
         start = values(variables)
-        optimizer = ours("Adafactor", list(zip(variables, [multiplier] * 4, strict=True)), 2.0, relative_step=relative_step)
+        optimizer = ours(
+            "Adafactor", list(zip(variables, [multiplier] * 4, strict=True)), 2.0, relative_step=relative_step
+        )
         moved[multiplier] = np.abs(train(optimizer, variables, steps=1)[0] - start[0]).mean()
     assert moved[1.0] == moved[0.9]
     np.testing.assert_allclose(moved[0.1] / moved[1.0], 0.2, rtol=1e-4)

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+
 from optimizers.steps import (
     BACKEND,
     BASE,
@@ -48,7 +49,10 @@ def assert_halves(name, settings, dtype=None):
         variables = new_variables()
         if dtype is None:
             return variables
-        return [keras.Variable(value, dtype=dtype, name=v.name) for v, value in zip(variables, values(variables), strict=True)]
+        return [
+            keras.Variable(value, dtype=dtype, name=v.name)
+            for v, value in zip(variables, values(variables), strict=True)
+        ]
 
     at_base = train(stock(name, **settings), fresh())
     at_slow = train(stock(name, product(BASE, SLOW), **settings), fresh())

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from optimizers.steps import gradients, new_variables, ours, tensors, values
 
 MULTIPLIERS = [1.0, 0.5, 0.1, 2.0]

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+
+import difflr
 from optimizers.steps import (
     BACKEND,
     BASE,
@@ -19,15 +21,15 @@ from optimizers.steps import (
     values,
 )
 
-import difflr
-
 TOKENS = np.array([[1, 2], [2, 5]])
 LABELS = np.ones((2, 1), "float32")
 
 
 def embedding_model():
     words = keras.Input((2,), dtype="int32")
-    embedded = keras.layers.Embedding(6, 3, name="words", embeddings_initializer=keras.initializers.Constant(0.5))(words)
+    embedded = keras.layers.Embedding(6, 3, name="words", embeddings_initializer=keras.initializers.Constant(0.5))(
+        words
+    )
     flat = keras.layers.Flatten()(embedded)
     head = keras.layers.Dense(1, name="head", kernel_initializer=keras.initializers.Constant(0.3))(flat)
     return keras.Model(words, head)

@@ -4,6 +4,8 @@ import inspect
 
 import keras
 import pytest
+
+import difflr
 from optimizers.steps import (
     NAMES,
     SETTINGS,
@@ -21,8 +23,6 @@ from optimizers.steps import (
     train,
     values,
 )
-
-import difflr
 
 
 def own_state(optimizer, like):

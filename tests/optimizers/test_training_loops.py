@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+
+import difflr
 from optimizers.steps import (
     BACKEND,
     X,
@@ -17,8 +19,6 @@ from optimizers.steps import (
     tensors,
     values,
 )
-
-import difflr
 
 
 def loop(model, optimizer, steps, step_method):
@@ -85,7 +85,9 @@ def test_loop(step_method, frozen):
     start = values([fast.kernel, slow.kernel, fast.bias, slow.bias])
     optimizer = difflr.optimizers.SGD(0.5, multipliers=difflr.Plan(model, rules))
     loop(model, optimizer, 3, step_method)
-    moved = [now - then for now, then in zip(values([fast.kernel, slow.kernel, fast.bias, slow.bias]), start, strict=True)]
+    moved = [
+        now - then for now, then in zip(values([fast.kernel, slow.kernel, fast.bias, slow.bias]), start, strict=True)
+    ]
     assert_close(moved[:2], [-1.5 * kernel_gradient(), -0.15 * kernel_gradient()], rtol=1e-5)
     assert_close(moved[2:], [np.full(2, 0.0 if frozen else -0.75), np.full(2, -0.075)], rtol=1e-5)
     assert int(values([optimizer.iterations])[0]) == 3
@@ -172,7 +174,9 @@ def test_gradients_without_variables_before_the_build():
 def test_stateless_apply_with_the_frozen_ones_too():
     optimizer, variables = half_frozen()
     state = [variable.value for variable in optimizer.variables]
-    with pytest.raises(ValueError, match=r"Received 4 trainable variables, but 2 variables are live: the plan freezes 2"):
+    with pytest.raises(
+        ValueError, match=r"Received 4 trainable variables, but 2 variables are live: the plan freezes 2"
+    ):
         optimizer.stateless_apply(state, tensors(gradients(1)[0]), [variable.value for variable in variables])
 
 

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 import pytest
+
+import difflr
 from optimizers.steps import (
     BASE,
     NAMES,
@@ -18,18 +20,16 @@ from optimizers.steps import (
     values,
 )
 
-import difflr
-
 DECAY = 0.3
 
 
 def decays(name, factor=1.0):
     """All of the optimizer's weight decays."""
-    return {argument: DECAY * factor for argument in decay_arguments(name)}
+    return dict.fromkeys(decay_arguments(name), DECAY * factor)
 
 
 def no_decay(name):
-    return {argument: 0.0 for argument in decay_arguments(name)}
+    return dict.fromkeys(decay_arguments(name), 0.0)
 
 
 def slow_rules(variables, **axes):

@@ -1,7 +1,5 @@
 """Any rules on any model: laws that hold whatever they are."""
 
-import functools
-
 import hypothesis
 import pytest
 from hypothesis import strategies
@@ -9,7 +7,7 @@ from hypothesis import strategies
 import difflr
 from plan import models_of_all_kinds as kinds
 
-model_of = functools.cache(lambda kind: kinds.ALL[kind]())
+MODELS = {kind: make() for kind, make in kinds.ALL.items()}  # made here: Keras draws random numbers as it makes them
 multipliers = strategies.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
 values = strategies.one_of(
     multipliers,
@@ -27,7 +25,7 @@ settings = hypothesis.settings(
 
 @strategies.composite
 def models_and_rules(draw):
-    model = model_of(draw(strategies.sampled_from(sorted(kinds.ALL))))
+    model = MODELS[draw(strategies.sampled_from(sorted(MODELS)))]
     paths = [row.path for row in difflr.Plan(model).rows]
     prefixes = ["/".join(path.split("/")[:end]) for path in paths for end in range(1, path.count("/") + 2)]
     targets = strategies.sampled_from(sorted({*prefixes, "*", "*/bias", "*kernel", "kind:vector", "kind:head"}))
@@ -39,7 +37,8 @@ def made(model, rules):
         return difflr.Plan(model, rules)
     except ValueError as error:
         expected = ("has no effect", "claimed twice")
-        assert any(text in str(error) for text in expected), error
+        if not any(text in str(error) for text in expected):
+            raise
         hypothesis.reject()
 
 
@@ -89,6 +88,6 @@ def test_the_last_rule_always_gets_its_way(drawn):
 
 
 def test_the_laws_are_not_vacuous():
-    model = model_of("nested")
+    model = MODELS["nested"]
     assert difflr.Plan(model, {"head": 0.5}) != difflr.Plan(model, {"head": 0.25})
     assert difflr.Plan(model, {"head": 0.5}) != pytest.approx(3)

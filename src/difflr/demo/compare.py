@@ -174,6 +174,13 @@ class Trainer:
         model.compile(optimizer, loss=loss)
         optimizer.build(model.trainable_variables)
         self._fresh = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in [*model.variables, *optimizer.variables]]
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Compiles with a batch of nothing: Keras's first `fit` shuffles once more than the others."""
+        size = self.budget.batch_size
+        nothing = np.zeros((size, *self.model.input_shape[1:]), "float32")
+        self.model.fit(nothing, np.zeros(size, "int32"), batch_size=size, verbose=0)
 
     def run(
         self, images: np.ndarray, labels: np.ndarray, learning_rate: float, seed: int, on_epoch: Callable[[], None]

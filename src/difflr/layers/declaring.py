@@ -86,12 +86,17 @@ class DeclaresMultipliers:
                 raise ValueError(
                     f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
                 )
+        from difflr.plan import tree
+
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
                 variable.trainable = False
-                from difflr.plan.tree import FROZEN_MARK
-
-                setattr(variable, FROZEN_MARK, True)
+                setattr(variable, tree.FROZEN_MARK, True)
+        for leaf in tree.walk(self):  # frozen whole: the statistics are kept, as a plan keeps them
+            layer = leaf.layer
+            if isinstance(layer, keras.layers.BatchNormalization) and tree.layer_frozen_by_plan(layer):
+                layer.trainable = False
+                setattr(layer, tree.FROZEN_MARK, True)
 
     def get_config(self) -> dict[str, Any]:
         """The layer's own config and what it declares, 0.0 included."""

@@ -99,25 +99,15 @@ def _most_groups(rows: list[dict[str, Any]]) -> int:
 
 
 def compile_table(device: dict[str, Any]) -> str:
-    """For each way to run, every contender's compile time on both models."""
+    """For each way to run, every contender's compile time."""
     lines = []
     for _, rows in results_of(device, "steps"):
-        found = {(row["mode"], row["name"], row["groups"], row["model"]): row for row in rows if "compile" in row}
-        for mode, name, groups in dict.fromkeys(key[:3] for key in found if key[0] != "eager"):
-            here = [found[mode, name, groups, model]["compile"] for model in PARAMETERS]
-            cells = [cell for each in here for cell in (ratio(each["ratio"]), *map(_median, _times(each)))]
-            lines.append([f"{MODES[mode]}: {name}", groups, *cells])
-    heads = [
-        "",
-        "groups",
-        "small: ratio to stock",
-        "compile and first step",
-        "stock",
-        "large: ratio",
-        "compile",
-        "stock",
-    ]
-    return table(heads, lines)
+        for row in rows:
+            if "compile" in row and row["mode"] != "eager":
+                found = row["compile"]
+                name = f"{MODES[row['mode']]}: {row['name']}"
+                lines.append([name, row["groups"], ratio(found["ratio"]), *map(_median, _times(found))])
+    return table(["", "groups", "ratio to stock", "compile and first step", "stock"], lines)
 
 
 def optimizer_table(device: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ def _steps(device):
 
 def _compiling(device):
     for _, rows in tables.results_of(device, "steps"):
-        ours = [row for row in rows if row["name"] == "difflr" and row["mode"] in COMPILE]
+        ours = [row for row in rows if row["name"] == "difflr" and row["mode"] in COMPILE and "compile" in row]
         for mode in dict.fromkeys(row["mode"] for row in ours):
             found = [row["compile"]["ratio"]["median"] for row in ours if row["mode"] == mode]
             yield f"{tables.MODES[mode]}: compiling", COMPILE[mode], max(found)

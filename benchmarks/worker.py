@@ -72,7 +72,7 @@ def peak_of(what: str, how: str, file: Path) -> None:
     file.write_text(json.dumps(devices.peak_memory() - base))
 
 
-def opponents(chosen: Any) -> Iterator[tuple[str, int]]:
+def opponents(groups: tuple[int, ...]) -> Iterator[tuple[str, int]]:
     """Everyone besides stock, with each number of groups."""
     import keras
 
@@ -82,7 +82,7 @@ def opponents(chosen: Any) -> Iterator[tuple[str, int]]:
         if name == "stock again":
             yield name, 1
         else:
-            yield from ((name, groups) for groups in chosen.groups if groups > 1 or name == "difflr")
+            yield from ((name, number) for number in groups if number > 1 or name == "difflr")
 
 
 def modes() -> list[str]:
@@ -106,19 +106,22 @@ def bandwidth(chosen: Any) -> float:
 
 
 def steps(chosen: Any) -> list[dict[str, Any]]:
-    """Compile time, step time and state of everyone against stock."""
-    from benchmarks import contenders, settings
+    """Compile time (of the small model: it does not depend on the size), step time and state of everyone."""
+    from benchmarks import contenders
 
     rows = []
     for mode in modes():
-        for model in settings.WIDTHS:
+        for model, groups_here in (("small", chosen.groups), ("large", chosen.large_groups)):
             stock = contenders.make("stock", model, 1, mode)
             stock.first_step()
             rows.append({"mode": mode, "model": model, "name": "stock", "groups": 1, "state": state_of(stock)})
-            for name, groups in opponents(chosen):
+            for name, groups in opponents(groups_here):
                 other = contenders.make(name, model, groups, mode)
                 row = {"mode": mode, "model": model, "name": name, "groups": groups}
-                row["compile"] = compiled(stock, other, chosen.compile_rounds)
+                if model == "small":
+                    row["compile"] = compiled(stock, other, chosen.compile_rounds)
+                else:
+                    other.first_step()
                 rows.append(row | pair(stock.run, other.run, chosen) | {"state": state_of(other)})
                 del other
     return rows

@@ -94,5 +94,6 @@ def test_exclusions_are_where_they_were():
     source, target = keras.optimizers.SGD(0.1, weight_decay=0.1), keras.optimizers.SGD(0.1, weight_decay=0.1)
     source.exclude_from_weight_decay(var_names=["bias"])
     keras_private.copy_weight_decay_exclusions(source, target)
-    assert not target._use_weight_decay(keras.Variable([1.0], name="bias"))
-    assert target._use_weight_decay(keras.Variable([1.0], name="kernel"))
+    bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([1.0], name="kernel")
+    assert not target._use_weight_decay(bias)
+    assert target._use_weight_decay(kernel)

@@ -24,7 +24,8 @@ def step_rows(mode, **ratios):
         for name, ratio in ratios.items():
             for groups in (1, 12, 150):
                 row = {"mode": mode, "model": model, "name": name, "groups": groups, "state": state}
-                rows.append(row | compared(ratio) | {"compile": compared(ratio * 1.1, 1.5)})
+                compiled = {"compile": compared(ratio * 1.1, 1.5)} if model == "small" else {}
+                rows.append(row | compared(ratio) | compiled)
     return rows
 
 

@@ -13,8 +13,8 @@ RATE, DECAY = 0.01, 0.2
 SLOW_RATE, SLOW_DECAY = 0.1, 2.0
 STEPS = 6
 
-# Keras adds epsilon before the bias correction, torch and optax behind it: one this small is lost in either place. What is
-# left is the rounding of float32 over six steps.
+# Keras adds epsilon before the bias correction, torch and optax behind it: one this small is lost in either place. What
+# is left is the rounding of float32 over six steps.
 EPSILON = 1e-12
 TOLERANCE = {"rtol": 5e-6, "atol": 2e-6}
 

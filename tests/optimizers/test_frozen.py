@@ -140,7 +140,7 @@ def test_statistics_are_kept_by_default():
     assert moves_by_weight(model.get_layer("norm"), moved) == NONE
 
 
-# -- without a plan: the optimizer is told of variables only, unless it is compiled with a model of difflr ---------------
+# -- without a plan: the optimizer is told of variables only, unless it is compiled with a model of difflr -------------
 
 MODELS = [keras.Sequential, difflr.Sequential]
 

@@ -143,7 +143,7 @@ def test_too_many_gradients():
 
 def test_gradients_and_variables_of_different_number():
     optimizer, variables = half_frozen()
-    with pytest.raises(ValueError, match="shorter|longer|argument 2"):
+    with pytest.raises(ValueError, match=r"zip\(\) argument 2 is longer"):
         optimizer.apply(tensors(gradients(1)[0][:3]), variables)
 
 

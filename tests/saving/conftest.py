@@ -1,13 +1,16 @@
 """One other process for all tests: starting Keras takes longer than everything it then does."""
 
+import contextlib
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import traceback
 import types
+import warnings
 from pathlib import Path
 
 import keras
@@ -20,43 +23,68 @@ TESTS = Path(__file__).parents[1]
 FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
 
 
+@contextlib.contextmanager
+def saying(pattern):
+    """Expects one warning to the user. `pytest.warns` also passes on Keras's own, which pyproject.toml lets by."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    said = [str(each.message) for each in caught if issubclass(each.category, UserWarning)]
+    assert len(said) == 1, said
+    assert re.search(pattern, said[0]), said[0]
+
+
 @pytest.fixture(autouse=True)
 def quick():
     with kinds.quick_initializers():
         yield
 
 
-@pytest.fixture(scope="session")
-def in_other_process():
-    """Runs Python code or a script in a process of its own, on the same backend; returns what it prints."""
+def start_process(*arguments):
+    """Python in a process of its own, on the same backend."""
+    paths = [str(TESTS), str(TESTS.parent / "src")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": keras.backend.backend()}
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
 
-    def run(*arguments):
-        paths = [str(TESTS), str(TESTS.parent / "src")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": keras.backend.backend()}
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", *arguments], capture_output=True, text=True, env=environment, timeout=600
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+
+@pytest.fixture
+def in_other_process():
+    """Runs Python code in a process of its own; returns what it prints."""
+
+    def run(code):
+        process = start_process("-c", code)
+        printed, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, printed
+        return printed
 
     return run
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory, in_other_process):
+def runs(tmp_path_factory):
     """Per kind of model and of backup: the run without a break (`here`), and the one taken up elsewhere (`there`)."""
     folder = tmp_path_factory.mktemp("saved")
+    process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}
     with kinds.quick_initializers():
         for name, kind in kinds.KINDS.items():
             try:
-                here[name] = saved_and_trained_on(name, kind, folder)
+                here[name] = saved_and_trained_on(name, kind, folder, process.stdin)
             except Exception:
                 here[name] = {"error": traceback.format_exc()}
         for name, save_freq in FREQUENCIES.items():
             interrupt(folder / name, save_freq)
             shutil.copytree(folder / name, folder / f"kept_{name}")
-    in_other_process(str(TESTS / "saving" / "other_process.py"), str(folder))
+            print(name, file=process.stdin, flush=True)
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, printed
     there = json.loads((folder / "words.json").read_text())
     for name, words in there.items():
         if "error" not in words:
@@ -64,12 +92,13 @@ def runs(tmp_path_factory, in_other_process):
     return types.SimpleNamespace(here=here, there=there, folder=folder)
 
 
-def saved_and_trained_on(name, kind, folder):
+def saved_and_trained_on(name, kind, folder, ready):
     model, x = kind()
     if name != "saved_before_training":
         kinds.train(model, x)
     kinds.change(name, model)
     model.save(folder / f"{name}.keras")
+    print(name, file=ready, flush=True)
     told = None if name == "saved_before_training" else copy.deepcopy(kinds.told(model))
     at_break = kinds.state(model)
     kinds.train(model, x)

@@ -303,7 +303,7 @@ class Block(layers.Layer):
 def custom_layers():
     inputs = keras.Input((3, 4))
     x = Block(name="marked")(Block()(inputs))
-    x = layers.Bidirectional(layers.LSTM(2))(x)
+    x = layers.Bidirectional(layers.SimpleRNN(2, unroll=True))(x)
     model = keras.Model(inputs, layers.Dense(2)(x))
     plan = Plan(model, {"marked/one": 0.1, "block*/attention": FROZEN, "marked/scale": 0.2, "bidirectional*": 0.5})
     return compiled(model, optimizers.Adam(0.01, multipliers=plan)), SEQUENCES

@@ -1,4 +1,4 @@
-"""Run as a script: loads what the tests saved, trains on, and writes down what came of it.
+"""Run as a script: loads what the tests saved, one name a line of its input, trains on, and writes down what comes of it.
 
 Automatic names count from other numbers here: a model that is saved and loaded is rarely the first one in a process.
 """
@@ -44,14 +44,15 @@ def restored(backup):
 
 def main(folder):
     shift_automatic_names()
-    work = {file.stem: (taken_up, file.stem, file) for file in sorted(folder.glob("*.keras"))}
-    work |= {backup.name: (restored, backup) for backup in sorted(folder.glob("backup_*"))}
     words = {}
-    for name, (function, *arguments) in work.items():
+    for name in map(str.strip, sys.stdin):
         with warnings.catch_warnings(record=True) as caught, kinds.quick_initializers():
             warnings.simplefilter("always")
             try:
-                model, told = function(*arguments)
+                if name in kinds.KINDS:
+                    model, told = taken_up(name, folder / f"{name}.keras")
+                else:
+                    model, told = restored(folder / name)
             except Exception:
                 words[name] = {"error": traceback.format_exc()}
                 continue

@@ -36,7 +36,7 @@ def main(
 @app.command()
 def demo(
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds each method is run with.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; the same for every method.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; the same for every method.")] = 10,
     output: Annotated[pathlib.Path, typer.Option(help="Folder for the picture and the numbers.")] = pathlib.Path(
         "demo-output"
     ),

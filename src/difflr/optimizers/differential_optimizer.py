@@ -139,8 +139,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         ]
         if late:
             raise ValueError(
-                f"An earlier plan froze {binding.listed(late)}, so Keras builds the optimizer without them, and it is too "
-                "late to thaw them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which thaws."
+                f"An earlier plan froze {binding.listed(late)}, so Keras builds the optimizer without them, and it is "
+                "too late to thaw them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which thaws."
             )
 
     def _warn_of_decay_without_effect(self, plan: Plan) -> None:

@@ -118,7 +118,8 @@ class Targets:
                 return f"{start}: the layer has no weights{'' if target.built else ' (it is not built)'}. {tree}"
             return f"{start} of this model: the layer is not in it, or has no trainable weights. {tree}"
         if not isinstance(target, str):
-            return f"{start}: it returned False for all {sum(leaf.variable is not None for leaf in self._leaves)} variables. {tree}"
+            number = sum(leaf.variable is not None for leaf in self._leaves)
+            return f"{start}: it returned False for all {number} variables. {tree}"
         by_keras_path = [leaf.path for leaf in self._leaves if getattr(leaf.variable, "path", None) == target]
         if by_keras_path:
             return (

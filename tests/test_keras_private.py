@@ -97,3 +97,86 @@ def test_exclusions_are_where_they_were():
     bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([1.0], name="kernel")
     assert not target._use_weight_decay(bias)
     assert target._use_weight_decay(kernel)
+
+
+def test_flatten_layers_gives_what_a_functional_model_holds_beside_its_graph():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="inside")(inputs))
+    model.beside = keras.layers.Dense(2, name="beside")
+    assert [layer.name for layer in keras_private.sublayers(model)][-2:] == ["inside", "beside"]
+    assert "beside" not in [layer.name for layer in model.layers]
+
+
+def test_which_models_save_their_layers():
+    class ByCode(keras.Model):
+        def __init__(self):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(2)(inputs))
+
+    class SequentialByCode(keras.Sequential):
+        def __init__(self):
+            super().__init__([keras.Input((3,)), keras.layers.Dense(2)])
+
+    inputs = keras.Input((3,))
+    functional = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    sequential = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    for model in (functional, sequential):
+        assert keras_private.saves_its_layers(model)
+        assert "layers" in model.get_config()
+    for model in (ByCode(), SequentialByCode(), keras.layers.Dense(2)):
+        assert not keras_private.saves_its_layers(model)
+
+
+def test_an_inbound_node_holds_its_input_tensors():
+    inputs = keras.Input((3,))
+    layer = keras.layers.Dense(2)
+    operation, node, _ = layer(inputs)._keras_history
+    assert operation is layer
+    assert layer._inbound_nodes[node].input_tensors == [inputs]
+
+
+def test_layers_of_a_stored_attribute_are_found_once():
+    """`difflr.plan.tree` passes over the attributes in which Keras keeps layers and variables once more."""
+    from difflr.plan.tree import _KERAS_STORES
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    holds = {
+        name
+        for name, value in vars(model).items()
+        if isinstance(value, (list, tuple)) and any(isinstance(each, (keras.Layer, keras.Variable)) for each in value)
+    }
+    assert holds <= _KERAS_STORES, f"Keras keeps layers in {holds - _KERAS_STORES} now"
+
+
+def test_a_gradient_step_goes_through_the_hooks():
+    """`update_step`, or torch's `_parallel_update_step`, and `_apply_weight_decay` are still what `apply` calls."""
+    called = []
+
+    class Hooked(keras_private.fast_class(keras.optimizers.SGD)):
+        def update_step(self, gradient, variable, learning_rate):
+            called.append("update")
+            super().update_step(gradient, variable, learning_rate)
+
+        def _parallel_update_step(self, grads, variables, learning_rate):
+            called.append("update")
+            super()._parallel_update_step(grads, variables, learning_rate)
+
+        def _apply_weight_decay(self, variables):
+            called.append("decay")
+            super()._apply_weight_decay(variables)
+
+    variable = keras.Variable([1.0])
+    Hooked(0.5, weight_decay=0.1).apply([keras.ops.convert_to_tensor([1.0])], [variable])
+    assert sorted(called) == ["decay", "update"]
+
+
+def test_the_schedule_of_momenta_of_nadam_is_where_it_was():
+    optimizer = keras.optimizers.Nadam(0.1)
+    optimizer.build([keras.Variable([1.0])])
+    assert float(keras.ops.convert_to_numpy(keras_private.nadam_product(optimizer))) == 1.0
+
+
+def test_multi_optimizers_are_known():
+    known = [cls.__name__ for cls in keras_private.MULTI_OPTIMIZERS]
+    assert known == [name for name in ("MultiOptimizer",) if hasattr(keras.optimizers, name)]

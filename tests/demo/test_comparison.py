@@ -17,11 +17,11 @@ BUDGET = Budget(epochs=8, seeds=(0, 1, 2))
 
 
 def outcome(name, accuracies, rates=None):
-    """An outcome with given test accuracies; the search chose the middle of three rates."""
-    search = tuple(Run(name, rate, 0, validation, 0.5, 1.0) for rate, validation in ((1e-4, 0.7), (3e-4, 0.8)))
+    """An outcome with given test accuracies; of two rates the higher was chosen."""
+    others = tuple(Run(name, 1e-4, seed, 0.7, 0.5, 1.0) for seed in range(len(accuracies)))
     runs = tuple(Run(name, 3e-4, seed, 0.8, accuracy, 1.0) for seed, accuracy in enumerate(accuracies))
     rates = rates or {"squeezenet/conv1/kernel": 1e-4, "squeezenet/fire2_squeeze1x1/kernel": 2e-4, "head/kernel": 3e-4}
-    return Outcome(Method(name, None, (1e-4, 3e-4)), search, runs, None, rates)
+    return Outcome(Method(name, None, (1e-4, 3e-4)), others + runs, runs, None, rates)
 
 
 @pytest.fixture
@@ -43,7 +43,18 @@ def printed(*tables):
 
 def test_the_rate_is_chosen_on_validation_not_on_test():
     search = [Run("m", 1e-4, 0, 0.8, 0.99, 1.0), Run("m", 3e-4, 0, 0.9, 0.1, 1.0), Run("m", 1e-3, 0, 0.9, 0.95, 1.0)]
-    assert compare.choose(search).learning_rate == 3e-4
+    assert compare.choose(search) == 3e-4
+
+
+def test_the_rate_is_chosen_by_the_mean_over_the_seeds():
+    validations = {1e-4: (0.9, 0.5), 3e-4: (0.8, 0.8), 1e-3: (0.7, 0.7)}
+    search = [
+        Run("m", rate, seed, value, 0.5, 1.0)
+        for rate, values in validations.items()
+        for seed, value in enumerate(values)
+    ]
+    assert compare.mean_validation(search)[1e-4] == pytest.approx(0.7)
+    assert compare.choose(search) == 3e-4
 
 
 def test_mean_and_spread(outcomes):
@@ -64,7 +75,7 @@ def test_headline_of_a_win_a_loss_and_a_tie(outcomes):
 
 def test_tables(outcomes):
     text = printed(demo.search_table(outcomes, BUDGET), demo.accuracy_table(outcomes))
-    assert "validation accuracy, seed 0" in text
+    assert "validation accuracy (3 seeds)" in text
     assert "0.0003: 80.0 % ←" in text
     assert "0.0001: 70.0 %" in text
     row = next(line for line in text.splitlines() if "layer by layer" in line and "±" in line)
@@ -88,7 +99,7 @@ def test_every_number_is_in_the_json(outcomes):
     plan = content["methods"][2]
     assert plan["mean"] == pytest.approx(0.91)
     assert [run["test"] for run in plan["runs"]] == [0.90, 0.91, 0.92]
-    assert len(plan["search"]) == 2
+    assert len(plan["search"]) == 6
     assert content["budget"]["epochs"] == 8
 
 
@@ -106,34 +117,43 @@ def test_methods_may_try_equally_many_rates():
 
 
 def test_the_number_of_epochs_counts_every_run():
-    assert Budget(epochs=2, seeds=(0, 1, 2)).num_epochs() == 2 * 3 * (3 + 2)
+    assert Budget(epochs=2, seeds=(0, 1, 2)).num_epochs() == 2 * 3 * 9
 
 
-@pytest.fixture(scope="module")
-def small_comparison():
-    """All three methods on noise, with random weights: one epoch, two seeds."""
-    random = np.random.default_rng(0)
+def noise():
+    """Pictures of nothing, 32 for each label."""
     labels = np.repeat(np.arange(10), 32)
-    images = random.integers(0, 255, (len(labels), 28, 28, 1)).astype("uint8")
-    body = squeezenet.build((64, 64, 3))
-    weights = {
-        layer.name.replace("_", "/", 1): [np.array(keras.ops.convert_to_numpy(w)) for w in layer.weights]
-        for layer in body.layers
-        if layer.weights
-    }
-    epochs = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, train=10, validation=2, test=4))
-        methods = [Method(method.name, method.rules, method.learning_rates[:1]) for method in compare.METHODS]
-        budget = Budget(1, (0, 1))
-        found = compare.run_comparison(images, labels, weights, budget, methods, on_epoch=lambda: epochs.append(1))
-    return found, budget, methods, epochs
+    return np.random.default_rng(0).integers(0, 255, (len(labels), 28, 28, 1)).astype("uint8"), labels
 
 
-def test_a_small_comparison(small_comparison):
-    found, budget, methods, epochs = small_comparison
+def tiny_model(weights=None):
+    """As small as can be, with layer names that the plan's patterns match."""
+    names = ["conv1", *(f"fire{number}_squeeze1x1" for number in squeezenet.FIRES)]
+    dense = [keras.layers.Dense(4, name=name) for name in names]
+    body = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), *dense], name="squeezenet")
+    pictures = keras.Input((28, 28, 1))
+    return keras.Model(pictures, keras.layers.Dense(10, name="head")(body(pictures)))
+
+
+def values(layer):
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in layer.variables]
+
+
+@pytest.fixture
+def small_split(monkeypatch):
+    monkeypatch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, 10, 2, 4))
+
+
+def test_a_small_comparison(small_split, monkeypatch):
+    monkeypatch.setattr(compare, "build_model", tiny_model)
+    methods = [Method(method.name, method.rules, method.learning_rates[:2]) for method in compare.METHODS]
+    budget, started, epochs = Budget(1, (0, 1)), [], []
+    found = compare.run_comparison(
+        *noise(), {}, budget, methods, lambda method, rate, seed: started.append(seed), lambda: epochs.append(1)
+    )
     assert [outcome.method.name for outcome in found] == [method.name for method in methods]
-    assert len(epochs) == budget.num_epochs(methods) == 6
+    assert len(epochs) == len(started) == budget.num_epochs(methods) == 12
+    assert [[run.seed for run in outcome.runs] for outcome in found] == [[0, 1]] * 3
     assert all(0 <= accuracy <= 1 for outcome in found for accuracy in outcome.accuracies)
     uniform, head, plan = found
     assert set(uniform.rates.values()) == {uniform.learning_rate}
@@ -143,44 +163,40 @@ def test_a_small_comparison(small_comparison):
 
 
 @pytest.mark.parametrize("method", compare.METHODS, ids=lambda method: method.name)
-def test_every_run_begins_anew(method, monkeypatch):
-    monkeypatch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, 10, 2, 4))
-    random = np.random.default_rng(0)
-    labels = np.repeat(np.arange(10), 32)
-    images = random.integers(0, 255, (len(labels), 28, 28, 1)).astype("uint8")
-    pictures = keras.Input((28, 28, 1))
-    body = keras.Sequential(
-        [keras.Input((28, 28, 1)), keras.layers.Flatten(), *(keras.layers.Dense(4, name=name) for name in parts())],
-        name="squeezenet",
-    )
-    model = keras.Model(pictures, keras.layers.Dense(10, name="head")(body(pictures)))
+def test_every_run_begins_anew(method, small_split):
+    model = tiny_model()
     trainer = compare.Trainer(model, method, Budget(2, (0,)))
-    before = [np.array(keras.ops.convert_to_numpy(variable)) for variable in body.variables]
-    first, _, again = (
-        (trainer.run(images, labels, rate, seed, lambda: None), weights(model))
+    body = model.get_layer("squeezenet")
+    before = [np.array(value) for _, value in trainer._fresh[: len(body.variables)]]
+    runs = [
+        (trainer.run(*noise(), rate, seed, lambda: None), values(model))
         for rate, seed in ((1e-3, 0), (1e-2, 1), (1e-3, 0))
-    )
-    assert first[0].validation == again[0].validation
-    for one, other in zip(first[1], again[1], strict=True):
+    ]
+    assert runs[0][0].validation == runs[2][0].validation
+    for one, other in zip(runs[0][1], runs[2][1], strict=True):
         np.testing.assert_array_equal(one, other)
-    moved = [not np.array_equal(old, new) for old, new in zip(before, weights(body), strict=True)]
-    assert all(moved) != (method.name == "head only")
-    assert any(moved) != (method.name == "head only")
-
-
-def parts():
-    """Layer names that the plan's patterns match."""
-    return ["conv1", *(f"fire{number}_squeeze1x1" for number in squeezenet.FIRES)]
-
-
-def weights(model):
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    moved = {not np.array_equal(old, new) for old, new in zip(before, values(body), strict=True)}
+    assert moved == ({False} if method.name == "head only" else {True})
 
 
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 0}])
 def test_the_demo_refuses_no_seeds_and_no_epochs(wrong, tmp_path):
     with pytest.raises(ValueError, match="must be 1 or more"):
         demo.run_demo(output=tmp_path, **wrong)
+
+
+def test_the_whole_demo(small_split, monkeypatch, tmp_path):
+    monkeypatch.setattr(compare, "build_model", tiny_model)
+    monkeypatch.setattr(digits, "load", noise)
+    monkeypatch.setattr(squeezenet, "read_weights", dict)
+    console = Console(width=100, record=True, file=io.StringIO())
+    demo.run_demo(seeds=2, epochs=1, output=tmp_path / "new", console=console)
+    text = console.export_text()
+    for part in ("MIT", "BSD 3-Clause", "Test accuracy in %", "seed 1", "The plan", "squeezenet/conv1", "Saved"):
+        assert part in text
+    assert (tmp_path / "new" / "difflr-demo.png").exists()
+    numbers = json.loads((tmp_path / "new" / "difflr-demo.json").read_text())
+    assert len(numbers["methods"][0]["search"]) == 6
 
 
 def test_the_plan_of_the_demo_fits_the_network():

@@ -138,3 +138,121 @@ def test_no_optimizer_and_clone():
     clone = keras.models.clone_model(model)
     assert list(clone.multipliers.values()) == list(model.multipliers.values())
     assert isinstance(clone, difflr.Model)
+
+
+class FunctionalByCode(difflr.Model):
+    """A subclass that calls the constructor as `Model(inputs, outputs)` does."""
+
+    def __init__(self):
+        inputs = keras.Input((3,))
+        super().__init__(inputs, Dense(2, W_learning_rate_multiplier=0.5, name="d")(inputs), name="by_code")
+
+
+class Mixed(Subclassed, keras.Model):
+    """Further bases."""
+
+
+class FunctionalLike(difflr.Model):
+    """A subclass with the constructor of a functional model, which Keras saves with its layers."""
+
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs, outputs, name=name, **kwargs)
+
+
+def test_a_subclass_that_is_functional_leaves_the_others_as_they_are():
+    model = FunctionalByCode()
+    assert isinstance(model, difflr.Model)
+    assert repr(model.multipliers) == "{d/kernel: 0.5}"
+    assert model.operations
+    model.compile("sgd", loss="mse")
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    assert type(FunctionalByCode()) is FunctionalByCode
+    for other in (Subclassed(), Mixed()):
+        other(np.ones((1, 3), "float32"))
+        assert not hasattr(other, "operations")
+        assert list(other.multipliers.values()) == [0.5, 0.5, 0.25]
+
+
+def test_a_subclass_with_the_constructor_of_a_functional_model_saves_and_loads(tmp_path):
+    plain = functional()
+    model = FunctionalLike(plain.inputs, plain.outputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", custom_objects={"FunctionalLike": FunctionalLike})
+    assert type(loaded) is FunctionalLike
+    assert repr(loaded.multipliers) == "{a/kernel: 0.1, a/bias: 0.2}"
+
+
+@pytest.mark.parametrize("make", [functional, lambda: difflr.Sequential([keras.Input((3,)), Dense(2)])])
+def test_a_saved_model_is_of_its_class_again(make, tmp_path):
+    model = make()
+    model.compile("adam", loss="mse")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    assert isinstance(loaded, (difflr.Model, difflr.Sequential))
+    assert type(loaded.optimizer) is difflr.optimizers.Adam
+    assert list(loaded.multipliers.values()) == list(model.multipliers.values())
+
+
+def test_what_they_are():
+    assert isinstance(functional(), keras.Model)
+    assert isinstance(functional(), difflr.Model)
+    assert type(functional()).__name__ == "Functional"
+    assert isinstance(difflr.Sequential(), keras.Sequential)
+    assert not isinstance(functional(keras.Model), difflr.Model)
+    assert not isinstance(difflr.Sequential([keras.Input((3,)), Dense(2)]), difflr.Model)
+
+
+def test_arguments_of_keras():
+    inputs = keras.Input((3,))
+    model = difflr.Model(inputs=inputs, outputs=Dense(2)(inputs), name="given", trainable=False)
+    assert model.name == "given"
+    assert model.trainable_variables == []
+    assert difflr.Sequential([Dense(2)], name="given", trainable=False).name == "given"
+
+
+def test_nested_models_of_all_sorts():
+    inner = difflr.Sequential([keras.Input((3,)), Dense(3, learning_rate_multiplier=0.5, name="d")], name="inner")
+    stock = keras.Sequential([keras.Input((3,)), Dense(3, learning_rate_multiplier=0.25, name="d")], name="stock")
+    inputs = keras.Input((3,))
+    model = difflr.Model(inputs, keras.layers.Dense(1, name="head")(stock(inner(inputs))))
+    assert repr(model.multipliers) == (
+        "{inner/d/kernel: 0.5, inner/d/bias: 0.5, stock/d/kernel: 0.25, stock/d/bias: 0.25}"
+    )
+
+
+def test_a_compiled_model_names_its_multipliers_by_its_own_paths():
+    model = functional()
+    model.compile(difflr.optimizers.SGD(0.01, multipliers={"kind:head": 4.0}), loss="mse")
+    model.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    assert repr(model.optimizer.multipliers) == "{a/kernel: 0.1, a/bias: 0.2, b/kernel: 4.0, b/bias: 4.0}"
+
+
+def test_a_path_that_is_not_there_says_so():
+    with pytest.raises(ValueError, match=r"'c' matches no trainable variable.*The layer tree begins with: a, b"):
+        functional().compile(difflr.optimizers.SGD(0.01, multipliers={"c": 0.5}), loss="mse")
+
+
+def test_a_built_loss_scale_optimizer():
+    inner = keras.optimizers.SGD(0.01)
+    inner.build(functional().trainable_variables)
+    with pytest.raises(ValueError, match="built already"):
+        functional().compile(keras.optimizers.LossScaleOptimizer(inner))
+
+
+def test_multi_optimizers_of_differential_ones_are_taken():
+    if not hasattr(keras.optimizers, "MultiOptimizer"):
+        return
+    model = functional()
+    multi = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(difflr.optimizers.SGD(0.1), {}))
+    model.compile(multi, loss="mse")
+    assert model.optimizer is multi
+
+
+def test_compile_without_an_optimizer_still_tells_of_conflicts():
+    one = Dense(3, learning_rate_multiplier=0.1, name="one")
+    outer = difflr.layers.TimeDistributed(one, name="outer", learning_rate_multiplier=0.2)
+    model = difflr.Sequential([keras.Input((2, 3)), outer])
+    for optimizer in (None, "sgd"):
+        with pytest.raises(ValueError, match="Two layers declare different multipliers"):
+            model.compile(optimizer)

@@ -81,6 +81,17 @@ def train(optimizer, variables, steps=3, step=None):
     return values(variables)
 
 
+_STOCK = {}
+
+
+def stock_values(name, rate=BASE, **settings):
+    """The variables' values after `train` with the stock optimizer; computed once."""
+    key = repr((name, rate, sorted(settings.items())))
+    if key not in _STOCK:
+        _STOCK[key] = train(stock(name, rate, **settings), new_variables())
+    return _STOCK[key]
+
+
 def restore(variables, saved):
     for variable, value in zip(variables, saved, strict=True):
         variable.assign(value)

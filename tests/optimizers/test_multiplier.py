@@ -15,6 +15,7 @@ from optimizers.steps import (
     product,
     slow_half,
     stock,
+    stock_values,
     train,
     values,
 )
@@ -22,7 +23,7 @@ from optimizers.steps import (
 
 def references(name, **settings):
     """The values after training with the stock optimizer at the base rate, and at the slow one."""
-    return [train(stock(name, rate, **settings), new_variables()) for rate in (product(BASE, 1.0), product(BASE, SLOW))]
+    return [stock_values(name, rate, **settings) for rate in (product(BASE, 1.0), product(BASE, SLOW))]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -42,7 +43,7 @@ def test_every_variable_its_own(name):
     variables = new_variables()
     got = train(ours(name, list(zip(variables, multipliers, strict=True))), variables)
     for position, multiplier in enumerate(multipliers):
-        alone = train(stock(name, product(BASE, multiplier)), new_variables())
+        alone = stock_values(name, product(BASE, multiplier))
         assert_same([got[position]], [alone[position]])
 
 

@@ -15,6 +15,7 @@ from optimizers.steps import (
     new_variables,
     ours,
     stock,
+    stock_values,
     tensors,
     train,
     values,
@@ -43,8 +44,8 @@ def slow_rules(variables, **axes):
 def test_follows_the_effective_rate(name):
     variables = new_variables()
     got = train(ours(name, slow_rules(variables, multiplier=0.25), **decays(name)), variables)
-    expected = train(stock(name, BASE * 0.25, **decays(name)), new_variables())
-    undecayed = train(stock(name, BASE * 0.25, **no_decay(name)), new_variables())
+    expected = stock_values(name, BASE * 0.25, **decays(name))
+    undecayed = stock_values(name, BASE * 0.25, **no_decay(name))
     assert_same(got[2:], expected[2:])
     assert_all_differ(got[2:], undecayed[2:])
 
@@ -55,13 +56,14 @@ def test_follows_the_base_rate_on_request(name):
     variables = new_variables()
     rules = slow_rules(variables, multiplier=0.25)
     got = train(ours(name, rules, weight_decay_follows="base_rate", **decays(name)), variables)
-    expected = train(stock(name, BASE * 0.25, **decays(name, 4.0)), new_variables())
-    fast = train(stock(name, BASE, **decays(name)), new_variables())
+    expected = stock_values(name, BASE * 0.25, **decays(name, 4.0))
+    fast = stock_values(name, BASE, **decays(name))
     assert_same(got, fast[:2] + expected[2:])
 
 
-@pytest.mark.parametrize("follows", ["effective_rate", "base_rate"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "follows"), [*((name, "effective_rate") for name in NAMES), ("AdamW", "base_rate"), ("Muon", "base_rate")]
+)
 def test_multiplier_of_the_decay(name, follows):
     """One kernel decays at twice the rate, one bias not at all; the rates are alike."""
     variables = new_variables()
@@ -70,9 +72,9 @@ def test_multiplier_of_the_decay(name, follows):
         difflr.Rule(variables[3], weight_decay_multiplier=0.0),
     ]
     got = train(ours(name, rules, weight_decay_follows=follows, **decays(name)), variables)
-    twice = train(stock(name, **decays(name, 2.0)), new_variables())
-    never = train(stock(name, **no_decay(name)), new_variables())
-    assert_same(got[:2], train(stock(name, **decays(name)), new_variables())[:2])
+    twice = stock_values(name, **decays(name, 2.0))
+    never = stock_values(name, **no_decay(name))
+    assert_same(got[:2], stock_values(name, **decays(name))[:2])
     assert_same(got[2:3], twice[2:3])
     assert_same(got[3:], never[3:])
 
@@ -103,8 +105,9 @@ def test_a_schedule_of_the_group_scales_its_decay_too():
         assert_close(values(variables)[2:], [value * shrunk for value in start[2:]])
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("by", ["variable", "name"])
+@pytest.mark.parametrize(
+    ("name", "by"), [*((name, "name") for name in NAMES), ("AdamW", "variable"), ("Muon", "variable")]
+)
 def test_exclude_from_weight_decay(name, by):
     trained = []
     for optimizer in (ours(name, None, **decays(name)), stock(name, **decays(name))):
@@ -114,7 +117,7 @@ def test_exclude_from_weight_decay(name, by):
         )
         trained.append(train(optimizer, variables))
     assert_same(*trained)
-    assert_all_differ(trained[0][1::2], train(stock(name, **decays(name)), new_variables())[1::2])
+    assert_all_differ(trained[0][1::2], stock_values(name, **decays(name))[1::2])
 
 
 def test_exclusion_is_part_of_the_plan_and_saved():
@@ -146,7 +149,7 @@ def test_all_excluded():
     variables = new_variables()
     optimizer = ours("AdamW", None, weight_decay=DECAY)
     optimizer.exclude_from_weight_decay(var_list=variables)
-    assert_same(train(optimizer, variables), train(stock("AdamW", weight_decay=0.0), new_variables()))
+    assert_same(train(optimizer, variables), stock_values("AdamW", weight_decay=0.0))
 
 
 def test_unknown_thing_to_follow():

@@ -1,3 +1,5 @@
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -187,3 +189,190 @@ def test_resolution_does_not_look_at_every_pair(monkeypatch):
     monkeypatch.setattr(Targets, "_match_path", lambda self, pattern: found.append(match(self, pattern)) or found[-1])
     difflr.Plan(model, {f"d{n}": 0.5 for n in range(200)})
     assert sum(map(len, found)) == 400
+
+
+def test_live_does_not_undo_a_multiplier_of_0():
+    with pytest.raises(ValueError, match=r"Rule 2: 'head' has no effect: .* frozen by rule 1.*a multiplier above 0"):
+        difflr.Plan(kinds.nested(), [("head", 0.0), ("head", difflr.LIVE)])
+    plan = difflr.Plan(kinds.nested(), [("*", difflr.FROZEN), ("head", {"multiplier": 0.5, "frozen": False})])
+    assert row(plan, "head/kernel").multiplier == 0.5
+
+
+def test_a_rule_that_decides_one_axis_only_is_not_hidden():
+    plan = difflr.Plan(kinds.nested(), [("head", {"multiplier": 0.5, "weight_decay_multiplier": 0.25}), ("head", 2.0)])
+    assert row(plan, "head/bias").setting[:2] == (2.0, 0.25)
+    plan = difflr.Plan(kinds.nested(), [("head", 0.5), ("head/bias", 2.0)])
+    assert [row(plan, path).multiplier for path in ("head/kernel", "head/bias")] == [0.5, 2.0]
+
+
+def test_freezing_leaves_the_other_axes_as_they_are():
+    plan = difflr.Plan(
+        kinds.nested(), [("head", {"multiplier": 0.5, "weight_decay_multiplier": 2}), ("head/bias", difflr.FROZEN)]
+    )
+    assert row(plan, "head/bias").setting == (0.0, 0.0, "", True)
+    assert row(plan, "head/bias").weight_decay_multiplier == 2
+    assert row(plan, "head/kernel").setting == (0.5, 2.0, "", False)
+    again = difflr.Plan(
+        kinds.nested(),
+        [("head", {"multiplier": 0.5}), ("*", difflr.FROZEN), ("head", difflr.LIVE)],
+    )
+    assert row(again, "head/kernel").multiplier == 0.5
+
+
+def test_what_a_plan_froze_is_not_taken_for_frozen_by_the_user():
+    model = kinds.nested()
+    difflr.Plan(model, {"backbone": difflr.FROZEN}).freeze()
+    plan = difflr.Plan(model, {"backbone/stem": 0.5})
+    assert not any(row.frozen for row in plan.rows)
+    plan.freeze()
+    assert len(model.trainable_variables) == 8
+
+
+def test_what_the_user_froze_stays_so_through_plans_that_freeze_and_thaw():
+    model = kinds.nested()
+    inner = model.get_layer("backbone").get_layer("inner")
+    inner.trainable = False
+    difflr.Plan(model, {"*": difflr.FROZEN}).freeze()
+    difflr.Plan(model).freeze()
+    assert not inner.trainable
+    assert not inner.get_layer("bn").trainable
+    assert len(model.trainable_variables) == 4
+    assert [r.path for r in difflr.Plan(model).rows if r.frozen] == [
+        "backbone/inner/a/kernel", "backbone/inner/a/bias", "backbone/inner/bn/gamma", "backbone/inner/bn/beta",
+    ]  # fmt: skip
+
+
+def test_one_variable_frozen_by_the_user():
+    model = kinds.nested()
+    model.get_layer("head").bias.trainable = False
+    plan = difflr.Plan(model, {"head": 0.5})
+    assert row(plan, "head/bias").decided["frozen"] == "layer.trainable = False"
+    assert row(plan, "head/kernel").multiplier == 0.5
+
+
+@pytest.mark.parametrize("rules", [{"backbone": difflr.FROZEN}, {"backbone": 0.0}])
+def test_statistics_of_a_layer_without_weights_are_frozen_and_thawed(rules):
+    model = kinds.nested()
+    bare = model.get_layer("backbone").get_layer("bare")
+    plan = difflr.Plan(model, rules)
+    assert bare in plan.kept_statistics()
+    plan.freeze()
+    assert not bare.trainable
+    difflr.Plan(model, {"head": 0.5}).freeze()
+    assert bare.trainable
+
+
+def test_statistics_that_the_user_froze_are_not_updated():
+    model = kinds.nested()
+    model.get_layer("backbone").trainable = False
+    plan = difflr.Plan(model, frozen_statistics="update")
+    plan.freeze()
+    assert plan.kept_statistics() == []
+    assert not model.get_layer("backbone").get_layer("bare").trainable
+
+
+def test_a_product_with_0_freezes_and_says_so():
+    product = difflr.Plan(kinds.nested(), {"head": 0.5}) * 0
+    assert all(r.frozen and r.multiplier == 0 for r in product.rows)
+    assert len(product.kept_statistics()) == 2
+    assert str(product).splitlines()[2].split() == ["all", "8", "58", "frozen", "*", "0"]
+
+
+def test_products_at_the_ends_of_the_floats():
+    model = kinds.nested()
+    tiny, huge = (difflr.Plan(model, {"head": number}) for number in (1e-200, 1e200))
+    assert row(tiny * tiny, "head/kernel").frozen
+    assert "frozen  rule 1: 'head' * rule 1: 'head'" in str(tiny * tiny)
+    with pytest.raises(ValueError, match="product of the multipliers of head/kernel is beyond all floats"):
+        huge * huge
+
+
+def test_products_of_plans_that_disagree_about_statistics():
+    model = kinds.nested()
+    with pytest.raises(ValueError, match="The plans disagree about `frozen_statistics`: 'keep' and 'update'"):
+        difflr.Plan(model) * difflr.Plan(model, frozen_statistics="update")
+
+
+def test_products_keep_what_the_user_froze():
+    model = kinds.nested()
+    model.get_layer("head").trainable = False
+    product = difflr.Plan(model) * difflr.Plan(model, {"backbone": 0.5}) * 2
+    assert row(product, "head/bias").decided["frozen"] == "layer.trainable = False"
+    product.freeze()
+    difflr.Plan(model).freeze()
+    assert not model.get_layer("head").bias.trainable
+
+
+def test_equality_is_about_settings_not_reasons():
+    model = kinds.nested()
+    plan = difflr.Plan(model, {"head": 0.5})
+    assert plan == difflr.Plan(model, [(model.get_layer("head"), 0.5)])
+    assert plan == difflr.Plan(kinds.nested(), {"head": 0.5})
+    assert plan != difflr.Plan(model, {"head/kernel": 0.5})
+    assert plan != difflr.Plan(model, {"head": 0.5}, frozen_statistics="update")
+    assert difflr.Plan(model, {"backbone/inner": 0, "backbone/stem": 0}) != difflr.Plan(model, {"backbone": 0})
+    with pytest.raises(TypeError):
+        hash(plan)
+
+
+def test_schedules_make_groups_by_what_they_are():
+    schedules = keras.optimizers.schedules
+    rules = [
+        ("backbone/stem", schedules.CosineDecay(1.0, 10)),
+        ("backbone/inner", schedules.CosineDecay(1.0, 20)),
+        ("head", schedules.CosineDecay(1.0, 10)),
+    ]
+    groups = difflr.Plan(kinds.nested(), rules).groups
+    assert [len(group.rows) for group in groups] == [4, 4]
+    assert groups[0].schedule.decay_steps == 10
+
+
+def test_frozen_rows_are_in_no_group():
+    plan = difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN})
+    assert [[r.path for r in group.rows] for group in plan.groups] == [["head/kernel", "head/bias"]]
+    assert repr(plan) == "<difflr.Plan: 8 variables, 1 groups, 6 frozen>"
+
+
+def test_rows_of_layers_shared_by_two_towers_move_as_one():
+    plan = difflr.Plan(kinds.shared(), {"*shared": {"multiplier": 0.5, "weight_decay_multiplier": 0}})
+    assert [r.setting[:2] for r in plan.rows if "shared" in r.path] == [(0.5, 0.0)] * 2
+    plan = difflr.Plan(kinds.shared(), {"first/shared": 0.5, "second/shared": 0.5})
+    assert row(plan, "first/shared/kernel").multiplier == 0.5
+
+
+def calls(function, *arguments):
+    """How many functions are called, those in C among them, while `function` runs."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        function(*arguments)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("names", ["automatic", "equal"])
+def test_the_work_grows_with_the_number_of_variables_and_no_faster(names):
+    class Many(keras.Model):
+        def __init__(self, number):
+            super().__init__()
+            named = {"name": "same"} if names == "equal" else {}
+            self.blocks = [keras.layers.Dense(1, **named) for _ in range(number)]
+            for block in self.blocks:
+                block.build((None, 1))
+
+    def work(number):
+        model = Many(number)
+        rules = [("*/bias", 2.0), *((f"blocks/{n}/kernel", 0.5 + n) for n in range(number))]
+        plan = difflr.Plan(model, rules)
+        text = plan.to_json()
+        steps = (difflr.Plan, model, rules), (plan.to_json,), (difflr.Plan.from_json, model, text), (plan.table, 0.1)
+        return [calls(*step) for step in steps]
+
+    for few, many in zip(work(20), work(200), strict=True):
+        assert many < 11 * few

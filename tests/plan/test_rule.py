@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.plan.rule import as_rules
+from difflr.plan.rule import as_rules, describe
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, float("nan"), float("inf"), True, "0.1", None, [0.1], np.bool_(True)])
@@ -72,3 +72,33 @@ def test_forms_of_rules():
     for wrong in ("a", 3, [("a",)], ["a"]):
         with pytest.raises(TypeError, match="Received"):
             as_rules(wrong)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), float("-inf"), np.float32("nan"), 1j, b"1", object()])
+def test_numbers_no_float_can_hold_and_other_things(value):
+    with pytest.raises(ValueError, match=r"must be a finite number >= 0, such as 0\.1\. Received") as error:
+        difflr.Rule.of("head", value)
+    assert len(str(error.value)) < 300
+
+
+def test_a_word_is_no_number_without_quotes():
+    with pytest.raises(ValueError, match=r"'frozen' \(of type str\)\. To freeze, use `difflr\.FROZEN`"):
+        difflr.Rule.of("head", "frozen")
+
+
+def test_a_rule_does_not_change():
+    with pytest.raises(AttributeError):
+        difflr.Rule("a", multiplier=1.0).multiplier = 2.0
+    with pytest.raises(TypeError):
+        difflr.FROZEN["frozen"] = False
+
+
+def test_how_a_target_is_named():
+    layer = keras.layers.Dense(1, name="d")
+    layer.build((None, 1))
+
+    def is_small(variable):
+        return True
+
+    names = [describe(target) for target in ("a/b", layer, layer.kernel, is_small, 3)]
+    assert names == ["'a/b'", "layer d", "variable d/kernel", "function is_small", "3"]

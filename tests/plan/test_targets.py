@@ -3,6 +3,7 @@ import pytest
 from keras import layers
 
 import difflr
+from difflr.plan.targets import path_expression
 from plan import models_of_all_kinds as kinds
 
 
@@ -97,3 +98,85 @@ def test_things_of_other_models():
 def test_what_is_no_target():
     with pytest.raises(TypeError, match="A target is a layer"):
         difflr.Plan(kinds.nested(), [(3, 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches", "others"),
+    [
+        ("**/bias", ["bias", "a/bias", "a/b/bias"], ["a/xbias", "biased"]),
+        ("*/bias", ["a/bias", "a/b/bias"], ["bias"]),
+        ("a/**/c", ["a/c", "a/b/c", "a/b/b/c", "a/c/kernel"], ["ac", "a/bc"]),
+        ("a?c", ["abc", "abc/kernel"], ["a/c", "abbc", "ac"]),
+        ("[!1-4]", ["5", "5/x", "-"], ["2", "/", "55"]),
+        ("[a-c]x", ["bx"], ["-x", "dx"]),
+        ("a.b", ["a.b"], ["axb"]),
+        ("(a|b)+$^{2}\\", ["(a|b)+$^{2}\\"], ["a"]),
+        ("a[", ["a["], ["a"]),
+        ("[!]", ["[!]"], ["!", "a"]),
+        ("[.^]", [".", "^"], ["a"]),
+    ],
+)
+def test_what_the_signs_mean(pattern, matches, others):
+    expression = path_expression(pattern)
+    assert [path for path in matches if not expression.fullmatch(path)] == []
+    assert [path for path in others if expression.fullmatch(path)] == []
+
+
+@pytest.mark.parametrize("pattern", ["[z-a]", "*[9-1]/kernel", "[!9-1]"])
+def test_a_range_the_wrong_way_round(pattern):
+    with pytest.raises(ValueError, match="has a range the wrong way round"):
+        difflr.Plan(kinds.functional(), {pattern: 0.5})
+
+
+def test_a_name_with_brackets_is_matched_as_it_is():
+    names = ("block[0]", "block0")
+    model = keras.Sequential([keras.Input((2,)), *(layers.Dense(2, name=name) for name in names)])
+    assert chosen(model, "block[0]") == {"block[0]/kernel", "block[0]/bias"}
+
+
+@pytest.mark.parametrize("pattern", ["", "/", "*/bia", "hea", "Head", "left/fc/kernel/x"])
+def test_a_pattern_matches_whole_names_only(pattern):
+    with pytest.raises(ValueError, match="matches no trainable variable"):
+        difflr.Plan(kinds.functional(), {pattern: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("kernel", "conv/depthwise_kernel conv/pointwise_kernel spectral/kernel head/kernel"),
+        ("bias", "conv/bias spectral/layer/bias head/bias"),
+        ("norm", "bn/gamma bn/beta rms/scale"),
+        ("vector", "conv/bias bn/gamma bn/beta rms/scale spectral/layer/bias head/bias"),
+    ],
+)
+def test_kinds_of_rarer_layers(kind, expected):
+    inputs = keras.Input((4, 3))
+    x = layers.BatchNormalization(name="bn")(layers.SeparableConv1D(3, 2, name="conv")(inputs))
+    x = layers.SpectralNormalization(layers.Dense(2), name="spectral")(layers.RMSNormalization(name="rms")(x))
+    assert chosen(keras.Model(inputs, layers.Dense(2, name="head")(x)), f"kind:{kind}") == set(expected.split())
+
+
+def test_kinds_of_variables_without_a_model():
+    names = ("kernel", "gamma", "embeddings", "bias")
+    variables = [keras.Variable([1.0] if name == "bias" else [[1.0]], name=name) for name in names]
+    for kind, name in (("kernel", "kernel"), ("norm", "gamma"), ("embedding", "embeddings"), ("vector", "bias")):
+        assert chosen(variables, f"kind:{kind}") == {name}
+    with pytest.raises(ValueError, match="'kind:head' is found from the model's graph"):
+        difflr.Plan(variables, {"kind:head": 0.5})
+
+
+def test_statistics_cannot_be_trained():
+    model = kinds.nested()
+    statistics = model.get_layer("backbone").get_layer("bare").moving_mean
+    with pytest.raises(ValueError, match="was never made to be trained"):
+        difflr.Plan(model, [(statistics, 0.5)])
+
+
+def test_a_layer_that_is_not_built():
+    with pytest.raises(ValueError, match=r"the layer has no weights \(it is not built\)"):
+        difflr.Plan(kinds.nested(), {layers.Dense(1): 0.5})
+
+
+def test_a_shared_layer_as_target_is_all_its_paths():
+    model = kinds.shared()
+    assert chosen(model, model.get_layer("first").get_layer("shared")) == {"first/shared/kernel", "first/shared/bias"}

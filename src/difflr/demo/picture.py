@@ -41,12 +41,18 @@ def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = N
 
 
 def headline(outcomes: Sequence[Outcome]) -> str:
-    """What the comparison says, in one line; also where the last method, the plan, does not win."""
+    """What the comparison says, in one line; also where the last method, the plan, does not win.
+
+    A difference counts as one if it exceeds two standard errors.
+
+    Args:
+        outcomes: What `run_comparison` returned, the plan last.
+    """
     *others, plan = outcomes
     rival = max(others, key=lambda outcome: outcome.mean)
     points = 100 * (plan.mean - rival.mean)
-    uncertainty = 100 * np.hypot(plan.spread, rival.spread) / np.sqrt(len(plan.runs))
-    if abs(points) <= uncertainty:
+    standard_error = 100 * np.hypot(plan.spread, rival.spread) / np.sqrt(len(plan.runs))
+    if abs(points) <= 2 * standard_error:
         return f"Rates {plan.method.name}, {rival.method.name}: no clear difference"
     comparison = "more" if points > 0 else "fewer"
     return f"Rates {plan.method.name}: {abs(points):.1f} points {comparison} than {rival.method.name}"
@@ -70,7 +76,7 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         axes.errorbar(position + 0.17, mean, spread, fmt="_", color=colour, ms=18, mew=2.5, lw=1.8, capsize=4)
         axes.annotate(
             f"{mean:.1f} %",
-            (position + 0.02, mean + spread),
+            (position, max(mean + spread, *values)),
             xytext=(0, 11),
             textcoords="offset points",
             ha="center",
@@ -84,9 +90,7 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     lowest, highest = _limits(outcomes)
     axes.set_ylim(lowest, highest)
     seeds = len(outcomes[0].runs)
-    axes.set_title(
-        f"Test accuracy in %: {seeds} seeds, their mean and standard deviation", fontsize=11, loc="left", pad=10
-    )
+    axes.set_title(f"Test accuracy in % ({seeds} seeds, mean ± standard deviation)", fontsize=11, loc="left", pad=10)
     axes.grid(axis="y", color=FAINT)
     _bare(axes)
 

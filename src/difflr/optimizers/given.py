@@ -57,7 +57,7 @@ class Given:
             fresh = None if model is None else Plan(model)
             if fresh is not None and binding.has_paths(config, fresh, variables):
                 return binding.bind_to_model(config, fresh, Plan._from_rows)
-            plan = binding.bind_to_variables(config, variables, Plan._from_rows)
+            plan = binding.bind_to_variables(config, variables, Plan._from_rows, fresh)
             if model is not None:
                 return plan._tied_to(model)
             _warn_of_lost_statistics(config, plan)

@@ -5,6 +5,7 @@ fit one row to one variable raises, with a report of what matched and what did n
 """
 
 import dataclasses
+import difflib
 import inspect
 import json
 import re
@@ -131,7 +132,7 @@ def check_config(config: Any) -> None:
     for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
         for number, entry in enumerate(entries):
             for field, kinds in fields.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(field), kinds):
+                if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
                     received = entry.get(field) if isinstance(entry, dict) else entry
                     raise ValueError(
                         f"{title} {number} of the plan has no valid '{field}'. Received: {_shown(received)}."
@@ -227,19 +228,32 @@ def has_paths(config: dict[str, Any], fresh: "Plan", variables: Sequence[Any]) -
     if not all(id(there[path].variable) in trained for path in live):
         return False
     chosen = set(live)
-    moved = [
-        (was, now) for was, now in zip(live, [path for path in there if path in chosen], strict=True) if was != now
-    ]
+    check_order(live, [path for path in there if path in chosen])
+    return True
+
+
+def check_order(saved: Sequence[str], there: Sequence[str]) -> None:
+    """Checks that the variables that have a state are in the order in which they were saved.
+
+    Args:
+        saved: Their paths in the saved plan.
+        there: Their paths in the model.
+
+    Raises:
+        ValueError: If the order differs: Keras would restore the optimizer's state to the wrong layers.
+    """
+    moved = [(was, now) for was, now in zip(saved, there, strict=True) if was != now]
     if moved:
         raise ValueError(
             f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
             f"{moved[0][1]}. Keras restores the optimizer's state by position, so it would go to the wrong layers: load "
             "the model with `compile=False` and compile it anew."
         )
-    return True
 
 
-def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_rows: Callable[..., "Plan"]) -> "Plan":
+def bind_to_variables(
+    config: dict[str, Any], variables: Sequence[Any], from_rows: Callable[..., "Plan"], fresh: "Plan | None" = None
+) -> "Plan":
     """Binds saved rows to the variables of a loaded model, in order, as Keras does with the optimizer's state.
 
     Names are compared as far as they survive loading (layer and variable name, without counters), and shapes. Frozen
@@ -249,6 +263,7 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_row
         config: What `to_config` returned.
         variables: The variables that Keras builds the optimizer with.
         from_rows: `Plan._from_rows`.
+        fresh: A plan of the model without rules, where it is known: names the variables in errors.
 
     Raises:
         ValueError: If rows and variables do not fit, or fit in more than one way.
@@ -258,20 +273,29 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[Any], from_row
     saved = config["rows"]
     places = _align(saved, variables)
     if places is None:
-        names = [short_name(variable) for variable in variables]
-        tails = [short_name(row["variable"]) for row in saved]
-        missing = [row["path"] for row, tail in zip(saved, tails, strict=True) if tail not in names]
-        new = [str(getattr(v, "path", v.name)) for v, name in zip(variables, names, strict=True) if name not in tails]
-        shapes = dict(zip(tails, (tuple(row["shape"]) for row in saved), strict=True))
-        reshaped = [
-            f"{name} was {shapes[name]}, is {tuple(variable.shape)}"
-            for variable, name in zip(variables, names, strict=True)
-            if name in shapes and tails.count(name) == 1 and shapes[name] != tuple(variable.shape)
-        ]
-        raise ValueError(report("plan", len(saved) - len(missing) - len(reshaped), missing, new, reshaped))
+        raise ValueError(_report_by_order(saved, variables, fresh))
     rows = [_bound(row, variables[place], None) for row, place in zip(saved, places, strict=True) if place is not None]
     statistics = [StatisticsLayer(each["path"], None, each["frozen"], each["by_user"]) for each in config["statistics"]]
     return from_rows(rows, statistics, config["frozen_statistics"])
+
+
+def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fresh: "Plan | None") -> str:
+    """What matches and what does not where only the order tells: as few differences as possible."""
+    was = [(short_name(row["variable"]), tuple(row["shape"])) for row in saved]
+    now = [(short_name(variable), tuple(variable.shape)) for variable in variables]
+    matched, missing, new, reshaped = 0, [], [], []
+    for what, i, end, j, stop in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
+        if what == "equal":
+            matched += end - i
+        elif [name for name, _ in was[i:end]] == [name for name, _ in now[j:stop]]:
+            reshaped += [f"{saved[i + k]['path']} was {was[i + k][1]}, is {now[j + k][1]}" for k in range(end - i)]
+        else:
+            missing += [row["path"] for row in saved[i:end]]
+            new += [
+                str(fresh.row(variable).path if fresh and variable in fresh else getattr(variable, "path", variable.name))
+                for variable in variables[j:stop]
+            ]
+    return report("plan", matched, missing, new, reshaped)
 
 
 def _bound(saved: dict[str, Any], variable: Any, known: "Row | None") -> "Row":
@@ -353,7 +377,10 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
             parts.append(f"{title}: {listed(names)}.")
     if len(parts) == 1:
         parts.append("The same names come in another order or number.")
-    parts.append("Make a new plan for the changed model: difflr.Plan(model, rules).")
+    parts.append(
+        "Make a new plan for the changed model, difflr.Plan(model, rules). A saved model loads with `compile=False`, also "
+        "where a layer was set to `trainable = False` after it was trained."
+    )
     return "\n".join(parts)
 
 

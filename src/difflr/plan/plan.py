@@ -259,6 +259,9 @@ class Plan:
                 f"The plan belongs to another model than {type(model).__name__} '{model.name}'. "
                 f"Only in the plan: {_some(set(missing))}. Only in the model: {_some(set(unknown))}."
             )
+        live = [row for row in self._rows if not row.frozen]
+        if {row.path for row in live} <= {row.path for row in fresh.rows}:
+            binding.check_order([row.path for row in live], [fresh.row(row.variable).path for row in live])
         rows = []
         for row in fresh.rows:
             if row.variable in self:
@@ -513,7 +516,8 @@ def _resolve(
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
-        used |= _rules_with_effect(row, settled)
+        for by_path in decisions[position].values():  # rules that agree about the paths of a shared variable all count
+            used |= _rules_with_effect(row, by_path)
     for number, rule in enumerate(rules):
         if number not in used:
             raise ValueError(_hidden(number, rule, names, [leaves[p] for p, _ in matches[number]], rows))

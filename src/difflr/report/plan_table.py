@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from difflr.plan.plan import Plan, Row
 
 MAX_NAMES = 4
+MAX_CHARACTERS = 80
 
 
 def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[str], list[list[str]]]:
@@ -69,9 +70,10 @@ def _covered(rows: list["Row"], total: collections.Counter[str]) -> str:
         whole = [prefix for prefix in _layers_above(row.path) if inside[prefix] == total[prefix]]
         names[whole[0] if whole else row.path] = None
     listed = list(names)
-    if len(listed) > MAX_NAMES:
-        return f"{listed[0]}, {listed[1]}, ... {listed[-1]}"
-    return ", ".join(listed)
+    text = ", ".join(listed) if len(listed) <= MAX_NAMES else f"{listed[0]}, {listed[1]}, ... {listed[-1]}"
+    if len(text) > MAX_CHARACTERS and len(listed) > 2:
+        return f"{listed[0]}, ... {listed[-1]}"
+    return text
 
 
 def _layers_above(path: str) -> list[str]:

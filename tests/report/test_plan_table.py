@@ -74,12 +74,12 @@ def test_golden_with_a_rate_and_frozen_rows(model):
     plan = difflr.Plan(model, {"body/stem": difflr.FROZEN, "*/bias": {"weight_decay_multiplier": 0}, "head": 2.5})
     assert plan.table(0.01) == (
         "variables    number  parameters  multiplier  effective rate  weight decay  decided by\n"
-        "-------------------------------------------------------------------------------------------------------\n"
+        "-----------------------------------------------------------------------------------------------------------\n"
         "body/stem         2          15      frozen               -             -  rule 1: 'body/stem'\n"
         "body/bn           2           6           1            0.01             1  default\n"
         "head/kernel       1           6         2.5           0.025             1  rule 3: 'head'\n"
-        "head/bias         1           2         2.5           0.025             0  rule 3: 'head'; rule 2: '*/bias'\n"
-        "-------------------------------------------------------------------------------------------------------\n"
+        "head/bias         1           2         2.5           0.025             0  rule 2: '*/bias'; rule 3: 'head'\n"
+        "-----------------------------------------------------------------------------------------------------------\n"
         "6 variables: 14 parameters are trained, 15 frozen; base rate 0.01."
     )
 

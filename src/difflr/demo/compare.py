@@ -49,9 +49,9 @@ class Method:
 
 
 METHODS = (
-    Method("one rate for all", None, (2e-4, 4e-4, 8e-4)),
+    Method("one rate for all", None, (1e-4, 2e-4, 4e-4)),
     Method("head only", {"squeezenet": difflr.FROZEN}, (1e-2, 2e-2, 4e-2)),
-    Method("layer by layer", LAYER_BY_LAYER, (2e-3, 4e-3, 8e-3)),
+    Method("layer by layer", LAYER_BY_LAYER, (1e-3, 2e-3, 4e-3)),
 )
 
 

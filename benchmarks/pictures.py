@@ -80,7 +80,7 @@ def lines_against_groups(axis: Any, rows: list[dict[str, Any]], scale: float) ->
     """One line a contender; each point is stock's median times the contender's paired ratio."""
     from statistics import median
 
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
     stock = median(row["stock_seconds"]["median"] for row in rows) * scale
     axis.axhline(stock, color=GREY, linewidth=1.5, label="stock Keras, one rate")
@@ -90,7 +90,7 @@ def lines_against_groups(axis: Any, rows: list[dict[str, Any]], scale: float) ->
             axis.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, label=name, markersize=5)
     axis.set(xscale="log", yscale="log")
     axis.set_xticks([1, 12, 150], ["1", "12", "150"])
-    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(ScalarFormatter())
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -119,7 +119,12 @@ def frozen(device: dict[str, Any]) -> Any:
         axis.plot(blocks, by_hand, color=GREY, marker="x", linewidth=1.5, label="stock, trainable=False by hand")
         colour, marker, _ = LOOKS["difflr"]
         axis.plot(blocks, by_plan, color=colour, marker=marker, linestyle="--", label="difflr, frozen by a plan")
-        axis.set(ylim=(0, None), title=tables.BACKENDS[backend], xlabel="frozen blocks of 12", xticks=[0, 3, 6, 9, 12])
+        axis.set(
+            ylim=(0, 1.15 * max(by_hand + by_plan)),
+            title=tables.BACKENDS[backend],
+            xlabel="frozen blocks of 12",
+            xticks=[0, 3, 6, 9, 12],
+        )
         axis.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes[0][0].set_ylabel("one step of fit, ms")
     return finished(figure, axes, "")

@@ -9,7 +9,7 @@ from benchmarks import pictures, tables, targets
 
 TEMPLATE = Path(__file__).with_name("cost_template.md")
 PICTURES = {
-    "steps": "Step time against the number of groups, both axes logarithmic: difflr's line lies flat",
+    "steps": "Step time against the number of groups, both axes logarithmic",
     "compiling": "Time to trace and compile against the number of groups, both axes logarithmic",
     "frozen": "Time of a training step against the number of frozen blocks, frozen by a plan and by hand",
 }

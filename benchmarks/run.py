@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import report, settings  # noqa: E402 - the folder above has to be on the path first
 
+LONGEST = 3600  # seconds for one process, should the machine be busy
 IMPORT_TIME = "import time, keras; start = time.perf_counter(); import difflr; print(time.perf_counter() - start)"
 
 
@@ -61,7 +62,10 @@ def worker(backend: str, before: list[str], after: list[str]) -> Any:
         file = Path(folder) / "measured.json"
         command = [sys.executable, "-m", "benchmarks.worker", backend, *before, str(file), *after]
         environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        try:
+            subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            print(f"  {backend}: stopped after {LONGEST} s; what is measured is kept", file=sys.stderr)
         return json.loads(file.read_text()) if file.exists() else None
 
 

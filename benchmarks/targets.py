@@ -23,6 +23,8 @@ def target_of(mode: str, optimizer: str) -> float:
 def all_targets(device: dict[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Yields `(what, the most it may be, the worst that was measured)`."""
     yield from _steps(device)
+    yield from _peers(device)
+    yield from _state(device)
     yield from _compiling(device)
     yield from _optimizers(device)
     yield from _training(device)
@@ -37,6 +39,31 @@ def _steps(device):
                 found = [r["ratio"]["median"] for r in ours if (r["mode"], r["model"]) == (mode, model)]
                 if found:
                     yield f"{tables.MODES[mode]}: AdamW step, {model}", target_of(mode, "AdamW"), max(found)
+
+
+def _peers(device):
+    """How difflr's time compares with each peer's at the same number of groups: the worst of them."""
+    for _, rows in tables.results_of(device, "steps"):
+        ratios = {(r["mode"], r["model"], r["groups"], r["name"]): r["ratio"]["median"] for r in rows if "ratio" in r}
+        worst: dict[tuple[str, str], float] = {}
+        for (mode, model, groups, name), ratio in ratios.items():
+            ours = ratios.get((mode, model, groups, "difflr"))
+            if ours and name not in ("difflr", "stock again"):
+                worst[mode, name] = max(worst.get((mode, name), 0), ours / ratio)
+        for (mode, name), ratio in worst.items():
+            yield f"{tables.MODES[mode]}: difflr / {name}", 1.0, ratio
+
+
+def _state(device):
+    for backend, rows in tables.results_of(device, "steps"):
+        stock = {r["model"]: r["state"]["variables"] for r in rows if r["name"] == "stock"}
+        more = [
+            (r["state"]["variables"] - stock[r["model"]]) / r["groups"]
+            for r in rows
+            if r["name"] == "difflr" and r["model"] in stock
+        ]
+        if more:
+            yield f"{tables.BACKENDS[backend]}: state variables more than stock, a group", 1.0, max(more)
 
 
 def _compiling(device):

@@ -42,6 +42,7 @@ def test_targets_say_what_is_missed(device):
     assert found["JAX, jit: AdamW step, large"] == (1.02, 1.01)
     assert found["torch, eager: AdamW step, small"] == (0.3, 0.25)
     assert found["torch, eager: SGD step, small"] == (0.5, 0.25)
+    assert found["JAX, jit: difflr / MultiOptimizer"] == (1.0, 1.01 / 2)
     text = targets.target_table(device())
     assert "| JAX: plan of 10,000 variables, s | ≤ 1 | 1.50 | **no** |" in text
     assert "| JAX: `import difflr`, s | ≤ 0.05 | 0.040 | yes |" in text

@@ -7,6 +7,8 @@ import pytest
 import difflr
 from difflr import layers
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def built(layer, shape=(None, 4)):
     layer.build(shape)

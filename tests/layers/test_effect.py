@@ -7,6 +7,8 @@ import pytest
 import difflr
 from difflr.layers import LSTM, Conv1D, Dense, Embedding, LayerNormalization
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 RATE = 0.5
 DECLARED = {
     "embedding/embeddings": 0.25,

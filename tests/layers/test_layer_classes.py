@@ -22,19 +22,7 @@ from layers.every_layer import (
 OURS = {name: cls for name, cls in vars(difflr.layers).items() if name in difflr.layers.__all__}
 OURS = {name: cls for name, cls in OURS.items() if cls not in (DeclaresMultipliers, DeclaresKernelAndBias)}
 names = pytest.mark.parametrize("name", WITH_WEIGHTS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    """On JAX most of the time here goes into compiling each operation for each shape."""
-    if keras.backend.backend() != "jax":
-        yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def uncounted(name):

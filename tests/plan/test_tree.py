@@ -5,6 +5,8 @@ from keras import layers
 import difflr
 from plan import models_of_all_kinds as kinds
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def paths(model):
     return [row.path for row in difflr.Plan(model).rows]

@@ -31,8 +31,6 @@ def compiled(model, optimizer):
     return model
 
 
-
-
 def targets(x):
     return TARGETS[: len(x[0] if isinstance(x, list) else x)]
 
@@ -80,7 +78,11 @@ def mlp(model=keras.Model, width=4, **names):
 @kind
 def functional():
     model = mlp()
-    rules = [Rule("*/bias", multiplier=2.0, weight_decay_multiplier=0.0), (model.layers[1], 0.1), (model.layers[2], 0.3)]
+    rules = [
+        Rule("*/bias", multiplier=2.0, weight_decay_multiplier=0.0),
+        (model.layers[1], 0.1),
+        (model.layers[2], 0.3),
+    ]
     return compiled(model, optimizers.AdamW(0.01, weight_decay=0.1, multipliers=Plan(model, rules))), VECTORS
 
 
@@ -218,7 +220,9 @@ def nested_sequential():
 @kind
 def two_towers():
     inputs = [keras.Input((4,)), keras.Input((4,))]
-    towers = [keras.Sequential([layers.Dense(4, name="a"), layers.Dense(4, name="b")], name=n) for n in ("left", "right")]
+    towers = [
+        keras.Sequential([layers.Dense(4, name="a"), layers.Dense(4, name="b")], name=n) for n in ("left", "right")
+    ]
     x = layers.Concatenate()([tower(each) for tower, each in zip(towers, inputs, strict=True)])
     model = keras.Model(inputs, layers.Dense(2, name="head")(x))
     plan = Plan(model, {"left/a": 0.1, "right/a": 0.7, "right/b": FROZEN})
@@ -232,7 +236,9 @@ def shared_layer():
     pair = keras.Sequential([layers.Dense(4), layers.Dense(4, name="b")], name="pair")  # used twice, as `shared`
     x = layers.Concatenate()([pair(shared(each)) for each in inputs])
     model = keras.Model(inputs, layers.Dense(2)(x))
-    optimizer = optimizers.ScheduleFreeAdamW(0.01, warmup_steps=3, multipliers=Plan(model, {shared: 0.1, "pair/b": 0.5}))
+    optimizer = optimizers.ScheduleFreeAdamW(
+        0.01, warmup_steps=3, multipliers=Plan(model, {shared: 0.1, "pair/b": 0.5})
+    )
     return compiled(model, optimizer), [VECTORS, VECTORS[::-1].copy()]
 
 
@@ -393,7 +399,9 @@ def one_number():
 @kind
 def mapping_of_layers():
     model = mlp()
-    return compiled(model, optimizers.Lamb(0.01, multipliers=[(model.layers[1], 0.1), (model.layers[2].bias, 0.0)])), VECTORS
+    return compiled(
+        model, optimizers.Lamb(0.01, multipliers=[(model.layers[1], 0.1), (model.layers[2].bias, 0.0)])
+    ), VECTORS
 
 
 @kind

@@ -19,7 +19,13 @@ def shift_automatic_names():
     """Other counts for every class, so that no name is the same by accident."""
     own = keras.layers
     made = [own.Dense(1) for _ in range(7)] + [own.BatchNormalization() for _ in range(5)]
-    made += [own.LSTM(1), own.Embedding(1, 1), own.LayerNormalization(), own.Concatenate(), own.MultiHeadAttention(1, 1)]
+    made += [
+        own.LSTM(1),
+        own.Embedding(1, 1),
+        own.LayerNormalization(),
+        own.Concatenate(),
+        own.MultiHeadAttention(1, 1),
+    ]
     made += [keras.Sequential() for _ in range(3)] + [kinds.mlp() for _ in range(2)]
     made += [kinds.Block() for _ in range(2)] + [kinds.InCode(), kinds.Tied(), kinds.SubclassedKeras()]
     made += [keras.optimizers.Adam(), keras.optimizers.SGD()]

@@ -137,7 +137,9 @@ def test_weights_with_another_plan_of_equal_size_do_not_mix_up_the_state(weights
     model.optimizer.build(model.trainable_variables)
     assert len(model.optimizer.variables) == len(trained.optimizer.variables)
     before = [keras.ops.convert_to_numpy(v).copy() for v in model.optimizer.variables]
-    with pytest.raises(ValueError, match=r"It was saved with another plan: .*two/bias \(frozen in the file, group 2 here\)"):
+    with pytest.raises(
+        ValueError, match=r"It was saved with another plan: .*two/bias \(frozen in the file, group 2 here\)"
+    ):
         model.load_weights(path)
     for array, variable in zip(before, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(array, keras.ops.convert_to_numpy(variable))

@@ -192,7 +192,9 @@ def test_legacy_h5_holds_the_model_and_no_optimizer(tmp_path):
     """Keras builds no optimizer from such a file, stock ones neither: that is told instead of found out while training."""
     model = trained()
     model.save(tmp_path / "model.h5")
-    with pytest.raises(ValueError, match=r"legacy `.h5` format, from which Keras restores no optimizer: save it as `.keras`"):
+    with pytest.raises(
+        ValueError, match=r"legacy `.h5` format, from which Keras restores no optimizer: save it as `.keras`"
+    ):
         keras.saving.load_model(tmp_path / "model.h5")
     again = keras.saving.load_model(tmp_path / "model.h5", compile=False)
     for mine, other in zip(model.get_weights(), again.get_weights(), strict=True):

@@ -292,7 +292,11 @@ def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fres
         else:
             missing += [row["path"] for row in saved[i:end]]
             new += [
-                str(fresh.row(variable).path if fresh and variable in fresh else getattr(variable, "path", variable.name))
+                str(
+                    fresh.row(variable).path
+                    if fresh and variable in fresh
+                    else getattr(variable, "path", variable.name)
+                )
                 for variable in variables[j:stop]
             ]
     return report("plan", matched, missing, new, reshaped)

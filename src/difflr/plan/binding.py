@@ -371,6 +371,15 @@ def short_name(variable: Any) -> str:
 
 
 def report(what: str, matched: int, missing: list[str], new: list[str], reshaped: list[str]) -> str:
+    """What matched and what did not, told to a user.
+
+    Args:
+        what: What was saved, such as "plan".
+        matched: How many variables match.
+        missing: What was saved and is not in the model.
+        new: What is in the model and was not saved.
+        reshaped: What has another shape.
+    """
     parts = [f"The saved {what} does not fit this model. {matched} variables match."]
     for title, names in (
         (f"In the {what} but not in the model", missing),

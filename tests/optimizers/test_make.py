@@ -1,5 +1,6 @@
 """`differential` makes one of any Keras optimizer, and what it makes is that optimizer."""
 
+import functools
 import inspect
 
 import keras
@@ -258,38 +259,39 @@ def test_multi_optimizer_of_stock_optimizers_is_refused():
     assert differential(holding) is holding
 
 
+def by_name(model):
+    return {
+        "/".join(v.path.split("/")[-2:]): value for v, value in zip(model.weights, values(model.weights), strict=True)
+    }
+
+
+@functools.cache
+def fitted(name, rate):
+    """The weights after one step of a stock optimizer."""
+    model = side_by_side()
+    model.compile(stock(name, rate), loss="mse")
+    model.fit(X, Y, verbose=0)
+    return by_name(model)
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_multi_optimizer_may_hold_ours(frozen):
     """After one step the gradients have not yet seen the rates: each part moves as alone."""
     model = side_by_side()
+    untrained = by_name(model)
     rules = {"slow/kernel": 0.1, "slow/bias": difflr.FROZEN} if frozen else {"slow/kernel": 0.1}
     plan = difflr.Plan(model, rules)
     slow, fast = (getattr(difflr.optimizers, name)(0.2, multipliers=plan) for name in ("SGD", "Adam"))
-
-    def fitted(optimizer):
-        each = side_by_side()
-        each.compile(optimizer, loss="mse")
-        each.fit(X, Y, verbose=0)
-        return {
-            "/".join(v.path.split("/")[-2:]): value for v, value in zip(each.weights, values(each.weights), strict=True)
-        }
-
-    untrained = {v.path: value for v, value in zip(side_by_side().weights, values(side_by_side().weights), strict=True)}
     model.compile(two(slow, fast), loss="mse")
     model.fit(X, Y, verbose=0)
-    got = {
-        "/".join(v.path.split("/")[-2:]): value for v, value in zip(model.weights, values(model.weights), strict=True)
-    }
-    sgd, tenth, adam = (
-        fitted(optimizer) for optimizer in (stock("SGD", 0.2), stock("SGD", product(0.2, 0.1)), stock("Adam", 0.2))
-    )
+    adam, sgd, tenth = fitted("Adam", 0.2), fitted("SGD", 0.2), fitted("SGD", product(0.2, 0.1))
     expected = {
         "fast/kernel": adam["fast/kernel"],
         "fast/bias": adam["fast/bias"],
         "slow/kernel": tenth["slow/kernel"],
         "slow/bias": untrained["slow/bias"] if frozen else sgd["slow/bias"],
     }
+    got = by_name(model)
     assert got.keys() == expected.keys()
-    for path, value in expected.items():
-        assert_close([got[path]], [value], rtol=1e-5, atol=1e-6)
+    assert_close(list(got.values()), [expected[path] for path in got], rtol=1e-5, atol=1e-6)
     assert not np.allclose(got["slow/kernel"], sgd["slow/kernel"])

@@ -47,24 +47,34 @@ def test_every_variable_its_own(name):
         assert_same([got[position]], [alone[position]])
 
 
-@pytest.mark.parametrize("name", NAMES)
+def numbers_of_the_whole(optimizer):
+    """The positions of what is one number for all variables: the step, the rate, Nadam's product of momenta."""
+    return [number for number, variable in enumerate(optimizer.variables) if variable.shape == ()]
+
+
+def with_more_than_step_and_rate():
+    found = []
+    for name in NAMES:
+        optimizer = stock(name)
+        optimizer.build(new_variables())
+        found += [name] if len(numbers_of_the_whole(optimizer)) > 2 else []
+    return found
+
+
+@pytest.mark.parametrize("name", with_more_than_step_and_rate())
 def test_state_of_the_optimizer_as_a_whole_advances_once_a_step(name):
-    """Nadam's product of momenta is one number for all variables; a step is one step however many groups."""
-    mine = new_variables()
-    optimizer, reference = ours(name, list(zip(mine, [1.0, 0.5, 0.1, 2.0], strict=True))), stock(name)
-    train(optimizer, mine)
+    """However many groups there are."""
+    variables = new_variables()
+    optimizer, reference = ours(name, list(zip(variables, [1.0, 0.5, 0.1, 2.0], strict=True))), stock(name)
+    train(optimizer, variables)
     train(reference, new_variables())
-    whole = [number for number, variable in enumerate(reference.variables) if variable.shape == ()]
-    assert_same(
-        [values(optimizer.variables)[number] for number in whole],
-        [values(reference.variables)[number] for number in whole],
-    )
+    whole = numbers_of_the_whole(reference)
+    got, expected = values(optimizer.variables), values(reference.variables)
+    assert_same([got[number] for number in whole], [expected[number] for number in whole])
 
 
 def test_nadam_has_such_a_state():
-    optimizer = stock("Nadam")
-    train(optimizer, new_variables(), steps=1)
-    assert len([variable for variable in optimizer.variables if variable.shape == ()]) == 3
+    assert "Nadam" in with_more_than_step_and_rate()
 
 
 def test_muon_scales_both_its_updates():

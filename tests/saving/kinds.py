@@ -26,8 +26,16 @@ def kind(function):
     return function
 
 
-def compiled(model, optimizer):
-    model.compile(optimizer, loss="mse")
+def compiled(model, optimizer, graph=False):
+    """The model, compiled. TensorFlow traces a graph only where asked: a second for each of many small models."""
+    model.compile(optimizer, loss="mse", run_eagerly=keras.backend.backend() == "tensorflow" and not graph)
+    return model
+
+
+def tried(model, optimizer, loss="mse"):
+    """Compiled for a few steps among many models of the same shape: step by step is faster then."""
+    model.compile(optimizer, loss=loss, run_eagerly=keras.backend.backend() != "torch")
+    train(model, VECTORS)
     return model
 
 
@@ -83,7 +91,9 @@ def functional():
         (model.layers[1], 0.1),
         (model.layers[2], 0.3),
     ]
-    return compiled(model, optimizers.AdamW(0.01, weight_decay=0.1, multipliers=Plan(model, rules))), VECTORS
+    return compiled(
+        model, optimizers.AdamW(0.01, weight_decay=0.1, multipliers=Plan(model, rules)), graph=True
+    ), VECTORS
 
 
 @kind
@@ -139,7 +149,7 @@ class SubclassedDifflr(Parts, difflr.Model):
 def subclassed(cls, rules, optimizer):
     model = cls()
     model.build((None, 4))
-    return compiled(model, optimizer(0.01, multipliers=Plan(model, rules(model)))), VECTORS
+    return compiled(model, optimizer(0.01, multipliers=Plan(model, rules(model))), graph=True), VECTORS
 
 
 @kind
@@ -227,7 +237,7 @@ def two_towers():
     model = keras.Model(inputs, layers.Dense(2, name="head")(x))
     plan = Plan(model, {"left/a": 0.1, "right/a": 0.7, "right/b": FROZEN})
     optimizer = optimizers.Muon(0.01, weight_decay=0.1, exclude_layers=["head"], multipliers=plan)
-    return compiled(model, optimizer), [VECTORS, VECTORS[::-1].copy()]
+    return compiled(model, optimizer, graph=True), [VECTORS, VECTORS[::-1].copy()]
 
 
 @kind
@@ -324,7 +334,7 @@ def mixed_float16():
     x = layers.Dense(4, name="body", dtype="mixed_float16")(inputs)
     model = keras.Model(inputs, layers.Dense(2, name="head", dtype="float32")(x))
     inner = optimizers.Adam(0.01, multipliers=Plan(model, {"body": 0.1, "head/bias": FROZEN}))
-    return compiled(model, keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=3)), VECTORS
+    return compiled(model, keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=3), graph=True), VECTORS
 
 
 def normalizations(model):
@@ -341,7 +351,7 @@ def normalizations(model):
 def frozen_statistics():
     model, norms = normalizations(keras.Model)
     plan = Plan(model, [(norms[0], FROZEN), (norms[1].gamma, FROZEN), (norms[2], 0.1)])
-    return compiled(model, optimizers.SGD(0.05, momentum=0.9, multipliers=plan)), VECTORS
+    return compiled(model, optimizers.SGD(0.05, momentum=0.9, multipliers=plan), graph=True), VECTORS
 
 
 @kind
@@ -374,13 +384,15 @@ def group_schedules():
         "two": schedules.PiecewiseConstantDecay([1, 3, 5], [0.0, 1.0, 0.5, 0.1]),
     }
     product = Plan(model, rules) * Plan(model, {"one": schedules.CosineDecay(1.0, 20)})
-    return compiled(model, optimizers.Adam(schedules.CosineDecay(0.05, 30), multipliers=product)), VECTORS
+    return compiled(model, optimizers.Adam(schedules.CosineDecay(0.05, 30), multipliers=product), graph=True), VECTORS
 
 
 @kind
 def changed_while_training():
     model = mlp(one="one", two="two", head="head")
-    return compiled(model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1, "two": 0.5}))), VECTORS
+    return compiled(
+        model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1, "two": 0.5})), graph=True
+    ), VECTORS
 
 
 def change(name, model):
@@ -406,7 +418,7 @@ def mapping_of_layers():
 
 @kind
 def nothing_given():
-    return compiled(mlp(), optimizers.Adagrad(0.1)), VECTORS
+    return compiled(mlp(), optimizers.Adagrad(0.1), graph=True), VECTORS
 
 
 @kind
@@ -421,7 +433,7 @@ def averaging_accumulation_clipping():
         global_clipnorm=0.1,
         multipliers=Plan(model, [(model.layers[1], 0.1), (model.layers[2].bias, FROZEN)]),
     )
-    return compiled(model, optimizer), VECTORS
+    return compiled(model, optimizer, graph=True), VECTORS
 
 
 @kind

@@ -72,8 +72,7 @@ def saved(request, tmp_path):
     model = MODELS[request.param]()
     prefix = "net/" if "layer" in request.param else ""
     plan = Plan(model, {f"{prefix}one": 0.1, f"{prefix}two/bias": FROZEN})
-    model.compile(optimizers.Adam(0.01, multipliers=plan), loss="mse")
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=plan))
     model.save(tmp_path / "model.keras")
     return tmp_path / "model.keras", prefix, request.param
 
@@ -148,8 +147,7 @@ def test_two_equal_layers_swapped(saved, monkeypatch):
 def test_two_equal_layers_swapped_that_have_names(monkeypatch, tmp_path):
     monkeypatch.setattr(Code, "names", {"one": "one", "two": "two"})
     model = subclassed(KerasNet)
-    model.compile(optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1})), loss="mse")
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1})))
     model.save(tmp_path / "model.keras")
     monkeypatch.setattr(Code, "parts", (("two", 4), ("one", 4), ("head", 2)))
     refusal(tmp_path / "model.keras")
@@ -159,8 +157,7 @@ def test_changed_model_loads_without_its_optimizer(saved, monkeypatch):
     monkeypatch.setattr(Code, "parts", (("two", 4), ("one", 4), ("head", 2)))
     path, prefix, _ = saved
     model = keras.saving.load_model(path, compile=False)
-    model.compile(optimizers.Adam(0.01, multipliers=Plan(model, {f"{prefix}one": 0.1})), loss="mse")
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {f"{prefix}one": 0.1})))
     net = model.get_layer("net") if prefix else model
     assert model.optimizer.multipliers[net.one.kernel] == pytest.approx(0.1)
     assert model.optimizer.multipliers[net.two.kernel] == 1.0
@@ -168,8 +165,7 @@ def test_changed_model_loads_without_its_optimizer(saved, monkeypatch):
 
 def test_layer_frozen_after_training(tmp_path):
     model = kinds.mlp(one="one", two="two", head="head")
-    model.compile(optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1})), loss="mse")
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1})))
     model.get_layer("two").trainable = False
     model.save(tmp_path / "model.keras")
     report = refusal(tmp_path / "model.keras")
@@ -179,8 +175,7 @@ def test_layer_frozen_after_training(tmp_path):
 
 def test_base_class_changed_to_a_difflr_model(tmp_path):
     model = subclassed(KerasNet)
-    model.compile(optimizers.Adam(0.01, multipliers=0.5), loss="mse")  # a plan without the model's paths
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=0.5))  # a plan without the model's paths
     model.save(tmp_path / "model.keras")
     with keras.saving.CustomObjectScope({"kinds>KerasNet": DifflrNet}):
         loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -192,8 +187,7 @@ def test_base_class_changed_to_a_difflr_model(tmp_path):
 def test_state_is_never_lost_in_silence(cls, tmp_path, monkeypatch):
     """Keras only warns if an optimizer takes no state; here loading fails."""
     model = kinds.mlp(cls)
-    model.compile(optimizers.Adam(0.01, multipliers=Plan(model, {model.layers[1]: 0.1})), loss="mse")
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {model.layers[1]: 0.1})))
     model.save(tmp_path / "model.keras")
     build = optimizers.Adam.build
     with monkeypatch.context() as patched:

@@ -19,10 +19,8 @@ from saving.test_resume import assert_equal
 def trained(model=None):
     model = model or kinds.mlp(one="one", two="two", head="head")
     plan = Plan(model, {"one": 0.1, "one/bias": FROZEN, "head": {"multiplier": 2.0, "weight_decay_multiplier": 0.0}})
-    loss = keras.losses.MeanSquaredError()
-    model.compile(optimizers.AdamW(0.01, weight_decay=0.1, multipliers=plan), loss=loss)
-    kinds.train(model, kinds.VECTORS)
-    return model
+    loss = keras.losses.MeanSquaredError()  # the legacy format does not read "mse"
+    return kinds.tried(model, optimizers.AdamW(0.01, weight_decay=0.1, multipliers=plan), loss)
 
 
 ROUND_TRIPS = {
@@ -203,8 +201,7 @@ def test_legacy_h5_holds_the_model_and_no_optimizer(tmp_path):
 
 def test_stock_keras_builds_no_optimizer_from_h5_either(tmp_path):
     model = kinds.mlp()
-    model.compile(keras.optimizers.Adam(), loss=keras.losses.MeanSquaredError())
-    kinds.train(model, kinds.VECTORS)
+    kinds.tried(model, keras.optimizers.Adam(), keras.losses.MeanSquaredError())
     model.save(tmp_path / "model.h5")
     again = keras.saving.load_model(tmp_path / "model.h5")
     with pytest.raises((ValueError, KeyError)):
@@ -237,3 +234,18 @@ print("loaded:", type(model.optimizer).__name__, model.optimizer.plan == difflr.
     )
     assert "refused: Could not locate class 'AdamW'" in printed
     assert "loaded: AdamW True" in printed
+
+
+def test_binding_a_model_keeps_the_multipliers_of_the_moment(tmp_path):
+    """The plan gets the paths of the model; the numbers that were set while training stay."""
+    model = kinds.SubclassedKeras()
+    model.build((None, 4))
+    kinds.tried(model, optimizers.SGD(0.1, multipliers=lambda variable: 0.1 if variable is model.scale else 1.0))
+    model.optimizer.multipliers[model.scale] = 0.25
+    before = model.optimizer.multipliers.values()
+    model.optimizer.bind(model)
+    assert "blocks/0/kernel" in repr(model.optimizer.multipliers)
+    assert model.optimizer.multipliers[model.scale] == 0.25
+    assert model.optimizer.multipliers.values() == before
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").optimizer.multipliers.values() == before

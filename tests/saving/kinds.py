@@ -459,6 +459,17 @@ def third_party():
 
 
 @kind
+def several_optimizers():
+    model = mlp(one="one", two="two", head="head")
+    held = optimizers.SGD(0.1, momentum=0.9, multipliers=0.5), optimizers.Adam(0.01, multipliers=by_shape)
+    return compiled(model, held_by_one(*held)), VECTORS
+
+
+def held_by_one(default, for_bodies):
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, {"(one|two)/.*": for_bodies}))
+
+
+@kind
 def saved_before_training():
     model = mlp()
     return compiled(model, optimizers.Adam(0.01, multipliers=Plan(model, {model.layers[1]: FROZEN}))), VECTORS
@@ -477,6 +488,12 @@ def state(model):
 def told(model):
     """What the optimizer says about itself, as plain data."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if isinstance(optimizer, keras.optimizers.MultiOptimizer):
+        return [told_by(each, model) for each in optimizer.optimizers]
+    return told_by(optimizer, model)
+
+
+def told_by(optimizer, model):
     plan = optimizer.plan
     return {
         "live": [[row.path, *map(str, row.setting)] for row in plan.rows if not row.frozen],

@@ -1,5 +1,6 @@
 """Everything else that turns a model, a plan or an optimizer into data and back."""
 
+import contextlib
 import copy
 import json
 import pickle
@@ -174,16 +175,42 @@ def test_a_schedule_that_runs_code_is_not_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     assert_equal(kinds.state(model), kinds.state(keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)))
     evil = keras.saving.serialize_keras_object(keras.layers.Lambda(lambda x: x))
-    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+    with altered(tmp_path / "model.keras") as multipliers:
+        multipliers["plan"]["rows"][0]["schedule"] = evil
+    with pytest.raises(ValueError, match="must be a LearningRateSchedule"):
+        keras.saving.load_model(tmp_path / "model.keras")
+
+
+@contextlib.contextmanager
+def altered(path):
+    """What a saved file says about the multipliers, to be written back when it was changed."""
+    with zipfile.ZipFile(path) as file:
         parts = {name: file.read(name) for name in file.namelist()}
     config = json.loads(parts["config.json"])
-    config["compile_config"]["optimizer"]["config"]["multipliers"]["plan"]["rows"][0]["schedule"] = evil
+    yield config["compile_config"]["optimizer"]["config"]["multipliers"]
     parts["config.json"] = json.dumps(config).encode()
-    with zipfile.ZipFile(tmp_path / "evil.keras", "w") as file:
+    with zipfile.ZipFile(path, "w") as file:
         for name, part in parts.items():
             file.writestr(name, part)
-    with pytest.raises(ValueError, match="must be a LearningRateSchedule"):
-        keras.saving.load_model(tmp_path / "evil.keras")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([0.1], "has 3 groups and multipliers for 1"),
+        ([0.1, -1.0, 2.0], "must be a finite number >= 0"),
+        ([0.1, float("nan"), 2.0], "must be a finite number >= 0"),
+        ({"one": 0.1}, "are no list"),
+        (7, "are no list"),
+    ],
+)
+def test_numbers_that_are_none_are_not_loaded(tmp_path, numbers, message):
+    trained().save(tmp_path / "model.keras")
+    with altered(tmp_path / "model.keras") as multipliers:
+        assert multipliers["now"] == [0.1, 1.0, 2.0]
+        multipliers["now"] = numbers
+    with pytest.raises(ValueError, match=message):
+        keras.saving.load_model(tmp_path / "model.keras")
 
 
 def test_legacy_h5_holds_the_model_and_no_optimizer(tmp_path):

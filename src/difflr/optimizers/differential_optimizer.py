@@ -164,7 +164,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             model: The model the optimizer is compiled with.
 
         Raises:
-            ValueError: If the optimizer was built for variables of another model.
+            ValueError: If the optimizer was built for variables of another model, or was loaded and the order of the
+                model's layers has changed since it was saved.
         """
         self._model = weakref.ref(model)
         given = self._given_multipliers

@@ -25,7 +25,10 @@ class Given:
             value = [Rule.of(variable, each) for variable, each in value.items()]
         elif isinstance(value, Mapping) and set(value) in ({SAVED_PLAN}, {SAVED_PLAN, SAVED_NUMBERS}):
             binding.check_config(value[SAVED_PLAN])
-            self.numbers = [checked_multiplier(each, "multiplier of a group") for each in value.get(SAVED_NUMBERS, [])]
+            numbers = value.get(SAVED_NUMBERS, [])
+            if not isinstance(numbers, (list, tuple)):
+                raise ValueError(f"The multipliers of the saved plan's groups are no list. Received: {numbers!r}.")
+            self.numbers = [checked_multiplier(each, "multiplier of a group") for each in numbers]
         elif isinstance(value, (Mapping, list, tuple, Rule)):
             value = as_rules(value)
         elif callable(value) and not isinstance(value, (type, keras.Layer)):

@@ -27,6 +27,8 @@ class Groups:
         self._number_at = [number_of[id(variable)] for variable in live]
         self._number_of = {id(variable): number for variable, number in zip(live, self._number_at, strict=True)}
         numbers = numbers or [group.multiplier for group in self._groups]
+        if len(numbers) != len(self._groups):
+            raise ValueError(f"The saved plan has {len(self._groups)} groups and multipliers for {len(numbers)}.")
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
         self.scalars = [

@@ -163,10 +163,11 @@ def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]
     """The path components below a subclassed model or layer: names given by hand, else the attribute."""
     names = [child.name for child in children]
     times = collections.Counter(names)
-    attributes = _attribute_names(layer)
+    unclear = [_is_automatic(child) or times[child.name] > 1 for child in children]
+    attributes = _attribute_names(layer) if any(unclear) else {}
     return [
-        attributes.get(id(child), name) if _is_automatic(child) or times[name] > 1 else name
-        for child, name in zip(children, names, strict=True)
+        attributes.get(id(child), name) if ask else name
+        for child, name, ask in zip(children, names, unclear, strict=True)
     ]
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
+    "is_away",
     "live_learning_rate",
     "output_layers",
     "own_trainable_variables",
@@ -218,6 +219,11 @@ def bases_below(optimizer_class):
     decay = optimizer_class._apply_weight_decay
     own = not decay.__module__.startswith("keras.src.")
     return (_SparesEmptyLists,) if own and keras.backend.backend() == "torch" else ()
+
+
+def is_away(variable):
+    """Whether JAX's `fit` has taken the value of `variable` into its own state, as it does between the batches."""
+    return variable._value is None
 
 
 class OptimizerHooks:

@@ -230,7 +230,7 @@ def test_what_is_inside_a_loss_scale_optimizer():
     assert (optimizer.initial_scale, optimizer.name) == (64.0, "scaled")
 
 
-@pytest.mark.parametrize("thing", [3, None, keras.layers.Dense, object()], ids=repr)
+@pytest.mark.parametrize("thing", [3, None, keras.layers.Dense, object()], ids=["number", "None", "class", "object"])
 def test_what_is_no_optimizer(thing):
     with pytest.raises(TypeError, match=r"Expected a Keras optimizer, its class or its name\. Received"):
         differential(thing)

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.plan import Group, Plan, Row
 from difflr.plan.rule import checked_multiplier
@@ -89,14 +90,20 @@ class Groups:
         """The multiplier of a live row now."""
         if id(row.variable) not in self._number_of:
             return row.multiplier
-        return _shortest(keras.ops.convert_to_numpy(self.scalars[self._number_of[id(row.variable)]]), row.multiplier)
+        return self._read(self._number_of[id(row.variable)], row.multiplier)
 
     def numbers(self) -> list[float]:
         """The multiplier of each group now."""
-        return [
-            _shortest(keras.ops.convert_to_numpy(scalar), group.multiplier)
-            for scalar, group in zip(self.scalars, self._groups, strict=True)
-        ]
+        return [self._read(number, group.multiplier) for number, group in enumerate(self._groups)]
+
+    def _read(self, number: int, planned: float) -> float:
+        scalar = self.scalars[number]
+        if keras_private.is_away(scalar):
+            raise RuntimeError(
+                "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
+                "`self.model.jax_state_sync()` first, then read or set multipliers."
+            )
+        return _shortest(keras.ops.convert_to_numpy(scalar), planned)
 
     def layout(self) -> state_layout.Layout:
         """Of which variables the state is."""

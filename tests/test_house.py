@@ -13,7 +13,7 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers")
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules")
 HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 

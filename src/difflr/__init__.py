@@ -5,7 +5,7 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
-from difflr import layers, optimizers
+from difflr import layers, optimizers, schedules
 from difflr.models import Model, Sequential
 from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
 
@@ -21,4 +21,5 @@ __all__ = [
     "Model",
     "Sequential",
     "optimizers",
+    "schedules",
 ]

@@ -49,6 +49,12 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
     return header, lines
 
 
+def group_names(plan: "Plan") -> list[str]:
+    """A short name for each group of the plan, in their order: the layers and variables it holds."""
+    total = collections.Counter(prefix for row in plan.rows for prefix in _layers_above(row.path))
+    return [_covered(list(group.rows), total) for group in plan.groups]
+
+
 def _reasons(row: "Row") -> str:
     """Who decided what is in the row; for a frozen row only who froze it."""
     if row.frozen:

@@ -1,0 +1,50 @@
+"""`Delayed`: a schedule that begins later."""
+
+from typing import Any
+
+import keras
+
+from difflr.schedules import checks
+from difflr.schedules.joined import Joined, restored
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Delayed(Joined):
+    """Nothing for some steps, then a schedule from its beginning: a group that joins later.
+
+    Until then the rate is 0, which is not frozen: gradients are computed and momenta gathered. To save that work too,
+    use phases.
+
+    Args:
+        schedule: A schedule, or a number for a rate that stays as it is: with 1, in a rule of a plan, the
+            base rate.
+        delay_steps: Integer. Optimizer steps (batches) before it begins.
+
+    Raises:
+        ValueError: If an argument is not of its kind.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.schedules import Delayed
+
+    plan = difflr.Plan(model, {"backbone": {"multiplier": 0.1, "schedule": Delayed(1.0, delay_steps=200)}})
+    ```
+    """
+
+    def __init__(self, schedule: Any, delay_steps: int):
+        self.schedule = checks.checked_schedule(schedule)
+        self.delay_steps = checks.checked_steps(delay_steps, "delay_steps")
+        super().__init__([0.0, self.schedule], [self.delay_steps])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        schedule = self.schedule
+        serialized = schedule if isinstance(schedule, float) else keras.saving.serialize_keras_object(schedule)
+        return {"schedule": serialized, "delay_steps": self.delay_steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Delayed":
+        """The schedule that `get_config` describes."""
+        return cls(restored(config["schedule"]), config["delay_steps"])

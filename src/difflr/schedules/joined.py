@@ -1,0 +1,77 @@
+"""`Joined`: schedules one after another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr.schedules import checks
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Joined(keras.optimizers.schedules.LearningRateSchedule):
+    """Schedules one after another, each counting its steps from its own beginning.
+
+    Args:
+        schedules: List of schedules, or numbers for rates that stay as they are.
+        boundaries: List of integers, rising, one fewer than schedules: the step at which each of the others takes over.
+
+    Raises:
+        ValueError: If their numbers do not fit, or the boundaries do not rise.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.schedules import Joined, OneCycle
+
+    schedule = Joined([OneCycle(2e-3, 100), OneCycle(1e-3, 500)], boundaries=[100])
+    optimizer = difflr.optimizers.AdamW(schedule)
+    ```
+
+    Reference: optax's `join_schedules`.
+    """
+
+    def __init__(self, schedules: Sequence[Any], boundaries: Sequence[int]):
+        self.schedules = [checks.checked_schedule(each, f"schedules[{n}]") for n, each in enumerate(schedules)]
+        self.boundaries = [checks.checked_steps(each, f"boundaries[{n}]") for n, each in enumerate(boundaries)]
+        if len(self.schedules) != len(self.boundaries) + 1 or self.boundaries != sorted(set(self.boundaries)):
+            raise ValueError(
+                "Between `schedules` there is one boundary each, in rising order. Received: "
+                f"{len(self.schedules)} schedules, boundaries={list(boundaries)}."
+            )
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        ops = keras.ops
+        step = checks.as_float(step)
+        rate = _rate(self.schedules[0], step)
+        for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
+            rate = ops.where(step < boundary, rate, _rate(schedule, ops.maximum(step - boundary, 0)))
+        return rate
+
+    def get_config(self) -> dict[str, Any]:
+        """The schedules, serialised, and the boundaries."""
+        schedules = [
+            each if isinstance(each, float) else keras.saving.serialize_keras_object(each) for each in self.schedules
+        ]
+        return {"schedules": schedules, "boundaries": self.boundaries}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Joined":
+        """The schedule that `get_config` describes.
+
+        Raises:
+            ValueError: If it holds anything but schedules and numbers; nothing else is built from it.
+        """
+        return cls([restored(each) for each in config["schedules"]], config["boundaries"])
+
+
+def restored(config: Any) -> Any:
+    """A schedule or number from what `get_config` made of it."""
+    from difflr.plan.binding import schedule_from_json
+
+    return schedule_from_json(config) if isinstance(config, dict) else config
+
+
+def _rate(schedule: Any, step: Any) -> Any:
+    return schedule * keras.ops.ones_like(step) if isinstance(schedule, float) else schedule(step)

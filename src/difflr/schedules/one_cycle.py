@@ -1,0 +1,93 @@
+"""`OneCycle`: up to a high rate and down to nearly none."""
+
+import math
+from typing import Any
+
+import keras
+
+from difflr.schedules import checks
+
+ANNEALINGS = ("cosine", "linear")
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """One cycle: up from a low rate to a high one, then down to nearly none. The schedule of fastai's `fit_one_cycle`.
+
+    The rate begins at `peak_learning_rate / division_factor`, and ends at the `final_division_factor`-th part of that.
+    It is `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum
+    while the rate is high; that is no learning rate, and no schedule can do it: momentum stays as the optimizer has it.
+
+    Args:
+        peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
+        num_steps: Integer. Optimizer steps (batches) in all; the last of them has the lowest rate, and so have later ones.
+        warmup_fraction: Float in 0..1. The part of the steps in which the rate rises. Defaults to 0.3. Where that is
+            less than one step, the first step has the peak.
+        division_factor: Float >= 1. How many times lower than the peak the first rate is. Defaults to 25.
+        final_division_factor: Float >= 1. How many times lower than the first rate the last one is. Defaults to 1e4.
+        annealing: `"cosine"`, the default, or `"linear"`: the form of rise and fall.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    schedule = difflr.schedules.OneCycle(1e-2, num_steps=1000)
+    optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
+    ```
+
+    Reference: Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
+    2017 (https://arxiv.org/abs/1708.07120); `fit_one_cycle` in fastai's `callback/schedule.py`; torch's
+    `optim/lr_scheduler.py`, where the factors are called `div_factor` and `final_div_factor`.
+    """
+
+    def __init__(
+        self,
+        peak_learning_rate: float,
+        num_steps: int,
+        warmup_fraction: float = 0.3,
+        division_factor: float = 25.0,
+        final_division_factor: float = 1e4,
+        annealing: str = "cosine",
+    ):
+        self.peak_learning_rate = checks.checked_rate(peak_learning_rate)
+        self.num_steps = checks.checked_steps(num_steps)
+        self.warmup_fraction = checks.checked_number(warmup_fraction, "warmup_fraction", highest=1)
+        self.division_factor = checks.checked_number(division_factor, "division_factor", lowest=1)
+        self.final_division_factor = checks.checked_number(final_division_factor, "final_division_factor", lowest=1)
+        if annealing not in ANNEALINGS:
+            raise ValueError(f"`annealing` must be 'cosine' or 'linear'. Received: {annealing!r}.")
+        self.annealing = annealing
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        ops = keras.ops
+        first = self.peak_learning_rate / self.division_factor
+        final = first / self.final_division_factor
+        last_step = self.num_steps - 1
+        top = max(self.warmup_fraction * self.num_steps - 1, 0.0)  # the step of the peak, as in torch
+        step = ops.minimum(checks.as_float(step), last_step)
+        # Measured from the end that is low, so that float32 keeps the low rates exact.
+        up = self._between(first, self.peak_learning_rate, step / top if top else ops.ones_like(step))
+        down = self._between(final, self.peak_learning_rate, (last_step - step) / max(last_step - top, 1e-6))
+        return ops.where(step <= top, up, down)
+
+    def _between(self, low: float, high: float, part: Any) -> Any:
+        """From `low` to `high`; `part` is 0..1, the way up."""
+        if self.annealing == "cosine":
+            part = (1 - keras.ops.cos(math.pi * part)) / 2
+        return low + (high - low) * part
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            "peak_learning_rate": self.peak_learning_rate,
+            "num_steps": self.num_steps,
+            "warmup_fraction": self.warmup_fraction,
+            "division_factor": self.division_factor,
+            "final_division_factor": self.final_division_factor,
+            "annealing": self.annealing,
+        }

@@ -1,0 +1,77 @@
+"""`WarmupCosine`: a linear warm-up, then a cosine down to a floor."""
+
+import math
+from typing import Any
+
+import keras
+
+from difflr.schedules import checks
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear warm-up to the peak, then half a cosine down to a floor, which is a part of the peak.
+
+    A floor in parts of the peak scales with every group: a layer at a tenth of the rate has a tenth of the floor, where
+    an absolute one (torch's `eta_min`) gives a slow layer a floor near its peak. Keras's own `CosineDecay` has the
+    same floor (`alpha`); it counts its steps from the end of the warm-up, this one from the beginning.
+
+    Args:
+        peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
+        num_steps: Integer. Optimizer steps (batches) in all, warm-up included; then the rate stays at the floor.
+        warmup_steps: Integer, less than `num_steps`. How many of them the warm-up takes. Defaults to 0.
+        start: Float in 0..1. The rate at step 0 of the warm-up, as a part of the peak. Defaults to 0.
+        floor: Float in 0..1. The rate at the end, as a part of the peak. Defaults to 0.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+
+    Example:
+
+    ```python
+    import difflr
+
+    schedule = difflr.schedules.WarmupCosine(1e-3, num_steps=1000, warmup_steps=100, floor=0.01)
+    optimizer = difflr.optimizers.AdamW(schedule)
+    ```
+
+    Reference: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016
+    (https://arxiv.org/abs/1608.03983); optax's `warmup_cosine_decay_schedule`.
+    """
+
+    def __init__(
+        self,
+        peak_learning_rate: float,
+        num_steps: int,
+        warmup_steps: int = 0,
+        start: float = 0.0,
+        floor: float = 0.0,
+    ):
+        self.peak_learning_rate = checks.checked_rate(peak_learning_rate)
+        self.num_steps = checks.checked_steps(num_steps)
+        self.warmup_steps = checks.checked_steps(warmup_steps, "warmup_steps", lowest=0)
+        if self.warmup_steps >= self.num_steps:
+            raise ValueError(
+                f"`warmup_steps` must be less than `num_steps`, which includes them. Received: warmup_steps="
+                f"{warmup_steps}, num_steps={num_steps}."
+            )
+        self.start = checks.checked_number(start, "start", highest=1)
+        self.floor = checks.checked_number(floor, "floor", highest=1)
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        ops = keras.ops
+        step = ops.minimum(checks.as_float(step), self.num_steps)
+        warmup = self.start + (1 - self.start) * step / max(self.warmup_steps, 1)
+        part = (step - self.warmup_steps) / (self.num_steps - self.warmup_steps)
+        cosine = self.floor + (1 - self.floor) * (1 + ops.cos(math.pi * part)) / 2
+        return self.peak_learning_rate * ops.where(step < self.warmup_steps, warmup, cosine)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {
+            "peak_learning_rate": self.peak_learning_rate,
+            "num_steps": self.num_steps,
+            "warmup_steps": self.warmup_steps,
+            "start": self.start,
+            "floor": self.floor,
+        }

@@ -37,6 +37,9 @@ def test_the_graph_is_where_it_was():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(2, name="last")(inputs)))
     assert [layer.name for layer in keras_private.output_layers(model)] == ["last"]
+    calls = keras_private.graph(model)
+    assert [operation.name for operation, _, _ in calls[1:]] == ["last", model.layers[-1].name]
+    assert [given for _, _, given in calls[:-1]] == [taken for _, taken, _ in calls[1:]]
 
 
 def test_functional_models_are_functional():

@@ -22,6 +22,7 @@ __all__ = [
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
+    "graph",
     "is_away",
     "live_learning_rate",
     "output_layers",
@@ -74,6 +75,19 @@ def output_layers(model: keras.Layer) -> list[keras.Layer]:
         else:
             tensors.extend(operation._inbound_nodes[node_index].input_tensors)
     return list(found.values())
+
+
+def graph(model: Functional) -> list[tuple[keras.Operation, list[int], list[int]]]:
+    """The calls in a functional model, each after those it needs: (operation, input tensors, output tensors), by id.
+
+    Public are only `model.operations`, without the edges between them.
+    """
+    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
+    return [
+        (node.operation, list(map(id, node.input_tensors)), list(map(id, node.outputs)))
+        for _, nodes in by_depth
+        for node in nodes
+    ]
 
 
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:

@@ -89,7 +89,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
             leaf.frozen_by_user = leaf.frozen_by_user or frozen or by_hand
         children = keras_private.sublayers(layer)
         saved = saved and keras_private.saves_its_layers(layer)
-        for child, name in zip(children, _layer_names(layer, children, saved), strict=True):
+        for child, name in zip(children, layer_names(layer, children, saved), strict=True):
             if id(child) not in above:
                 visit(child, f"{path}/{name}" if path else name, above, frozen, saved)
 
@@ -119,7 +119,7 @@ def _unique(path: str, taken: dict[str, int]) -> str:
     return result
 
 
-def _is_automatic(layer: keras.Layer) -> bool:
+def is_automatic(layer: keras.Layer) -> bool:
     """Whether Keras made up the layer's name (`dense_5`): such names count per process.
 
     `Bidirectional` puts `forward_` and `backward_` before the name of the layer it is given.
@@ -128,7 +128,7 @@ def _is_automatic(layer: keras.Layer) -> bool:
     return bool(re.fullmatch(rf"(forward_|backward_)?{base}(_\d+)?", layer.name))
 
 
-def _layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) -> list[str]:
+def layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) -> list[str]:
     """The path components below `layer`. `saved`: its children's names are saved with the model."""
     names = _names_in_code(layer, children)
     if isinstance(layer, (keras_private.Functional, keras.Sequential)):
@@ -150,7 +150,7 @@ def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
     counts: dict[str, int] = {}
     for child in children:
         name = child.name
-        if _is_automatic(child):
+        if is_automatic(child):
             base = keras_private.to_snake_case(type(child).__name__)
             count = counts.get(base, 0)
             counts[base] = count + 1
@@ -163,7 +163,7 @@ def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]
     """The path components below a subclassed model or layer: names given by hand, else the attribute."""
     names = [child.name for child in children]
     times = collections.Counter(names)
-    unclear = [_is_automatic(child) or times[child.name] > 1 for child in children]
+    unclear = [is_automatic(child) or times[child.name] > 1 for child in children]
     attributes = _attribute_names(layer) if any(unclear) else {}
     return [
         attributes.get(id(child), name) if ask else name

@@ -4,6 +4,7 @@ Everything difflr needs from Keras beyond its public API passes through here. Ea
 `tests/test_keras_private.py` fails with one clear line per entry when Keras changes it.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -15,10 +16,13 @@ from keras.src.models.model import functional_init_arguments
 from keras.src.utils.naming import to_snake_case
 
 __all__ = [
+    "ACCUMULATORS",
+    "AVERAGES",
     "MULTI_OPTIMIZERS",
     "Functional",
     "OptimizerHooks",
     "bases_below",
+    "bias_correction",
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
@@ -29,8 +33,13 @@ __all__ = [
     "own_trainable_variables",
     "public_class",
     "saves_its_layers",
+    "set_trained",
+    "shared_state",
+    "slots",
+    "strategy_scope",
     "sublayers",
     "to_snake_case",
+    "unbuild",
 ]
 
 
@@ -238,6 +247,78 @@ def bases_below(optimizer_class):
 def is_away(variable):
     """Whether JAX's `fit` has taken the value of `variable` into its own state, as it does between the batches."""
     return variable._value is None
+
+
+# The lists of an optimizer with `use_ema` and with `gradient_accumulation_steps`: no public name leads to them.
+AVERAGES = "_model_variables_moving_average"
+ACCUMULATORS = "_accumulated_gradients"
+
+
+def slots(optimizer, count):
+    """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
+
+    Keras's optimizers find the state of a variable by its position in such lists, under names of their own
+    (`_momentums`, `_velocities`, ...). An entry may be `None`.
+    """
+    own = set(map(id, optimizer.variables))
+
+    def is_slot(name, value):
+        if name == "_variables" or not isinstance(value, list) or len(value) != count:
+            return False
+        return any(each is not None for each in value) and all(each is None or id(each) in own for each in value)
+
+    return {name: value for name, value in vars(optimizer).items() if is_slot(name, value)}
+
+
+def shared_state(optimizer, before_build):
+    """The variables that `build` made and that belong to no variable of the model, such as Nadam's `_u_product`."""
+    known = set(map(id, before_build))
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, keras.Variable) and id(value) not in known and any(value is v for v in optimizer.variables)
+    }
+
+
+def unbuild(optimizer, before_build):
+    """Takes an optimizer back to where it was before `build`, its step and its rate excepted.
+
+    Keras means an optimizer to be built once: there is no public way to train other variables with it.
+    """
+    kept = set(map(id, before_build))
+    for variable in optimizer.variables:
+        if id(variable) not in kept:
+            optimizer._untrack_variable(variable)
+    optimizer._trainable_variables_indices = {}
+    optimizer.built = False
+
+
+def set_trained(wrapper, variables):
+    """Tells a `LossScaleOptimizer` which variables the optimizer inside trains now; it has a list of its own."""
+    wrapper._trainable_variables = list(variables)
+    wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(variables)}
+
+
+def strategy_scope(model):
+    """The scope of TensorFlow's distribution strategy, in which new variables of an optimizer have to be made."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def bias_correction(optimizer):
+    """`(beta_1, beta_2)` where the update is Keras's Adam, `(beta_1, None)` where it is Adamax, else `None`.
+
+    These two multiply their rate by the correction of the bias, so that a factor on the rate can change it exactly.
+    """
+    for parent in type(optimizer).__mro__:
+        if parent is OptimizerHooks or not {"update_step", "_parallel_update_step"} & set(vars(parent)):
+            continue
+        if parent.__module__.startswith("keras.src.") and issubclass(parent, keras.optimizers.Adam):
+            return optimizer.beta_1, optimizer.beta_2
+        if parent.__module__.startswith("keras.src.") and issubclass(parent, keras.optimizers.Adamax):
+            return optimizer.beta_1, None
+        return None
+    return None
 
 
 class OptimizerHooks:

@@ -11,6 +11,7 @@ from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
 from difflr.optimizers.groups import Groups
+from difflr.optimizers.replanning import Replanning
 from difflr.plan import Plan, VariableMapping, binding, tree
 
 FOLLOWS = ("effective_rate", "base_rate")
@@ -70,6 +71,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         self._given_multipliers = given
         self._groups: Groups | None = None
         self._model: weakref.ref[keras.Layer] | None = None
+        self._replanning = Replanning(self)
         if isinstance(multipliers, Plan):
             multipliers.freeze()
 
@@ -127,8 +129,12 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                 f"The plan freezes all {len(list(variables))} variables, so there is nothing to train. {plan!r}"
             )
         self._warn_of_decay_without_effect(plan)
+        self._build_for(plan, live, self._given_multipliers.numbers)
+
+    def _build_for(self, plan: Plan, live: list[Any], numbers: list[float] | None = None) -> None:
+        self._replanning.before_build(self.variables)
         super().build(live)
-        self._groups = Groups(plan, live, self, self._given_multipliers.numbers)
+        self._groups = Groups(plan, live, self, numbers)
 
     def _check_none_is_thawed_too_late(self, plan: Plan, variables: Sequence[Any]) -> None:
         listed = set(map(id, variables))
@@ -172,7 +178,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         if self._groups is None and model.built and not isinstance(given.value, dict):
             given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is thawed from here on
         if self._groups is not None:
-            self._groups.plan = self._groups.plan._tied_to(model)
+            self._groups.plan = self._replanning.bound(model) or self._groups.plan._tied_to(model)
             self._groups.plan.freeze()
 
     # -- what Keras asks for ------------------------------------------------------------------------------------------
@@ -196,7 +202,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             rate = self._groups.rate_factor(number)
             decay = self._groups.plan_group(number).weight_decay_multiplier
             if self.weight_decay_follows == "effective_rate" and decay != 0:
-                yield rate, (rate if decay == 1 else rate * decay), positions
+                decaying = self._groups.rate_factor(number, for_decay=True)
+                yield rate, (decaying if decay == 1 else decaying * decay), positions
             else:
                 yield rate, decay, positions
 
@@ -298,6 +305,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """
         super().save_own_variables(store)
         store[state_layout.LAYOUT] = state_layout.as_array([] if self._groups is None else self._groups.layout())
+        self._replanning.save(store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads the optimizer's state.
@@ -319,6 +327,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         saved = None if saved is None else state_layout.from_array(saved)
         if saved == []:
             return None
+        self._replanning.load(state, self._model() if self._model is not None else None)
         difference = saved and state_layout.difference(saved, self._groups.layout(), self._groups.plan.rows)
         if difference or len(state) != len(self.variables):
             raise ValueError(

@@ -6,6 +6,7 @@ import keras
 
 from difflr import keras_private
 from difflr.optimizers import state_layout
+from difflr.optimizers.newcomer import Newcomer
 from difflr.plan import Group, Plan, Row
 from difflr.plan.rule import checked_multiplier
 
@@ -55,12 +56,14 @@ class Groups:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def rate_factor(self, number: int) -> Any:
-        """The factor on the base rate at this step: a scalar tensor."""
+    def rate_factor(self, number: int, for_decay: bool = False) -> Any:
+        """The factor on the base rate at this step: a scalar tensor. A newcomer's clock is not on its decay."""
         factor = keras.ops.convert_to_tensor(self.scalars[number])
         schedule = self._groups[number].schedule
         if schedule is None:
             return factor
+        if for_decay and isinstance(schedule, Newcomer):
+            schedule = schedule.for_weight_decay
         return factor * keras.ops.cast(schedule(self._optimizer.iterations), factor.dtype)
 
     def rates(self, positions: list[int], learning_rate: Any) -> list[float]:
@@ -74,16 +77,17 @@ class Groups:
             [group.weight_decay_multiplier for group in self._groups], dtype=keras.config.floatx()
         )
         by_group = _as_floats(
-            keras.ops.convert_to_tensor(learning_rate) * (factors * self._factors() if follows else factors)
+            keras.ops.convert_to_tensor(learning_rate)
+            * (factors * self._factors(for_decay=True) if follows else factors)
         )
         return [by_group[self._number_at[position]] for position in positions]
 
-    def _factors(self) -> Any:
+    def _factors(self, for_decay: bool = False) -> Any:
         """The factors of all groups at this step, as one torch tensor."""
         import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
 
         if any(group.schedule is not None for group in self._groups):
-            return torch.stack([self.rate_factor(number) for number in range(len(self._groups))])
+            return torch.stack([self.rate_factor(number, for_decay) for number in range(len(self._groups))])
         return torch.stack([scalar.value for scalar in self.scalars])
 
     def current(self, row: Row) -> float:

@@ -1,0 +1,297 @@
+"""Who is live changes while training: the optimizer is built anew for them, and keeps its state by variable."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr import keras_private
+from difflr.optimizers import state_layout
+from difflr.optimizers.newcomer import Newcomer
+from difflr.plan import Plan, Row, binding, tree
+
+SAVED = "phases"
+SAVED_ASIDE = "aside_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What the optimizer knows of a variable that is live.
+
+    Args:
+        joined_at: The optimizer's step at which it became live.
+        warm_up_steps: The length of its warm-up from then on.
+        behind: How many gradients fewer than the optimizer's its state has seen, where it counts them for itself.
+    """
+
+    joined_at: int = 0
+    warm_up_steps: int = 0
+    behind: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """Who is live, and under which terms.
+
+    Args:
+        variables: The identities of the live variables.
+        reason: What the plan's table says about the others.
+        frozen_statistics: As of a plan.
+        frozen_layers: Paths of the frozen BatchNormalization layers that have nothing to train.
+    """
+
+    variables: frozenset[int]
+    reason: str
+    frozen_statistics: str = "keep"
+    frozen_layers: tuple[str, ...] = ()
+
+
+class Replanning:
+    """The optimizer's state by variable, over all changes of who is live.
+
+    The plan in force is the whole plan with those frozen who are not live. What freezes leaves its state here, in the
+    memory of the host, and finds it again when it thaws; what never was live has none. All is saved with the
+    optimizer's state, and loading restores who was live.
+
+    Args:
+        optimizer: A differential optimizer.
+    """
+
+    def __init__(self, optimizer: Any):
+        self._optimizer = optimizer
+        self._before_build: list[Any] = []
+        self._whole: Plan | None = None
+        self._live: Live | None = None
+        self._members: dict[int, Member] = {}
+        self._seen: dict[int, int] = {}  # of those set aside: how many gradients their state has seen
+        self._aside: dict[int, dict[str, np.ndarray]] = {}
+        self._unbound: dict[str, Any] | None = None  # as it was saved: nobody has told the model yet
+        self.record: dict[str, Any] = {}  # what a callback wants to be saved with all this
+
+    def before_build(self, variables: list[Any]) -> None:
+        """Notes which variables the optimizer has before it is built: its step and its rate."""
+        self._before_build = list(variables)
+
+    @property
+    def in_force(self) -> bool:
+        """Whether somebody has chosen who is live, here or before it was saved."""
+        return self._whole is not None or self._unbound is not None
+
+    @property
+    def live(self) -> Live | None:
+        """Who is live; `None` for whoever the plan does not freeze."""
+        return self._live
+
+    def whole_plan(self) -> Plan:
+        """The plan without phases, with the multipliers of this moment."""
+        current = self._optimizer._current_plan()
+        return current if self._whole is None else _with_multipliers_of(self._whole, current)
+
+    def go_live(
+        self, model: keras.Layer, live: Live, warm_up_steps: int = 0, own_bias_correction: bool = True
+    ) -> None:
+        """Makes these variables train, and nobody else, with all state kept.
+
+        Args:
+            model: The model that the optimizer is bound to.
+            live: Who.
+            warm_up_steps: The length of the warm-up of those who join now.
+            own_bias_correction: Whether those who join now count the steps of Adam's bias correction for themselves.
+        """
+        whole, step = self.whole_plan(), self._step()
+        members, seen = dict(self._members), dict(self._seen)
+        if self._whole is None and step > 0:
+            members = {id(variable): Member() for variable in self._optimizer._groups.live}
+        for key in members.keys() - live.variables:
+            seen[key] = step - members.pop(key).behind
+        for key in live.variables - members.keys():
+            behind = step - seen.pop(key, 0)
+            members[key] = Member(step, warm_up_steps, behind if own_bias_correction else 0)
+        shared = self._put_aside()
+        self._whole, self._live, self._members = whole, live, members
+        self._seen = {key: number for key, number in seen.items() if number}
+        self._build(model, self._plan_in_force(), shared)
+
+    def go_back(self, model: keras.Layer) -> None:
+        """Makes everything train again that the plan does not freeze.
+
+        Args:
+            model: The model that the optimizer is bound to.
+        """
+        whole = self.whole_plan()
+        everyone = frozenset(id(row.variable) for row in whole.rows if not row.frozen)
+        self.go_live(model, Live(everyone, "", frozen_statistics=whole.frozen_statistics))
+
+    def _plan_in_force(self) -> Plan:
+        whole, live = self._whole, self._live
+        betas = keras_private.bias_correction(self._optimizer)
+        rows = [_row(row, self._members.get(id(row.variable)), betas, live.reason) for row in whole.rows]
+        statistics = [dataclasses.replace(s, frozen=s.frozen or s.path in live.frozen_layers) for s in whole._statistics]
+        return Plan._from_rows(rows, statistics, live.frozen_statistics)
+
+    def _step(self) -> int:
+        return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+
+    # -- state by variable --------------------------------------------------------------------------------------------
+
+    def _put_aside(self) -> dict[str, np.ndarray]:
+        """Takes the state of all live variables; returns the state that belongs to no variable."""
+        optimizer, live = self._optimizer, self._optimizer._groups.live
+        slots = keras_private.slots(optimizer, len(live))
+        shared = keras_private.shared_state(optimizer, self._before_build)
+        known = [*self._before_build, *shared.values(), *optimizer._groups.scalars, *itertools.chain(*slots.values())]
+        strange = [variable.path for variable in optimizer.variables if id(variable) not in set(map(id, known))]
+        if strange:
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps {binding.listed(strange)} in no attribute that is a variable or a "
+                "list with one entry for each variable it trains, so its state cannot be kept over a change of phase."
+            )
+        for position, variable in enumerate(live):
+            mine = {name: slot[position] for name, slot in slots.items() if slot[position] is not None}
+            self._aside[id(variable)] = {name: _as_numpy(value) for name, value in mine.items()}
+        return {name: _as_numpy(value) for name, value in shared.items()}
+
+    def _build(self, model: keras.Layer, plan: Plan, shared: dict[str, np.ndarray]) -> None:
+        """Builds the optimizer for the live variables of `plan`, and gives them their state back."""
+        optimizer = self._optimizer
+        plan.freeze()
+        live = [variable for variable in model.trainable_variables if variable in plan]
+        keras_private.unbuild(optimizer, self._before_build)
+        with keras_private.strategy_scope(model):
+            optimizer._build_for(plan, live)
+        for name, slot in keras_private.slots(optimizer, len(live)).items():
+            for variable, each in zip(live, slot, strict=True):
+                if each is not None and name in self._aside.get(id(variable), {}):
+                    each.assign(self._aside[id(variable)][name])
+                elif each is not None and name == keras_private.AVERAGES and self._step() > 0:
+                    each.assign(variable)  # an average that begins at 0 would draw the variable there
+        for name, variable in keras_private.shared_state(optimizer, self._before_build).items():
+            variable.assign(shared[name])
+        self._aside = {key: state for key, state in self._aside.items() if key in self._seen}
+        for state in self._aside.values():
+            state.pop(keras_private.ACCUMULATORS, None)  # gradients of a batch that is not complete
+
+    # -- saving and loading -------------------------------------------------------------------------------------------
+
+    def save(self, store: Any) -> None:
+        """Saves who is live, and the state of those who are not.
+
+        Args:
+            store: What Keras saves the optimizer's state in.
+        """
+        if self._unbound is not None:
+            data, arrays = self._unbound["data"], self._unbound["arrays"]
+        elif self._whole is None or self._live is None:
+            return
+        else:
+            whole = self.whole_plan()
+            members = [self._members.get(id(row.variable)) for row in whole.rows]
+            arrays, aside = [], []
+            for number, row in enumerate(whole.rows):
+                for name, value in self._aside.get(id(row.variable), {}).items():
+                    aside.append([number, name])
+                    arrays.append(value)
+            data = {
+                "plan": binding.to_config(whole),
+                "live": {**dataclasses.asdict(self._live), "variables": None},
+                "members": [None if each is None else dataclasses.astuple(each) for each in members],
+                "seen": [self._seen.get(id(row.variable), 0) for row in whole.rows],
+                "aside": aside,
+                "record": self.record,
+            }
+        store[SAVED] = state_layout.as_array(data)
+        for number, array in enumerate(arrays):
+            store[f"{SAVED_ASIDE}{number}"] = array
+
+    def load(self, state: dict[str, Any], model: keras.Layer | None) -> None:
+        """Takes out of a saved state what `save` has put there, and makes those live who were.
+
+        Args:
+            state: The saved state, by name.
+            model: The model, where it is known. Else the optimizer has to be built for those who were live.
+        """
+        saved = state.pop(SAVED, None)
+        if saved is None:
+            if self.in_force and model is not None:
+                self._unbound = None
+                self.go_back(model)
+                self._whole = self._live = None
+                self._members, self._seen, self._aside, self.record = {}, {}, {}, {}
+            return
+        data = state_layout.from_array(saved)
+        arrays = [np.array(state.pop(f"{SAVED_ASIDE}{number}")) for number in range(len(data["aside"]))]
+        self._unbound = {"data": data, "arrays": arrays}
+        if model is not None:
+            shared = self._put_aside()
+            self._build(model, self.bound(model), shared)
+
+    def bound(self, model: keras.Layer) -> Plan | None:
+        """Finds in `model` the variables that were loaded without one.
+
+        Args:
+            model: The model.
+
+        Returns:
+            The plan in force, with the paths and layers of `model`; `None` if nothing was loaded.
+        """
+        if self._unbound is None:
+            return None
+        data, arrays = self._unbound["data"], self._unbound["arrays"]
+        _mark_frozen(model, data)
+        whole = binding.bind_to_model(data["plan"], Plan(model), Plan._from_rows)
+        by_path = {row["path"]: number for number, row in enumerate(data["plan"]["rows"])}
+        keys = [id(row.variable) for row in sorted(whole.rows, key=lambda row: by_path[row.path])]
+        self._members = {key: Member(*each) for key, each in zip(keys, data["members"], strict=True) if each}
+        self._seen = {key: number for key, number in zip(keys, data["seen"], strict=True) if number}
+        self._aside = {}
+        for (number, name), array in zip(data["aside"], arrays, strict=True):
+            self._aside.setdefault(keys[number], {})[name] = array
+        terms = {**data["live"], "frozen_layers": tuple(data["live"]["frozen_layers"])}
+        self._live = Live(**{**terms, "variables": frozenset(self._members)})
+        self._whole, self._unbound, self.record = whole, None, data["record"]
+        return self._plan_in_force()
+
+
+def _row(whole: Row, member: Member | None, betas: tuple[float, float | None] | None, reason: str) -> Row:
+    """The row of a variable while it is live (`member`), or while it is not."""
+    if whole.frozen:
+        return whole
+    if member is None:
+        decided = {**whole.decided, "frozen": reason}
+        return dataclasses.replace(whole, multiplier=0.0, schedule=None, frozen=True, decided=decided)
+    behind = member.behind if betas else 0
+    if not behind and not member.warm_up_steps:
+        return whole
+    beta_1, beta_2 = betas if behind and betas else (None, None)
+    joined_at = member.joined_at if member.warm_up_steps else 0  # else groups would differ by it
+    newcomer = Newcomer(whole.schedule, joined_at, member.warm_up_steps, behind, beta_1, beta_2)
+    return dataclasses.replace(whole, schedule=newcomer)
+
+
+def _with_multipliers_of(whole: Plan, current: Plan) -> Plan:
+    """The whole plan, with the multipliers that were changed in the plan in force."""
+    rows = []
+    for row in whole.rows:
+        now = current.row(row.variable)
+        rows.append(row if now.frozen else dataclasses.replace(row, multiplier=now.multiplier))
+    return whole._replaced(rows)
+
+
+def _mark_frozen(model: keras.Layer, data: dict[str, Any]) -> None:
+    """Marks in a loaded model what a phase froze: a file holds that a layer is not trainable, not who said so."""
+    rows = zip(data["plan"]["rows"], data["members"], strict=True)
+    frozen = {row["path"] for row, member in rows if member is None and not row["frozen"]}
+    frozen |= set(data["live"]["frozen_layers"])
+    for leaf in tree.walk(model):
+        if leaf.path in frozen:
+            if leaf.variable is not None:
+                leaf.variable.trainable = False
+                setattr(leaf.variable, tree.FROZEN_MARK, True)
+            elif leaf.layer is not None and not leaf.layer.trainable:
+                setattr(leaf.layer, tree.FROZEN_MARK, True)
+
+
+def _as_numpy(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))

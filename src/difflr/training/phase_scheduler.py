@@ -1,0 +1,289 @@
+"""`PhaseScheduler`: walks through phases of freezing and unfreezing inside one `fit`."""
+
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.replanning import Live
+from difflr.plan.rule import describe
+from difflr.training.phase import Phase, Phases
+from difflr.training.phases_on_model import check_length, resolve
+
+
+class PhaseScheduler(keras.callbacks.Callback):
+    """Freezes and unfreezes inside one `fit`, phase after phase.
+
+    When a phase begins, the training step is built anew: what is frozen then has no gradient, no optimizer state and no
+    part in a clip norm, on every backend. The state of every variable that has been live is kept, and so are the step
+    and the learning rate of the optimizer. Everything is saved with the optimizer, so that `BackupAndRestore`,
+    `ModelCheckpoint` and `load_model` resume in the middle of a phase as if there had been no break; the order of the
+    callbacks does not matter.
+
+    A `fit` that goes on from the epoch where the last one stopped (`initial_epoch`) goes on in its phase. One that
+    begins elsewhere after a run that has ended begins with the first phase again.
+
+    Args:
+        phases: A `difflr.Phases`, or a list of `difflr.Phase`.
+        resume: Boolean. Whether to go on in the phase of an interrupted run; `False` begins with the first phase.
+        verbose: 0 or 1. Whether to print the beginning of each phase.
+
+    Raises:
+        TypeError: On `fit`, if the optimizer is none of difflr's.
+        ValueError: On `fit`, before the first step, if the phases do not fit the model, its plan or the number of
+            epochs, or an interrupted run cannot be taken up in this epoch.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import difflr
+
+    layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(difflr.optimizers.Adam(1e-3), loss="mse")
+    phases = difflr.Phases([difflr.Phase(live="head", epochs=1), difflr.Phase(live="*")])
+    x, y = np.ones((8, 4)), np.ones((8, 2))
+    model.fit(x, y, epochs=3, callbacks=[difflr.PhaseScheduler(phases)], verbose=0)
+    ```
+
+    Reference: finetuning-scheduler (phases, epochs or plateau as the transition); Howard and Ruder, "Universal Language
+    Model Fine-tuning for Text Classification", 2018 (gradual unfreezing).
+    """
+
+    def __init__(self, phases: Any, resume: bool = True, verbose: int = 0):
+        super().__init__()
+        self.phases = phases if isinstance(phases, Phases) else Phases(phases)
+        self.resume = resume
+        self.verbose = verbose
+        self._first_epoch = True
+        if any(phase.steps or phase.monitor for phase in self.phases):
+            # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
+            self.on_train_batch_end = self._after_batch
+
+    # -- what Keras calls ---------------------------------------------------------------------------------------------
+
+    def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
+        super().set_model(model)
+        optimizer = _inner(model.optimizer)
+        if isinstance(optimizer, DifferentialOptimizer):
+            optimizer.bind(model)
+
+    def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        self._check_optimizer()
+        self._check_steps()
+        resolve(self.phases, self._replanning.whole_plan(), self.model)
+        self._first_epoch = True
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        # Here and not in `on_train_begin`: the number of the epoch is known, and whatever is restored was restored.
+        if self._first_epoch:
+            self._begin(epoch)
+            self._first_epoch = False
+        else:
+            self._count_value(epoch)
+        self._record.update(epoch=epoch, value=None, finished=False)
+        while self._is_over(epoch):
+            self._enter(self._record["number"] + 1, epoch)
+        self._wait_for_steps(-1)
+
+    def on_test_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        if self._phase is not None and self._phase.monitor and logs:
+            self._note({f"val_{name}": value for name, value in logs.items()})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        if self._phase.monitor is None:
+            return
+        if self._record["value"] is None:
+            raise ValueError(
+                f"Phase {self._record['number'] + 1} waits for '{self._phase.monitor}', which epoch {epoch + 1} did not "
+                f"give. Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
+                "name another metric as `monitor`."
+            )
+        is_last = self._record["number"] == len(self.phases) - 1
+        if is_last and self._waited(self._record["value"]) >= max(self._phase.patience, 1):
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        self._record["finished"] = True
+
+    # -- where we are -------------------------------------------------------------------------------------------------
+
+    @property
+    def _optimizer(self) -> DifferentialOptimizer:
+        return _inner(self.model.optimizer)
+
+    @property
+    def _replanning(self) -> Any:
+        return self._optimizer._replanning
+
+    @property
+    def _record(self) -> dict[str, Any]:
+        """What is saved with the optimizer: nothing that decides about phases is kept in the callback."""
+        return self._replanning.record
+
+    @property
+    def _phase(self) -> Phase | None:
+        number = self._record.get("number")
+        return None if number is None else self.phases[number]
+
+    def _step(self) -> int:
+        return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+
+    def _begin(self, epoch: int) -> None:
+        """Goes on where a run has stopped, or begins."""
+        record = self._record
+        saved = [_said(phase) for phase in self.phases]
+        if record and self.resume and self._goes_on(epoch):
+            number = record["number"]
+            if record["phases"][: number + 1] != saved[: number + 1]:
+                raise ValueError(
+                    f"The run to be resumed is in phase {number + 1} of other phases: {record['phases'][: number + 1]}. "
+                    f"Received: {saved}. Only phases that have not begun can be edited; "
+                    "PhaseScheduler(phases, resume=False) begins with the first one."
+                )
+            self._check_length(record["began"])
+            self._count_value(epoch)
+            record["phases"] = saved
+            self._build_step()
+            return
+        self._check_length(epoch)
+        record.clear()
+        record.update(phases=saved, began=epoch, finished=False)
+        self._enter(0, epoch)
+
+    def _goes_on(self, epoch: int) -> bool:
+        """Whether this `fit` goes on from where the last one stopped."""
+        last = self._record["epoch"]
+        if self._record["finished"]:
+            return epoch == last + 1
+        if epoch in (last, last + 1):
+            return True
+        raise ValueError(
+            f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` begins "
+            f"with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last + 1} (or {last}, to repeat the epoch); to "
+            "begin with the first phase, use PhaseScheduler(phases, resume=False)."
+        )
+
+    def _enter(self, number: int, epoch: int) -> None:
+        phase = self.phases[number]
+        live = resolve(self.phases, self._replanning.whole_plan(), self.model)[number]
+        statistics = phase.frozen_statistics or self._replanning.whole_plan().frozen_statistics
+        self._replanning.go_live(
+            self.model,
+            Live(live.variables, f"phase {number + 1}", statistics, live.frozen_layers),
+            phase.warm_up_steps,
+            phase.own_bias_correction is not False,
+        )
+        self._record.update(number=number, epoch=epoch, start_epoch=epoch, start_step=self._step())
+        self._record.update(value=None, best=None, waited=0)
+        self._build_step()
+        if self.verbose:
+            print(f"Phase {number + 1} of {len(self.phases)}, epoch {epoch + 1}: {phase.who}, until {phase.until}")
+
+    def _build_step(self) -> None:
+        """Lets Keras make its functions anew, for the variables that are live now."""
+        if self.model.optimizer is not self._optimizer:
+            keras_private.set_trained(self.model.optimizer, self._optimizer._groups.live)
+        self.model.make_train_function(force=True)
+        # JAX would take a function compiled before for variables of the same shapes in another order.
+        self.model.test_function = None
+        self.model.predict_function = None
+
+    # -- when a phase ends --------------------------------------------------------------------------------------------
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether the next phase begins with this epoch."""
+        phase, record = self._phase, self._record
+        if record["number"] == len(self.phases) - 1:
+            return False
+        if phase.steps is not None:
+            return self._step() - record["start_step"] >= phase.steps
+        if phase.epochs is not None and epoch - record["start_epoch"] >= phase.epochs:
+            return True
+        return phase.monitor is not None and record["waited"] >= max(phase.patience, 1)
+
+    def _note(self, logs: dict[str, Any]) -> None:
+        """Notes the value of the epoch so far: whoever saves at the end of an epoch saves it too, in any order."""
+        if self._phase.monitor in logs:
+            self._record["value"] = float(logs[self._phase.monitor])
+
+    def _waited(self, value: float) -> int:
+        """For how many epochs the metric has not improved, with this value."""
+        return 0 if self._phase.is_better(value, self._record["best"]) else self._record["waited"] + 1
+
+    def _count_value(self, epoch: int) -> None:
+        """Counts the value of the epoch before this one; that of an epoch which is repeated does not count."""
+        record = self._record
+        if record["value"] is not None and record["epoch"] == epoch - 1:
+            record["waited"] = self._waited(record["value"])
+            if record["waited"] == 0:
+                record["best"] = record["value"]
+
+    def _wait_for_steps(self, batch: int) -> None:
+        """Notes at which batch the phase may be over: its step is known exactly only between the epochs."""
+        self._look_at = None
+        if self._phase.steps is not None:
+            left = self._phase.steps - (self._step() - self._record["start_step"])
+            self._look_at = batch + left * (self._optimizer.gradient_accumulation_steps or 1)
+
+    def _after_batch(self, batch: int, logs: Any = None) -> None:
+        if self._phase.monitor:
+            self._note(logs or {})
+        if self._look_at is None or batch < self._look_at:
+            return
+        self._sync()
+        while self._phase.steps is not None and self._step() - self._record["start_step"] >= self._phase.steps:
+            if self._record["number"] == len(self.phases) - 1:
+                self.model.stop_training = True
+                return
+            self._enter(self._record["number"] + 1, self._record["epoch"])
+        self._wait_for_steps(batch)
+
+    def _sync(self) -> None:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def _check_optimizer(self) -> None:
+        optimizer = _inner(self.model.optimizer)
+        if isinstance(optimizer, DifferentialOptimizer):
+            return
+        name = type(optimizer).__name__
+        raise TypeError(
+            "PhaseScheduler keeps the state of an optimizer while variables freeze and thaw, which needs one of difflr's. "
+            f"Received: {name}. Compile with difflr.optimizers.{name}(...), or use difflr.Model."
+        )
+
+    def _check_steps(self) -> None:
+        optimizer, each = self._optimizer, self.model.steps_per_execution
+        for number, phase in enumerate(self.phases, start=1):
+            batches = (phase.steps or 0) * (optimizer.gradient_accumulation_steps or 1)
+            if batches % each:
+                raise ValueError(
+                    f"Phase {number} ends after {phase.steps} steps ({batches} batches), and `compile` was given "
+                    f"steps_per_execution={each}: it can end after multiples of {each} batches only."
+                )
+            if phase.own_bias_correction and keras_private.bias_correction(optimizer) is None:
+                raise ValueError(
+                    f"Phase {number} has own_bias_correction=True, which is defined for Adam, AdamW and Adamax. Received: "
+                    f"{type(optimizer).__name__}. Leave it out, or use `warm_up_steps`."
+                )
+
+    def _check_length(self, first: int) -> None:
+        steps = self.params.get("steps")
+        accumulated = self._optimizer.gradient_accumulation_steps or 1
+        check_length(self.phases, first, self.params["epochs"], steps // accumulated if steps else None)
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer that a `LossScaleOptimizer` wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _said(phase: Phase) -> str:
+    """A phase as text: objects as targets too."""
+    return f"{[t if isinstance(t, str) else describe(t) for t in phase.live]} until {phase.until}"

@@ -1,0 +1,133 @@
+"""Ready phases: gradual unfreezing, chain-thaw, head first, all at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr.plan import Plan, tree
+from difflr.plan.targets import head_layers
+from difflr.training.phase import Phase, Phases
+
+__all__ = ["all_at_once", "chain_thaw", "head_first", "top_down"]
+
+
+def all_at_once(model: keras.Layer) -> Phases:
+    """One phase in which everything trains that the plan trains: the beginning of a schedule of one's own.
+
+    Args:
+        model: A built model.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    print(difflr.phases.all_at_once(model))
+    ```
+    """
+    Plan(model)  # raises if it is not built
+    return Phases([Phase(live="*")])
+
+
+def head_first(model: keras.Layer, epochs: int = 1, **more: Any) -> Phases:
+    """The head alone, then everything: the phases of LP-FT and of fastai's `fine_tune`.
+
+    Args:
+        model: A built model.
+        epochs: Integer, how long the head trains alone.
+        **more: Further arguments of the second `difflr.Phase`, such as `warm_up_steps`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    body, head = keras.layers.Dense(4, name="body"), keras.layers.Dense(2, name="head")
+    model = keras.Sequential([keras.Input((4,)), body, head])
+    print(difflr.phases.head_first(model, epochs=2))
+    ```
+
+    Reference: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", 2022;
+    fastai's `Learner.fine_tune`.
+    """
+    Plan(model)
+    return Phases([Phase(live="kind:head", epochs=epochs), Phase(live="*", **more)])
+
+
+def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, **more: Any) -> Phases:
+    """Gradual unfreezing: the topmost group first, then one more group from the top in each phase, at last all of them.
+
+    Args:
+        model: A built model.
+        epochs: Integer, the length of each phase but the last, which has no end.
+        groups: List of groups from the bottom to the top, each a target or a list of targets. `None`: one group for
+            each depth of the model.
+        **more: Further arguments of every `difflr.Phase` but the first, such as `warm_up_steps`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    model = keras.Sequential([keras.Input((4,)), *[keras.layers.Dense(4, name=name) for name in ("low", "mid", "head")]])
+    print(difflr.phases.top_down(model))
+    ```
+
+    Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, section 3.3.
+    """
+    from_top = [_as_list(group) for group in reversed(_groups(model, groups))]
+    phases = []
+    for number in range(1, len(from_top)):
+        live = [target for group in from_top[:number] for target in group]
+        phases.append(Phase(live=live, epochs=epochs, **(more if number > 1 else {})))
+    return Phases([*phases, Phase(live="*", **(more if phases else {}))])
+
+
+def chain_thaw(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, **more: Any) -> Phases:
+    """Chain-thaw: the top alone, then every other group alone from the bottom up, at last all together.
+
+    Args:
+        model: A built model.
+        epochs: Integer, the length of each phase but the last, which has no end.
+        groups: List of groups from the bottom to the top, each a target or a list of targets. `None`: one group for
+            each depth of the model.
+        **more: Further arguments of every `difflr.Phase` but the last, such as `monitor="val_loss"`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    model = keras.Sequential([keras.Input((4,)), *[keras.layers.Dense(4, name=name) for name in ("low", "mid", "head")]])
+    print(difflr.phases.chain_thaw(model, epochs=5, monitor="val_loss", patience=2))
+    ```
+
+    Reference: Felbo et al., "Using millions of emoji occurrences to learn any-domain representations for detecting
+    sentiment, emotion and sarcasm", 2017: new layers first, each layer from the first one, the whole at last.
+    """
+    *body, top = _groups(model, groups)
+    phases = [Phase(live=_as_list(group), epochs=epochs, **more) for group in [top, *body]]
+    return Phases([*(phases if body else []), Phase(live="*")])
+
+
+def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[Any]:
+    """The groups given, or one for each layer with weights that the plan trains; the head at the top."""
+    rows = [row for row in Plan(model).rows if not row.frozen]
+    if groups is not None:
+        if not isinstance(groups, (list, tuple)) or not groups:
+            raise ValueError(f"`groups` is a list of targets, or of lists of targets. Received: {groups!r}.")
+        return list(groups)
+    heads = {id(leaf.variable) for leaf in tree.walk(model) if leaf.ancestors & set(map(id, head_layers(model)))}
+    layers = dict.fromkeys(row.path.rpartition("/")[0] or row.path for row in rows if id(row.variable) not in heads)
+    top = dict.fromkeys(row.path.rpartition("/")[0] or row.path for row in rows if id(row.variable) in heads)
+    return [*layers, list(top)] if top else list(layers)
+
+
+def _as_list(group: Any) -> list[Any]:
+    return list(group) if isinstance(group, (list, tuple)) else [group]

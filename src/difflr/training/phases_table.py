@@ -1,0 +1,69 @@
+"""Phases as a table, for reading before training."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from difflr.plan import Plan
+
+if TYPE_CHECKING:
+    from difflr.training.phase import Phases
+
+
+def as_text(phases: "Phases", model: Any = None) -> str:
+    """The table; numbers to the right.
+
+    Args:
+        phases: The phases.
+        model: A built model, to tell how many parameters are live.
+    """
+    header = ["phase", "live", "until"]
+    lines = [[str(number), phase.who, phase.until] for number, phase in enumerate(phases, start=1)]
+    right = {0}
+    if model is not None:
+        header += ["parameters live", "joining", "freezing"]
+        right |= {3, 4, 5}
+        for line, numbers in zip(lines, _numbers(phases, model), strict=True):
+            line += [f"{number:,}" for number in numbers]
+    if any(phase.warm_up_steps for phase in phases):
+        header.append("warm-up")
+        for line, phase in zip(lines, phases, strict=True):
+            line.append(f"{phase.warm_up_steps} steps" if phase.warm_up_steps else "-")
+    if any(phase.own_bias_correction is not None for phase in phases):
+        header.append("bias correction")
+        for line, phase in zip(lines, phases, strict=True):
+            line.append({None: "-", True: "own", False: "shared"}[phase.own_bias_correction])
+    header.append("frozen statistics")
+    for line, phase in zip(lines, phases, strict=True):
+        line.append(phase.frozen_statistics or "as planned")
+    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+
+    def aligned(line: list[str]) -> str:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([aligned(header), rule, *map(aligned, lines)])
+
+
+def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]:
+    """For each phase how many parameters are live in it, join and freeze."""
+    from difflr.optimizers import DifferentialOptimizer
+    from difflr.training.phases_on_model import resolve
+
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    plan = Plan(model)
+    if isinstance(optimizer, DifferentialOptimizer) and optimizer.built:
+        plan = optimizer._replanning.whole_plan()
+    size = {id(row.variable): row.num_parameters for row in plan.rows}
+    before: frozenset[int] = frozenset()
+    result = []
+    for each in resolve(phases, plan, model):
+        now = each.variables
+        result.append(tuple(sum(size[key] for key in keys) for keys in (now, now - before, before - now)))
+        before = now
+    return result  # type: ignore[return-value]

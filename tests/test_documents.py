@@ -5,8 +5,8 @@ that cannot run says so, and why, in the line before it: `<!-- not run: reason -
 blocks find `difflr`, `keras`, `np` and what `docstring_namespace` adds, and import the rest.
 """
 
-import importlib
 import inspect
+import pkgutil
 import re
 import textwrap
 import traceback
@@ -20,7 +20,7 @@ import difflr
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules")
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules", "difflr.phases")
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,
@@ -46,7 +46,7 @@ def examples_in_docstrings():
     """Every docstring of ours with a block in it, once, by its full name."""
     found = {}
     for namespace in NAMESPACES:
-        module = importlib.import_module(namespace)
+        module = pkgutil.resolve_name(namespace)
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.ismodule(thing):

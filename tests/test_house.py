@@ -1,8 +1,8 @@
 """What a contributor forgets: the changelog, `__all__`, the documentation, a light import."""
 
-import importlib
 import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -13,13 +13,13 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules")
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules", "difflr.phases")
 HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 
 def public_names():
     """Every public name, as (namespace, name)."""
-    return [(namespace, name) for namespace in NAMESPACES for name in importlib.import_module(namespace).__all__]
+    return [(namespace, name) for namespace in NAMESPACES for name in pkgutil.resolve_name(namespace).__all__]
 
 
 def test_version_is_the_changelogs_newest():
@@ -29,7 +29,7 @@ def test_version_is_the_changelogs_newest():
 
 @pytest.mark.parametrize(("namespace", "name"), public_names())
 def test_public_name_is_there_and_says_what_it_is(namespace, name):
-    thing = getattr(importlib.import_module(namespace), name)
+    thing = getattr(pkgutil.resolve_name(namespace), name)
     documentation = thing.__doc__ if hasattr(thing, "__doc__") else type(thing).__doc__
     assert documentation, f"{namespace}.{name} has no docstring"
     assert documentation.strip()

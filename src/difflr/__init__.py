@@ -8,6 +8,7 @@ multipliers.
 from difflr import layers, optimizers, schedules
 from difflr.models import Model, Sequential
 from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
+from difflr.training import Phase, Phases, PhaseScheduler, phases
 
 __version__ = "0.1.0"
 
@@ -22,4 +23,8 @@ __all__ = [
     "Sequential",
     "optimizers",
     "schedules",
+    "Phase",
+    "Phases",
+    "PhaseScheduler",
+    "phases",
 ]

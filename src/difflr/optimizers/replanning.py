@@ -89,9 +89,7 @@ class Replanning:
         current = self._optimizer._current_plan()
         return current if self._whole is None else _with_multipliers_of(self._whole, current)
 
-    def go_live(
-        self, model: keras.Layer, live: Live, warm_up_steps: int = 0, own_bias_correction: bool = True
-    ) -> None:
+    def go_live(self, model: keras.Layer, live: Live, warm_up_steps: int = 0, own_bias_correction: bool = True) -> None:
         """Makes these variables train, and nobody else, with all state kept.
 
         Args:
@@ -128,7 +126,9 @@ class Replanning:
         whole, live = self._whole, self._live
         betas = keras_private.bias_correction(self._optimizer)
         rows = [_row(row, self._members.get(id(row.variable)), betas, live.reason) for row in whole.rows]
-        statistics = [dataclasses.replace(s, frozen=s.frozen or s.path in live.frozen_layers) for s in whole._statistics]
+        statistics = [
+            dataclasses.replace(s, frozen=s.frozen or s.path in live.frozen_layers) for s in whole._statistics
+        ]
         return Plan._from_rows(rows, statistics, live.frozen_statistics)
 
     def _step(self) -> int:
@@ -225,7 +225,8 @@ class Replanning:
         self._unbound = {"data": data, "arrays": arrays}
         if model is not None:
             shared = self._put_aside()
-            self._build(model, self.bound(model), shared)
+            self.bound(model)
+            self._build(model, self._plan_in_force(), shared)
 
     def bound(self, model: keras.Layer) -> Plan | None:
         """Finds in `model` the variables that were loaded without one.

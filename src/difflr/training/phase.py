@@ -313,7 +313,9 @@ class Phases(Sequence[Phase]):
         ```
         """
         if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-            raise ValueError(f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {type(text).__name__}.")
+            raise ValueError(
+                f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {type(text).__name__}."
+            )
         yaml = _yaml()
         try:
             config = yaml.safe_load(text)

@@ -9,7 +9,7 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.replanning import Live
 from difflr.plan.rule import describe
 from difflr.training.phase import Phase, Phases
-from difflr.training.phases_on_model import check_length, resolve
+from difflr.training.phases_on_model import check_length, inner_optimizer, resolve
 
 
 class PhaseScheduler(keras.callbacks.Callback):
@@ -59,6 +59,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self.resume = resume
         self.verbose = verbose
         self._first_epoch = True
+        self._in_epoch = False
         if any(phase.steps or phase.monitor for phase in self.phases):
             # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
             self.on_train_batch_end = self._after_batch
@@ -67,15 +68,17 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
-        optimizer = _inner(model.optimizer)
+        optimizer = inner_optimizer(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         self._check_optimizer()
+        if not self.model.optimizer.built:  # on torch Keras builds it at the first step
+            self.model.optimizer.build(self.model.trainable_variables)
         self._check_steps()
         resolve(self.phases, self._replanning.whole_plan(), self.model)
-        self._first_epoch = True
+        self._first_epoch, self._in_epoch = True, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         # Here and not in `on_train_begin`: the number of the epoch is known, and whatever is restored was restored.
@@ -88,12 +91,14 @@ class PhaseScheduler(keras.callbacks.Callback):
         while self._is_over(epoch):
             self._enter(self._record["number"] + 1, epoch)
         self._wait_for_steps(-1)
+        self._in_epoch = True
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        if self._phase is not None and self._phase.monitor and logs:
+        if self._in_epoch and self._phase.monitor and logs:
             self._note({f"val_{name}": value for name, value in logs.items()})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        self._in_epoch = False
         if self._phase.monitor is None:
             return
         if self._record["value"] is None:
@@ -112,8 +117,8 @@ class PhaseScheduler(keras.callbacks.Callback):
     # -- where we are -------------------------------------------------------------------------------------------------
 
     @property
-    def _optimizer(self) -> DifferentialOptimizer:
-        return _inner(self.model.optimizer)
+    def _optimizer(self) -> Any:
+        return inner_optimizer(self.model.optimizer)
 
     @property
     def _replanning(self) -> Any:
@@ -125,9 +130,9 @@ class PhaseScheduler(keras.callbacks.Callback):
         return self._replanning.record
 
     @property
-    def _phase(self) -> Phase | None:
-        number = self._record.get("number")
-        return None if number is None else self.phases[number]
+    def _phase(self) -> Phase:
+        phase: Phase = self.phases[self._record["number"]]
+        return phase
 
     def _step(self) -> int:
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
@@ -162,9 +167,9 @@ class PhaseScheduler(keras.callbacks.Callback):
         if epoch in (last, last + 1):
             return True
         raise ValueError(
-            f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` begins "
-            f"with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last + 1} (or {last}, to repeat the epoch); to "
-            "begin with the first phase, use PhaseScheduler(phases, resume=False)."
+            f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` "
+            f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last + 1} (or {last}, to repeat it); "
+            "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
 
     def _enter(self, number: int, epoch: int) -> None:
@@ -249,7 +254,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     # -- checks -------------------------------------------------------------------------------------------------------
 
     def _check_optimizer(self) -> None:
-        optimizer = _inner(self.model.optimizer)
+        optimizer = inner_optimizer(self.model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             return
         name = type(optimizer).__name__
@@ -277,11 +282,6 @@ class PhaseScheduler(keras.callbacks.Callback):
         steps = self.params.get("steps")
         accumulated = self._optimizer.gradient_accumulation_steps or 1
         check_length(self.phases, first, self.params["epochs"], steps // accumulated if steps else None)
-
-
-def _inner(optimizer: Any) -> Any:
-    """The optimizer that a `LossScaleOptimizer` wraps, or itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def _said(phase: Phase) -> str:

@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
+from difflr.optimizers import DifferentialOptimizer
 from difflr.plan import Plan, binding, tree
 from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
@@ -22,6 +24,27 @@ class LiveSet:
 
     variables: frozenset[int]
     frozen_layers: tuple[str, ...]
+
+
+def whole_plan(model: keras.Layer) -> Plan:
+    """What phases choose from: the plan of the model's optimizer where there is one, else what the layers declare.
+
+    Args:
+        model: A built model.
+    """
+    optimizer = inner_optimizer(getattr(model, "optimizer", None))
+    if isinstance(optimizer, DifferentialOptimizer):
+        if optimizer._groups is not None:
+            optimizer.bind(model)
+            return optimizer._replanning.whole_plan()
+        if isinstance(optimizer._given_multipliers.value, Plan):
+            return optimizer.plan
+    return Plan(model)
+
+
+def inner_optimizer(optimizer: Any) -> Any:
+    """The optimizer that a `LossScaleOptimizer` wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def resolve(phases: Phases, plan: Plan, model: keras.Layer) -> list[LiveSet]:
@@ -112,8 +135,8 @@ def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: int |
         exact = all(phase.monitor is None and phase.steps is None for phase in phases)
         if begins > epochs or exact:
             raise ValueError(
-                f"The phases last {int(begins) - first} epochs, {'at least, ' if not exact else ''}from epoch {first + 1} to "
-                f"{int(begins)}, and `fit` has epochs={epochs}. Give `fit` epochs={int(begins)}, or the last phase no end."
+                f"The phases last {'' if exact else 'at least '}from epoch {first + 1} to {int(begins)}, and `fit` has "
+                f"epochs={epochs}. Give `fit` epochs={int(begins)}, or the last phase no end."
             )
 
 

@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.plan import Plan
-
 if TYPE_CHECKING:
     from difflr.training.phase import Phases
 
@@ -51,14 +49,9 @@ def as_text(phases: "Phases", model: Any = None) -> str:
 
 def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]:
     """For each phase how many parameters are live in it, join and freeze."""
-    from difflr.optimizers import DifferentialOptimizer
-    from difflr.training.phases_on_model import resolve
+    from difflr.training.phases_on_model import resolve, whole_plan
 
-    optimizer = getattr(model, "optimizer", None)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    plan = Plan(model)
-    if isinstance(optimizer, DifferentialOptimizer) and optimizer.built:
-        plan = optimizer._replanning.whole_plan()
+    plan = whole_plan(model)
     size = {id(row.variable): row.num_parameters for row in plan.rows}
     before: frozenset[int] = frozenset()
     result = []

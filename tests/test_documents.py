@@ -20,7 +20,7 @@ import difflr
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules", "difflr.phases")
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,
@@ -82,7 +82,7 @@ def methods_of(thing, namespace, name):
 
 
 def docstring_namespace():
-    """What a docstring's example may take for granted: a small model, compiled by nobody."""
+    """What a docstring's example may take for granted: a small model, as if pretrained, compiled by nobody."""
     backbone = keras.Sequential(
         [
             keras.layers.Dense(8, activation="relu", name="stem"),
@@ -92,6 +92,8 @@ def docstring_namespace():
     )
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3, name="head")(backbone(inputs)))
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.01)
     x = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
     y = np.arange(32) % 3
     return {"difflr": difflr, "keras": keras, "np": np, "model": model, "x": x, "y": y}

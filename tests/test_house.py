@@ -13,7 +13,7 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.schedules", "difflr.phases")
+NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
 HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 

@@ -5,9 +5,19 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
-from difflr import layers, optimizers, schedules
+from difflr import layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential
 from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
+from difflr.recipes import (
+    bias_double,
+    discriminative,
+    head_and_backbone,
+    layerwise_decay,
+    lora_plus,
+    mup,
+    no_decay,
+    surgical,
+)
 from difflr.training import Phase, Phases, PhaseScheduler, phases
 
 __version__ = "0.1.0"
@@ -18,6 +28,15 @@ __all__ = [
     "LIVE",
     "Plan",
     "VariableMapping",
+    "layerwise_decay",
+    "discriminative",
+    "head_and_backbone",
+    "surgical",
+    "bias_double",
+    "no_decay",
+    "lora_plus",
+    "mup",
+    "recipes",
     "layers",
     "Model",
     "Sequential",

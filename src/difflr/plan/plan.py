@@ -334,6 +334,8 @@ class Plan:
     def __mul__(self, other: Any) -> "Plan":
         """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
 
+        What layers declare is not multiplied: it counts, once, where neither plan has a rule about the multiplier.
+
         Args:
             other: A plan for the same variables, or a number >= 0 that scales the rate multipliers.
 
@@ -602,7 +604,15 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], 
 
 
 def _times(first: Row, second: Row) -> Row:
-    """The product of two rows of one variable."""
+    """The product of two rows of one variable.
+
+    What a layer declares comes before all rules: it counts where neither plan has a rule, and then once.
+    """
+    declared = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
+    if declared[1] and "multiplier" in first.decided:
+        second = _undeclared(second)
+    elif declared[0] and "multiplier" in second.decided:
+        first = _undeclared(first)
     decided = dict(first.decided)
     for axis, who in second.decided.items():
         decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
@@ -628,6 +638,14 @@ def _times(first: Row, second: Row) -> Row:
         frozen=frozen,
         decided=decided,
     )
+
+
+def _undeclared(row: Row) -> Row:
+    """`row` without the multiplier that its layer declares."""
+    if row.frozen:
+        return row
+    others = {axis: who for axis, who in row.decided.items() if axis != "multiplier"}
+    return dataclasses.replace(row, multiplier=1.0, decided=others)
 
 
 def _some(paths: set[str]) -> str:

@@ -1,0 +1,89 @@
+"""`discriminative`: rates that rise geometrically from the bottom to the top."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr.plan import tree
+from difflr.plan.plan import Plan
+from difflr.plan.rule import checked_multiplier
+from difflr.plan.targets import Targets
+from difflr.recipes.depth import depth_groups
+from difflr.recipes.making import factor_or_frozen, plan_of
+
+
+def discriminative(
+    model: keras.Layer, low: float | None = None, high: float = 1.0, *, groups: Sequence[Any] | None = None
+) -> Plan:
+    """A plan whose multipliers rise from `low` at the bottom to `high` at the top, by the same factor from group to group.
+
+    `discriminative(model, 0.01)` is fastai's `slice(base / 100, base)`; without `low` it is `slice(base)`: `high` for
+    the last group, a tenth of it for all others.
+
+    Args:
+        model: A built model.
+        low: Float > 0, the multiplier of the lowest group; `None`: all groups but the last get `high / 10`.
+        high: Float > 0, the multiplier of the last group.
+        groups: From the bottom to the top, each a target (layer, path pattern, kind, ...; as in `difflr.Rule`) or a
+            list of targets; together they hold every variable once. `None`: `difflr.recipes.depth_groups(model)`.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If a value is not positive, `groups` leave out a variable or hold one twice, or the model is not
+            built or has no head.
+
+    Example:
+
+    ```python
+    plan = difflr.discriminative(model, 0.01)
+    plan = difflr.discriminative(model, 0.1, groups=["backbone/stem", "backbone/block", "head"])
+    ```
+
+    Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification" (ACL 2018); fastai's
+    `even_mults` and `slice` (`fastai/learner.py`, `fastai/optimizer.py`).
+    """
+    for name, value in (("low", low), ("high", high)):
+        if value is not None and checked_multiplier(value, name) == 0:
+            raise ValueError(f"`{name}` must be above 0: no factor leads from 0 to anything else. Received: {value!r}.")
+    members = _given(model, groups) if groups is not None else [g.variables for g in depth_groups(model)]
+    last = len(members) - 1
+    multipliers = [
+        high if position == last else high / 10 if low is None else low * (high / low) ** (position / last)
+        for position in range(len(members))
+    ]
+    by_variable = {
+        id(variable): (factor_or_frozen(multiplier), f"discriminative: group {position} of {len(members)}")
+        for position, (multiplier, variables) in enumerate(zip(multipliers, members, strict=True), start=1)
+        for variable in variables
+    }
+    return plan_of(model, lambda row: by_variable[id(row.variable)])
+
+
+def _given(model: keras.Layer, groups: Sequence[Any]) -> list[list[keras.Variable]]:
+    """The variables of the groups that the user named."""
+    rows = Plan(model).rows
+    leaves = tree.walk(model)
+    targets = Targets(leaves, model)
+    found: dict[int, int] = {}
+    members: list[list[keras.Variable]] = []
+    for number, group in enumerate(groups, start=1):
+        each = group if isinstance(group, (list, tuple)) else [group]
+        positions = {position for target in each for position, _ in targets.match(target)}
+        members.append([])
+        for leaf in (leaves[position] for position in sorted(positions)):
+            if leaf.variable is None:
+                continue
+            if id(leaf.variable) in found:
+                raise ValueError(f"Groups {found[id(leaf.variable)]} and {number} both hold {leaf.path}.")
+            found[id(leaf.variable)] = number
+            members[-1].append(leaf.variable)
+    missing = [row.path for row in rows if id(row.variable) not in found]
+    if missing:
+        raise ValueError(
+            f"No group holds {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''} ({len(missing)} in all). "
+            "`groups` must hold every variable once, the frozen ones too."
+        )
+    return members

@@ -1,0 +1,130 @@
+"""`layerwise_decay`: the deeper, the slower."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr.plan.plan import Plan, Row
+from difflr.plan.rule import checked_multiplier
+from difflr.plan.targets import is_kind
+from difflr.plan.tree import Leaf
+from difflr.recipes.depth import HEAD, DepthGroup, depth_groups
+from difflr.recipes.making import plan_of
+
+MANY_KERNELS = 12  # in one group: more than any block has
+
+
+def layerwise_decay(
+    model: keras.Layer,
+    decay_rate: float,
+    *,
+    minimum_multiplier: float = 0.0,
+    freeze_below: float = 0.0,
+    depth: Callable[[str], int | None] | None = None,
+    head: Any = HEAD,
+) -> Plan:
+    """A plan in which each block trains at `decay_rate` times the rate of the block above it.
+
+    The head gets 1, the block below it `decay_rate`, the next `decay_rate ** 2`, down to the embeddings. What a block is
+    is read off the model's graph; `difflr.recipes.depth_groups` shows it. In a model with several towers each
+    counts its own blocks, from where they meet.
+
+    Args:
+        model: A built model with pretrained weights.
+        decay_rate: Float in (0, 1]. 0.65 to 0.9 are usual: the larger the model and the data, the nearer to 1.
+        minimum_multiplier: Float in [0, 1]. No multiplier is smaller.
+        freeze_below: Float in [0, 1]. Blocks whose multiplier is smaller are frozen.
+        depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
+            number, larger nearer to the output; `None` for the head.
+        head: The target (layer, path, kind, ...) that is the head. `None`: the model has none, and the top of its body
+            gets 1.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If `decay_rate` is out of its range, or the model is not built or has no head.
+
+    Warns:
+        UserWarning: If no depth was found, or the model looks freshly initialised, so that slow lower layers would
+            keep it from learning at all.
+
+    Example:
+
+    ```python
+    plan = difflr.layerwise_decay(model, 0.75)
+    print(plan)
+    model.compile(difflr.optimizers.AdamW(1e-3, weight_decay=0.05, multipliers=plan), loss="mse")
+    ```
+
+    Reference: Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators" (ICLR 2020);
+    Bao et al., "BEiT: BERT Pre-Training of Image Transformers" (ICLR 2022); the floor and the cut-off are timm's
+    `min_scale` and `no_opt_scale` (`param_groups_layer_decay` in `timm/optim/_param_groups.py`).
+    """
+    decay_rate = checked_multiplier(decay_rate, "decay_rate")
+    if not 0 < decay_rate <= 1:
+        raise ValueError(
+            "`decay_rate` must be above 0 and at most 1: what is multiplied into the rate with each block from the top "
+            f"down, such as 0.75. Received: {decay_rate:g}."
+        )
+    for name, value in (("minimum_multiplier", minimum_multiplier), ("freeze_below", freeze_below)):
+        if checked_multiplier(value, name) > 1:
+            raise ValueError(f"`{name}` must be in [0, 1]; the head has 1. Received: {value!r}.")
+    groups = depth_groups(model, head=head, depth=depth)
+    _warn_if_degenerate(model, groups)
+    _warn_if_fresh(model, groups)
+    axes: dict[int, tuple[dict[str, Any], str]] = {}
+    frozen_layers: list[keras.Layer] = []
+    for group in groups:
+        multiplier = max(minimum_multiplier, decay_rate**group.height)
+        frozen = multiplier < freeze_below
+        who = f"layerwise_decay: {group.name}"
+        if frozen:
+            frozen_layers += group.statistics
+        for variable in group.variables:
+            axes[id(variable)] = ({"frozen": True} if frozen else {"multiplier": multiplier}, who)
+    return plan_of(model, lambda row: axes[id(row.variable)], frozen_layers)
+
+
+def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
+    name = f"{type(model).__name__} '{model.name}'"
+    fix = "`difflr.recipes.depth_groups(model)` shows the groups; give `depth=` a function path -> depth."
+    if len(groups) == 1:
+        warnings.warn(
+            f"Layer-wise decay has no effect: {name} has all its variables in one depth group. {fix}", stacklevel=3
+        )
+    total = sum(group.num_parameters for group in groups)
+    for group in groups:
+        kernels = sum(len(variable.shape) > 1 for variable in group.variables)
+        if len(groups) > 1 and kernels > MANY_KERNELS and group.num_parameters > total / 2:
+            warnings.warn(
+                f"Most of {name} ({group.num_parameters:,} of {total:,} parameters, {kernels} kernels) is in one depth "
+                f"group, '{group.name}', so its layers all train at one rate. {fix}",
+                stacklevel=3,
+            )
+
+
+def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
+    """Warns if all biases and norm weights of the body are still exactly as they are initialised, at 0 or 1."""
+    body = {id(variable) for group in groups if group.height for variable in group.variables}
+    telling = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
+    if telling and all(_is_zeros_and_ones(row.variable) for row in telling):
+        warnings.warn(
+            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {len(telling)} biases and norm weights "
+            "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; with fresh ones the lower "
+            "layers would hardly learn. Load the weights first.",
+            stacklevel=3,
+        )
+
+
+def _is_bias_or_norm(row: Row) -> bool:
+    leaf = Leaf(row.variable, row.layer, [row.path], set())
+    return is_kind(leaf, "bias") or is_kind(leaf, "norm")
+
+
+def _is_zeros_and_ones(variable: keras.Variable) -> bool:
+    values = keras.ops.convert_to_numpy(variable.value)
+    return bool(np.all((values == 0) | (values == 1)))

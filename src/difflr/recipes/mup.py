@@ -1,0 +1,105 @@
+"""`mup`: rates found on a narrow model, for a wide one."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+from difflr.plan.plan import Plan, Row
+from difflr.recipes.making import close_matches, plan_of
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") -> Plan:
+    """A plan under which a wide model changes as much in a step as the narrow one on which the rate was found.
+
+    The base rate is the one that is best for `base_model`. With `r_in` and `r_out` the factors by which a kernel's
+    inputs and outputs are wider than in `base_model`, its multiplier is `1 / r_in` for Adam-like optimizers and
+    `r_out / r_in` for SGD; vectors have `r_in = 1`. Where nothing is wider it is 1.
+
+    The plan is half of muP; the other half is how the model is made: kernels with variance `1 / fan_in` (Keras's
+    `LecunNormal`; `GlorotUniform` where a layer is square), output layers with `1 / fan_in ** 2` or zeros, and attention
+    logits divided by the head's size rather than by its root. Weight decay is left as it is.
+
+    Args:
+        model: The wide model, built.
+        base_model: The same model, narrower, built. Only its shapes are read.
+        optimizer: `"adam"` for Adam and its like, whose step does not depend on the gradient's scale (AdamW, Nadam,
+            RMSprop, Lion, ...); `"sgd"` for SGD, with or without momentum.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If the two models are not of one structure, or `optimizer` is neither of the two.
+
+    Example:
+
+    ```python
+    def network(width):
+        return keras.Sequential(
+            [
+                keras.Input((4,)),
+                keras.layers.Dense(width, activation="relu", kernel_initializer="lecun_normal"),
+                keras.layers.Dense(width, activation="relu", kernel_initializer="lecun_normal"),
+                keras.layers.Dense(3, kernel_initializer="zeros"),
+            ]
+        )
+
+    plan = difflr.mup(network(512), base_model=network(64))
+    assert [row.multiplier for row in plan.rows][::2] == [1, 1 / 8, 1 / 8]
+    ```
+
+    Reference: Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer"
+    (2022). The rates are those of `MuAdam` and `MuSGD` (`mup/optim.py`), with the output multiplier of its
+    `MuReadout` taken into the rate of the output layer.
+    """
+    if optimizer not in OPTIMIZERS:
+        hint = close_matches(str(optimizer), OPTIMIZERS)
+        raise ValueError(f"`optimizer` must be 'adam' or 'sgd'. Received: {optimizer!r}.{hint}")
+    rows, base_rows = Plan(model).rows, Plan(base_model).rows
+    _check_structure(rows, base_rows)
+    factors: dict[int, float] = {}
+    for row, base in zip(rows, base_rows, strict=True):
+        wider = [size / base_size for size, base_size in zip(row.shape, base.shape, strict=True)]
+        inputs = _input_axes(row)
+        r_in = math.prod(wider[axis] for axis in inputs)
+        r_out = math.prod(factor for axis, factor in enumerate(wider) if axis not in inputs)
+        factors[id(row.variable)] = 1 / r_in if optimizer == "adam" else r_out / r_in
+
+    return plan_of(model, lambda row: ({"multiplier": factors[id(row.variable)]}, f"mup: {optimizer}"))
+
+
+def _check_structure(rows: Sequence[Row], base_rows: Sequence[Row]) -> None:
+    problem = ""
+    for row, base in zip(rows, base_rows, strict=False):
+        names = [each.path.rpartition("/")[2] for each in (row, base)]
+        if names[0] != names[1] or len(row.shape) != len(base.shape) or type(row.layer) is not type(base.layer):
+            problem = f"where the one has {row.path} {row.shape}, the other has {base.path} {base.shape}"
+            break
+    if not problem and len(rows) != len(base_rows):
+        longer, shorter = sorted([rows, base_rows], key=len, reverse=True)
+        extra = longer[len(shorter)]
+        problem = f"one has {len(rows)} variables, the other {len(base_rows)}; only one has {extra.path}"
+    if problem:
+        raise ValueError(
+            f"`base_model` must be of the same structure as `model`, with other widths only; but {problem}. Make both by "
+            "one function of the width."
+        )
+
+
+def _input_axes(row: Row) -> tuple[int, ...]:
+    """The axes of a variable that its layer sums over."""
+    rank, layer, name = len(row.shape), row.layer, row.path.rpartition("/")[2]
+    if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
+        inputs, kernel, output = layer.equation.replace("...", "").replace("->", ",").split(",")
+        return tuple(axis for axis, letter in enumerate(kernel) if letter in inputs and letter not in output)
+    depthwise = isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)) or "depthwise" in name
+    is_kernel = name == "kernel" or name.endswith("_kernel") or name.startswith("lora_")
+    if not is_kernel or rank < 2 or depthwise:
+        return ()
+    transposed = isinstance(
+        layer, (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+    )
+    return (rank - 1,) if transposed else (rank - 2,)

@@ -14,6 +14,7 @@ from keras.src.models.functional import (
 )
 from keras.src.models.model import functional_init_arguments
 from keras.src.utils.naming import to_snake_case
+from keras.src.utils.tracking import DotNotTrackScope
 
 __all__ = [
     "ACCUMULATORS",
@@ -295,7 +296,8 @@ def unbuild(optimizer, before_build):
 
 def set_trained(wrapper, variables):
     """Tells a `LossScaleOptimizer` which variables the optimizer inside trains now; it has a list of its own."""
-    wrapper._trainable_variables = list(variables)
+    with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
+        wrapper._trainable_variables = list(variables)
     wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(variables)}
 
 

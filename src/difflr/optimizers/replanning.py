@@ -166,7 +166,7 @@ class Replanning:
                 if each is not None and name in self._aside.get(id(variable), {}):
                     each.assign(self._aside[id(variable)][name])
                 elif each is not None and name == keras_private.AVERAGES and self._step() > 0:
-                    each.assign(variable)  # an average that begins at 0 would draw the variable there
+                    each.assign(_as_numpy(variable))  # an average that begins at 0 would draw the variable there
         for name, variable in keras_private.shared_state(optimizer, self._before_build).items():
             variable.assign(shared[name])
         self._aside = {key: state for key, state in self._aside.items() if key in self._seen}

@@ -228,11 +228,11 @@ class PhaseScheduler(keras.callbacks.Callback):
                 record["best"] = record["value"]
 
     def _wait_for_steps(self, batch: int) -> None:
-        """Notes at which batch the phase may be over: its step is known exactly only between the epochs."""
+        """Notes after which batch the phase can be over: to read the step there, JAX has to hand back its state."""
         self._look_at = None
         if self._phase.steps is not None:
             left = self._phase.steps - (self._step() - self._record["start_step"])
-            self._look_at = batch + left * (self._optimizer.gradient_accumulation_steps or 1)
+            self._look_at = batch + 1 + (left - 1) * (self._optimizer.gradient_accumulation_steps or 1)
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
         if self._phase.monitor:
@@ -281,7 +281,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     def _check_length(self, first: int) -> None:
         steps = self.params.get("steps")
         accumulated = self._optimizer.gradient_accumulation_steps or 1
-        check_length(self.phases, first, self.params["epochs"], steps // accumulated if steps else None)
+        check_length(self.phases, first, self.params["epochs"], steps / accumulated if steps else None)
 
 
 def _said(phase: Phase) -> str:

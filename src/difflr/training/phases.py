@@ -6,8 +6,10 @@ from typing import Any
 import keras
 
 from difflr.plan import Plan, tree
-from difflr.plan.targets import head_layers
+from difflr.plan.targets import path_expression, prefixes
+from difflr.recipes import depth_groups
 from difflr.training.phase import Phase, Phases
+from difflr.training.phases_on_model import whole_plan
 
 __all__ = ["all_at_once", "chain_thaw", "head_first", "top_down"]
 
@@ -80,7 +82,7 @@ def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None =
 
     Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, section 3.3.
     """
-    from_top = [_as_list(group) for group in reversed(_groups(model, groups))]
+    from_top = list(reversed(_groups(model, groups)))
     phases = []
     for number in range(1, len(from_top)):
         live = [target for group in from_top[:number] for target in group]
@@ -112,22 +114,35 @@ def chain_thaw(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None
     sentiment, emotion and sarcasm", 2017: new layers first, each layer from the first one, the whole at last.
     """
     *body, top = _groups(model, groups)
-    phases = [Phase(live=_as_list(group), epochs=epochs, **more) for group in [top, *body]]
+    phases = [Phase(live=group, epochs=epochs, **more) for group in [top, *body]]
     return Phases([*(phases if body else []), Phase(live="*")])
 
 
-def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[Any]:
-    """The groups given, or one for each layer with weights that the plan trains; the head at the top."""
-    rows = [row for row in Plan(model).rows if not row.frozen]
+def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[list[Any]]:
+    """The groups given, or one for each depth of the model, without what its plan freezes; bottom first."""
     if groups is not None:
         if not isinstance(groups, (list, tuple)) or not groups:
             raise ValueError(f"`groups` is a list of targets, or of lists of targets. Received: {groups!r}.")
-        return list(groups)
-    heads = {id(leaf.variable) for leaf in tree.walk(model) if leaf.ancestors & set(map(id, head_layers(model)))}
-    layers = dict.fromkeys(row.path.rpartition("/")[0] or row.path for row in rows if id(row.variable) not in heads)
-    top = dict.fromkeys(row.path.rpartition("/")[0] or row.path for row in rows if id(row.variable) in heads)
-    return [*layers, list(top)] if top else list(layers)
+        return [list(group) if isinstance(group, (list, tuple)) else [group] for group in groups]
+    plan = whole_plan(model)
+    trained = {row.path for row in plan.rows if not row.frozen}
+    leaves = tree.walk(model)
+    found = []
+    for group in depth_groups(model):
+        layers = set(map(id, group.statistics))
+        inside = {*group.paths, *(leaf.path for leaf in leaves if leaf.variable is None and id(leaf.layer) in layers)}
+        if inside & trained:
+            cover = _cover(inside, [leaf.path for leaf in leaves], group.name)
+            found.append([each for each in cover if any(map(path_expression(each).fullmatch, trained))])
+    return found
 
 
-def _as_list(group: Any) -> list[Any]:
-    return list(group) if isinstance(group, (list, tuple)) else [group]
+def _cover(inside: set[str], paths: list[str], name: str) -> list[str]:
+    """Few targets that cover `inside` and nothing else of `paths`: one pattern that begins with `name`, or layers."""
+    for pattern in (f"{name}/*", f"{name}_*", f"{name}*"):
+        expression = path_expression(pattern)
+        if {path for path in paths if expression.fullmatch(path)} == inside:
+            return [name] if pattern.endswith("/*") else [pattern]
+    mixed = {prefix for path in paths if path not in inside for prefix in prefixes(path)}
+    ways = [prefixes(path) for path in paths if path in inside]
+    return list(dict.fromkeys(next(prefix for prefix in way if prefix not in mixed) for way in ways))

@@ -111,7 +111,7 @@ def _without_effect(target: object, number: int, trained: set[int]) -> str:
     )
 
 
-def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: int | None) -> None:
+def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: float | None) -> None:
     """Checks that `fit` is long enough for all phases, and not longer.
 
     Args:
@@ -140,7 +140,7 @@ def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: int |
             )
 
 
-def _earliest_end(phase: Phase, begins: float, steps_per_epoch: int | None) -> float:
+def _earliest_end(phase: Phase, begins: float, steps_per_epoch: float | None) -> float:
     """The epoch before which a phase can end that begins at `begins` (4.5: in the middle of epoch 4)."""
     if phase.steps is not None:
         return begins + (phase.steps / steps_per_epoch if steps_per_epoch else 0)

@@ -4,8 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from difflr.training.phases_on_model import resolve, whole_plan
+
 if TYPE_CHECKING:
     from difflr.training.phase import Phases
+
+MAX_CHARACTERS = 60
 
 
 def as_text(phases: "Phases", model: Any = None) -> str:
@@ -16,7 +20,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         model: A built model, to tell how many parameters are live.
     """
     header = ["phase", "live", "until"]
-    lines = [[str(number), phase.who, phase.until] for number, phase in enumerate(phases, start=1)]
+    lines = [[str(number), _shortened(phase.who), phase.until] for number, phase in enumerate(phases, start=1)]
     right = {0}
     if model is not None:
         header += ["parameters live", "joining", "freezing"]
@@ -31,9 +35,11 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         header.append("bias correction")
         for line, phase in zip(lines, phases, strict=True):
             line.append({None: "-", True: "own", False: "shared"}[phase.own_bias_correction])
-    header.append("frozen statistics")
-    for line, phase in zip(lines, phases, strict=True):
-        line.append(phase.frozen_statistics or "as planned")
+    if model is not None or any(phase.frozen_statistics for phase in phases):
+        planned = "as planned" if model is None else whole_plan(model).frozen_statistics
+        header.append("frozen statistics")
+        for line, phase in zip(lines, phases, strict=True):
+            line.append(phase.frozen_statistics or planned)
     widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
 
@@ -47,10 +53,15 @@ def as_text(phases: "Phases", model: Any = None) -> str:
     return "\n".join([aligned(header), rule, *map(aligned, lines)])
 
 
+def _shortened(who: str) -> str:
+    targets = who.split(", ")
+    if len(who) <= MAX_CHARACTERS or len(targets) < 3:
+        return who
+    return f"{targets[0]}, ... {targets[-1]} ({len(targets)} targets)"
+
+
 def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]:
     """For each phase how many parameters are live in it, join and freeze."""
-    from difflr.training.phases_on_model import resolve, whole_plan
-
     plan = whole_plan(model)
     size = {id(row.variable): row.num_parameters for row in plan.rows}
     before: frozenset[int] = frozenset()

@@ -1,8 +1,8 @@
 """Which nodes of a model's graph belong together: the blocks that get one depth.
 
 First the structure. A fork whose paths all come together again (a residual block, an Inception module, a
-squeeze-and-excite gate) is one block, unless the way through it is so long that it is the skip of a U-Net. Then what
-structure leaves open: a norm goes with what it normalises, and layers in a chain whose names say so (`block2a_expand`,
+squeeze-and-excite gate) is one block, unless it is the skip of a U-Net, or longer than blocks are. Then what structure
+leaves open: a norm goes with what it normalises, and layers in a chain whose names say so (`block2a_expand`,
 `block2a_project`) belong together.
 
 The fork's end is its immediate post-dominator (Lengauer and Tarjan, "A fast algorithm for finding dominators in a
@@ -114,7 +114,7 @@ class Blocks:
             inside = after[fork] & before[end] & ~(1 << fork)
             if not self._nodes[end].is_weighted and self._is_closed(inside, fork, end):
                 members = _positions(inside)
-                if self._longest_way(members) <= LONGEST_BLOCK and not self._heads.intersection(members):
+                if self._can_be_a_block(members):
                     self._join(members)
                     if type(self._nodes[end].layer).__name__ == "Multiply" and self._inputs[end].count(fork):
                         self._gates.update(members)
@@ -123,6 +123,13 @@ class Blocks:
         """Whether the nodes `inside` are entered from `fork` only."""
         allowed = inside | 1 << fork
         return all(allowed >> source & 1 for number in _positions(inside) for source in self._inputs[number])
+
+    def _can_be_a_block(self, members: list[int]) -> bool:
+        """Whether what lies between a fork and its end is no level of a U-Net, nor a large part of the network."""
+        kinds = [type(self._nodes[number].layer).__name__ for number in members]
+        if self._heads.intersection(members) or any(re.search("Transpose|UpSampling", kind) for kind in kinds):
+            return False
+        return self._longest_way(members) <= LONGEST_BLOCK
 
     def _longest_way(self, members: list[int]) -> int:
         longest: dict[int, int] = {}
@@ -199,6 +206,7 @@ class Blocks:
         """Token, position and segment embeddings, which are added, are the bottom of their stack together."""
         for number, node in enumerate(self._nodes):
             if node.is_embedding and number not in self._heads:
+                self._join([number, *self._neighbours(number, self._inputs)[0]])  # positions, added to what they take
                 after, _ = self._neighbours(number, self._outputs)
                 if after and all(any(self._nodes[n].is_embedding for n in self._members()[b]) for b in after):
                     self._join([number, *after])
@@ -250,7 +258,7 @@ class Blocks:
             if node.is_main or self._find(number) in (self._find(one), self._find(other)):
                 for name in self._names_of(number):
                     if name[: len(beginning)] == beginning:
-                        roles[self._find(number)].add(re.sub(r"\d+|_", "", "_".join(name[len(beginning) :])))
+                        roles[self._find(number)].add(_role(name[len(beginning) :]))
         return sum(map(len, roles.values())) == len(set().union(*roles.values()))
 
     def _names(self, block: int) -> list[list[str]]:
@@ -325,6 +333,11 @@ def _without_weightless_beginnings(nodes: list[Node]) -> list[list[int]]:
         result.append([source for source in node.inputs if begun[source]])
         begun[number] = node.is_weighted or bool(result[-1])
     return result
+
+
+def _role(words: list[str]) -> str:
+    """What a name says beyond numbers and letters that count: `conv2` says "conv"."""
+    return "".join(re.sub(r"\d+", "", word) for word in words if len(word) > 1)
 
 
 def _positions(mask: int) -> list[int]:

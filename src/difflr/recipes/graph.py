@@ -48,8 +48,14 @@ class Node:
 
     @property
     def is_main(self) -> bool:
-        """Whether it has a kernel of its own, so that it may count as a layer of the network."""
-        return not self.is_norm and any(len(variable.shape) >= 2 for variable in self.variables)
+        """Whether it has a kernel of its own, so that it may count as a layer of the network.
+
+        Vectors are none, nor is what is added or multiplied along an axis of size 1: class and position tokens, scales.
+        """
+        return not self.is_norm and any(
+            len(variable.shape) >= 2 and (variable.shape[0] != 1 or variable.name.endswith("kernel"))
+            for variable in self.variables
+        )
 
     @property
     def is_composite(self) -> bool:

@@ -210,3 +210,26 @@ def test_a_subclassed_backbone_in_a_functional_model():
     backbone.top = layers.Identity()
     model = keras.Model(inputs, layers.Dense(3)(backbone(inputs)))
     assert len(depth_groups(model)) == 5
+
+
+def test_a_head_tied_to_the_embedding_is_at_the_bottom():
+    words = keras.Input((5,), dtype="int32")
+    embedding = keras_tied_embedding()
+    x = layers.Dense(4, name="block")(embedding(words))
+    model = keras.Model(words, embedding(x, reverse=True))
+    assert names(model) == ["tied", "block"]
+
+
+def keras_tied_embedding():
+    class Tied(layers.Embedding):
+        def call(self, inputs, reverse=False):
+            if reverse:
+                return keras.ops.matmul(inputs, keras.ops.transpose(self.embeddings))
+            return super().call(inputs)
+
+        def compute_output_spec(self, inputs, reverse=False):
+            size = self.input_dim if reverse else self.output_dim
+            shape = (*inputs.shape[:-1], size) if reverse else (*inputs.shape, size)
+            return keras.KerasTensor(shape, "float32")
+
+    return Tied(9, 4, name="tied")

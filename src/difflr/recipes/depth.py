@@ -60,8 +60,8 @@ def depth_groups(
 
     Args:
         model: A built Keras model.
-        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head. `None`: the model has none, and
-            the top of its body is the last group.
+        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head, with whatever comes after it.
+            `None`: the model has none, and the top of its body is the last group.
         depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
             number, larger nearer to the output; `None` for the head. With it `head` counts for nothing.
 
@@ -105,16 +105,6 @@ def depth_groups(
     ]
 
 
-def head_variables(model: keras.Layer, head: Any = HEAD) -> list[keras.Variable]:
-    """The variables of the head: the last layer with weights before each output.
-
-    Raises:
-        ValueError: If the model has no head.
-    """
-    top = depth_groups(model, head=head)[-1]
-    return list(top.variables)
-
-
 def _heights(model: keras.Layer, plan: Plan, head: Any) -> tuple[dict[int, int], dict[int, list[keras.Layer]]]:
     """Variable, by id -> height; and the layers of each height that have statistics only."""
     leaves = tree.walk(model)
@@ -125,9 +115,10 @@ def _heights(model: keras.Layer, plan: Plan, head: Any) -> tuple[dict[int, int],
     opened: set[int] = set()
     while True:
         nodes = graph_of(model, opened)
+        if head is not None and not _is_default(head):
+            in_head |= _above(nodes, in_head)
         heads = _heads(nodes, in_head)
-        if head == HEAD:
-            _check_head(model, nodes, heads)
+        _check_head(model, nodes, heads, head)
         blocks = Blocks(nodes, [sorted({paths[id(v)] for v in node.variables}) for node in nodes], heads)
         heights = blocks.heights()
         bodies = {heights[n] for n in heights if not any(n in each for each in heads)}
@@ -148,6 +139,20 @@ def _heights(model: keras.Layer, plan: Plan, head: Any) -> tuple[dict[int, int],
     if any(found[variable] == 0 for variable in in_head):  # a head tied to the embeddings is not at the top
         found = {variable: height or HEAD_HEIGHT for variable, height in found.items()}
     return found, statistics
+
+
+def _is_default(head: Any) -> bool:
+    return isinstance(head, str) and head == HEAD
+
+
+def _above(nodes: list[Node], in_head: set[int]) -> set[int]:
+    """The variables, by id, of what takes its input from a layer of the head: they are the head's too."""
+    above = [False] * len(nodes)
+    for number, node in enumerate(nodes):
+        whole = bool(node.variables) and _all_in(node, in_head)
+        above[number] = whole or any(above[source] for source in node.inputs)
+    started = [number for number, node in enumerate(nodes) if above[number] and node.variables]
+    return {id(variable) for number in started for variable in nodes[number].variables}
 
 
 def _heads(nodes: list[Node], in_head: set[int]) -> list[set[int]]:
@@ -189,16 +194,23 @@ def _joined(nodes: list[Node], number: int, head: set[int]) -> bool:
 RECTIFIED = ("relu", "relu6", "gelu", "silu", "swish", "leaky_relu", "elu", "selu", "mish")
 
 
-def _check_head(model: keras.Layer, nodes: list[Node], heads: list[set[int]]) -> None:
-    """Raises where the last layers with weights are the top of a body without a head."""
+def _check_head(model: keras.Layer, nodes: list[Node], heads: list[set[int]], head: Any) -> None:
+    """Raises where the last layers with weights are the top of a body without a head, or only a part was named."""
+    if head is not None and not heads:
+        raise ValueError(
+            f"`head` must be a target that covers whole layers, such as `model.get_layer(...)`. Received: {head!r}, which "
+            "is only a part of a layer."
+        )
+    if not _is_default(head):
+        return
     kinds = collections.Counter(type(node.layer) for node in nodes if node.is_composite)
-    for head in heads:
-        last = nodes[max(head)].layer
+    for members in heads:
+        last = nodes[max(members)].layer
         name, kind = last.name, type(last).__name__
         activation = getattr(getattr(last, "activation", None), "__name__", "")
-        if not any(nodes[number].is_main for number in head):
+        if not any(nodes[number].is_main for number in members):
             why = f"its last layer, '{name}', is a {kind}"
-        elif any(nodes[number].is_composite and kinds[type(nodes[number].layer)] > 1 for number in head):
+        elif any(nodes[number].is_composite and kinds[type(nodes[number].layer)] > 1 for number in members):
             why = f"its last layers, down to '{name}', are blocks like those before them"
         elif "Conv" in kind and activation in RECTIFIED:
             why = f"its last layer, '{name}', is a convolution followed by {activation}"

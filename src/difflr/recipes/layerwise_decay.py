@@ -39,8 +39,8 @@ def layerwise_decay(
         freeze_below: Float in [0, 1]. Blocks whose multiplier is smaller are frozen.
         depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
             number, larger nearer to the output; `None` for the head.
-        head: The target (layer, path, kind, ...) that is the head. `None`: the model has none, and the top of its body
-            gets 1.
+        head: The target (layer, path, kind, ...) that is the head, with whatever comes after it. `None`: the model has
+            none, and the top of its body gets 1.
 
     Returns:
         A `difflr.Plan`.

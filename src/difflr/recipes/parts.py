@@ -18,7 +18,7 @@ def head_and_backbone(model: keras.Layer, backbone: float = 0.1, *, head: Any = 
     Args:
         model: A built model with a head: the last layer with weights before each output.
         backbone: Float >= 0, the multiplier of everything but the head. 0 freezes it.
-        head: The target (layer, path, kind, ...) that is the head.
+        head: The target (layer, path, kind, ...) that is the head, with whatever comes after it.
 
     Returns:
         A `difflr.Plan`.

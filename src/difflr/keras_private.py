@@ -24,6 +24,7 @@ __all__ = [
     "OptimizerHooks",
     "bases_below",
     "bias_correction",
+    "compile_arguments",
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
@@ -135,6 +136,14 @@ def live_learning_rate(optimizer: keras.optimizers.Optimizer):
     if isinstance(rate, keras.Variable):
         return float(keras.ops.convert_to_numpy(rate))
     return rate
+
+
+def compile_arguments(model: keras.Model) -> dict:
+    """The arguments with which a model was compiled, to compile it again; empty if it is not compiled.
+
+    The public `get_compile_config` has them serialised, which losses and metrics that are plain functions do not survive.
+    """
+    return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
 
 
 def copy_weight_decay_exclusions(source, target) -> None:

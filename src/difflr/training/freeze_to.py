@@ -1,0 +1,121 @@
+"""`freeze_to` and `unfreeze`: between two calls of `fit`, with the optimizer's state kept."""
+
+import difflib
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.replanning import Live
+from difflr.recipes import DepthGroup, depth_groups
+
+
+def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> list[str]:
+    """Freezes everything below a depth group; that group and all above it are live. For the next `fit`.
+
+    The optimizer keeps its state by variable: what is frozen now finds its own again when it is live. What the plan
+    freezes stays frozen. To freeze and unfreeze inside one `fit`, use `difflr.PhaseScheduler`.
+
+    Args:
+        model: A model compiled with a differential optimizer.
+        group: The first group that is live: its number, from the bottom (0) or from the head (-1), or its name. See
+            `difflr.recipes.depth_groups`.
+        head: The target that is the head, as there.
+
+    Returns:
+        The names of the groups that are live, bottom first.
+
+    Raises:
+        TypeError: If the optimizer is none of difflr's.
+        ValueError: If the model is not compiled or has no head, there is no such group, or nothing would be live.
+
+    Example:
+
+    ```python
+    import difflr
+
+    model.compile(difflr.optimizers.Adam(1e-3), loss="mse")
+    difflr.freeze_to(model, -1)  # the head alone
+    model.fit(x, np.eye(3)[y], verbose=0)
+    difflr.unfreeze(model)
+    model.fit(x, np.eye(3)[y], verbose=0)
+    ```
+
+    Reference: fastai's `freeze_to` and `unfreeze` (`optimizer.py`), which clear the optimizer's state.
+    """
+    optimizer = _ready_optimizer(model, "freeze_to")
+    groups = depth_groups(model, head=head)
+    number = _number(group, groups)
+    plan = optimizer._replanning.whole_plan()
+    trained = {id(row.variable) for row in plan.rows if not row.frozen}
+    live = frozenset(id(variable) for each in groups[number:] for variable in each.variables) & trained
+    if not live:
+        raise ValueError(
+            f"Nothing would be live: the plan, or `layer.trainable = False`, freezes all from group '{groups[number].name}' on."
+        )
+    below = {id(layer) for each in groups[:number] for layer in each.statistics}
+    frozen_layers = tuple(each.path for each in plan._statistics if id(each.layer) in below)
+    optimizer._replanning.go_live(model, Live(live, "freeze_to", plan.frozen_statistics, frozen_layers))
+    _build_step_anew(model)
+    return [each.name for each in groups[number:]]
+
+
+def unfreeze(model: keras.Model) -> None:
+    """Makes everything live again that the plan trains, for the next `fit`; the optimizer keeps its state.
+
+    Args:
+        model: A model compiled with a differential optimizer.
+
+    Raises:
+        TypeError: If the optimizer is none of difflr's.
+        ValueError: If the model is not compiled.
+
+    Example: see `difflr.freeze_to`.
+    """
+    optimizer = _ready_optimizer(model, "unfreeze")
+    if optimizer._replanning.in_force:
+        optimizer._replanning.go_back(model)
+        _build_step_anew(model)
+
+
+def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
+    """The model's optimizer, built and told of the model."""
+    if getattr(model, "optimizer", None) is None:
+        raise ValueError(f"`{name}` is for a compiled model: call `model.compile(difflr.optimizers.Adam(...), ...)` first.")
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not isinstance(optimizer, DifferentialOptimizer):
+        known = type(optimizer).__name__
+        raise TypeError(
+            f"`{name}` keeps the state of an optimizer, which needs one of difflr's. Received: {known}. Compile with "
+            f"difflr.optimizers.{known}(...), or use difflr.Model."
+        )
+    optimizer.bind(model)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _build_step_anew(model: keras.Model) -> None:
+    """Lets Keras make its functions anew at the next `fit`, for the variables that are live then."""
+    if model.optimizer.built and hasattr(model.optimizer, "inner_optimizer"):
+        keras_private.set_trained(model.optimizer, model.optimizer.inner_optimizer._groups.live)
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def _number(group: int | str, groups: list[DepthGroup]) -> int:
+    """The position of a group, from the bottom."""
+    names = [each.name for each in groups]
+    listed = ", ".join(f"{number} '{name}'" for number, name in enumerate(names))
+    if isinstance(group, str):
+        if group in names:
+            return names.index(group)
+        close = difflib.get_close_matches(group, names, n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"The model has no depth group '{group}'.{hint} Its groups, bottom first: {listed}.")
+    if isinstance(group, bool) or not isinstance(group, int) or not -len(groups) <= group < len(groups):
+        raise ValueError(
+            f"`group` must be the name of a depth group, or an integer from {-len(groups)} to {len(groups) - 1}. "
+            f"Received: {group!r}. The groups, bottom first: {listed}."
+        )
+    return group % len(groups)

@@ -18,7 +18,7 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
-from difflr.training import Phase, Phases, PhaseScheduler, phases
+from difflr.training import Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
 
 __version__ = "0.1.0"
 
@@ -46,4 +46,7 @@ __all__ = [
     "Phases",
     "PhaseScheduler",
     "phases",
+    "fine_tune",
+    "freeze_to",
+    "unfreeze",
 ]

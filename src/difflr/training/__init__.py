@@ -3,5 +3,7 @@
 from difflr.training import phases
 from difflr.training.phase import Phase, Phases
 from difflr.training.phase_scheduler import PhaseScheduler
+from difflr.training.fine_tune import fine_tune
+from difflr.training.freeze_to import freeze_to, unfreeze
 
-__all__ = ["Phase", "Phases", "PhaseScheduler", "phases"]
+__all__ = ["Phase", "Phases", "PhaseScheduler", "fine_tune", "freeze_to", "phases", "unfreeze"]

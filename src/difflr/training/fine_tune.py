@@ -4,17 +4,17 @@ from typing import Any
 
 import keras
 
-from difflr import keras_private
+from difflr import keras_private, optimizers
 from difflr.optimizers import DifferentialOptimizer, differential
-from difflr.plan import Plan
-from difflr.recipes import discriminative
+from difflr.plan import Plan, tree
+from difflr.plan.targets import Targets
+from difflr.recipes import discriminative, no_decay
 from difflr.schedules import Joined, OneCycle
 from difflr.schedules.checks import checked_number, checked_rate
 from difflr.training.freeze_to import unfreeze
 from difflr.training.num_batches import num_batches
 from difflr.training.phase import Phase, Phases
 from difflr.training.phase_scheduler import PhaseScheduler
-from difflr.training.phases_on_model import resolve
 
 HEAD = "kind:head"
 RATE_RATIO = 100.0
@@ -62,7 +62,7 @@ def fine_tune(
             the optimizer, where that has one.
         optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; its
             learning rate gives way to the cycles. By default the one the model is compiled with, else AdamW with a weight
-            decay of 0.01.
+            decay of 0.01, none of it on biases and norms.
         loss: As in `compile`; needed if the model is not compiled.
         metrics: As in `compile`.
         callbacks: As in `fit`. They see both phases as one training.
@@ -141,7 +141,8 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         if own is not None:
             return own
     ratio = checked_number(RATE_RATIO if rate_ratio is None else rate_ratio, "rate_ratio", lowest=1)
-    return discriminative(model, 1 / ratio, 1.0)
+    rates = Plan(model) * discriminative(model, 1 / ratio)  # what layers declare comes on top
+    return rates if optimizer is not None else rates * no_decay(model)
 
 
 def _plan_of(optimizer: DifferentialOptimizer, model: keras.Model) -> Plan | None:
@@ -160,8 +161,9 @@ def _phases(freeze_epochs: int, plan: Plan, model: keras.Model) -> Phases:
     """
     if not freeze_epochs:
         return Phases([Phase(live="*")])
-    head, everything = (resolve(Phases([Phase(live=live)]), plan, model)[0].variables for live in (HEAD, "*"))
-    if head == everything:
+    leaves = tree.walk(model)
+    head = {id(leaves[position].variable) for position, _ in Targets(leaves, model).match(HEAD)}
+    if all(row.frozen for row in plan.rows if id(row.variable) not in head):
         raise ValueError(
             "The body is frozen, by the plan or by `layer.trainable = False`, so that there is nothing but the head to "
             "fine-tune. Set `trainable = True` on it, or take the freezing out of the plan; to train the head alone, give "
@@ -171,9 +173,9 @@ def _phases(freeze_epochs: int, plan: Plan, model: keras.Model) -> Phases:
 
 
 def _given_optimizer(given: Any) -> Any:
-    """The optimizer whose settings to use."""
+    """The optimizer whose settings to use; `None` for the default."""
     if given is None:
-        return keras.optimizers.AdamW(weight_decay=WEIGHT_DECAY)
+        return None
     optimizer = keras.optimizers.get(given)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(optimizer, keras_private.MULTI_OPTIMIZERS):
@@ -186,6 +188,8 @@ def _given_optimizer(given: Any) -> Any:
 
 def _fresh(optimizer: Any, schedule: Any, plan: Plan) -> Any:
     """A new differential optimizer with the settings of `optimizer`."""
+    if optimizer is None:
+        return optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, multipliers=plan)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()
         config["weight_decay_follows"] = optimizer.weight_decay_follows

@@ -1,6 +1,5 @@
 """`freeze_to` and `unfreeze`: between two calls of `fit`, with the optimizer's state kept."""
 
-import difflib
 from typing import Any
 
 import keras
@@ -9,6 +8,7 @@ from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.replanning import Live
 from difflr.recipes import DepthGroup, depth_groups
+from difflr.recipes.making import close_matches
 
 
 def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> list[str]:
@@ -110,8 +110,7 @@ def _number(group: int | str, groups: list[DepthGroup]) -> int:
     if isinstance(group, str):
         if group in names:
             return names.index(group)
-        close = difflib.get_close_matches(group, names, n=1, cutoff=0.5)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = close_matches(group, names)
         raise ValueError(f"The model has no depth group '{group}'.{hint} Its groups, bottom first: {listed}.")
     if isinstance(group, bool) or not isinstance(group, int) or not -len(groups) <= group < len(groups):
         raise ValueError(

@@ -1,8 +1,8 @@
 """The methods: ways to set the learning rates while a model is fine-tuned, all within the same number of epochs.
 
 All have the same optimizer, AdamW, and the same schedule, a warm-up and a cosine, except where a method brings its own.
-The rates that each method tries first were written down before the first run; `fine_tune` has none: it runs with its
-defaults.
+The rates that each method tries first were written down before the first run; `fine_tune` runs with its defaults
+too, which nobody chose for these pairs.
 """
 
 import dataclasses
@@ -14,9 +14,10 @@ import keras
 
 import difflr
 from benchmarks.comparison.pairs import Data, Pair
-from difflr.schedules import WarmupCosine
+from difflr.schedules import Joined, WarmupCosine
 
 WEIGHT_DECAY = 0.01
+LAYERWISE_DECAY = 0.75
 # All rates that a method may try, a factor of about three apart; each begins with three of them.
 LADDER = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 LOW, MIDDLE, HIGH = LADDER[2:5], LADDER[3:6], LADDER[5:8]
@@ -90,7 +91,53 @@ def head_only(task: Task) -> None:
     task.fit()
 
 
+def head_then_all(task: Task) -> None:
+    """LP-FT: half of the epochs for the head, at the rate that was best for it, then one rate for all."""
+    half = task.pair.epochs // 2
+    schedules = [task.schedule(task.head_rate, half), task.schedule(task.learning_rate, task.pair.epochs - half)]
+    task.compile(Joined(schedules, [half * task.steps_per_epoch]))
+    task.fit(callbacks=[difflr.PhaseScheduler(difflr.phases.head_first(task.model, epochs=half))])
+
+
+def layerwise(task: Task) -> None:
+    plan = difflr.layerwise_decay(task.model, LAYERWISE_DECAY)
+    task.compile(task.schedule(task.learning_rate, task.pair.epochs), plan)
+    task.fit()
+
+
+def ulmfit(task: Task) -> None:
+    """Each group at 1/2.6 of the rate of the one above; one thaws each epoch.
+
+    While they thaw there is a triangle for each epoch, then one for the rest, as in AllenNLP's `SlantedTriangular`.
+    """
+    groups = [*map(list, task.pair.groups), [task.pair.head]]
+    rates = {pattern: 2.6 ** (place - len(groups) + 1) for place, group in enumerate(groups) for pattern in group}
+    each = task.steps_per_epoch
+    thawing = len(groups) - 1
+    triangles = [difflr.schedules.SlantedTriangular(task.learning_rate, each)] * thawing
+    triangles.append(difflr.schedules.SlantedTriangular(task.learning_rate, (task.pair.epochs - thawing) * each))
+    task.compile(Joined(triangles, [each * number for number in range(1, thawing + 1)]), difflr.Plan(task.model, rates))
+    task.fit(callbacks=[difflr.PhaseScheduler(difflr.phases.top_down(task.model, groups=groups))])
+
+
+def fine_tune(task: Task) -> None:
+    """With its defaults: the number of epochs is all it is told."""
+    settings = {"epochs": task.pair.epochs - 1, "batch_size": task.pair.batch_size, "verbose": 0}
+    difflr.fine_tune(task.model, *task.data.train, loss=task.loss(), **settings)
+
+
+def first_group_only(task: Task) -> None:
+    """Surgical fine-tuning where the inputs have changed: the first layer and nothing else."""
+    task.compile(task.schedule(task.learning_rate, task.pair.epochs), difflr.surgical(task.model, 0))
+    task.fit()
+
+
 METHODS = {
     "one rate": Method(one_rate, LOW),
     "head only": Method(head_only, HIGH),
+    "LP-FT": Method(head_then_all, LOW, needs_head_rate=True),
+    "layerwise decay": Method(layerwise, MIDDLE),
+    "ULMFiT": Method(ulmfit, MIDDLE),
+    "fine_tune": Method(fine_tune, ()),
+    "first layer only": Method(first_group_only, MIDDLE, pairs=("corrupted",)),
 }

@@ -75,7 +75,9 @@ def run_method(results: Results, pair: str, method: str, on_run=print) -> None:
             results.add(line)
             on_run(line)
 
-    for learning_rate in sorted({line["learning_rate"] for line in results.of(pair=pair, method=method, stage="search")}):
+    for learning_rate in sorted(
+        {line["learning_rate"] for line in results.of(pair=pair, method=method, stage="search")}
+    ):
         for seed in SEARCH_SEEDS:  # what was interrupted between two seeds
             run_once("search", learning_rate, seed)
     while rates := results.next_rates(pair, method):

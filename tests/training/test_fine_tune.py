@@ -20,9 +20,7 @@ def make_model(seed=0):
 
 
 def weights(model):
-    return {
-        layer.name: [np.array(keras.ops.convert_to_numpy(v)) for v in layer.variables] for layer in model.layers
-    }
+    return {layer.name: [np.array(keras.ops.convert_to_numpy(v)) for v in layer.variables] for layer in model.layers}
 
 
 def moved(before, after, name):
@@ -49,7 +47,9 @@ def tuned(model, *args, **kwargs):
 
 def fastai_rate(position, start, middle, end, rise):
     """`combined_cos` of fastai at a position 0..1."""
-    low, high, part = (start, middle, position / rise) if position < rise else (middle, end, (position - rise) / (1 - rise))
+    low, high, part = (
+        (start, middle, position / rise) if position < rise else (middle, end, (position - rise) / (1 - rise))
+    )
     return low + (1 + np.cos(np.pi * (1 - part))) * (high - low) / 2
 
 
@@ -74,8 +74,14 @@ def test_every_layer_moves_by_its_rate():
     snapshots = Snapshots()
     optimizer = keras.optimizers.SGD()  # its rate gives way
     tuned(
-        model, optimizer=optimizer, epochs=1, freeze_epochs=1, batch_size=BATCH, callbacks=[snapshots],
-        learning_rate=0.1, shuffle=False,
+        model,
+        optimizer=optimizer,
+        epochs=1,
+        freeze_epochs=1,
+        batch_size=BATCH,
+        callbacks=[snapshots],
+        learning_rate=0.1,
+        shuffle=False,
     )
     assert moved(before, snapshots.weights[0], "stem") == moved(before, snapshots.weights[0], "block") == 0
     assert moved(before, snapshots.weights[0], "head") > 0
@@ -273,7 +279,9 @@ def test_backup_and_restore_goes_on_in_the_phase(tmp_path, batch):
     interrupted = make_model()
     with pytest.raises(KeyboardInterrupt):
         tuned(
-            interrupted, batch_size=BATCH, shuffle=False,
+            interrupted,
+            batch_size=BATCH,
+            shuffle=False,
             callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "backup"), Interrupt(batch)],
         )
     resumed = make_model(seed=1)

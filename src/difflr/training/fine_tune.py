@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from difflr import keras_private, optimizers
+from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.plan import Plan, tree
 from difflr.plan.targets import Targets
@@ -145,7 +145,7 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
     return rates if optimizer is not None else rates * no_decay(model)
 
 
-def _plan_of(optimizer: DifferentialOptimizer, model: keras.Model) -> Plan | None:
+def _plan_of(optimizer: Any, model: keras.Model) -> Plan | None:
     """The plan that an optimizer was given, with the multipliers of this moment."""
     given = optimizer._given_multipliers
     if given.value is None:
@@ -189,9 +189,9 @@ def _given_optimizer(given: Any) -> Any:
 def _fresh(optimizer: Any, schedule: Any, plan: Plan) -> Any:
     """A new differential optimizer with the settings of `optimizer`."""
     if optimizer is None:
-        return optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, multipliers=plan)
+        return differential(keras.optimizers.AdamW)(schedule, weight_decay=WEIGHT_DECAY, multipliers=plan)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
-        config = super(DifferentialOptimizer, optimizer).get_config()
+        config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
         config["weight_decay_follows"] = optimizer.weight_decay_follows
     else:
         config = optimizer.get_config()

@@ -52,7 +52,8 @@ def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> 
     live = frozenset(id(variable) for each in groups[number:] for variable in each.variables) & trained
     if not live:
         raise ValueError(
-            f"Nothing would be live: the plan, or `layer.trainable = False`, freezes all from group '{groups[number].name}' on."
+            f"Nothing would be live: all from group '{groups[number].name}' on is frozen, by the plan or by "
+            "`layer.trainable = False`."
         )
     below = {id(layer) for each in groups[:number] for layer in each.statistics}
     frozen_layers = tuple(each.path for each in plan._statistics if id(each.layer) in below)
@@ -82,7 +83,9 @@ def unfreeze(model: keras.Model) -> None:
 def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
     """The model's optimizer, built and told of the model."""
     if getattr(model, "optimizer", None) is None:
-        raise ValueError(f"`{name}` is for a compiled model: call `model.compile(difflr.optimizers.Adam(...), ...)` first.")
+        raise ValueError(
+            f"`{name}` is for a compiled model: call `model.compile(difflr.optimizers.Adam(...), ...)` first."
+        )
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not isinstance(optimizer, DifferentialOptimizer):
         known = type(optimizer).__name__

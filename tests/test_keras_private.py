@@ -183,3 +183,16 @@ def test_the_schedule_of_momenta_of_nadam_is_where_it_was():
 def test_multi_optimizers_are_known():
     known = [cls.__name__ for cls in keras_private.MULTI_OPTIMIZERS]
     assert known == [name for name in ("MultiOptimizer",) if hasattr(keras.optimizers, name)]
+
+
+def test_compile_keeps_its_arguments():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert keras_private.compile_arguments(model) == {}
+
+    def own(y, prediction):
+        return y - prediction
+
+    model.compile("sgd", loss=own, metrics=[own], steps_per_execution=2)
+    found = keras_private.compile_arguments(model)
+    assert (found["loss"], list(found["metrics"]), found["steps_per_execution"]) == (own, [own], 2)
+    model.compile(**found)

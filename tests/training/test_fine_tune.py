@@ -6,6 +6,7 @@ import pytest
 
 import difflr
 from difflr.training.fine_tune import two_cycles
+from difflr.training.num_batches import num_batches
 
 BATCH = 8
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -193,6 +194,27 @@ def test_arrays_with_a_validation_split_and_a_part_of_a_batch():
     assert model.optimizer.get_config()["learning_rate"]["config"]["boundaries"] == [4]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (([np.ones((10, 2)), np.ones((10, 3))],), 1),
+        (({"a": np.ones((33, 2))},), 2),
+        ((np.ones((10, 2)), 3), 4),
+        ((np.ones((10, 2)), 3, 0.25), 3),  # Keras trains on floor(7.5) of them
+        ((iter([]), None, 0.0, 7), 7),
+        ((Batches(),), 3),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Your `PyDataset` class should call")
+def test_batches_are_counted_as_keras_does(arguments, expected):
+    assert num_batches(*arguments) == expected
+
+
+def test_data_without_batches_is_said():
+    with pytest.raises(ValueError, match="has no batches. Received: ndarray with 0 batches"):
+        num_batches(np.ones((0, 2)))
+
+
 # -- the optimizer and the compiled model
 
 
@@ -213,6 +235,16 @@ def test_the_default_is_adamw():
     tuned(model)
     assert isinstance(model.optimizer, difflr.optimizers.AdamW)
     assert model.optimizer.weight_decay == 0.01
+
+
+def test_what_layers_declare_comes_on_top():
+    inputs = keras.Input((4,))
+    body = difflr.layers.Dense(6, name="body", W_learning_rate_multiplier=0.5)
+    model = difflr.Model(inputs, keras.layers.Dense(3, name="head")(body(inputs)))
+    tuned(model, rate_ratio=10)
+    multipliers = model.optimizer.plan.multipliers
+    assert multipliers[body.kernel] == pytest.approx(0.05)
+    assert multipliers[body.bias] == pytest.approx(0.1)
 
 
 def test_the_plan_of_a_differential_optimizer_is_used():
@@ -268,6 +300,7 @@ def test_an_interrupt_leaves_a_model_to_be_used(batch):
     assert (moved(before, after, "stem") > 0) == (batch == 5)
     assert all(layer.trainable for layer in model.layers)
     assert len(model.trainable_variables) == 6
+    assert model.history.epoch == list(range((batch - 1) // 3))
     model.fit(X, Y, verbose=0)  # goes on, with everything live
     assert moved(after, weights(model), "stem") > 0
 

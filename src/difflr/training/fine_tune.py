@@ -118,7 +118,8 @@ def fine_tune(
     finally:
         if hasattr(model, "jax_state_sync"):  # after an interrupt in the middle of an epoch
             model.jax_state_sync()
-        unfreeze(model)
+        if model.optimizer.built:
+            unfreeze(model)
 
 
 def two_cycles(learning_rate: float, head_steps: int, steps: int) -> Any:

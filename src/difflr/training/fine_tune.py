@@ -142,7 +142,9 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         if own is not None:
             return own
     ratio = checked_number(RATE_RATIO if rate_ratio is None else rate_ratio, "rate_ratio", lowest=1)
-    rates = Plan(model) * discriminative(model, 1 / ratio)  # what layers declare comes on top
+    rates = discriminative(model, 1 / ratio)
+    declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
+    rates = rates * Plan(model, declared) if declared else rates  # a recipe by itself replaces what layers declare
     return rates if optimizer is not None else rates * no_decay(model)
 
 

@@ -8,6 +8,8 @@ import contextlib
 import functools
 
 import keras
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.variables import get_autocast_scope
 from keras.src.models.functional import (
     Functional,  # the class behind `keras.Model(inputs, outputs)`
     functional_like_constructor,
@@ -160,9 +162,9 @@ class _WithRate:
     is not safe where replicas run in threads (`tf.distribute.MirroredStrategy`); a view is.
     """
 
-    def __init__(self, optimizer, factor):
+    def __init__(self, optimizer, learning_rate):
         self._optimizer = optimizer
-        self._factor = factor
+        self.learning_rate = learning_rate
 
     @property
     def __class__(self):  # `super()` inside the optimizer's own methods accepts the view
@@ -171,64 +173,61 @@ class _WithRate:
     def __getattr__(self, name):
         return getattr(self._optimizer, name)
 
-    @property
-    def learning_rate(self):
-        return scaled(self._optimizer.learning_rate, self._factor)
-
     def _get_current_learning_rate(self):
         return self.learning_rate
 
 
-def scaled(rate, factor):
-    """`rate * factor`, where the Python number 1 costs nothing.
+def scaled(rate, factors):
+    """`rate` times each of `factors` (a dict); the Python number 1 costs nothing.
 
     TensorFlow compiles with XLA's fast-math, which would reassociate `rate * factor * gradient / ...` and so round a
     factor of 1 differently from no factor (seen in Adagrad and RMSprop). It cannot reach through the rounding of a
-    product taken in float64.
+    product taken in float64. All products are one operation there, for its graphs pay for each operation.
     """
-    if isinstance(factor, float) and factor == 1.0:
-        return rate
+    ones = {key for key, factor in factors.items() if isinstance(factor, float) and factor == 1.0}
+    others = [key for key in factors if key not in ones]
+    products = dict.fromkeys(ones, rate)
     if keras.backend.backend() != "tensorflow":
-        return rate * factor
-    rate = keras.ops.convert_to_tensor(rate)
-    product = keras.ops.cast(rate, "float64") * keras.ops.cast(factor, "float64")
-    return keras.ops.cast(product, rate.dtype)
+        return products | {key: rate * factors[key] for key in others}
+    if others:
+        import tensorflow as tf
+
+        rate = tf.convert_to_tensor(keras.ops.convert_to_tensor(rate))
+        stacked = tf.cast(tf.stack([tf.convert_to_tensor(factors[key]) for key in others]), "float64")
+        all_products = tf.cast(tf.cast(rate, "float64") * stacked, rate.dtype)
+        products |= zip(others, tf.unstack(all_products), strict=True)
+    return products
 
 
+@functools.cache
 def torch_pass_of(optimizer_class):
-    """Our pass for the Keras optimizer whose vectorised update `optimizer_class` inherits; else `None`.
+    """The name of the Keras optimizer whose vectorised update and decay on torch `optimizer_class` has, or `None`.
 
-    An update that somebody else wrote is not replaced: it is called once for each group.
+    Our passes replace these two. What somebody else wrote is not replaced: it is called once for each group.
     """
-    for parent in optimizer_class.__mro__:
-        if "_parallel_update_step" in vars(parent) and parent is not OptimizerHooks:
-            if not parent.__module__.startswith("keras.src.backend.torch.optimizers."):
-                return None
-            from difflr.optimizers.torch_pass import run_pass
-
-            return functools.partial(run_pass, parent.__name__)
-    return None
+    update = _first_with(optimizer_class, "_parallel_update_step")
+    decay = _first_with(optimizer_class, "_apply_weight_decay")
+    own = update is not None and update.__module__.startswith("keras.src.backend.torch.optimizers.")
+    return update.__name__ if own and decay.__name__ == "TorchOptimizer" else None
 
 
-def decay_in_one_pass(optimizer, variables, rates):
-    """Torch's own decoupled weight decay, with a rate for each variable."""
-    import torch
-
-    with torch.no_grad():
-        kept = 1 - optimizer.weight_decay * torch.tensor(rates, dtype=torch.float32)
-        # A number would be rounded to half precision before it multiplies (0.998 to 0.996); a tensor is not.
-        half = any(variable.value.dtype.itemsize < 4 for variable in variables)
-        factors = kept.to(variables[0].value.device).unbind() if half else kept.tolist()
-        decaying = [(v.value, factor) for v, factor in zip(variables, factors, strict=True) if factor != 1.0]
-        if decaying:
-            values, factors = zip(*decaying, strict=True)
-            torch._foreach_mul_(list(values), list(factors))
+@functools.cache
+def _first_with(optimizer_class, name):
+    """Which class below our hooks defines the method `name`."""
+    return next((c for c in optimizer_class.__mro__ if name in vars(c) and c is not OptimizerHooks), None)
 
 
-def torch_state(optimizer, name, variables):
-    """The tensors of the optimizer's list `name` (such as `_momentums`) that belong to `variables`."""
-    slots = getattr(optimizer, name)
-    return [slots[optimizer._get_variable_index(variable)].value for variable in variables]
+def torch_values(variables):
+    """The tensors of Keras variables, on torch.
+
+    `Variable.value` asks for Keras's scopes and the device each time, 4 microseconds: a third of a step of 150 small
+    weights. Here they are asked for once.
+    """
+    from keras.src.backend.torch.core import get_device
+
+    if in_stateless_scope() or get_autocast_scope() is not None or str(get_device()) == "meta":
+        return [variable.value for variable in variables]
+    return [variable.value if variable._value is None else variable._value for variable in variables]
 
 
 def nadam_product(optimizer):
@@ -335,62 +334,67 @@ def bias_correction(optimizer):
 class OptimizerHooks:
     """The three private places where Keras optimizers use their rate, led back to two questions.
 
-    A subclass answers `_rate_factor(variable)` and `_by_group(variables)`. The multiplier multiplies the
-    rate, never the gradient: Adam would divide a scaled gradient by itself again.
+    A subclass answers what is asked first below. The multiplier multiplies the rate, never the gradient: Adam would
+    divide a scaled gradient by itself again.
     """
 
-    def _rate_factor(self, variable):
-        """What the rate of `variable` is multiplied by at this step."""
+    def _rate_factors(self):
+        """What the rate of each group is multiplied by at this step: group number -> factor."""
         raise NotImplementedError
 
-    def _rates(self, variables, learning_rate):
-        """The effective rates of `variables`, as Python floats."""
+    def _decay_factors(self):
+        """The same for the weight decay, of the groups that decay."""
         raise NotImplementedError
 
-    def _decay_rates(self, variables):
-        """What the weight decay of `variables` is multiplied by, as Python floats."""
+    def _group_number(self, variable):
+        """The number of the group of `variable`."""
         raise NotImplementedError
 
-    def _by_group(self, variables):
-        """Yields `(rate_factor, weight_decay_factor, positions)` for the groups that occur in `variables`."""
+    def _places(self, variables):
+        """Where the members of each group stand in `variables`: group number -> places."""
         raise NotImplementedError
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        # Once a step, not once a variable: on TensorFlow each product is an operation of the graph. Keras only hands
+        # the rate on to `update_step`; whoever computes with it gets the base rate.
+        if _first_with(type(self), "_backend_update_step").__name__ in ("BaseOptimizer", "TFOptimizer"):
+            learning_rate = scaled(learning_rate, self._rate_factors())
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def update_step(self, gradient, variable, learning_rate):
         # JAX, TensorFlow, and torch optimizers without a vectorised version. TensorFlow hands over raw
         # `tf.Variable`s, so the variable is known by its index only.
-        super().update_step(gradient, variable, scaled(learning_rate, self._rate_factor(variable)))
+        rates = learning_rate if isinstance(learning_rate, dict) else scaled(learning_rate, self._rate_factors())
+        super().update_step(gradient, variable, rates[self._group_number(variable)])
 
     def _parallel_update_step(self, grads, variables, learning_rate):
         # torch's vectorised optimizers never call `update_step`; they take one rate for a list of variables.
-        own_pass = torch_pass_of(type(self))
-        if own_pass is not None:
-            own_pass(self, variables, grads, self._rates(variables, learning_rate))
+        name = torch_pass_of(type(self))
+        if name is not None:
+            from difflr.optimizers import torch_passes
+
+            torch_passes.run(name, self, variables, grads, learning_rate)
             return
-        for rate_factor, _, positions in self._by_group(variables):
-            super()._parallel_update_step(
-                [grads[i] for i in positions],
-                [variables[i] for i in positions],
-                scaled(learning_rate, rate_factor),
-            )
+        rates = scaled(learning_rate, self._rate_factors())
+        for number, places in self._places(variables).items():
+            super()._parallel_update_step([grads[i] for i in places], [variables[i] for i in places], rates[number])
 
     def _apply_weight_decay(self, variables):
+        if torch_pass_of(type(self)) is not None:
+            return  # the pass decays, too: one way through the memory less
         decay = super()._apply_weight_decay.__func__
-        if decay.__module__ == "keras.src.backend.torch.optimizers.torch_optimizer":
-            if self.weight_decay is not None:
-                variables = [variable for variable in variables if self._use_weight_decay(variable)]
-                decay_in_one_pass(self, variables, self._decay_rates(variables))
-            return
-        for _, weight_decay_factor, positions in self._by_group(variables):
-            if not (isinstance(weight_decay_factor, float) and weight_decay_factor == 0.0):
-                decay(_WithRate(self, weight_decay_factor), [variables[i] for i in positions])
+        rates = scaled(self.learning_rate, self._decay_factors())
+        for number, places in self._places(variables).items():
+            if number in rates:
+                decay(_WithRate(self, rates[number]), [variables[i] for i in places])
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
             # model was loaded: the gradients of one of them would add up from step to step.
-            for variable in trainable_variables:
-                variable.value.grad = None
+            for value in torch_values(trainable_variables):
+                value.grad = None
 
     def _variable_position(self, variable):
         """The position of `variable` in the list the optimizer was built with."""

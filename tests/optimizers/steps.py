@@ -32,8 +32,9 @@ def stock(name, rate=BASE, **settings):
     return getattr(keras.optimizers, name)(rate, **settings)
 
 
-def ours(name, multipliers, rate=BASE, **settings):
-    return getattr(difflr.optimizers, name)(rate, multipliers=multipliers, **settings)
+def ours(name, multipliers, rate=BASE, fused=False, **settings):
+    """On torch without fused kernels, which are compared with this in `test_fused.py`."""
+    return getattr(difflr.optimizers, name)(rate, multipliers=multipliers, fused=fused, **settings)
 
 
 def product(rate, multiplier):

@@ -81,7 +81,7 @@ def test_it_is_the_optimizer_it_is_named_after(name):
 def test_arguments_are_where_they_were(name):
     theirs = inspect.signature(getattr(keras.optimizers, name)).parameters
     mine = inspect.signature(getattr(difflr.optimizers, name)).parameters
-    added = {"multipliers", "weight_decay_follows"}
+    added = {"multipliers", "weight_decay_follows", "fused"}
     assert [p for p in mine if p not in added] == list(theirs)
     assert all(mine[p].default == theirs[p].default for p in theirs)
     assert {p for p in mine if mine[p].kind is inspect.Parameter.KEYWORD_ONLY} >= added

@@ -76,7 +76,7 @@ def test_half_precision(name):
 def test_what_torch_cuts_in_pieces_is_the_same(monkeypatch):
     """On a CPU torch's pass works on pieces that fit in the cache: here each variable is one."""
     if BACKEND == "torch":
-        monkeypatch.setattr("difflr.optimizers.torch_pass.CPU_PIECE", 1)
+        monkeypatch.setattr("difflr.optimizers.torch_passes.step.CPU_PIECE", 1)
     assert_halves("Nadam", {"weight_decay": 0.1})
     assert_halves("RMSprop", {"centered": True, "momentum": 0.9})
 

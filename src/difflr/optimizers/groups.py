@@ -1,5 +1,7 @@
 """The plan at work: one scalar per group of variables."""
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -7,8 +9,28 @@ import keras
 from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.newcomer import Newcomer
-from difflr.plan import Group, Plan, Row
+from difflr.plan import Plan, Row
 from difflr.plan.rule import checked_multiplier
+
+EFFECTIVE_RATE = "effective_rate"
+
+
+class Members:
+    """To which groups the variables of one list belong.
+
+    Args:
+        variables: The list.
+        positions: Their positions in the list that the optimizer was built with.
+        numbers: The numbers of their groups.
+    """
+
+    def __init__(self, variables: list[Any], positions: list[int], numbers: list[int]):
+        self.variables = variables
+        self.positions = positions
+        self.numbers = numbers
+        self.by_group: dict[int, list[int]] = {}
+        for place, number in enumerate(numbers):
+            self.by_group.setdefault(number, []).append(place)
 
 
 class Groups:
@@ -33,6 +55,10 @@ class Groups:
             raise ValueError(f"The saved plan has {len(self._groups)} groups and multipliers for {len(numbers)}.")
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
+        self._schedules = {n: group.schedule for n, group in enumerate(self._groups) if group.schedule is not None}
+        self._last: Members | None = None
+        self._stacked: Any = None
+        self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
         self.scalars = [
             optimizer.add_variable(
                 shape=(),
@@ -48,47 +74,50 @@ class Groups:
         """The number of the group of the live variable at `position`."""
         return self._number_at[position]
 
-    def plan_group(self, number: int) -> Group:
-        """The plan's group behind a number."""
-        return self._groups[number]
-
     def is_frozen(self, variable: Any) -> bool:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def rate_factor(self, number: int, for_decay: bool = False) -> Any:
-        """The factor on the base rate at this step: a scalar tensor. A newcomer's clock is not on its decay."""
-        factor = keras.ops.convert_to_tensor(self.scalars[number])
-        schedule = self._groups[number].schedule
-        if schedule is None:
-            return factor
-        if for_decay and isinstance(schedule, Newcomer):
-            schedule = schedule.for_weight_decay
-        return factor * keras.ops.cast(schedule(self._optimizer.iterations), factor.dtype)
+    def rate_factors(self, for_decay: bool = False) -> dict[int, Any]:
+        """The factors on the base rate at this step: group number -> scalar tensor.
 
-    def rates(self, positions: list[int], learning_rate: Any) -> list[float]:
-        """The effective rates of the live variables at `positions`, as Python floats: for torch's eager pass."""
-        by_group = _as_floats(keras.ops.convert_to_tensor(learning_rate) * self._factors())
-        return [by_group[self._number_at[position]] for position in positions]
+        Args:
+            for_decay: Whether they are for the weight decay, which has no part in the bias correction of newcomers.
+        """
+        factors = dict(enumerate(map(keras.ops.convert_to_tensor, self.scalars)))
+        for number, schedule in self._schedules.items():
+            if for_decay and isinstance(schedule, Newcomer):
+                schedule = schedule.for_weight_decay
+            now = schedule(self._optimizer.iterations)
+            factors[number] = factors[number] * keras.ops.cast(now, factors[number].dtype)
+        return factors
 
-    def decay_rates(self, positions: list[int], learning_rate: Any, follows: bool) -> list[float]:
-        """What the weight decay at `positions` is multiplied by, as Python floats: for torch's eager pass."""
-        factors = keras.ops.convert_to_tensor(
-            [group.weight_decay_multiplier for group in self._groups], dtype=keras.config.floatx()
-        )
-        by_group = _as_floats(
-            keras.ops.convert_to_tensor(learning_rate)
-            * (factors * self._factors(for_decay=True) if follows else factors)
-        )
-        return [by_group[self._number_at[position]] for position in positions]
-
-    def _factors(self, for_decay: bool = False) -> Any:
-        """The factors of all groups at this step, as one torch tensor."""
+    def factors(self, for_decay: bool = False) -> Any:
+        """The same as one tensor `(groups,)`: for torch's passes."""
         import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
 
-        if any(group.schedule is not None for group in self._groups):
-            return torch.stack([self.rate_factor(number, for_decay) for number in range(len(self._groups))])
-        return torch.stack([scalar.value for scalar in self.scalars])
+        if self._schedules:
+            return torch.stack(list(self.rate_factors(for_decay).values()))
+        scalars = keras_private.torch_values(self.scalars)
+        versions = [scalar._version for scalar in scalars]  # what is assigned to a tensor counts in it
+        if self._stacked is None or self._stacked[0] != versions or not same(self._stacked[1], scalars):
+            self._stacked = versions, scalars, torch.stack(scalars)
+        return self._stacked[2]
+
+    def decay_factors(self) -> Any:
+        """The factors of the weight decay of all groups, likewise."""
+        factors = self.factors(for_decay=True)
+        multipliers = factors.new_tensor(self.weight_decay_multipliers)
+        return multipliers * factors if self._optimizer.weight_decay_follows == EFFECTIVE_RATE else multipliers
+
+    def members(self, variables: Sequence[Any]) -> "Members":
+        """The groups of `variables`, some or all of the live ones in any order."""
+        members = self._last
+        if members is None or not same(members.variables, variables):
+            positions = [self._optimizer._variable_position(variable) for variable in variables]
+            members = Members(list(variables), positions, [self._number_at[position] for position in positions])
+            self._last = members
+        return members
 
     def current(self, row: Row) -> float:
         """The multiplier of a live row now."""
@@ -145,13 +174,13 @@ class Groups:
             self.scalars[number].assign(multiplier)
 
 
+def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether both hold the same objects."""
+    return len(first) == len(second) and all(map(operator.is_, first, second))
+
+
 def _shortest(number: Any, planned: float) -> float:
     """A stored number as a float: the planned one where it is still that, else as short as its precision allows."""
     if number == number.dtype.type(planned):
         return planned
     return float(str(number))
-
-
-def _as_floats(numbers: Any) -> list[float]:
-    result: list[float] = keras.ops.convert_to_numpy(numbers).tolist()
-    return result

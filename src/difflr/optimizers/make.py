@@ -18,7 +18,7 @@ def differential(optimizer: Any) -> Any:
             `LossScaleOptimizer` the inner one is made differential.
 
     Returns:
-        The class, which takes `multipliers` and `weight_decay_follows` besides its own arguments; or a new instance
+        The class, which takes `multipliers`, `weight_decay_follows` and `fused` besides its own arguments; or a new instance
         with the same settings. A class from outside Keras has to be made differential in the process that
         loads a model saved with it, too.
 

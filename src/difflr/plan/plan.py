@@ -373,7 +373,7 @@ class Plan:
                 "The plans disagree about `frozen_statistics`: "
                 f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
             )
-        rows = [_times(row, other.row(row.variable)) for row in self._rows]
+        rows = [_times(*_declared_once(row, other.row(row.variable))) for row in self._rows]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
         return Plan._from_rows(rows, statistics, self._frozen_statistics)
@@ -604,15 +604,7 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], 
 
 
 def _times(first: Row, second: Row) -> Row:
-    """The product of two rows of one variable.
-
-    What a layer declares comes before all rules: it counts where neither plan has a rule, and then once.
-    """
-    declared = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
-    if declared[1] and "multiplier" in first.decided:
-        second = _undeclared(second)
-    elif declared[0] and "multiplier" in second.decided:
-        first = _undeclared(first)
+    """The product of two rows of one variable."""
     decided = dict(first.decided)
     for axis, who in second.decided.items():
         decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
@@ -638,6 +630,16 @@ def _times(first: Row, second: Row) -> Row:
         frozen=frozen,
         decided=decided,
     )
+
+
+def _declared_once(first: Row, second: Row) -> tuple[Row, Row]:
+    """Both rows, where what a layer declares counts where neither plan has a rule, and then once."""
+    declared = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
+    if declared[1] and "multiplier" in first.decided:
+        return first, _undeclared(second)
+    if declared[0] and "multiplier" in second.decided:
+        return _undeclared(first), second
+    return first, second
 
 
 def _undeclared(row: Row) -> Row:

@@ -1,83 +1,18 @@
-"""torch: one pass over all variables, each with its own rate, whatever the number of groups.
+"""Keras's own vectorised updates over all groups at once, bit for bit.
 
-Keras's vectorised optimizers take one rate for a list of variables. Called once per group they cost 2 to 8 times the
-stock step with 150 groups (what they compute once per call dominates). Here what is common to all variables is
-computed once, and the rates are lists of numbers in the same `torch._foreach_*` calls: the same operations on the same
-numbers in the same order, so that the result is bit for bit that of the stock optimizer at that rate.
+Keras takes one rate for a list of variables. Called once per group that costs 2 to 8 times the stock step with 150
+groups (what is computed once per call dominates). Here what is common to all variables is computed once, and the rates
+are lists of numbers in the same `torch._foreach_*` calls: the same operations on the same numbers in the same order.
 
 On a CPU the lists are cut into pieces that stay in the cache: the temporaries of a whole list cost more than the
 arithmetic (150 variables of 512 x 512: stock Adam allocates 150 MB four times a step). On a GPU one call takes all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import keras
-
 from difflr import keras_private
-
-# As many numbers as stay in a core's cache, four arrays of float32 at a time.
-CPU_PIECE = 1 << 16
-
-
-class Step:
-    """What the passes need to know about one step.
-
-    Args:
-        optimizer: The optimizer; its hyperparameters are read from it.
-        variables: Keras variables.
-        grads: Their gradients, torch tensors.
-        rates: Their effective rates, Python floats with float32 values.
-    """
-
-    def __init__(self, optimizer: Any, variables: list[Any], grads: list[Any], rates: list[float]):
-        self.optimizer = optimizer
-        self.keras_variables = variables
-        self.variables = [variable.value for variable in variables]
-        self.grads = grads
-        self.dtype = self.variables[0].dtype
-        self.exact_rates = rates
-        self.rates = self._rounded(rates)
-        self.number = keras.ops.cast(optimizer.iterations + 1, self.dtype)
-
-    def _rounded(self, rates: list[float]) -> list[float]:
-        """The rates in the variables' precision, to which Keras casts them (in all optimizers but SGD)."""
-        import torch
-
-        return rates if self.dtype == torch.float32 else torch.tensor(rates, dtype=self.dtype).tolist()
-
-    def number_of(self, value: float) -> Any:
-        """`value` as a tensor of the variables' precision."""
-        import torch
-
-        return torch.tensor(value, dtype=self.dtype, device=self.number.device)
-
-    def power(self, base: float, ahead: int = 0) -> Any:
-        """`base ** (step + ahead)`, in the variables' precision, as Keras computes it."""
-        return self.number_of(base) ** (self.number + ahead)
-
-    def pieces(self, *state: str) -> Iterator[tuple[Any, ...]]:
-        """Yields `(rates, variables, gradients, *state)`, lists that fit into the cache together.
-
-        Args:
-            *state: Names of the optimizer's lists of variables.
-        """
-        columns = [self.rates, self.variables, self.grads]
-        columns += [keras_private.torch_state(self.optimizer, name, self.keras_variables) for name in state]
-        for start, stop in self._cuts():
-            yield tuple(column[start:stop] for column in columns)
-
-    def _cuts(self) -> Iterator[tuple[int, int]]:
-        if self.variables[0].device.type != "cpu":
-            yield 0, len(self.variables)
-            return
-        start = held = 0
-        for position, variable in enumerate(self.variables):
-            if held and held + variable.numel() > CPU_PIECE:
-                yield start, position
-                start, held = position, 0
-            held += variable.numel()
-        yield start, len(self.variables)
+from difflr.optimizers.torch_passes.step import Step
 
 
 def sgd(step: Step) -> None:
@@ -85,13 +20,12 @@ def sgd(step: Step) -> None:
     import torch
 
     momentum, nesterov = step.optimizer.momentum, step.optimizer.nesterov
-    step.rates = step.exact_rates
+    rates = -step.exact_rates.cpu()
     if momentum == 0:
-        for rates, variables, grads in step.pieces():
-            _add_scaled(variables, grads, [-rate for rate in rates])
+        for down, variables, grads in step.pieces(rates):
+            _add_scaled(variables, grads, down)
         return
-    for rates, variables, grads, momenta in step.pieces("momentums"):
-        down = [-rate for rate in rates]
+    for down, variables, grads, momenta in step.pieces(rates, "momentums"):
         torch._foreach_mul_(momenta, momentum)
         _add_scaled(momenta, grads, down)
         if nesterov:
@@ -102,15 +36,14 @@ def sgd(step: Step) -> None:
 
 
 def adam(step: Step) -> None:
-    """Adam and AdamW; the decoupled decay comes before, as in Keras."""
+    """Adam and AdamW."""
     import torch
 
     optimizer = step.optimizer
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     up, down = torch.sqrt(1 - step.power(beta_2)), 1 - step.power(beta_1)
-    step.rates = _floats(torch.tensor(step.rates, dtype=step.dtype, device=up.device) * up / down)
     names = ["_momentums", "_velocities"] + (["_velocity_hats"] if optimizer.amsgrad else [])
-    for alphas, variables, grads, momenta, velocities, *maxima in step.pieces(*names):
+    for alphas, variables, grads, momenta, velocities, *maxima in step.pieces(step.rates * up / down, *names):
         torch._foreach_mul_(momenta, beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - beta_1)
         torch._foreach_mul_(velocities, beta_2)
@@ -129,7 +62,7 @@ def adagrad(step: Step) -> None:
     """Adagrad."""
     import torch
 
-    for rates, variables, grads, accumulators in step.pieces("_accumulators"):
+    for rates, variables, grads, accumulators in step.pieces(step.rates, "_accumulators"):
         torch._foreach_add_(accumulators, torch._foreach_mul(grads, grads))
         root = torch._foreach_add(accumulators, step.optimizer.epsilon)
         torch._foreach_sqrt_(root)
@@ -149,7 +82,9 @@ def adadelta(step: Step) -> None:
         torch._foreach_sqrt_(result)
         return result
 
-    for rates, variables, grads, squares, deltas in step.pieces("_accumulated_grads", "_accumulated_delta_vars"):
+    for rates, variables, grads, squares, deltas in step.pieces(
+        step.rates.cpu(), "_accumulated_grads", "_accumulated_delta_vars"
+    ):
         torch._foreach_mul_(squares, rho)
         torch._foreach_add_(squares, torch._foreach_mul(grads, grads), alpha=1 - rho)
         delta = root_mean_square(deltas)
@@ -167,7 +102,7 @@ def adamax(step: Step) -> None:
 
     optimizer = step.optimizer
     correction = 1 - step.power(optimizer.beta_1)
-    for rates, variables, grads, momenta, norms in step.pieces("_m", "_u"):
+    for rates, variables, grads, momenta, norms in step.pieces(step.rates, "_m", "_u"):
         torch._foreach_mul_(momenta, optimizer.beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - optimizer.beta_1)
         torch._foreach_mul_(norms, optimizer.beta_2)
@@ -184,7 +119,7 @@ def lion(step: Step) -> None:
     import torch
 
     optimizer = step.optimizer
-    for rates, variables, grads, momenta in step.pieces("_momentums"):
+    for rates, variables, grads, momenta in step.pieces(step.rates, "_momentums"):
         update = torch._foreach_mul(momenta, optimizer.beta_1)
         torch._foreach_add_(update, grads, alpha=1 - optimizer.beta_1)
         torch._foreach_sign_(update)
@@ -206,10 +141,10 @@ def nadam(step: Step) -> None:
     product_now = product.value * now
     product_following = product_now * following
     product.assign(product_now)
-    bottom_1, bottom_2, correction = _floats(
+    bottom_1, bottom_2, correction = step.scalars(
         torch.stack([1 - product_following, 1 - product_now, 1 - step.power(beta_2)])
     )
-    for rates, variables, grads, momenta, velocities in step.pieces("_momentums", "_velocities"):
+    for rates, variables, grads, momenta, velocities in step.pieces(step.rates, "_momentums", "_velocities"):
         torch._foreach_mul_(momenta, beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - beta_1)
         torch._foreach_mul_(velocities, beta_2)
@@ -234,7 +169,7 @@ def rmsprop(step: Step) -> None:
     optimizer = step.optimizer
     rho, momentum, centered = optimizer.rho, optimizer.momentum, optimizer.centered
     names = ["_velocities"] + ["_average_gradients"] * bool(centered) + ["_momentums"] * (momentum > 0)
-    for rates, variables, grads, velocities, *more in step.pieces(*names):
+    for rates, variables, grads, velocities, *more in step.pieces(step.rates, *names):
         torch._foreach_mul_(velocities, rho)
         torch._foreach_add_(velocities, torch._foreach_mul(grads, grads), alpha=1 - rho)
         bottom = torch._foreach_add(velocities, optimizer.epsilon)
@@ -254,7 +189,11 @@ def rmsprop(step: Step) -> None:
 
 
 def _add_scaled(targets: list[Any], values: list[Any], factors: list[float]) -> None:
-    """`target += factor * value`; foreach takes one `alpha` only, so runs of equal factors go together."""
+    """`target += factor * value`.
+
+    Foreach takes one `alpha` only, so runs of equal factors go together; and it takes a number, for which stock Keras
+    waits for a GPU, too.
+    """
     import torch
 
     start = 0
@@ -262,12 +201,6 @@ def _add_scaled(targets: list[Any], values: list[Any], factors: list[float]) -> 
         if position == len(targets) or factors[position] != factors[start]:
             torch._foreach_add_(targets[start:position], values[start:position], alpha=factors[start])
             start = position
-
-
-def _floats(values: Any) -> list[float]:
-    """The numbers of a tensor."""
-    result: list[float] = values.tolist()
-    return result
 
 
 PASSES: dict[str, Callable[[Step], None]] = {
@@ -281,16 +214,3 @@ PASSES: dict[str, Callable[[Step], None]] = {
     "Nadam": nadam,
     "RMSprop": rmsprop,
 }
-
-
-def run_pass(name: str, optimizer: Any, variables: list[Any], grads: list[Any], rates: list[float]) -> None:
-    """Updates `variables` in place.
-
-    Args:
-        name: Which of `PASSES`.
-        optimizer: As for `Step`.
-        variables: As for `Step`.
-        grads: As for `Step`.
-        rates: As for `Step`.
-    """
-    PASSES[name](Step(optimizer, variables, list(grads), rates))

@@ -1,0 +1,109 @@
+"""What the passes need to know about one step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from difflr import keras_private
+from difflr.optimizers.groups import Groups
+
+# As many numbers as stay in a core's cache, four arrays of float32 at a time.
+CPU_PIECE = 1 << 16
+
+
+class Step:
+    """One step of a torch optimizer.
+
+    Rates are Python floats on a CPU. On a GPU they are scalar tensors there, so that no step waits for the GPU.
+
+    Args:
+        optimizer: As for `run`.
+        variables: As for `run`.
+        grads: As for `run`.
+        learning_rate: As for `run`.
+    """
+
+    def __init__(self, optimizer: Any, variables: list[Any], grads: list[Any], learning_rate: Any):
+        self.optimizer = optimizer
+        self.groups: Groups = optimizer._groups
+        self.members = self.groups.members(variables)
+        self.variables = keras_private.torch_values(variables)
+        self.grads = grads
+        first = self.variables[0]
+        self.dtype = first.dtype
+        self.on_cpu = first.device.type == "cpu"
+        self.base_rate = keras.ops.convert_to_tensor(learning_rate)
+        self.exact_rates = self.base_rate * self.groups.factors()  # (groups,), in the precision of the rate
+        self.rates = self.exact_rates.to(self.dtype)  # to which Keras casts them, in all optimizers but SGD
+        self.number = keras.ops.cast(optimizer.iterations + 1, self.dtype)
+
+    def number_of(self, value: float) -> Any:
+        """`value` as a tensor of the variables' precision."""
+        import torch
+
+        return torch.tensor(value, dtype=self.dtype, device=self.number.device)
+
+    def power(self, base: float, ahead: int = 0) -> Any:
+        """`base ** (step + ahead)`, in the variables' precision, as Keras computes it."""
+        return self.number_of(base) ** (self.number + ahead)
+
+    def scalars(self, values: Any) -> list[Any]:
+        """The elements of a tensor: Python floats on a CPU, scalar tensors elsewhere."""
+        return list(values.tolist() if values.device.type == "cpu" else values.unbind())
+
+    def state(self, name: str) -> list[Any]:
+        """The tensors of the optimizer's list `name`, such as `"_momentums"`."""
+        slots = getattr(self.optimizer, name)
+        return keras_private.torch_values([slots[position] for position in self.members.positions])
+
+    def by_variable(self, of_groups: list[Any]) -> list[Any]:
+        """For each variable what its group has."""
+        return [of_groups[number] for number in self.members.numbers]
+
+    def pieces(self, rates: Any, *state: str) -> Iterator[tuple[Any, ...]]:
+        """Yields `(rates, variables, gradients, *state)`, lists that fit into the cache together, after their decay.
+
+        Args:
+            rates: A tensor with a number for each group.
+            *state: Names of the optimizer's lists of variables.
+        """
+        columns = [self.by_variable(self.scalars(rates)), self.variables, self.grads, *map(self.state, state)]
+        kept = self.by_variable(self.kept_by_decay())
+        for start, stop in self._cuts():
+            decay(self.variables[start:stop], kept[start:stop])
+            yield tuple(column[start:stop] for column in columns)
+
+    def _cuts(self) -> Iterator[tuple[int, int]]:
+        start = held = 0
+        for position, variable in enumerate(self.variables if self.on_cpu else ()):
+            if held and held + variable.numel() > CPU_PIECE:
+                yield start, position
+                start, held = position, 0
+            held += variable.numel()
+        yield start, len(self.variables)
+
+    def kept_by_decay(self) -> list[Any]:
+        """For each group what Keras's decoupled weight decay multiplies by; `None` for a group without decay."""
+        import torch
+
+        multipliers = self.groups.weight_decay_multipliers
+        if self.optimizer.weight_decay is None:
+            return [None] * len(multipliers)
+        kept = 1 - self.optimizer.weight_decay * (self.base_rate * self.groups.decay_factors())
+        # A number would be rounded to half precision before it multiplies (0.998 to 0.996); a tensor is not.
+        half = self.dtype in (torch.float16, torch.bfloat16)
+        scalars = list(kept.unbind()) if half else self.scalars(kept)
+        return [each if multiplier else None for each, multiplier in zip(scalars, multipliers, strict=True)]
+
+
+def decay(variables: list[Any], kept: list[Any]) -> None:
+    """Multiplies each variable by what is kept of it, if anything is lost."""
+    import torch
+
+    if None in kept:
+        decaying = [(variable, factor) for variable, factor in zip(variables, kept, strict=True) if factor is not None]
+        if not decaying:
+            return
+        variables, kept = map(list, zip(*decaying, strict=True))
+    torch._foreach_mul_(variables, kept)

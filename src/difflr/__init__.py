@@ -18,6 +18,7 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
+from difflr.schedules import plot_schedule
 from difflr.training import Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
 
 __version__ = "0.1.0"
@@ -42,6 +43,7 @@ __all__ = [
     "Sequential",
     "optimizers",
     "schedules",
+    "plot_schedule",
     "Phase",
     "Phases",
     "PhaseScheduler",

@@ -36,7 +36,7 @@ def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
 
     plan = difflr.Plan(model, {"backbone": 0.1})
     schedule = difflr.schedules.OneCycle(1e-2, num_steps=500)
-    axes = difflr.schedules.plot_schedule(difflr.optimizers.AdamW(schedule, multipliers=plan), num_steps=500)
+    axes = difflr.plot_schedule(difflr.optimizers.AdamW(schedule, multipliers=plan), num_steps=500)
     ```
 
     Reference: fastai's `plot_sched` (`callback/schedule.py`), which draws one group, after training.

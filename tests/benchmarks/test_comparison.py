@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-
 from benchmarks.comparison import methods, report, runs
 from benchmarks.comparison.pairs import Data, Pair, drawn
 

@@ -259,6 +259,22 @@ def test_the_plan_of_a_differential_optimizer_is_used():
     assert model.optimizer.plan.multipliers[model.get_layer("block").kernel] == 0.5
 
 
+def test_under_mixed_float16():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = make_model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before, snapshots = weights(model), Snapshots()
+    for optimizer in ("sgd", keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=8.0)):
+        tuned(model, optimizer=optimizer, learning_rate=0.1, callbacks=snapshots)
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert model.optimizer.initial_scale == 8.0
+    assert moved(before, snapshots.weights[0], "stem") == 0
+    assert moved(before, snapshots.weights[1], "stem") > 0
+    assert len(model.trainable_variables) == 6
+
+
 def test_a_second_call_goes_on_from_the_first():
     model = make_model()
     first = tuned(model, epochs=5, learning_rate=0.05)

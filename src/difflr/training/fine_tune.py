@@ -93,12 +93,12 @@ def fine_tune(
     """
     learning_rate = checked_rate(learning_rate, "learning_rate")
     epochs, freeze_epochs = _checked_epochs(epochs, "epochs", 1), _checked_epochs(freeze_epochs, "freeze_epochs", 0)
-    compiled = keras_private.compile_arguments(model)
-    loss = compiled.pop("loss", None) if loss is None else loss
-    metrics = compiled.pop("metrics", None) if metrics is None else metrics
-    if loss is None and not model.compiled:
+    compiling = keras_private.compile_arguments(model)
+    chosen = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
+    compiling |= {name: value for name, value in chosen.items() if value is not None}
+    if compiling.get("loss") is None and not model.compiled:
         raise ValueError("The model is not compiled, so `fine_tune` needs a `loss`, as `compile` does.")
-    given = _given_optimizer(compiled.pop("optimizer", None) if optimizer is None else optimizer)
+    given = _given_optimizer(compiling.pop("optimizer", None))
     plan = _plan(model, plan, rate_ratio, given)
     phases = _phases(freeze_epochs, plan, model)
     batches = num_batches(
@@ -108,8 +108,7 @@ def fine_tune(
         fit_arguments.get("steps_per_epoch"),
     )
     schedule = two_cycles(learning_rate, freeze_epochs * batches, epochs * batches)
-    compiled.update(loss=loss, metrics=metrics)
-    model.compile(_fresh(given, schedule, plan), **compiled)
+    model.compile(_fresh(given, schedule, plan), **compiling)
     scheduler = [PhaseScheduler(phases)] if freeze_epochs else []
     try:
         return model.fit(
@@ -137,8 +136,9 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         if rate_ratio is not None:
             raise ValueError("A `plan` says who trains at which rate, and so does `rate_ratio`: give one of them.")
         return plan
-    if rate_ratio is None and isinstance(optimizer, DifferentialOptimizer):
-        own = _plan_of(optimizer, model)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if rate_ratio is None and isinstance(inner, DifferentialOptimizer):
+        own = _plan_of(inner, model)
         if own is not None:
             return own
     ratio = checked_number(RATE_RATIO if rate_ratio is None else rate_ratio, "rate_ratio", lowest=1)
@@ -180,7 +180,6 @@ def _given_optimizer(given: Any) -> Any:
     if given is None:
         return None
     optimizer = keras.optimizers.get(given)
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if isinstance(optimizer, keras_private.MULTI_OPTIMIZERS):
         raise TypeError(
             "`fine_tune` has one schedule and needs one optimizer, not a keras.optimizers.MultiOptimizer. Give it "
@@ -193,6 +192,9 @@ def _fresh(optimizer: Any, schedule: Any, plan: Plan) -> Any:
     """A new differential optimizer with the settings of `optimizer`."""
     if optimizer is None:
         return differential(keras.optimizers.AdamW)(schedule, weight_decay=WEIGHT_DECAY, multipliers=plan)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        config = {name: value for name, value in optimizer.get_config().items() if name != "inner_optimizer"}
+        return keras.optimizers.LossScaleOptimizer(_fresh(optimizer.inner_optimizer, schedule, plan), **config)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
         config["weight_decay_follows"] = optimizer.weight_decay_follows

@@ -7,6 +7,7 @@ import pytest
 from difflr.recipes import depth_groups
 
 layers = keras.layers
+pytestmark = pytest.mark.usefixtures("of_zeros")
 
 
 def names(model, **arguments):

@@ -34,7 +34,7 @@ def test_the_weights_move_by_their_multipliers():
     live = model.trainable_variables
     optimizer.build(live)
     before = {row.path: keras.ops.convert_to_numpy(row.variable) for row in plan.rows}
-    optimizer.apply([keras.ops.ones_like(variable) for variable in live], live)
+    optimizer.apply([keras.ops.ones(variable.shape) for variable in live], live)
     for row in plan.rows:
         moved = before[row.path] - keras.ops.convert_to_numpy(row.variable)
         expected = {"block_0": 0, "block_1": 0.25, "block_2": 0.5, "head": 1}[row.path.split("/")[0]]

@@ -15,6 +15,7 @@ from recipes.trained import as_if_trained
 
 TABLES = json.loads(Path(__file__).with_name("timm_tables.json").read_text())
 ALL, KERNELS = 1, 2
+pytestmark = pytest.mark.usefixtures("of_zeros")
 
 
 def table(plan, column):
@@ -33,7 +34,7 @@ def assert_is_timms(plan, name, column):
 
 
 @pytest.fixture(scope="module")
-def resnet50():
+def resnet50(of_zeros):
     return as_if_trained(keras.applications.ResNet50(weights=None, input_shape=(32, 32, 3)))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import difflr
 
-WIDTHS = [32, 128, 512]
+WIDTHS = [32, 512]
 
 
 def network(width, depth=2):

@@ -23,7 +23,7 @@ def multipliers(plan):
 def test_the_deeper_the_slower():
     plan = difflr.layerwise_decay(as_if_trained(network()), 0.5)
     assert multipliers(plan) == {"block_0": 0.125, "block_1": 0.25, "block_2": 0.5, "head": 1.0}
-    assert plan.rows[0].decided == {"multiplier": "layerwise_decay: block_0"}
+    assert plan.rows[0].decided == {"multiplier": "layerwise_decay: height 3"}
 
 
 def test_the_weights_move_by_their_multipliers():

@@ -74,14 +74,15 @@ def layerwise_decay(
         if checked_multiplier(value, name) > 1:
             raise ValueError(f"`{name}` must be in [0, 1]; the head has 1. Received: {value!r}.")
     groups = depth_groups(model, head=head, depth=depth)
-    _warn_if_degenerate(model, groups)
+    if depth is None:
+        _warn_if_degenerate(model, groups)
     _warn_if_fresh(model, groups)
     axes: dict[int, tuple[dict[str, Any], str]] = {}
     frozen_layers: list[keras.Layer] = []
     for group in groups:
         multiplier = max(minimum_multiplier, decay_rate**group.height)
         frozen = multiplier < freeze_below
-        who = f"layerwise_decay: {group.name}"
+        who = f"layerwise_decay: height {group.height}"
         if frozen:
             frozen_layers += group.statistics
         for variable in group.variables:

@@ -240,14 +240,16 @@ def _checked_build(build: Any) -> Any:
 def _signature(base: type, mixin: type) -> inspect.Signature:
     """The signature of `base` with the new arguments, keyword-only: positions stay what they are."""
     parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-    own = {
-        name: parameter
-        for name, parameter in inspect.signature(mixin.__init__).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    own = _keyword_only(mixin)
     rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
     parameters = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in own]
     return inspect.Signature([*parameters, *own.values(), *rest])
+
+
+@functools.cache
+def _keyword_only(mixin: type) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(mixin.__init__).parameters
+    return {name: each for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def _doc(base: type, mixin: type) -> str:
@@ -271,20 +273,30 @@ def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
     for parent in cls.__mro__:
         if not issubclass(parent, keras.layers.Layer) or parent is keras.layers.Layer:
             continue
-        for function in vars(parent).values():
-            function = inspect.unwrap(function) if callable(function) else function
-            if not inspect.isfunction(function):
-                continue
-            used = _names_used(function.__code__)
-            if not used.isdisjoint(("add_weight", "_track_variable")):
-                return True
-            for name in used:
-                inner = function.__globals__.get(name)
-                if not isinstance(inner, type) or not issubclass(inner, keras.layers.Layer) or inner is parent:
-                    continue
-                if owns_weights(inner, _seen | {cls}):
-                    return True
+        makes_variables, makes = _what_it_makes(parent)
+        if makes_variables or any(owns_weights(inner, _seen | {cls}) for inner in makes):
+            return True
     return False
+
+
+@functools.cache
+def _what_it_makes(cls: type) -> tuple[bool, list[type]]:
+    """Whether the code of `cls` itself makes a variable; and the layer classes that it names."""
+    makes: dict[type, None] = {}
+    for function in vars(cls).values():
+        function = inspect.unwrap(function) if callable(function) else function
+        if not inspect.isfunction(function):
+            continue
+        used = _names_used(function.__code__)
+        if not used.isdisjoint(("add_weight", "_track_variable")):
+            return True, []
+        named = [function.__globals__.get(name) for name in used]
+        makes |= {
+            each: None
+            for each in named
+            if isinstance(each, type) and issubclass(each, keras.layers.Layer) and each is not cls
+        }
+    return False, list(makes)
 
 
 def _names_used(code: types.CodeType) -> set[str]:

@@ -32,9 +32,10 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         weight_decay_follows: What decoupled weight decay is multiplied by: `"effective_rate"`, the default (a variable
             at a tenth of the rate decays a tenth as fast, as in `torch.optim.AdamW`), or `"base_rate"` (it decays
             alike at every rate, as in big_vision).
-        fused: On torch, whether Adam, AdamW, Adagrad and SGD with momentum use torch's fused kernels: several times faster, and
-            equal to the stock optimizer within rounding (about 1e-6 relatively over 100 steps). `False`: bit for bit
-            the stock optimizer. Nothing else has fused kernels, nor do JAX and TensorFlow, which compile the step.
+        fused: On torch, whether Adam, AdamW, Adagrad and SGD with momentum use torch's fused kernels: several times
+            faster, and equal to the stock optimizer within rounding (about 1e-6 relatively over 100 steps). `False`: bit
+            for bit the stock optimizer. Nothing else has fused kernels, nor do JAX and TensorFlow, which compile the
+            step.
 
     Raises:
         ValueError: If a multiplier is negative, not finite or no number; on build, if the plan does not cover the

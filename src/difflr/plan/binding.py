@@ -17,7 +17,8 @@ import keras
 from difflr.plan.rule import checked_multiplier
 
 if TYPE_CHECKING:
-    from difflr.plan.plan import Plan, Row
+    from difflr.plan.plan import Plan
+    from difflr.plan.rows import Row
 
 FORMAT = "difflr plan 1"
 MAX_CHARACTERS = 100_000_000
@@ -268,7 +269,7 @@ def bind_to_variables(
     Raises:
         ValueError: If rows and variables do not fit, or fit in more than one way.
     """
-    from difflr.plan.plan import StatisticsLayer
+    from difflr.plan.rows import StatisticsLayer
 
     saved = config["rows"]
     places = _align(saved, variables)
@@ -303,7 +304,7 @@ def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fres
 
 
 def _bound(saved: dict[str, Any], variable: Any, known: "Row | None") -> "Row":
-    from difflr.plan.plan import BY_USER, Row
+    from difflr.plan.rows import BY_USER, Row
 
     decided = {str(axis): str(who) for axis, who in saved["decided"].items()}
     # What the user has frozen since stays frozen, as in a new plan.

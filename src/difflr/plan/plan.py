@@ -2,113 +2,19 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 
-from difflr import keras_private
 from difflr.plan import binding, tree
-from difflr.plan.declared import declared_multipliers
-from difflr.plan.rule import AXES, Rule, as_rules, checked_multiplier, describe
-from difflr.plan.schedule_product import ScheduleProduct
-from difflr.plan.targets import Targets
+from difflr.plan.product import declared_once, times
+from difflr.plan.resolution import leaves_of, resolve
+from difflr.plan.rows import BY_USER, Group, Row, StatisticsLayer
+from difflr.plan.rule import as_rules, checked_multiplier
 from difflr.plan.variable_mapping import VariableMapping
 
 STATISTICS = ("keep", "update")
-BY_USER = "layer.trainable = False"
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """What one variable gets, and who said so.
-
-    Args:
-        path: Its layer-tree path.
-        variable: The Keras variable.
-        multiplier: Float >= 0, the factor on the base rate; 0 where it is frozen.
-        weight_decay_multiplier: Float >= 0, the factor on the optimizer's weight decay.
-        schedule: A further factor over time, or `None`.
-        frozen: Whether it is not trained at all.
-        decided: For each axis that a rule, a layer or the user set: who.
-        aliases: Further paths by which shared layers reach it.
-        layer: The layer that owns it, where known.
-    """
-
-    path: str
-    variable: keras.Variable
-    multiplier: float = 1.0
-    weight_decay_multiplier: float = 1.0
-    schedule: Any = None
-    frozen: bool = False
-    decided: dict[str, str] = dataclasses.field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
-    layer: keras.Layer | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The variable's shape."""
-        return tuple(self.variable.shape)
-
-    @property
-    def num_parameters(self) -> int:
-        """How many numbers the variable holds."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
-
-    @property
-    def setting(self) -> tuple[float, float, str, bool]:
-        """What makes two rows the same group."""
-        schedule = "" if self.schedule is None else json.dumps(binding.schedule_to_json(self.schedule), sort_keys=True)
-        if self.frozen:
-            return (0.0, 0.0, "", True)
-        return (self.multiplier, self.weight_decay_multiplier, schedule, False)
-
-
-@dataclasses.dataclass(frozen=True)
-class StatisticsLayer:
-    """A BatchNormalization layer that has nothing to train (`scale=False, center=False`), so that no row speaks of it.
-
-    Args:
-        path: Its layer-tree path.
-        layer: The layer; `None` where only the saved data is known.
-        frozen: Whether it is frozen, by the plan or by the user.
-        by_user: Whether `trainable = False` was set on it outside difflr.
-    """
-
-    path: str
-    layer: keras.Layer | None
-    frozen: bool
-    by_user: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Live variables with equal settings: the optimizer treats them as one.
-
-    Args:
-        rows: The rows of the plan it holds.
-    """
-
-    rows: tuple[Row, ...]
-
-    @property
-    def multiplier(self) -> float:
-        """The factor on the base rate."""
-        return self.rows[0].multiplier
-
-    @property
-    def weight_decay_multiplier(self) -> float:
-        """The factor on the weight decay."""
-        return self.rows[0].weight_decay_multiplier
-
-    @property
-    def schedule(self) -> Any:
-        """The further factor over time, or `None`."""
-        return self.rows[0].schedule
 
 
 class Plan:
@@ -160,9 +66,9 @@ class Plan:
     ):
         if frozen_statistics not in STATISTICS:
             raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
-        leaves = _leaves(model)
+        leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, statistics = _resolve(leaves, model, as_rules(rules))
+        rows, statistics = resolve(leaves, model, as_rules(rules))
         self._fill(rows, statistics, frozen_statistics)
 
     def _fill(self, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> None:
@@ -347,7 +253,7 @@ class Plan:
             axis = "frozen" if factor == 0 else "multiplier"
             text = {axis: f"* {factor:g}"} if factor != 1 else {}
             rows = [
-                _times(
+                times(
                     row,
                     dataclasses.replace(
                         row,
@@ -373,7 +279,7 @@ class Plan:
                 "The plans disagree about `frozen_statistics`: "
                 f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
             )
-        rows = [_times(*_declared_once(row, other.row(row.variable))) for row in self._rows]
+        rows = [times(*declared_once(row, other.row(row.variable))) for row in self._rows]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
         return Plan._from_rows(rows, statistics, self._frozen_statistics)
@@ -446,208 +352,6 @@ class Plan:
         from difflr.report.plan_table import as_html
 
         return as_html(self)
-
-
-def _leaves(model: Any) -> list[tree.Leaf]:
-    """The leaves of a model or of a list of variables, checked."""
-    if isinstance(model, keras.Layer):
-        leaves = tree.walk(model)
-        empty = not any(leaf.variable is not None for leaf in leaves)
-        unbuilt = [layer for layer in _all_layers(model) if not layer.built]
-        name = f"{type(model).__name__} '{model.name}'"
-        if (empty and not model.built) or (unbuilt and (empty or not model.built)):
-            which = f" (nor is its layer '{unbuilt[0].name}')" if unbuilt and not empty else ""
-            raise ValueError(
-                f"{name} is not built{which}, so {'it has no' if empty else 'not all its'} variables "
-                f"{'yet' if empty else 'are there yet'}. Build it first: `model.build(input_shape)`, or call it once "
-                "on a batch."
-            )
-        if empty:
-            raise ValueError(f"{name} has no variables that can be trained, so there is nothing to plan.")
-        return leaves
-    if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
-        variables = list(model)
-        if variables and all(hasattr(variable, "shape") and hasattr(variable, "name") for variable in variables):
-            return tree.flat(variables)
-    raise TypeError(
-        "A plan is made for a built Keras model or layer, or for a list of variables. "
-        f"Received: {model!r} (of type {type(model).__name__})."
-    )
-
-
-def _all_layers(model: keras.Layer) -> list[keras.Layer]:
-    """The layers inside `model` at all depths, each once."""
-    found: dict[int, keras.Layer] = {}
-    pending = keras_private.sublayers(model)
-    while pending:
-        layer = pending.pop()
-        if id(layer) not in found:
-            found[id(layer)] = layer
-            pending += keras_private.sublayers(layer)
-    return list(found.values())
-
-
-# For one path of one variable: axis -> (value, position of the rule; -1: the layer's declaration).
-_Decisions = dict[str, tuple[Any, int]]
-
-
-def _resolve(
-    leaves: list[tree.Leaf], model: keras.Layer | None, rules: list[Rule]
-) -> tuple[list[Row], list[StatisticsLayer]]:
-    """The rows of the plan, and the layers that only own statistics."""
-    targets = Targets(leaves, model)
-    names = [f"rule {number}: {describe(rule.target)}" for number, rule in enumerate(rules, start=1)]
-    decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
-    declarers: dict[int, str] = {}
-    for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
-        declarers[position] = f"declared by layer '{layer_name}'"
-        for by_path in decisions[position].values():
-            by_path["multiplier"] = (value, -1)
-    matches = [targets.match(rule.target) for rule in rules]
-    for number, rule in enumerate(rules):
-        for position, path in matches[number]:
-            for each in leaves[position].paths if path is None else [path]:
-                decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
-    rows, statistics, used = [], [], set()
-    for position, leaf in enumerate(leaves):
-        settled = _agreed(leaf, decisions[position], names)
-        if leaf.variable is None:
-            by_plan = settled.get("frozen", (False, 0))[0] or settled.get("multiplier", (1.0, 0))[0] == 0
-            frozen = leaf.frozen_by_user or by_plan
-            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user))
-            continue
-        row = _row(leaf, settled, names, declarers.get(position, ""))
-        rows.append(row)
-        for by_path in decisions[position].values():  # rules that agree about the paths of a shared variable all count
-            used |= _rules_with_effect(row, by_path)
-    for number, rule in enumerate(rules):
-        if number not in used:
-            raise ValueError(_hidden(number, rule, names, [leaves[p] for p, _ in matches[number]], rows))
-    return rows, statistics
-
-
-def _agreed(leaf: tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
-    """What all paths of a variable agree on; a shared variable has several."""
-    first_path, *others = by_path
-    settled = by_path[first_path]
-    for other in others:
-        for axis in AXES:
-            mine, theirs = settled.get(axis), by_path[other].get(axis)
-            if (mine and mine[0]) != (theirs and theirs[0]):
-                said = [
-                    f"'{path}' gets {decision[0] if decision else 'the default'}"
-                    + (f" ({names[decision[1]]})" if decision and decision[1] >= 0 else "")
-                    for path, decision in ((first_path, mine), (other, theirs))
-                ]
-                raise ValueError(
-                    f"The shared variable {leaf.path} is claimed twice with different values of `{axis}`: {said[0]}, "
-                    f"{said[1]}. It can only have one: use a target that covers both paths, or the layer itself."
-                )
-    return settled
-
-
-def _row(leaf: tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
-    values = {axis: value for axis, (value, _) in settled.items()}
-    decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
-    if leaf.frozen_by_user:
-        values["frozen"], decided["frozen"] = True, BY_USER
-    if values.get("multiplier") == 0 and not values.get("frozen"):
-        values["frozen"], decided["frozen"] = True, decided["multiplier"]
-    if values.get("frozen"):
-        values["multiplier"] = 0.0
-    return Row(
-        path=leaf.path,
-        variable=leaf.variable,
-        decided=decided,
-        aliases=tuple(leaf.paths[1:]),
-        layer=leaf.layer,
-        **values,
-    )
-
-
-def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
-    """The rules that decide something that matters for this row."""
-    used = set()
-    for axis, (value, number) in settled.items():
-        if axis == "frozen":
-            effective = value or not row.frozen
-        elif axis == "multiplier" and value == 0:
-            effective = True
-        else:
-            effective = not row.frozen
-        if effective:
-            used.add(number)
-    return used
-
-
-def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], rows: list[Row]) -> str:
-    """The error for a rule that decides nothing."""
-    by_path = {row.path: row for row in rows}
-    matched = [by_path[leaf.path] for leaf in leaves if leaf.path in by_path]
-    winners = dict.fromkeys(
-        who for row in matched for axis, who in row.decided.items() if axis in rule.axes or axis == "frozen"
-    )
-    others = [who for who in winners if who != names[number]]
-    start = f"{names[number].capitalize()} has no effect: "
-    if all(row.frozen for row in matched):
-        frozen_by = dict.fromkeys(row.decided["frozen"] for row in matched)
-        if BY_USER in frozen_by:
-            fix = "set `layer.trainable = True` first"
-        elif rule.frozen is False:
-            fix = "to train it again, give it a multiplier above 0"
-        else:
-            fix = "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.LIVE` as well"
-        return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
-    return (
-        f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, or leave it out."
-    )
-
-
-def _times(first: Row, second: Row) -> Row:
-    """The product of two rows of one variable."""
-    decided = dict(first.decided)
-    for axis, who in second.decided.items():
-        decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
-    schedules = [schedule for schedule in (first.schedule, second.schedule) if schedule is not None]
-    multiplier = first.multiplier * second.multiplier
-    weight_decay_multiplier = first.weight_decay_multiplier * second.weight_decay_multiplier
-    if not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
-        raise ValueError(
-            f"The product of the multipliers of {first.path} is beyond all floats: {first.multiplier:g} * "
-            f"{second.multiplier:g}, weight decay {first.weight_decay_multiplier:g} * "
-            f"{second.weight_decay_multiplier:g}."
-        )
-    frozen = first.frozen or second.frozen or multiplier == 0
-    if frozen:
-        decided.setdefault("frozen", decided.get("multiplier", ""))
-    if BY_USER in (first.decided.get("frozen"), second.decided.get("frozen")):
-        decided["frozen"] = BY_USER
-    return dataclasses.replace(
-        first,
-        multiplier=0.0 if frozen else multiplier,
-        weight_decay_multiplier=weight_decay_multiplier,
-        schedule=ScheduleProduct(schedules) if len(schedules) == 2 else (schedules or [None])[0],
-        frozen=frozen,
-        decided=decided,
-    )
-
-
-def _declared_once(first: Row, second: Row) -> tuple[Row, Row]:
-    """Both rows, where what a layer declares counts where neither plan has a rule, and then once."""
-    declared = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
-    if declared[1] and "multiplier" in first.decided:
-        return first, _undeclared(second)
-    if declared[0] and "multiplier" in second.decided:
-        return _undeclared(first), second
-    return first, second
-
-
-def _undeclared(row: Row) -> Row:
-    """`row` without the multiplier that its layer declares."""
-    if row.frozen:
-        return row
-    others = {axis: who for axis, who in row.decided.items() if axis != "multiplier"}
-    return dataclasses.replace(row, multiplier=1.0, decided=others)
 
 
 def _some(paths: set[str]) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 import keras
 
-from difflr.plan import tree
-from difflr.plan.plan import Plan
+from difflr.plan import Plan, tree
 from difflr.plan.targets import Targets
 from difflr.recipes.blocks import Blocks, common_beginning
 from difflr.recipes.graph import Node, graph_of

@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from difflr.plan import tree
-from difflr.plan.plan import Plan
+from difflr.plan import Plan, tree
 from difflr.plan.targets import Targets
 from difflr.recipes.making import plan_of
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from difflr.plan.plan import Plan, Row
+from difflr.plan import Plan, Row
 from difflr.plan.rule import checked_multiplier
 from difflr.plan.targets import is_kind
 from difflr.plan.tree import Leaf

@@ -2,7 +2,7 @@
 
 import keras
 
-from difflr.plan.plan import Plan
+from difflr.plan import Plan
 from difflr.plan.rule import checked_multiplier
 from difflr.recipes.making import plan_of
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from difflr.plan.plan import BY_USER, Plan, Row
+from difflr.plan import Plan, Row
+from difflr.plan.rows import BY_USER
 
 # For one row: axis -> value, and who says so; None: the recipe says nothing about it.
 Decision = tuple[Mapping[str, Any], str] | None

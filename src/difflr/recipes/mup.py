@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from difflr.plan.plan import Plan, Row
+from difflr.plan import Plan, Row
 from difflr.recipes.making import close_matches, plan_of
 
 OPTIMIZERS = ("adam", "sgd")

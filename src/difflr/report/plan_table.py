@@ -5,7 +5,7 @@ import html
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from difflr.plan.plan import Plan, Row
+    from difflr.plan import Plan, Row
 
 MAX_NAMES = 4
 MAX_CHARACTERS = 80

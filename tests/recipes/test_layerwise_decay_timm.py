@@ -103,3 +103,19 @@ def test_vision_transformer_of_keras_hub():
     backbone = keras_hub.models.ViTBackbone((224, 224, 3), 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
     model = keras_hub.models.ViTImageClassifier(backbone, num_classes=1000)
     assert_is_timms(difflr.layerwise_decay(as_if_trained(model), 0.75), "vit_tiny_patch16_224", ALL)
+
+
+@pytest.mark.filterwarnings("ignore:Layer '.*was passed an input with a mask")
+def test_swin_transformer_of_keras_hub():
+    keras_hub = pytest.importorskip("keras_hub")
+    backbone = keras_hub.models.SwinTransformerBackbone(
+        image_shape=(224, 224, 3),
+        patch_size=4,
+        embed_dim=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7,
+    )
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Reshape((7, 7, 768))(backbone.output))
+    model = keras.Model(backbone.input, keras.layers.Dense(1000)(x))
+    assert_is_timms(difflr.layerwise_decay(as_if_trained(model), 0.75), "swin_tiny_patch4_window7_224", ALL)

@@ -59,8 +59,11 @@ class Node:
 
     @property
     def is_composite(self) -> bool:
-        """Whether it is a layer made of layers with weights, such as a transformer block."""
-        return isinstance(self.layer, keras.Layer) and len(weighted_sublayers(self.layer)) > 1
+        """Whether it is a layer made of several layers with kernels, such as a transformer block."""
+        if not isinstance(self.layer, keras.Layer):
+            return False
+        inner = [Node(layer, [], all_variables(layer)) for layer in weighted_sublayers(self.layer)]
+        return sum(node.is_main for node in inner) > 1
 
 
 def weighted_sublayers(layer: keras.Layer) -> list[keras.Layer]:

@@ -41,6 +41,7 @@ class Blocks:
             for source in inputs:
                 self._outputs[source].append(number)
         self._block = list(range(len(nodes)))
+        self._known_members: dict[int, list[int]] | None = None  # until blocks are joined again
         self._gates: set[int] = set()  # squeeze-and-excite
         for head in heads:
             self._join(head)
@@ -80,14 +81,17 @@ class Blocks:
 
     def _join(self, numbers: Iterable[int]) -> None:
         roots = {self._find(number) for number in numbers}
+        if len(roots) > 1:
+            self._known_members = None
         for root in roots:
             self._block[root] = min(roots)
 
     def _members(self) -> dict[int, list[int]]:
-        members: dict[int, list[int]] = collections.defaultdict(list)
-        for number in range(len(self._nodes)):
-            members[self._find(number)].append(number)
-        return members
+        if self._known_members is None:
+            self._known_members = collections.defaultdict(list)
+            for number in range(len(self._nodes)):
+                self._known_members[self._find(number)].append(number)
+        return self._known_members
 
     # Structure.
 

@@ -100,4 +100,5 @@ $(READY) $(VENV)-demo/.ready: pyproject.toml
 	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv"; \
 	  rm -rf $(@D); exit 1; }
 	$(@D)/bin/python -m pip install -qq --editable '.[$(EXTRA)]'
+	$(if $(filter dev,$(EXTRA)),$(@D)/bin/python -m pip install -qq --no-deps keras-hub==0.32.0)
 	@touch $@

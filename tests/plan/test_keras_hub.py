@@ -1,10 +1,9 @@
-"""Backbones of KerasHub, where it is installed."""
+"""Backbones of KerasHub."""
 
+import keras_hub
 import pytest
 
 import difflr
-
-keras_hub = pytest.importorskip("keras_hub")
 
 SMALL = {"num_layers": 2, "num_heads": 2}
 

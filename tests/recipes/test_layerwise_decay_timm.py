@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import keras
+import keras_hub
 import pytest
 
 import difflr
@@ -99,7 +100,6 @@ def test_vision_transformer():
 
 
 def test_vision_transformer_of_keras_hub():
-    keras_hub = pytest.importorskip("keras_hub")
     backbone = keras_hub.models.ViTBackbone((224, 224, 3), 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
     model = keras_hub.models.ViTImageClassifier(backbone, num_classes=1000)
     assert_is_timms(difflr.layerwise_decay(as_if_trained(model), 0.75), "vit_tiny_patch16_224", ALL)

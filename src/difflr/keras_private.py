@@ -33,6 +33,7 @@ __all__ = [
     "graph",
     "is_away",
     "live_learning_rate",
+    "load_apart",
     "output_layers",
     "own_trainable_variables",
     "public_class",
@@ -307,6 +308,20 @@ def set_trained(wrapper, variables):
     with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
         wrapper._trainable_variables = list(variables)
     wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(variables)}
+
+
+def load_apart(wrapper):
+    """Lets a `LossScaleOptimizer` load its own numbers whatever the optimizer inside trains at that moment.
+
+    Keras saves the state of the inner optimizer twice, and leaves out all of it, the loss scale too, if its length
+    differs from that of the optimizer in memory; the inner one finds its state by itself.
+    """
+    wrapper.load_own_variables = functools.partial(_load_own_variables, wrapper)
+
+
+def _load_own_variables(wrapper, store):
+    for number, variable in enumerate(wrapper._variables):
+        variable.assign(store[str(number)])
 
 
 def strategy_scope(model):

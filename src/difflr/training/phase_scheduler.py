@@ -71,6 +71,8 @@ class PhaseScheduler(keras.callbacks.Callback):
         optimizer = inner_optimizer(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
+            if optimizer is not model.optimizer:
+                keras_private.load_apart(model.optimizer)
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         self._check_optimizer()
@@ -168,7 +170,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             return True
         raise ValueError(
             f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` "
-            f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last + 1} (or {last}, to repeat it); "
+            f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last}, which repeats it, or {last + 1}; "
             "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
 

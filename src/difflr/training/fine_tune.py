@@ -197,7 +197,7 @@ def _fresh(optimizer: Any, schedule: Any, plan: Plan) -> Any:
         return keras.optimizers.LossScaleOptimizer(_fresh(optimizer.inner_optimizer, schedule, plan), **config)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
-        config["weight_decay_follows"] = optimizer.weight_decay_follows
+        config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
     else:
         config = optimizer.get_config()
     config |= {"learning_rate": schedule, "multipliers": plan}

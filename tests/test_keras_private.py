@@ -196,3 +196,82 @@ def test_compile_keeps_its_arguments():
     found = keras_private.compile_arguments(model)
     assert (found["loss"], list(found["metrics"]), found["steps_per_execution"]) == (own, [own], 2)
     model.compile(**found)
+
+
+def built(name, **settings):
+    variables = [keras.Variable([[1.0, 2.0]]), keras.Variable([1.0])]
+    optimizer = getattr(keras.optimizers, name)(0.1, **settings)
+    before = list(optimizer.variables)
+    optimizer.build(variables)
+    return optimizer, before, variables
+
+
+def test_state_is_in_lists_by_variable():
+    optimizer, before, variables = built("Adam", use_ema=True, gradient_accumulation_steps=2)
+    lists = keras_private.slots(optimizer, len(variables))
+    assert set(lists) == {keras_private.AVERAGES, keras_private.ACCUMULATORS, "_momentums", "_velocities"}
+    assert len(optimizer.variables) == len(before) + sum(map(len, lists.values()))
+
+
+def test_state_of_no_variable_is_an_attribute():
+    optimizer, before, _ = built("Nadam")
+    assert list(keras_private.shared_state(optimizer, before)) == ["_u_product"]
+    optimizer, before, _ = built("Adam")
+    assert not keras_private.shared_state(optimizer, before)
+
+
+def test_an_optimizer_can_be_built_again():
+    optimizer, before, variables = built("Adam")
+    keras_private.unbuild(optimizer, before)
+    assert list(map(id, optimizer.variables)) == list(map(id, before))
+    optimizer.build(variables[1:])
+    assert len(optimizer.variables) == len(before) + 2
+    optimizer.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
+
+
+def test_a_loss_scale_has_a_list_of_its_own():
+    wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    variables = [keras.Variable([1.0]), keras.Variable([2.0])]
+    wrapper.build(variables)
+    number = len(wrapper.variables)
+    keras_private.set_trained(wrapper, variables[1:])
+    assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
+    assert len(wrapper.variables) == number
+    wrapper.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
+
+
+def test_a_loss_scale_can_be_loaded_apart():
+    wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0)
+    wrapper.build([keras.Variable([1.0])])
+    store = {}
+    wrapper.save_own_variables(store)
+    other = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
+    other.build([keras.Variable([1.0]), keras.Variable([1.0])])
+    keras_private.load_apart(other)
+    other.load_own_variables(store)
+    assert float(keras.ops.convert_to_numpy(other.dynamic_scale)) == 8.0
+
+
+def test_the_bias_correction_of_adam_is_on_its_rate():
+    class Own(keras.optimizers.Adam):
+        def update_step(self, gradient, variable, learning_rate):
+            pass
+
+    assert keras_private.bias_correction(keras.optimizers.Adam(beta_1=0.8)) == (0.8, 0.999)
+    assert keras_private.bias_correction(keras.optimizers.AdamW()) == (0.9, 0.999)
+    assert keras_private.bias_correction(keras.optimizers.Adamax()) == (0.9, None)
+    for other in (Own(), keras.optimizers.Nadam(), keras.optimizers.SGD(), keras.optimizers.Lamb()):
+        assert keras_private.bias_correction(other) is None
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow")
+def test_a_model_knows_its_distribution_strategy():
+    import tensorflow as tf
+
+    model = keras.Sequential()
+    with keras_private.strategy_scope(model):
+        assert not tf.distribute.has_strategy()
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+        model = keras.Sequential()
+    with keras_private.strategy_scope(model):
+        assert tf.distribute.has_strategy()

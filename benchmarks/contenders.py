@@ -53,7 +53,10 @@ KERAS = {"stock": stock, "stock again": stock, "difflr": ours, "MultiOptimizer":
 
 
 class OnJax:
-    """`stateless_apply`, jitted, its buffers donated."""
+    """`stateless_apply`, jitted, its buffers donated.
+
+    JAX pairs donated arguments with results of their shape in order: results in another order would all be copied.
+    """
 
     def __init__(self, layer: keras.Layer, optimizer: keras.optimizers.Optimizer, mode: str):
         optimizer.build(layer.trainable_variables)
@@ -66,7 +69,11 @@ class OnJax:
     def compiled_anew(self) -> Callable:
         import jax
 
-        return jax.jit(lambda s, g, v: self.optimizer.stateless_apply(s, g, v), donate_argnums=(0, 2))
+        def apply(state, gradients, values):
+            values, state = self.optimizer.stateless_apply(state, gradients, values)
+            return state, values
+
+        return jax.jit(apply, donate_argnums=(0, 2))
 
     def first_step(self) -> None:
         self.apply = self.compiled_anew()
@@ -76,7 +83,7 @@ class OnJax:
         import jax
 
         for _ in range(steps):
-            self.values, self.state = self.apply(self.state, self.gradients, self.values)
+            self.state, self.values = self.apply(self.state, self.gradients, self.values)
         jax.block_until_ready((self.values, self.state))
 
     def variables(self) -> list[int]:
@@ -162,7 +169,7 @@ class WithOptax(OnJax):
 
         def apply(state, gradients, values):
             updates, state = self.transformation.update(gradients, state, values)
-            return optax.apply_updates(values, updates), state
+            return state, optax.apply_updates(values, updates)
 
         return jax.jit(apply, donate_argnums=(0, 2))
 

@@ -1,6 +1,11 @@
 """Phases in `fit`: who moves when, how far, and what the others cost."""
 
 import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +18,7 @@ from training.in_phases import BATCH, NAMES, Weights, X, Y, compiled, fit, new_m
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 BACKEND = keras.backend.backend()
+TESTS = Path(__file__).parents[1]
 THREE = [Phase("head", epochs=1), Phase(["head", "mid"], epochs=2), Phase("*")]
 MOVED = [{"head"}, {"head", "mid"}, {"head", "mid"}, set(NAMES)]
 
@@ -286,3 +292,42 @@ def test_nan_is_no_improvement():
     assert phase.is_better(1.0, None)
     assert not phase.is_better(float("nan"), None)
     assert not phase.is_better(float("nan"), 1.0)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="about torch")
+def test_equals_torch_with_the_gradients_switched_off_by_hand():
+    """In torch every parameter has its own step, which rests while it has no gradient."""
+    import torch
+
+    settings = {"head": ("head",), "low": ("low",), "*": NAMES}
+    model = compiled(difflr.optimizers.Adam(0.01, epsilon=1e-12))
+    expected = new_model()
+    fit(model, [Phase("head", epochs=2), Phase("low", epochs=1), Phase("*")], epochs=5)
+
+    layers = {name: expected.get_layer(name) for name in NAMES}
+    optimizer = torch.optim.Adam([v.value for v in expected.variables], lr=0.01, eps=1e-12)
+    for live in ["head", "head", "low", "*", "*"]:
+        for name, layer in layers.items():
+            for variable in layer.variables:
+                variable.value.requires_grad_(name in settings[live])
+        for start in range(0, len(X), BATCH):
+            optimizer.zero_grad(set_to_none=True)
+            x, y = (torch.from_numpy(each[start : start + BATCH]) for each in (X, Y))
+            torch.mean((expected(x) - y) ** 2).backward()
+            optimizer.step()
+    for mine, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute is TensorFlow's")
+def test_phases_on_two_replicas():
+    script = Path(__file__).with_name("phases_mirrored.py")
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
+    environment = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    mirrored, alone = json.loads(done.stdout.splitlines()[-1])
+    assert mirrored["momentum"] == "MirroredVariable"
+    assert mirrored["moved"] == alone["moved"] == [["head"], ["low"], ["head", "low", "mid"]]
+    for mine, theirs in zip(mirrored["weights"], alone["weights"], strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)

@@ -141,8 +141,9 @@ class Replanning:
         optimizer, live = self._optimizer, self._optimizer._groups.live
         slots = keras_private.slots(optimizer, len(live))
         shared = keras_private.shared_state(optimizer, self._before_build)
-        known = [*self._before_build, *shared.values(), *optimizer._groups.scalars, *itertools.chain(*slots.values())]
-        strange = [variable.path for variable in optimizer.variables if id(variable) not in set(map(id, known))]
+        parts = (self._before_build, shared.values(), optimizer._groups.scalars, *slots.values())
+        known = set(map(id, itertools.chain(*parts)))
+        strange = [variable.path for variable in optimizer.variables if id(variable) not in known]
         if strange:
             raise ValueError(
                 f"{type(optimizer).__name__} keeps {binding.listed(strange)} in no attribute that is a variable or a "
@@ -161,11 +162,12 @@ class Replanning:
         keras_private.unbuild(optimizer, self._before_build)
         with keras_private.strategy_scope(model):
             optimizer._build_for(plan, live)
+        late = self._step() > 0
         for name, slot in keras_private.slots(optimizer, len(live)).items():
             for variable, each in zip(live, slot, strict=True):
                 if each is not None and name in self._aside.get(id(variable), {}):
                     each.assign(self._aside[id(variable)][name])
-                elif each is not None and name == keras_private.AVERAGES and self._step() > 0:
+                elif each is not None and name == keras_private.AVERAGES and late:
                     each.assign(_as_numpy(variable))  # an average that begins at 0 would draw the variable there
         for name, variable in keras_private.shared_state(optimizer, self._before_build).items():
             variable.assign(shared[name])

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from difflr import keras_private
+from difflr import keras_private, optimizers
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.replanning import Live
 from difflr.plan.rule import describe
@@ -260,9 +260,10 @@ class PhaseScheduler(keras.callbacks.Callback):
         if isinstance(optimizer, DifferentialOptimizer):
             return
         name = type(optimizer).__name__
+        ours = f"difflr.optimizers.{name}(...)" if hasattr(optimizers, name) else "one optimizer of difflr.optimizers"
         raise TypeError(
             "PhaseScheduler keeps the state of an optimizer while variables freeze and thaw, which needs one of difflr's. "
-            f"Received: {name}. Compile with difflr.optimizers.{name}(...), or use difflr.Model."
+            f"Received: {name}. Compile with {ours}, or use difflr.Model."
         )
 
     def _check_steps(self) -> None:

@@ -49,6 +49,20 @@ def test_chain_thaw_freezes_again():
     assert weights.moved == [{"head"}, {"low"}, {"mid"}, set(NAMES)]
 
 
+def test_validation_follows_layers_of_equal_shapes():
+    """JAX takes the compiled evaluation of the phase before, in which two layers of one shape had changed places."""
+    model, expected = compiled(), []
+
+    def note(epoch, logs):
+        low, mid, head = ([number(v) for v in model.get_layer(name).variables] for name in NAMES)
+        predicted = np.tanh(np.tanh(X @ low[0] + low[1]) @ mid[0] + mid[1]) @ head[0] + head[1]
+        expected.append(np.mean((predicted - Y) ** 2))
+
+    phases = [Phase("low", epochs=1), Phase("mid", epochs=1), Phase("*")]
+    history = fit(model, phases, [keras.callbacks.LambdaCallback(on_epoch_end=note)], epochs=3, validation_data=(X, Y))
+    np.testing.assert_allclose(history.history["val_loss"], expected, rtol=1e-5)
+
+
 def test_phases_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:

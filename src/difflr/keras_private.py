@@ -395,8 +395,10 @@ class OptimizerHooks:
             super()._parallel_update_step([grads[i] for i in places], [variables[i] for i in places], rates[number])
 
     def _apply_weight_decay(self, variables):
+        if not self.built:
+            return super()._apply_weight_decay(variables)
         if torch_pass_of(type(self)) is not None:
-            return  # the pass decays, too: one way through the memory less
+            return None  # the pass decays, too: one way through the memory less
         decay = super()._apply_weight_decay.__func__
         rates = scaled(self.learning_rate, self._decay_factors())
         for number, places in self._places(variables).items():

@@ -396,9 +396,10 @@ class OptimizerHooks:
 
     def _apply_weight_decay(self, variables):
         if not self.built:
-            return super()._apply_weight_decay(variables)
+            super()._apply_weight_decay(variables)
+            return
         if torch_pass_of(type(self)) is not None:
-            return None  # the pass decays, too: one way through the memory less
+            return  # the pass decays, too: one way through the memory less
         decay = super()._apply_weight_decay.__func__
         rates = scaled(self.learning_rate, self._decay_factors())
         for number, places in self._places(variables).items():

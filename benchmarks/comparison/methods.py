@@ -121,8 +121,10 @@ def ulmfit(task: Task) -> None:
 
 
 def fine_tune(task: Task) -> None:
-    """With its defaults: the number of epochs is all it is told."""
+    """With its defaults: the number of epochs is all it is told; or with the task's rate."""
     settings = {"epochs": task.pair.epochs - 1, "batch_size": task.pair.batch_size, "verbose": 0}
+    if task.learning_rate is not None:
+        settings["learning_rate"] = task.learning_rate
     difflr.fine_tune(task.model, *task.data.train, loss=task.loss(), **settings)
 
 
@@ -139,5 +141,6 @@ METHODS = {
     "layerwise decay": Method(layerwise, MIDDLE),
     "ULMFiT": Method(ulmfit, MIDDLE),
     "fine_tune": Method(fine_tune, ()),
+    "fine_tune, rate chosen": Method(fine_tune, MIDDLE),
     "first layer only": Method(first_group_only, MIDDLE, pairs=("corrupted",)),
 }

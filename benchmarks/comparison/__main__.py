@@ -9,7 +9,7 @@ from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # no compilation, of which there would be one for every phase
 
-from benchmarks.comparison import runs
+from benchmarks.comparison import report, runs
 from benchmarks.comparison.methods import METHODS
 from benchmarks.comparison.pairs import PAIRS
 
@@ -26,6 +26,7 @@ def main() -> None:
     results = runs.Results(given.docs / "measured" / "comparison.jsonl")
     if not given.report:
         runs.run_all(results, given.pair or PAIRS, given.method or METHODS, on_run=lambda line: print(line, flush=True))
+    print(f"written: {report.write(results, given.docs)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Test processes at a time; each needs a gigabyte or two.
+JOBS ?= 2
 BACKENDS := jax tensorflow torch
 
 VENV := .venv
@@ -58,7 +60,7 @@ $(BACKENDS:%=test-%): test-%: $(READY)
 	@mkdir -p $(LOGS)
 	@echo; echo "the tests on $*"
 	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg \
-	  $(BIN)/python -m pytest --cov --cov-report= $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
+	  $(BIN)/python -m pytest --numprocesses $(JOBS) --cov --cov-report= $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
 
 .PHONY: lint
 lint: $(READY) ## check the style, the form and the types

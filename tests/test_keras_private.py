@@ -237,7 +237,8 @@ def test_a_loss_scale_has_a_list_of_its_own():
     keras_private.set_trained(wrapper, variables[1:])
     assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
     assert len(wrapper.variables) == number
-    wrapper.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
+    if keras.backend.backend() != "jax":  # there Keras applies a loss scale in stateless steps only
+        wrapper.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
 def test_a_loss_scale_can_be_loaded_apart():

@@ -31,9 +31,9 @@ class Settings:
 
     groups: tuple[int, ...] = (1, 12, 150)
     large_groups: tuple[int, ...] = (1, 150)
-    seconds: float = 0.8
+    seconds: float = 1.5
     least: int = 5
-    most: int = 41
+    most: int = 151
     compile_rounds: int = 1
     frozen: tuple[int, ...] = (0, 6, 9)
     fit_steps: int = 8

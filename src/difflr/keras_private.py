@@ -183,20 +183,16 @@ def scaled(rate, factors):
 
     TensorFlow compiles with XLA's fast-math, which would reassociate `rate * factor * gradient / ...` and so round a
     factor of 1 differently from no factor (seen in Adagrad and RMSprop). It cannot reach through the rounding of a
-    product taken in float64. All products are one operation there, for its graphs pay for each operation.
+    product taken in float64. (One product of vectors is quicker in a graph, but XLA then compiles each update apart.)
     """
-    ones = {key for key, factor in factors.items() if isinstance(factor, float) and factor == 1.0}
-    others = [key for key in factors if key not in ones]
-    products = dict.fromkeys(ones, rate)
+    products = {key: rate for key, factor in factors.items() if isinstance(factor, float) and factor == 1.0}
+    others = {key: factor for key, factor in factors.items() if key not in products}
     if keras.backend.backend() != "tensorflow":
-        return products | {key: rate * factors[key] for key in others}
-    if others:
-        import tensorflow as tf
-
-        rate = tf.convert_to_tensor(keras.ops.convert_to_tensor(rate))
-        stacked = tf.cast(tf.stack([tf.convert_to_tensor(factors[key]) for key in others]), "float64")
-        all_products = tf.cast(tf.cast(rate, "float64") * stacked, rate.dtype)
-        products |= zip(others, tf.unstack(all_products), strict=True)
+        return products | {key: rate * factor for key, factor in others.items()}
+    rate = keras.ops.convert_to_tensor(rate)
+    exact = keras.ops.cast(rate, "float64")
+    for key, factor in others.items():
+        products[key] = keras.ops.cast(exact * keras.ops.cast(factor, "float64"), rate.dtype)
     return products
 
 

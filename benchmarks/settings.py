@@ -31,7 +31,7 @@ class Settings:
 
     groups: tuple[int, ...] = (1, 12, 150)
     large_groups: tuple[int, ...] = (1, 150)
-    seconds: float = 1.5
+    seconds: float = 2.0
     least: int = 5
     most: int = 151
     compile_rounds: int = 1

@@ -24,7 +24,13 @@ from benchmarks import report, settings  # noqa: E402 - the folder above has to 
 
 LONGEST = 3600  # seconds for one process, should the machine be busy
 # After a collection of garbage, which would otherwise fall into it by chance: 0.2 s with what torch brings.
-IMPORT_TIME = "import gc, time, keras; gc.collect(); start = time.perf_counter(); import difflr; print(time.perf_counter() - start)"
+IMPORT_TIME = """
+import gc, time, keras
+gc.collect()
+start = time.perf_counter()
+import difflr
+print(time.perf_counter() - start)
+"""
 
 
 def arguments() -> argparse.Namespace:

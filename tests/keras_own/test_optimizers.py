@@ -19,7 +19,7 @@ EXPECTED = {
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="minutes of compiling one operation after another, for Keras's own updates"
+    keras.backend.backend() != "torch", reason="minutes of compiling for Keras's own updates; on torch they are ours"
 )
 def test_they_pass():
     modules = [f"keras.src.optimizers.{f.stem}" for f in sorted(FOLDER.glob("*_test.py")) if f.stem not in LEFT_OUT]

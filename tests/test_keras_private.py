@@ -276,3 +276,12 @@ def test_a_model_knows_its_distribution_strategy():
         model = keras.Sequential()
     with keras_private.strategy_scope(model):
         assert tf.distribute.has_strategy()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
+def test_values_of_torch_are_what_value_says():
+    variables = [keras.Variable([1.0]), keras.Variable([2.0])]
+    found = keras_private.torch_values(variables)
+    assert all(tensor is variable.value for tensor, variable in zip(found, variables, strict=True))
+    with keras.StatelessScope(state_mapping=[(variables[0], keras.ops.convert_to_tensor([5.0]))]):
+        assert float(keras_private.torch_values(variables)[0]) == 5.0

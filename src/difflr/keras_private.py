@@ -34,6 +34,7 @@ __all__ = [
     "is_away",
     "live_learning_rate",
     "load_apart",
+    "nadam_product",
     "output_layers",
     "own_trainable_variables",
     "public_class",
@@ -44,6 +45,7 @@ __all__ = [
     "strategy_scope",
     "sublayers",
     "to_snake_case",
+    "torch_values",
     "unbuild",
 ]
 
@@ -343,9 +345,9 @@ def bias_correction(optimizer):
 
 
 class OptimizerHooks:
-    """The three private places where Keras optimizers use their rate, led back to two questions.
+    """The private places where Keras optimizers use their rate, led back to four questions about groups.
 
-    A subclass answers what is asked first below. The multiplier multiplies the rate, never the gradient: Adam would
+    A subclass answers them: the first four methods. The multiplier multiplies the rate, never the gradient: Adam would
     divide a scaled gradient by itself again.
     """
 

@@ -133,3 +133,8 @@ def test_plan_for_variables_that_do_not_fit():
     others = [keras.Variable(value, name=v.name) for v, value in zip(variables, values(variables), strict=True)][:3]
     with pytest.raises(ValueError, match=r"does not fit this model.*\n.*In the plan but not in the model: slow_bias"):
         copy.build([*others, keras.Variable([0.0], name="new")])
+
+
+def test_fused_is_yes_or_no():
+    with pytest.raises(ValueError, match="`fused` must be True or False. Received: 'no'"):
+        ours("SGD", None, fused="no")

@@ -38,8 +38,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             step.
 
     Raises:
-        ValueError: If a multiplier is negative, not finite or no number; on build, if the plan does not cover the
-            variables.
+        ValueError: If a multiplier is negative, not finite or no number, or an option is none of those named; on build,
+            if the plan does not cover the variables.
         TypeError: If `multipliers` is of no known form.
 
     Example:
@@ -70,6 +70,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             raise ValueError(
                 f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {weight_decay_follows!r}."
             )
+        if not isinstance(fused, bool):
+            raise ValueError(f"`fused` must be True or False. Received: {fused!r}.")
         given = Given(multipliers)
         super().__init__(*args, **kwargs)
         self.weight_decay_follows = weight_decay_follows

@@ -21,6 +21,7 @@ from rich.table import Table
 from difflr.demo import digits, squeezenet
 from difflr.demo.compare import METHODS, Budget, Outcome, as_json, mean_validation, run_comparison
 from difflr.demo.picture import draw, headline
+from difflr.files import write_whole
 
 __all__ = ["run_demo"]
 
@@ -66,7 +67,7 @@ def run_demo(
     _report(console, outcomes, budget)
     picture = draw(outcomes, folder / "difflr-demo.png", _one_of_each(images, labels), footnote(budget))
     numbers = folder / "difflr-demo.json"
-    numbers.write_text(json.dumps(as_json(outcomes, budget), indent=1) + "\n")
+    write_whole(numbers, json.dumps(as_json(outcomes, budget), indent=1) + "\n")
     seconds = time.perf_counter() - start
     console.print(f"\nSaved [bold]{picture}[/] and {numbers}. It took {seconds / 60:.1f} minutes.", soft_wrap=True)
     return outcomes

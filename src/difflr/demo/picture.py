@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from difflr.demo.compare import Outcome
+from difflr.files import whole_file
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the markers differ too.
 LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
@@ -36,7 +37,8 @@ def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = N
     _draw_accuracies(left, outcomes)
     _draw_rates(right, outcomes)
     figure.text(0.03, 0.035, footnote, fontsize=8, linespacing=1.5, color="#555555", va="center")
-    figure.savefig(path)
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished)
     return path
 
 

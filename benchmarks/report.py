@@ -1,4 +1,4 @@
-"""docs/cost.md from the numbers in docs/measured/: a section for each device."""
+"""docs/cost.md from the numbers in docs/measured/cost/: a section for each device."""
 
 import json
 import re
@@ -34,10 +34,10 @@ def slug(name: str) -> str:
 
 
 def write(docs: Path) -> Path:
-    """Writes the page and its pictures from all numbers in `docs`/measured."""
-    files = sorted((docs / "measured").glob("*.json"), key=lambda file: (file.stem != "cpu", file.stem))
+    """Writes the page and its pictures from all numbers in `docs`/measured/cost."""
+    files = sorted((docs / "measured" / "cost").glob("*.json"), key=lambda file: (file.stem != "cpu", file.stem))
     sections = [section(json.loads(file.read_text()), file.stem, docs) for file in files]
-    links = ", ".join(f"[{file.name}](measured/{file.name})" for file in files)
+    links = ", ".join(f"[{file.name}](measured/cost/{file.name})" for file in files)
     text = TEMPLATE.read_text().replace("{{ sections }}", "\n\n".join(sections)).replace("{{ files }}", links)
     page = docs / "cost.md"
     page.write_text(text)

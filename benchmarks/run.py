@@ -112,7 +112,7 @@ def import_seconds(backend: str) -> float:
 def keep(docs: Path, backend: str, results: dict[str, Any]) -> None:
     """Puts the results of one backend beside those of the others on the same device."""
     device = results.get("gpu") or "cpu"
-    folder = docs / "measured"
+    folder = docs / "measured" / "cost"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{report.slug(device)}.json"
     held = json.loads(file.read_text()) if file.exists() else {}

@@ -7,8 +7,8 @@ from benchmarks import report, run, tables, targets
 
 @pytest.fixture
 def docs(tmp_path, device):
-    (tmp_path / "measured").mkdir()
-    (tmp_path / "measured" / "cpu.json").write_text(json.dumps(device()))
+    (tmp_path / "measured" / "cost").mkdir(parents=True)
+    (tmp_path / "measured" / "cost" / "cpu.json").write_text(json.dumps(device()))
     return tmp_path
 
 
@@ -23,7 +23,7 @@ def test_page_has_every_part_and_its_pictures_exist(docs):
 
 
 def test_another_device_is_another_section_after_the_processor(docs, device):
-    (docs / "measured" / "a-card.json").write_text(json.dumps(device("A Card")))
+    (docs / "measured" / "cost" / "a-card.json").write_text(json.dumps(device("A Card")))
     text = report.write(docs).read_text()
     assert text.index("## Measured on: 2 cores, CPU") < text.index("## Measured on: A Card")
     assert "### Step time (A Card)" in text
@@ -31,7 +31,7 @@ def test_another_device_is_another_section_after_the_processor(docs, device):
 
 def test_parts_that_were_not_measured_are_left_out_and_failures_told(docs):
     only = {"device": "x", "backends": {"jax": {"failed": {"fit": "ValueError: no"}, "import_seconds": 0.1}}}
-    (docs / "measured" / "cpu.json").write_text(json.dumps(only))
+    (docs / "measured" / "cost" / "cpu.json").write_text(json.dumps(only))
     text = report.write(docs).read_text()
     assert "### Step time" not in text
     assert "Not measured on JAX: fit: `ValueError: no`" in text
@@ -50,7 +50,7 @@ def test_targets_say_what_is_missed(device):
 
 def test_a_backend_measured_alone_leaves_the_others_numbers(docs, device):
     run.keep(docs, "jax", {"gpu": None, "bandwidth": 1.0})
-    held = json.loads((docs / "measured" / "cpu.json").read_text())["backends"]
+    held = json.loads((docs / "measured" / "cost" / "cpu.json").read_text())["backends"]
     assert held["jax"]["bandwidth"] == 1.0
     assert held["jax"]["steps"]
     assert held["torch"] == device()["backends"]["torch"]

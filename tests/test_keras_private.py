@@ -285,3 +285,31 @@ def test_values_of_torch_are_what_value_says():
     assert all(tensor is variable.value for tensor, variable in zip(found, variables, strict=True))
     with keras.StatelessScope(state_mapping=[(variables[0], keras.ops.convert_to_tensor([5.0]))]):
         assert float(keras_private.torch_values(variables)[0]) == 5.0
+
+
+def test_a_callback_finds_its_neighbours():
+    found = []
+
+    class Asks(keras.callbacks.Callback):
+        def set_model(self, model):
+            super().set_model(model)
+            found.append(keras_private.callback_list())
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    asks = Asks()
+    everybody = keras.callbacks.CallbackList([asks], add_history=True, model=model)
+    assert found == [everybody]
+    assert everybody.callbacks[0] is asks
+    assert keras_private.callback_list() is None
+
+
+def test_the_variables_of_an_optimizer_and_its_gradients_are_counted():
+    variable = keras.Variable([1.0])
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    assert keras_private.trained(optimizer) == []
+    optimizer.build([variable])
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((1,))], [variable])
+    assert keras_private.applications(optimizer) == 3
+    assert int(optimizer.iterations) == 1
+    assert keras_private.trained(optimizer)[0] is variable

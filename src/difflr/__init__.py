@@ -19,7 +19,7 @@ from difflr.recipes import (
     surgical,
 )
 from difflr.schedules import plot_schedule
-from difflr.training import Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
+from difflr.training import GroupLogger, Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
 
 __version__ = "0.1.0"
 
@@ -51,4 +51,5 @@ __all__ = [
     "fine_tune",
     "freeze_to",
     "unfreeze",
+    "GroupLogger",
 ]

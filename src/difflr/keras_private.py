@@ -6,6 +6,7 @@ Everything difflr needs from Keras beyond its public API passes through here. Ea
 
 import contextlib
 import functools
+import inspect
 
 import keras
 from keras.src.backend.common.stateless_scope import in_stateless_scope
@@ -24,8 +25,10 @@ __all__ = [
     "MULTI_OPTIMIZERS",
     "Functional",
     "OptimizerHooks",
+    "applications",
     "bases_below",
     "bias_correction",
+    "callback_list",
     "compile_arguments",
     "copy_weight_decay_exclusions",
     "fast_class",
@@ -46,6 +49,7 @@ __all__ = [
     "sublayers",
     "to_snake_case",
     "torch_values",
+    "trained",
     "unbuild",
 ]
 
@@ -320,6 +324,30 @@ def load_apart(wrapper):
 def _load_own_variables(wrapper, store):
     for number, variable in enumerate(wrapper._variables):
         variable.assign(store[str(number)])
+
+
+def trained(optimizer):
+    """The variables that an optimizer was built with; `optimizer.variables` are those of its own state."""
+    return list(optimizer._trainable_variables) if optimizer.built else []
+
+
+def applications(optimizer):
+    """How many gradients an optimizer was given; `optimizer.iterations` counts updates, where gradients are accumulated."""
+    return int(keras.ops.convert_to_numpy(optimizer._iterations))
+
+
+def callback_list():
+    """The `CallbackList` that is handing the model to a callback's `set_model` at this moment, or `None`.
+
+    What a callback adds to the logs is seen by those after it only, and there is no way to its neighbours but this.
+    """
+    frame = inspect.currentframe()
+    for _ in range(8):
+        frame = frame.f_back if frame is not None else None
+        caller = frame.f_locals.get("self") if frame is not None else None
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return caller
+    return None
 
 
 def strategy_scope(model):

@@ -4,6 +4,8 @@ import collections
 import html
 from typing import TYPE_CHECKING, Any
 
+from difflr.report.group_labels import covering_names, layers_above
+
 if TYPE_CHECKING:
     from difflr.plan import Plan, Row
 
@@ -28,7 +30,7 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
     header += ["weight decay"] if with_decay else []
     header += ["schedule"] if with_schedule else []
     header += ["decided by"]
-    total = collections.Counter(prefix for row in plan.rows for prefix in _layers_above(row.path))
+    total = collections.Counter(prefix for row in plan.rows for prefix in layers_above(row.path))
     lines = []
     for rows in folded.values():
         first = rows[0]
@@ -49,12 +51,6 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
     return header, lines
 
 
-def group_names(plan: "Plan") -> list[str]:
-    """A short name for each group of the plan, in their order: the layers and variables it holds."""
-    total = collections.Counter(prefix for row in plan.rows for prefix in _layers_above(row.path))
-    return [_covered(list(group.rows), total) for group in plan.groups]
-
-
 def _reasons(row: "Row") -> str:
     """Who decided what is in the row; for a frozen row only who froze it."""
     if row.frozen:
@@ -64,27 +60,17 @@ def _reasons(row: "Row") -> str:
 
 
 def _covered(rows: list["Row"], total: collections.Counter[str]) -> str:
-    """Short names for `rows`: layers whose variables are all among them stand for these.
+    """Short names for `rows`, in one line.
 
     Args:
         rows: Some rows of a plan.
         total: For each layer of the plan, by path, how many rows are below it.
     """
-    inside = collections.Counter(prefix for row in rows for prefix in _layers_above(row.path))
-    names: dict[str, None] = {}
-    for row in rows:
-        whole = [prefix for prefix in _layers_above(row.path) if inside[prefix] == total[prefix]]
-        names[whole[0] if whole else row.path] = None
-    listed = list(names)
+    listed = covering_names([row.path for row in rows], total)
     text = ", ".join(listed) if len(listed) <= MAX_NAMES else f"{listed[0]}, {listed[1]}, ... {listed[-1]}"
     if len(text) > MAX_CHARACTERS and len(listed) > 2:
         return f"{listed[0]}, ... {listed[-1]}"
     return text
-
-
-def _layers_above(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def footer(plan: "Plan", learning_rate: float | None = None) -> str:

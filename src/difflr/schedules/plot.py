@@ -75,7 +75,7 @@ def _lines(schedule: Any, steps: np.ndarray) -> list[tuple[str, np.ndarray]]:
     plan = getattr(schedule, "plan", None)
     if plan is None:
         return [("", base)]
-    from difflr.report.plan_table import group_names
+    from difflr.report.group_labels import group_names
 
     return [
         (f"{name} (× {group.multiplier:g})", base * group.multiplier * _values(group.schedule or 1.0, steps))

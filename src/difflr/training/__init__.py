@@ -1,9 +1,10 @@
-"""Training in phases."""
+"""Training in phases, and what is logged of it."""
 
 from difflr.training import phases
 from difflr.training.phase import Phase, Phases
 from difflr.training.phase_scheduler import PhaseScheduler
+from difflr.training.group_logger import GroupLogger
 from difflr.training.fine_tune import fine_tune
 from difflr.training.freeze_to import freeze_to, unfreeze
 
-__all__ = ["Phase", "Phases", "PhaseScheduler", "fine_tune", "freeze_to", "phases", "unfreeze"]
+__all__ = ["GroupLogger", "Phase", "Phases", "PhaseScheduler", "fine_tune", "freeze_to", "phases", "unfreeze"]

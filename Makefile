@@ -83,14 +83,10 @@ bench: $(READY) ## measure the cost of a step against the stock optimizers
 	@if [ -f benchmarks/run.py ]; then $(BIN)/python benchmarks/run.py; \
 	else echo "there is no benchmarks/run.py yet"; exit 1; fi
 
-.PHONY: soak
-soak: $(READY) ## train for an hour on each backend: does memory grow, do steps slow down?
-	$(BIN)/python -m benchmarks.soak
-
 .PHONY: clean
 clean: ## remove everything that was made here, the environments too
 	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
-	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made once, and filled again only when pyproject.toml has changed.

@@ -14,7 +14,7 @@ import difflr
 
 ROOT = Path(__file__).parents[1]
 NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
-HEAVY = ("jax", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
+HEAVY = ("jax", "jinja2", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 
 def public_names():

@@ -18,8 +18,8 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
-from difflr.schedules import plot_schedule
 from difflr.training import GroupLogger, Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
+from difflr.report import plot_log, plot_phases, plot_plan, plot_rate_map, plot_schedule, read_report, write_report
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,6 @@ __all__ = [
     "Sequential",
     "optimizers",
     "schedules",
-    "plot_schedule",
     "Phase",
     "Phases",
     "PhaseScheduler",
@@ -52,4 +51,11 @@ __all__ = [
     "freeze_to",
     "unfreeze",
     "GroupLogger",
+    "plot_plan",
+    "plot_schedule",
+    "plot_rate_map",
+    "plot_phases",
+    "plot_log",
+    "write_report",
+    "read_report",
 ]

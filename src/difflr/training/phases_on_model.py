@@ -47,19 +47,22 @@ def inner_optimizer(optimizer: Any) -> Any:
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def resolve(phases: Phases, plan: Plan, model: keras.Layer) -> list[LiveSet]:
+def resolve(
+    phases: Phases, plan: Plan, model: keras.Layer | None, leaves: list[tree.Leaf] | None = None
+) -> list[LiveSet]:
     """Who is live in each phase.
 
     Args:
         phases: The phases.
         plan: What they choose from: what it freezes is live in no phase.
-        model: The model of the plan.
+        model: The model of the plan; `None` where only its leaves are known.
+        leaves: Its leaves, where there is no model.
 
     Raises:
         ValueError: If a target matches nothing or only what is frozen or covered, a phase is like the one before, or
             something is live in no phase.
     """
-    leaves = tree.walk(model)
+    leaves = tree.walk(model) if model is not None else leaves or []
     targets = Targets(leaves, model)
     trained = {id(row.variable) for row in plan.rows if not row.frozen}
     result: list[LiveSet] = []
@@ -130,7 +133,7 @@ def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: float
                 f"Phase {number} of {len(phases)} begins in epoch {int(begins) + 1} at the earliest, but `fit` has "
                 f"epochs={epochs}. Give it more epochs, or the phases before it fewer."
             )
-        begins = _earliest_end(phase, begins, steps_per_epoch)
+        begins = earliest_end(phase, begins, steps_per_epoch)
     if phases[-1].monitor is None and phases[-1].epochs is not None and begins != epochs:
         exact = all(phase.monitor is None and phase.steps is None for phase in phases)
         if begins > epochs or exact:
@@ -140,7 +143,7 @@ def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: float
             )
 
 
-def _earliest_end(phase: Phase, begins: float, steps_per_epoch: float | None) -> float:
+def earliest_end(phase: Phase, begins: float, steps_per_epoch: float | None) -> float:
     """The epoch before which a phase can end that begins at `begins` (4.5: in the middle of epoch 4)."""
     if phase.steps is not None:
         return begins + (phase.steps / steps_per_epoch if steps_per_epoch else 0)

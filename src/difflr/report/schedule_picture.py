@@ -5,11 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from difflr import keras_private
+from difflr.report import drawing
+from difflr.report.group_labels import group_names
+from difflr.report.lanes import base_rate, rates_at
 from difflr.schedules import checks
 
 MAX_POINTS = 600
-MAX_NAMES = 12
+MAX_NAMES = 10
 
 
 def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
@@ -43,65 +45,36 @@ def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
     """
     steps = np.unique(np.linspace(0, checks.checked_steps(num_steps) - 1, MAX_POINTS).astype("int64"))
     lines = _lines(schedule, steps)
-    axes = _new_axes() if axes is None else axes
-    colours = [f"C{number}" for number in range(len(lines))]
-    if len(lines) > 6:  # many groups are layers in order: let the colour tell the depth
-        import matplotlib
-
-        colours = list(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(lines))))
-    for number, ((name, rates), colour) in enumerate(zip(lines, colours, strict=True)):
-        named = len(lines) <= MAX_NAMES or number in (0, len(lines) - 1)
-        axes.plot(steps, rates, color=colour, label=name if named and name else None)
+    own_figure = axes is None
+    axes = drawing.new_axes() if own_figure else axes
+    handles = [
+        axes.plot(steps, rates, **look)[0] for (_, rates), look in zip(lines, drawing.looks(len(lines)), strict=True)
+    ]
     peaks = [rates.max() for _, rates in lines if rates.max() > 0]
     if peaks and max(peaks) > 20 * min(peaks):
         axes.set_yscale("log", nonpositive="mask")
-    if any(name for name, _ in lines):
-        axes.legend(fontsize="small")
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
+    named = [number for number in drawing.evenly(len(lines), MAX_NAMES) if lines[number][0]]
+    if named:
+        drawing.legend(axes, [handles[number] for number in named], [lines[number][0] for number in named], own_figure)
     return axes
 
 
 def _lines(schedule: Any, steps: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """What to draw: names and rates."""
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return [("", _values(schedule, steps))]
+        return [("", rates_at(schedule, steps))]
     if not isinstance(schedule, keras.optimizers.Optimizer):
         raise TypeError(
             "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule or an optimizer. "
             f"Received: {schedule!r} (of type {type(schedule).__name__})."
         )
-    base = _values(_base_rate(schedule), steps)
+    base = rates_at(base_rate(schedule), steps)
     plan = getattr(schedule, "plan", None)
     if plan is None:
         return [("", base)]
-    from difflr.report.group_labels import group_names
-
     return [
-        (f"{name} (× {group.multiplier:g})", base * group.multiplier * _values(group.schedule or 1.0, steps))
+        (f"{name} (× {group.multiplier:.3g})", base * group.multiplier * rates_at(group.schedule or 1.0, steps))
         for name, group in zip(group_names(plan), plan.groups, strict=True)
     ]
-
-
-def _base_rate(optimizer: Any) -> Any:
-    """The schedule of an optimizer, or its rate now."""
-    rate = keras_private.live_learning_rate(optimizer)
-    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        return rate
-    return float(keras.ops.convert_to_numpy(rate() if callable(rate) else rate))
-
-
-def _values(schedule: Any, steps: np.ndarray) -> np.ndarray:
-    """The rate at each step. One by one: not every schedule takes several steps at once."""
-    if isinstance(schedule, float):
-        return np.full(len(steps), schedule)
-    rates = [schedule(keras.ops.convert_to_tensor(step, dtype="int32")) for step in steps]
-    return np.array([float(keras.ops.convert_to_numpy(rate)) for rate in rates])
-
-
-def _new_axes() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise ImportError('Pictures need matplotlib: pip install "difflr[plot]"') from None
-    return pyplot.subplots(figsize=(7, 4), layout="constrained")[1]

@@ -1,1 +1,0 @@
-"""A long run with phases, logs and checkpoints: does its memory grow, do its steps slow down?"""

@@ -1,0 +1,252 @@
+"""What all pictures share: axes, colours, labels that fit, and nothing that changes matplotlib for others."""
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, without yellow and black, which paper or a dark page
+# swallows. Lines differ in their dashes as well, points in their markers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+MAP = "viridis"
+GREY = "#8C8C8C"
+FROZEN: dict[str, Any] = {"facecolor": "#D9D9D9", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
+LABEL_HEIGHT = 0.17  # inches, of small text
+MAX_LABEL = 34  # characters
+
+
+def new_axes(height: float = 4.0) -> Any:
+    """Axes of a new figure.
+
+    Args:
+        height: Float, in inches.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError('Pictures need matplotlib: pip install "difflr[plot]"') from None
+    return pyplot.subplots(figsize=(7, height), layout="constrained")[1]
+
+
+def height_for(num_labels: int) -> float:
+    """How high a figure has to be for so many labels, in inches; at some height they are thinned instead."""
+    return min(max(2.6, 0.2 * num_labels + 1.4), 9.0)
+
+
+def looks(number: int) -> list[dict[str, Any]]:
+    """Colour and dash of so many lines; many are layers in order, whose depth the colour tells."""
+    dashes = itertools.cycle(DASHES) if number <= 2 * len(COLOURS) else itertools.repeat("-")
+    if number <= len(COLOURS):
+        colours: Sequence[Any] = COLOURS
+    else:
+        import matplotlib
+
+        colours = list(matplotlib.colormaps[MAP](np.linspace(0, 0.9, number)))
+    return [{"color": colour, "linestyle": dash} for colour, dash in zip(colours[:number], dashes, strict=False)]
+
+
+def shown(name: str, longest: int = MAX_LABEL) -> str:
+    """A name as a label: cut at the front, where paths are alike, and without what no font can print."""
+    name = "".join(character if character.isprintable() else "\ufffd" for character in name)
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+
+
+def evenly(number: int, most: int) -> list[int]:
+    """At most so many of `number` positions, the first and the last among them."""
+    return sorted({round(place) for place in np.linspace(0, number - 1, min(number, most))}) if number else []
+
+
+def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], outside: bool, title: str | None = None) -> None:
+    """A legend, below axes that are alone in their figure, else where matplotlib finds room.
+
+    Args:
+        axes: The axes.
+        handles: What is explained.
+        names: The names, as they are: no dollar or underscore in them has a meaning.
+        outside: Whether it goes below the axes.
+        title: Its title.
+    """
+    place: dict[str, Any] = {"loc": "best"}
+    if outside:
+        longest = max((len(shown(name)) for name in names), default=0)
+        columns = 1 if longest > 44 else 2 if longest > 24 else 3
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": columns, "frameon": False}
+        # In inches, so that it clears the axis at any height of the figure.
+        place["bbox_to_anchor"] = (0.5, -0.55 / axis_inches(axes)[1])
+    made = axes.legend(handles, [""] * len(names), fontsize="small", title=title, title_fontsize="small", **place)
+    for text, name in zip(made.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(shown(name))
+
+
+def axis_inches(axes: Any) -> tuple[float, float]:
+    """Width and height of axes, in inches."""
+    box = axes.get_window_extent()
+    dpi = axes.figure.dpi
+    return box.width / dpi, box.height / dpi
+
+
+def label_layers(axes: Any, paths: Sequence[str]) -> None:
+    """Names the layers along the vertical axis, from top to bottom; where there is no room, blocks or every so many.
+
+    Args:
+        axes: The axes; layer `i` lies at `i`.
+        paths: The layers' paths.
+    """
+    room = max(2, int(axis_inches(axes)[1] / LABEL_HEIGHT))
+    labels = fitting_labels(paths, room)
+    axes.set_yticks([place for place, _ in labels])
+    axes.set_yticklabels([shown(label) for _, label in labels], fontsize="small", parse_math=False)
+    axes.set_ylim(len(paths) - 0.5, -0.5)
+
+
+def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
+    """At most `room` labels for layers in order: place and text.
+
+    If not every layer can be named, neighbours whose names begin alike are named together, as in `block3_*`.
+
+    Args:
+        paths: The layers' paths.
+        room: Integer >= 2.
+    """
+    words = [re.findall(r"[^/_]+[/_]*|[/_]+", path) for path in paths]
+    best: list[tuple[float, str]] = []
+    for length in range(max(map(len, words), default=0), 0, -1):
+        runs = _runs(words, length)
+        labels = [
+            ((first + last) / 2, paths[first] if first == last else "".join(words[first][:length]) + "*")
+            for first, last in runs
+        ]
+        if len(labels) > room:
+            labels = [labels[number] for number in evenly(len(labels), room)]
+            labels = _apart(labels, len(paths) / room)
+        else:
+            labels = _apart(labels, len(paths) / room)
+        if len(labels) > len(best):
+            best = labels
+        if len(runs) <= room:
+            break
+    return best
+
+
+def _runs(words: Sequence[Sequence[str]], length: int) -> list[tuple[int, int]]:
+    """Neighbours with the same first words: the first and the last of each run."""
+    numbers = range(len(words))
+    groups = [list(group) for _, group in itertools.groupby(numbers, key=lambda number: words[number][:length])]
+    return [(group[0], group[-1]) for group in groups]
+
+
+def _apart(labels: list[tuple[float, str]], least: float) -> list[tuple[float, str]]:
+    """The labels without those that would overlap the one before."""
+    kept: list[tuple[float, str]] = []
+    for place, label in labels:
+        if not kept or place - kept[-1][0] >= least * 0.999:
+            kept.append((place, label))
+    return kept
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high` for a logarithmic axis.
+
+    Args:
+        low: Float > 0.
+        high: Float >= `low`.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if last - first <= 2 else (1,)
+    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+    inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    return [inside[number] for number in evenly(len(inside), 8)] or [low]
+
+
+def colour_scale(values: np.ndarray) -> Any:
+    """A logarithmic colour scale for the values above 0 of some rows.
+
+    It begins at a tenth of the highest value of the lowest row, so that the long tail of a schedule does not take all
+    colours; what lies below has the lowest colour.
+
+    Args:
+        values: Float array `(rows, columns)`; NaN for nothing.
+    """
+    from matplotlib.colors import LogNorm
+
+    live = np.where(values > 0, values, np.nan)
+    peaks = [row[~np.isnan(row)].max() for row in live if not np.isnan(row).all()]
+    if not peaks:
+        return LogNorm(0.5, 2, clip=True)
+    low, high = max(np.nanmin(live), min(peaks) / 10), max(peaks)
+    return LogNorm(low, high, clip=True) if high > 1.01 * low else LogNorm(low / 2, high * 2, clip=True)
+
+
+def colour_bar(axes: Any, norm: Any, label: str, lowest: float) -> None:
+    """The bar that explains the colours.
+
+    Args:
+        axes: The axes beside which it goes.
+        norm: Its scale.
+        label: What the colours say.
+        lowest: Float, the lowest value drawn; the bar has a tip if it lies below the scale.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    extend = "min" if lowest < 0.999 * norm.vmin else "neither"
+    bar = axes.figure.colorbar(ScalarMappable(norm, MAP), ax=axes, label=label, pad=0.02, extend=extend)
+    bar.ax.yaxis.set_major_locator(FixedLocator(log_ticks(norm.vmin, norm.vmax)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+
+
+def log_axis(axis: Any, low: float, high: float) -> None:
+    """Makes an axis logarithmic, with ticks that are plain numbers.
+
+    Args:
+        axis: `axes.xaxis` or `axes.yaxis`.
+        low: Float > 0, the lowest value drawn.
+        high: Float, the highest.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log", nonpositive="mask")
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def frozen_patch() -> Any:
+    """What stands for frozen: grey and hatched."""
+    from matplotlib.patches import Patch
+
+    return Patch(**FROZEN)
+
+
+def frozen_background(axes: Any) -> None:
+    """Fills the axes with what stands for frozen; what is live is drawn over it."""
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **FROZEN))
+
+
+def above(axes: Any, place: float, text: str) -> None:
+    """Writes something small above the axes, at a place of the horizontal axis."""
+    where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    axes.annotate(text, (place, 1), (0, 3), ha="center", va="bottom", fontsize="small", **where)
+
+
+def phase_name(span: Any, last: float) -> str:
+    """What is written above a phase: its number, with the word where there is room."""
+    wide = min(span.ends, last) - span.begins > 0.09 * last
+    return f"phase {span.number + 1}" if wide else str(span.number + 1)
+
+
+def over(unit: str, spans: Sequence[Any]) -> str:
+    """The label of an axis along which phases lie."""
+    return f"{unit} (dashed: at the earliest)" if any(span.at_least for span in spans[:-1]) else unit

@@ -18,6 +18,7 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
+from difflr.verification import PlanNotKept, Verification, VerifyPlan
 from difflr.training import GroupLogger, Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
 from difflr.report import plot_log, plot_phases, plot_plan, plot_rate_map, plot_schedule, read_report, write_report
 
@@ -50,6 +51,9 @@ __all__ = [
     "fine_tune",
     "freeze_to",
     "unfreeze",
+    "VerifyPlan",
+    "Verification",
+    "PlanNotKept",
     "GroupLogger",
     "plot_plan",
     "plot_schedule",

@@ -30,6 +30,8 @@ __all__ = [
     "bias_correction",
     "callback_list",
     "compile_arguments",
+    "clipped",
+    "copy_of",
     "copy_weight_decay_exclusions",
     "fast_class",
     "functional_init_arguments",
@@ -42,6 +44,7 @@ __all__ = [
     "own_trainable_variables",
     "public_class",
     "saves_its_layers",
+    "set_applications",
     "set_trained",
     "shared_state",
     "slots",
@@ -334,6 +337,24 @@ def trained(optimizer):
 def applications(optimizer):
     """How many gradients an optimizer was given; `optimizer.iterations` counts updates, where gradients are accumulated."""
     return int(keras.ops.convert_to_numpy(optimizer._iterations))
+
+
+def set_applications(optimizer, number):
+    """Makes an optimizer take its next step for the one after `number` gradients."""
+    optimizer._iterations.assign(number)
+
+
+def clipped(optimizer, gradients):
+    """The gradients as the optimizer clips them: one norm over all of them, or each for itself."""
+    return optimizer._clip_gradients(gradients)
+
+
+def copy_of(variable, value):
+    """A variable with another value that an optimizer takes for `variable`: Muon chooses its update by the path."""
+    copy = keras.Variable(value, dtype=variable.dtype, name=variable.name)
+    copy._path = variable.path
+    copy.constraint = variable.constraint
+    return copy
 
 
 def callback_list():

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -13,6 +13,9 @@ from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules, checked_multiplier
 from difflr.plan.variable_mapping import VariableMapping
+
+if TYPE_CHECKING:
+    from difflr.verification import Verification
 
 STATISTICS = ("keep", "update")
 
@@ -340,6 +343,64 @@ class Plan:
         from difflr.report.plan_table import as_text
 
         return as_text(self, learning_rate)
+
+    def verify(
+        self,
+        model: keras.Layer,
+        data: Any,
+        *,
+        step: Callable[[tuple[Any, ...]], Any] | None = None,
+        reference: Callable[[tuple[Any, ...]], Any] | None = None,
+        tolerance: float = 0.01,
+        batch_size: int = 32,
+    ) -> "Verification":
+        """Measures in one real step how far every variable moves, against what the plan promises.
+
+        The model makes one step on the first batch of `data`, with its own compiled step; then everything is put back,
+        bit for bit: weights, statistics, seeds, the optimizer's state, metrics. (An optimizer that was not built is built,
+        as `fit` does.) From the same state and with the same gradients a stock Keras optimizer makes the step at the
+        rate that the plan promises, and the two are compared. This judges every optimizer alike: those whose update is
+        not proportional to the rate (momentum, Ftrl, Adafactor), those that clip, and with weight decay.
+
+        Args:
+            model: The plan's model, compiled with any Keras optimizer. With `step`, it need not be compiled.
+            data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, of which the first `batch_size` are taken; or
+                whatever `fit` takes and can be walked through again: of that the first batch.
+            step: For a loop of your own: a function that takes the batch and makes one step. Its optimizer's state is
+                yours: make it anew in the function.
+            reference: The same step with one rate for all variables, the base rate.
+            tolerance: Float, how far a measured ratio may be off, relatively.
+            batch_size: Integer.
+
+        Returns:
+            A `difflr.Verification`, to be printed: for each group the promised and the measured ratio. What has no
+            gradient in this batch, or moves less than the precision of its weights, is shown and not judged.
+
+        Raises:
+            difflr.PlanNotKept: If the plan is not kept; the message is the table, and who is to blame.
+            ValueError: If the plan is for another model, or there is no step to be measured.
+            TypeError: If `data` is an iterator, which would be used up.
+
+        Example:
+
+        ```python
+        import keras
+        import numpy as np
+        import difflr
+
+        layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+        model = keras.Sequential([keras.Input((4,)), *layers])
+        plan = difflr.Plan(model, {"body": 0.1})
+        model.compile(difflr.optimizers.Adam(1e-3, multipliers=plan), loss="mse")
+        print(plan.verify(model, (np.random.default_rng(0).normal(size=(8, 4)), np.ones((8, 2)))))
+        ```
+
+        Reference: what it is there for are rates that were set and never applied, such as timm's `lr_scale` under other
+        schedulers (pytorch-image-models #2532).
+        """
+        from difflr.verification.verify import verify
+
+        return verify(self, model, data, step, reference, tolerance, batch_size)
 
     def __str__(self) -> str:
         return self.table()

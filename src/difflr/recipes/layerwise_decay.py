@@ -74,8 +74,9 @@ def layerwise_decay(
         if checked_multiplier(value, name) > 1:
             raise ValueError(f"`{name}` must be in [0, 1]; the head has 1. Received: {value!r}.")
     groups = depth_groups(model, head=head, depth=depth)
-    if depth is None:
-        _warn_if_degenerate(model, groups)
+    _warn_if_degenerate(
+        model, groups
+    )  # of a `depth` that was given, too: VideoMamba's put every layer at the top (#109)
     _warn_if_fresh(model, groups)
     axes: dict[int, tuple[dict[str, Any], str]] = {}
     frozen_layers: list[keras.Layer] = []

@@ -11,7 +11,7 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.parts import effective_rates, parts
 from difflr.plan import tree
 from difflr.report.group_labels import group_labels
-from difflr.training.measured_step import MEASURES, MeasuredStep, accumulation
+from difflr.training.measured_step import MEASURES, MeasuredStep, accumulation, norms
 from difflr.training.phase_scheduler import PhaseScheduler
 from difflr.training.phases_on_model import resolve
 
@@ -193,7 +193,7 @@ class GroupLogger(keras.callbacks.Callback):
         groups = [frozenset(group) for group in members.values() if group]
         labels = group_labels([[paths[key] for key in group] for group in members.values() if group], paths.values())
         self._groups = dict(zip(labels, groups, strict=True))
-        self._step = MeasuredStep(self.model, groups)
+        self._step = MeasuredStep(self.model, norms(self.model, groups))
 
     def _live_sets(self, optimizer: DifferentialOptimizer, plan: Any) -> list[frozenset[int]]:
         """Who is live in each phase of this `fit`."""

@@ -1,4 +1,4 @@
-"""One training step of `fit` that also tells how far each group of variables moved."""
+"""One training step that also hands out what happened in it."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,30 +12,38 @@ from difflr.optimizers.parts import parts
 MEASURES = ("update_ratio", "gradient_norm")
 
 
-class MeasuredStep:
-    """Measures a real step of `fit`, on the device, without a copy of the weights on the host.
+# (values before, values after, gradients or `None`), each in the order of the trainable variables -> tensors
+Measure = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Any]
 
-    The step is compiled once more, with the norms among its results, and takes the place of the model's own for one
+
+class MeasuredStep:
+    """Measures a real step of a model, on the device.
+
+    The step is compiled once more, with the measures among its results, and takes the place of the model's own for one
     call. All other steps are as they were, and what is saved with the model is too.
 
     Args:
         model: A compiled model.
-        groups: For each group the identities of its variables.
+        measure: What is handed out, from tensors to tensors.
     """
 
-    def __init__(self, model: keras.Model, groups: Sequence[frozenset[int]]):
+    def __init__(self, model: keras.Model, measure: Measure):
         self._model = model
-        self._groups = groups
+        self._measure = measure
         self._functions: tuple[Any, Any] = (None, None)  # the model's own, and the measuring one that belongs to it
-        self.result: Any = None
+        self._result: Any = None
 
-    def arm(self) -> None:
-        """Lets the model measure its next step."""
+    def arm(self, done: Callable[[dict[int, np.ndarray]], None] | None = None) -> None:
+        """Lets the model measure its next step.
+
+        Args:
+            done: Called right after that step with the values of the model's variables, by identity.
+        """
         model, own = self._model, vars(self._model)
         normal, theirs = model.train_function, own.get("train_step")
         # Past Keras's `__setattr__`, which would look for layers and variables in it.
         own["train_step"] = self._measuring(model.train_step)
-        if self._functions[0] is not normal:
+        if self._functions[0] is not normal or self._functions[1] is None:
             model.make_train_function(force=True)
             self._functions = normal, model.train_function
 
@@ -44,18 +52,26 @@ class MeasuredStep:
                 result = self._functions[1](*args)
             finally:
                 self._disarm(normal, theirs)
+            state = None
             if keras.backend.backend() == "jax":
-                (logs, self.result), state = result
-                return logs, state
-            logs, self.result = result
-            return logs
+                result, state = result
+            logs, self._result = result
+            if done is not None:
+                done(self._values(state))
+            return logs if state is None else (logs, state)
 
         model.train_function = once
 
-    def take(self) -> np.ndarray | None:
-        """The measures of the last measured step, `(len(MEASURES), groups)`, once; `None` if there is none."""
-        result, self.result = self.result, None
-        return None if result is None else keras.ops.convert_to_numpy(result)
+    def take(self) -> Any:
+        """The measures of the last measured step, as NumPy arrays, once."""
+        result, self._result = self._result, None
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, result)
+
+    def _values(self, state: Any) -> dict[int, np.ndarray]:
+        model = self._model
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        values = variables if state is None else [*state[0], *state[1]]
+        return {id(v): np.array(keras.ops.convert_to_numpy(each)) for v, each in zip(variables, values, strict=True)}
 
     def _disarm(self, normal: Any, theirs: Any) -> None:
         self._model.train_function = normal
@@ -71,7 +87,7 @@ class MeasuredStep:
             def stateless_step(state: Any, data: Any) -> Any:
                 with self._gradients() as gradients:
                     logs, new = train_step(state, data)
-                return (logs, self._norms(state[0], new[0], gradients)), new
+                return (logs, self._measure(state[0], new[0], gradients)), new
 
             return stateless_step
 
@@ -80,16 +96,13 @@ class MeasuredStep:
             with self._gradients() as gradients:
                 logs = train_step(data)
             after = [_value(variable) for variable in model.trainable_variables]
-            return logs, self._norms(before, after, gradients)
+            return logs, self._measure(before, after, gradients)
 
         return step
 
     @contextlib.contextmanager
     def _gradients(self) -> Iterator[list[Any]]:
-        """The squared norms of the gradients, without the scale of the loss, in the order of the trainable variables.
-
-        They are those that the model gives its optimizer, before any clipping.
-        """
+        """The gradients that the model gives its optimizer, without the scale of the loss."""
         optimizer = self._model.optimizer
         seen: list[Any] = []
         name = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
@@ -97,7 +110,7 @@ class MeasuredStep:
 
         def stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
             scale = _loss_scale(optimizer, optimizer_variables)
-            seen[:] = [_zero() if g is None else _square(_float(g) / scale) for g in grads]
+            seen[:] = [None if g is None else _float(g) / scale for g in grads]
             return inherited(optimizer_variables, grads, trainable_variables)
 
         def apply(grads: Any, trainable_variables: Any = None) -> Any:
@@ -108,7 +121,7 @@ class MeasuredStep:
             )
             by_variable = dict(zip(map(id, variables), grads, strict=True))
             found = [by_variable.get(id(variable)) for variable in self._model.trainable_variables]
-            seen[:] = [_zero() if g is None else _square(_float(_dense(g)) / scale) for g in found]
+            seen[:] = [None if g is None else _float(_dense(g)) / scale for g in found]
             return inherited(grads, trainable_variables)
 
         vars(optimizer)[name] = stateless_apply if name == "stateless_apply" else apply
@@ -117,15 +130,26 @@ class MeasuredStep:
         finally:
             del vars(optimizer)[name]
 
-    def _norms(self, before: Sequence[Any], after: Sequence[Any], gradients: Sequence[Any]) -> Any:
-        """Norm of the update over norm of the weights, and norm of the gradient: `(len(MEASURES), groups)`."""
-        variables = self._model.trainable_variables
-        places = [[p for p, variable in enumerate(variables) if id(variable) in group] for group in self._groups]
+
+def norms(model: keras.Model, groups: Sequence[frozenset[int]]) -> Measure:
+    """A measure: norm of the update over norm of the weights, and norm of the gradient, `(len(MEASURES), groups)`.
+
+    Args:
+        model: The model.
+        groups: For each group the identities of its variables.
+    """
+
+    def measure(before: Sequence[Any], after: Sequence[Any], gradients: Sequence[Any]) -> Any:
+        variables = model.trainable_variables
+        places = [[p for p, variable in enumerate(variables) if id(variable) in group] for group in groups]
         moved = [_square(_float(new) - _float(old)) for old, new in zip(before, after, strict=True)]
         weights = [_square(_float(old)) for old in before]
+        squares = [_zero() if g is None else _square(g) for g in gradients]
         ratios = [_root(moved, at) / _root(weights, at) if at else _zero() for at in places]
-        norms = [_root(gradients, at) if gradients else keras.ops.full((), np.nan) for at in places]
-        return keras.ops.stack([keras.ops.stack(ratios), keras.ops.stack(norms)])
+        lengths = [_root(squares, at) if squares else keras.ops.full((), np.nan) for at in places]
+        return keras.ops.stack([keras.ops.stack(ratios), keras.ops.stack(lengths)])
+
+    return measure
 
 
 def _zero() -> Any:

@@ -1,0 +1,38 @@
+"""The first batch of whatever `fit` takes, without using the data up."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def first_batch(data: Any, batch_size: int = 32) -> tuple[Any, ...]:
+    """The first batch: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as NumPy arrays.
+
+    Args:
+        data: A tuple of arrays; a `keras.utils.PyDataset`, a `tf.data.Dataset`, a torch `DataLoader` or whatever else
+            can be walked through again and gives such tuples.
+        batch_size: How many samples to take from arrays.
+
+    Raises:
+        TypeError: If it is none of these, or an iterator, which would be used up.
+    """
+    of_batches = isinstance(data, list) and len(data) and isinstance(data[0], (tuple, list))
+    if isinstance(data, (tuple, list)) and 1 <= len(data) <= 3 and not of_batches:
+        return tuple(
+            each if each is None else keras.tree.map_structure(lambda a: np.asarray(a)[:batch_size], each)
+            for each in data
+        )
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    elif hasattr(data, "__iter__") and not hasattr(data, "__next__"):
+        batch = next(iter(data), None)
+    else:
+        raise TypeError(
+            "Expected a batch (x, y), arrays of which the first are taken, or a dataset that can be walked through again. "
+            f"Received: {type(data).__name__}"
+            + (", an iterator, which would lose a batch: give `next(data)`." if hasattr(data, "__next__") else ".")
+        )
+    if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
+        raise TypeError(f"Expected batches (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}.")
+    return tuple(each if each is None else keras.tree.map_structure(np.asarray, each) for each in batch)

@@ -1,0 +1,165 @@
+"""What a plan promises against what was measured: numbers first, then their text."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from difflr.plan.binding import listed
+
+KEPT = "kept"
+BROKEN = "NOT KEPT"
+FROZEN = "frozen"
+MOVES = "FROZEN, MOVES"
+UNUSED = "NEVER USED"
+NO_GRADIENT = "no gradient in this batch"
+TOO_SMALL = "below the precision of the weights"
+RESTS = "the schedule is at 0 now"
+BAD = (BROKEN, MOVES, UNUSED)
+
+
+@dataclasses.dataclass(frozen=True)
+class VerifiedRow:
+    """One variable.
+
+    Args:
+        path: Its layer-tree path.
+        expected: Float, its rate over the base rate, as the plan promises it for this step.
+        measured: Float, the same as it moved; NaN where it cannot be told.
+        verdict: What that means.
+        weight: How much it counts in its group: the squared length of the update at rate 1.
+    """
+
+    path: str
+    expected: float
+    measured: float
+    verdict: str
+    weight: float = 0.0
+
+
+class Verification:
+    """What came out of a verification: one row for each variable, printed by group.
+
+    Args:
+        rows: One `VerifiedRow` for each variable of the plan.
+        groups: For each group its label and the positions of its rows.
+        faults: What is wrong besides, or why; sentences.
+    """
+
+    def __init__(
+        self, rows: Sequence[VerifiedRow], groups: Sequence[tuple[str, Sequence[int]]], faults: Sequence[str] = ()
+    ):
+        self.rows = tuple(rows)
+        self.groups = tuple((label, tuple(places)) for label, places in groups)
+        self.faults = tuple(faults)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the plan is kept."""
+        return not self.faults and not any(row.verdict in BAD for row in self.rows)
+
+    def lines(self) -> list[tuple[str, int, float, float, str]]:
+        """The table as data: label, number of variables, expected and measured ratio, verdict."""
+        result = []
+        for label, places in self.groups:
+            by_verdict: dict[str, list[VerifiedRow]] = {}
+            for place in places:
+                by_verdict.setdefault(self.rows[place].verdict, []).append(self.rows[place])
+            for verdict, rows in by_verdict.items():
+                name = label if len(by_verdict) == 1 else listed_short([row.path for row in rows])
+                expected = {row.expected for row in rows}
+                result.append(
+                    (name, len(rows), expected.pop() if len(expected) == 1 else math.nan, _mean(rows), verdict)
+                )
+        return result
+
+    def table(self) -> str:
+        """The table: for each group what was promised and what was measured."""
+        lines = [["group", "variables", "expected", "measured", ""]]
+        lines += [
+            [name, str(n), _number(expected), _number(measured), v] for name, n, expected, measured, v in self.lines()
+        ]
+        widths = [max(len(line[column]) for line in lines) for column in range(5)]
+        texts = [
+            "  ".join(
+                [line[0].ljust(widths[0]), *(line[c].rjust(widths[c]) for c in (1, 2, 3)), line[4].ljust(widths[4])]
+            ).rstrip()
+            for line in lines
+        ]
+        rule = "-" * max(map(len, texts))
+        return "\n".join([texts[0], rule, *texts[1:], rule])
+
+    def __str__(self) -> str:
+        seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
+        verdict = (
+            f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says." if self.kept else ""
+        )
+        return "\n".join([self.table(), *([verdict] if verdict else []), *self.faults])
+
+    def __repr__(self) -> str:
+        bad = sum(row.verdict in BAD for row in self.rows)
+        return f"<difflr.Verification: {len(self.rows)} variables, {'kept' if self.kept else f'{bad} not kept'}>"
+
+
+class PlanNotKept(ValueError):
+    """The weights do not move as the plan says.
+
+    Args:
+        verification: The `difflr.Verification` that found it; its table is the message.
+    """
+
+    def __init__(self, verification: Verification):
+        super().__init__(f"The weights do not move as the plan says.\n{verification}")
+        self.verification = verification
+
+
+def listed_short(paths: Sequence[str]) -> str:
+    """Some paths in one column."""
+    return ", ".join(paths) if len(paths) <= 2 else f"{paths[0]}, ... {paths[-1]}"
+
+
+def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
+    """What the measured numbers have in common, in sentences.
+
+    Args:
+        rows: All rows.
+    """
+    wrong = [row for row in rows if row.verdict == BROKEN and not math.isnan(row.measured)]
+    if not wrong:
+        return []
+    names = listed([row.path for row in wrong])
+    if all(abs(row.measured) < 1e-6 for row in wrong):
+        return [f"They do not move at all: {names}."]
+    telling = [row for row in wrong if row.expected not in (0.0, 1.0)]
+    if len(telling) == len(wrong):
+        if all(_near(row.measured, row.expected**2) for row in wrong):
+            return [f"The multiplier is applied twice: {names} move as far as its square says."]
+        if all(_near(row.measured, 1.0) for row in wrong):
+            return [
+                f"No multiplier reaches the rate: {names} move as with multiplier 1. (Where gradients are scaled in its "
+                "place this is what Adam and its kin make of it.)"
+            ]
+    factors = [row.measured / row.expected for row in wrong if row.expected]
+    if len(wrong) > 1 and factors and all(_near(factor, factors[0]) for factor in factors):
+        return [f"All of these move {factors[0]:.3g} times as far as the plan says: {names}."]
+    values = {round(row.measured, 3) for row in wrong}
+    if len(values) == 1 and len({row.expected for row in wrong}) > 1:
+        return [f"They all move at one rate, {wrong[0].measured:.3g}, where the plan has several: {names}."]
+    return [f"These move otherwise: {names}."]
+
+
+def _near(number: float, other: float) -> bool:
+    return math.isclose(number, other, rel_tol=0.02)
+
+
+def _mean(rows: Sequence[VerifiedRow]) -> float:
+    seen = [row for row in rows if not math.isnan(row.measured)]
+    total = sum(row.weight for row in seen)
+    if not seen:
+        return math.nan
+    if total == 0:
+        return sum(row.measured for row in seen) / len(seen)
+    return sum(row.measured * row.weight for row in seen) / total
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"

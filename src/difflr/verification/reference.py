@@ -1,0 +1,107 @@
+"""What a stock Keras optimizer would have done at a given rate, from the same state, with the same gradients."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr import keras_private
+from difflr.optimizers import DifferentialOptimizer
+from difflr.verification.observation import Observation, PartState, Values
+
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+class Reference:
+    """The stock optimizer behind one of the optimizers that were watched, on copies.
+
+    Not the watched optimizer at another multiplier: whatever is wrong with it would be wrong in both.
+
+    Args:
+        part: The optimizer before the update.
+        observation: The update.
+    """
+
+    def __init__(self, part: PartState, observation: Observation):
+        self._part = part
+        self._before = observation.before
+        self._class = stock_class(type(part.optimizer))
+        self._config = {**self._class.get_config(part.optimizer), "loss_scale_factor": None}
+        self._gradients = self._clipped(self._accumulated(observation.gradients))
+
+    def moves(self, variables: list[Any], rate: float, decay: float) -> Values:
+        """How far the variables would have moved.
+
+        Args:
+            variables: Some of those that the optimizer trains.
+            rate: The factor on the base rate.
+            decay: The factor on what the weight decay is multiplied by: rate and decay are separate here.
+        """
+        part = self._part
+        config = {**self._config, **dict.fromkeys(CLIPPING), "gradient_accumulation_steps": None}
+        config["learning_rate"] = part.base_rate * rate
+        for name in config:
+            if name.endswith("weight_decay") and config[name]:
+                config[name] *= decay / rate
+        variables = [variable for variable in variables if id(variable) in self._gradients]
+        copies = [keras_private.copy_of(variable, self._before[id(variable)]) for variable in variables]
+        if not copies:
+            return {}
+        optimizer = self._class.from_config(config)
+        own = list(optimizer.variables)
+        optimizer.build(copies)
+        self._give_state(optimizer, own, variables)
+        optimizer.apply([keras.ops.convert_to_tensor(self._gradients[id(v)]) for v in variables], copies)
+        return {
+            id(v): keras.ops.convert_to_numpy(copy).astype("float64") - self._before[id(v)]
+            for v, copy in zip(variables, copies, strict=True)
+        }
+
+    def _give_state(self, optimizer: Any, own: list[Any], variables: list[Any]) -> None:
+        place = {id(variable): number for number, variable in enumerate(self._part.variables)}
+        for name, slot in keras_private.slots(optimizer, len(variables)).items():
+            for variable, each in zip(variables, slot, strict=True):
+                value = self._part.slots.get(name, {place[id(variable)]: None})[place[id(variable)]]
+                if each is not None and value is not None:
+                    each.assign(value)
+        for name, each in keras_private.shared_state(optimizer, own).items():
+            if name in self._part.shared:
+                each.assign(self._part.shared[name])
+        keras_private.set_applications(optimizer, self._part.step)
+
+    def _accumulated(self, batches: list[Values]) -> Values:
+        """The gradients of the update: the mean over the batches that were accumulated."""
+        steps = self._part.optimizer.gradient_accumulation_steps
+        sums: Values = {}
+        for gradients in batches if steps else batches[-1:]:
+            for key, gradient in gradients.items():
+                sums[key] = gradient + sums.get(key, 0.0)
+        if not steps:
+            return sums
+        earlier = self._part.slots.get(keras_private.ACCUMULATORS, [])
+        for variable, gradient in zip(self._part.variables, earlier, strict=False):
+            if gradient is not None and id(variable) in sums:
+                sums[id(variable)] = sums[id(variable)] + gradient
+        return {key: gradient / steps for key, gradient in sums.items()}
+
+    def _clipped(self, gradients: Values) -> Values:
+        mine = {id(v): gradients[id(v)] for v in self._part.variables if id(v) in gradients}
+        config = {**self._config, "learning_rate": 1.0, "gradient_accumulation_steps": None}
+        tensors = [keras.ops.convert_to_tensor(np.asarray(gradient, "float32")) for gradient in mine.values()]
+        clipped = keras_private.clipped(self._class.from_config(config), tensors)
+        return dict(zip(mine, map(keras.ops.convert_to_numpy, clipped), strict=True))
+
+
+def stock_class(optimizer_class: type) -> Any:
+    """The optimizer without anybody's rates: Keras's own where there is one behind it.
+
+    Args:
+        optimizer_class: The class of an optimizer.
+    """
+    stock = next(
+        cls
+        for cls in optimizer_class.__mro__
+        if issubclass(cls, keras.optimizers.Optimizer) and not issubclass(cls, DifferentialOptimizer)
+    )
+    public = keras_private.public_class(stock)
+    return stock if public is keras.optimizers.Optimizer else public

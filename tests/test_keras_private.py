@@ -313,3 +313,22 @@ def test_the_variables_of_an_optimizer_and_its_gradients_are_counted():
     assert keras_private.applications(optimizer) == 3
     assert int(optimizer.iterations) == 1
     assert keras_private.trained(optimizer)[0] is variable
+
+
+def test_an_optimizer_is_followed_on_copies():
+    variable = keras.Variable([3.0, 4.0], name="embedding")
+    variable.constraint = keras.constraints.NonNeg()
+    copy = keras_private.copy_of(variable, [1.0, 2.0])
+    assert (copy.path, copy.constraint) == (variable.path, variable.constraint)
+    optimizer = keras.optimizers.SGD(0.1, clipnorm=1.0)
+    assert keras.ops.convert_to_numpy(keras_private.clipped(optimizer, [variable.value])[0]) == pytest.approx(
+        [0.6, 0.8]
+    )
+    keras_private.set_applications(optimizer, 7)
+    assert int(optimizer.iterations) == 7
+
+
+def test_a_model_is_called_on_shapes_alone():
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
+    output = keras_private.trace(model, [((1, 5, 3), model.inputs[0])])
+    assert tuple(output.shape) == (1, 5, 2)

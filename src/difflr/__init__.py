@@ -51,6 +51,7 @@ __all__ = [
     "fine_tune",
     "freeze_to",
     "unfreeze",
+    "summary",
     "VerifyPlan",
     "Verification",
     "PlanNotKept",

@@ -9,6 +9,7 @@ import functools
 import inspect
 
 import keras
+from keras.src.backend import compute_output_spec
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 from keras.src.models.functional import (
@@ -52,6 +53,7 @@ __all__ = [
     "sublayers",
     "to_snake_case",
     "torch_values",
+    "trace",
     "trained",
     "unbuild",
 ]
@@ -355,6 +357,17 @@ def copy_of(variable, value):
     copy._path = variable.path
     copy.constraint = variable.constraint
     return copy
+
+
+def trace(model, shapes):
+    """Calls a model on tensors that are nothing but shapes, so that every layer in it is called, at no cost.
+
+    `model.compute_output_spec` asks only the graph of a functional model, which ends at layers that hold layers.
+    """
+    tensors = [keras.KerasTensor(shape, dtype=tensor.dtype, name=tensor.name) for shape, tensor in shapes]
+    several = isinstance(model, Functional) and isinstance(model.input, (list, tuple, dict))
+    inputs = keras.tree.pack_sequence_as(model.input, tensors) if several else tensors[0]
+    return compute_output_spec(functools.partial(model.call, training=False), inputs)
 
 
 def callback_list():

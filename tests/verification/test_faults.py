@@ -54,7 +54,7 @@ class Scaled(keras.optimizers.Adam):
 
     def apply(self, grads, trainable_variables=None):
         if self.multiplied_in == "gradient":
-            scales = [self.lr_scale(variable.path) for variable in trainable_variables]
+            scales = [self.lr_scale(variable.path) for variable in trainable_variables or self._trainable_variables]
             grads = [gradient * scale for gradient, scale in zip(grads, scales, strict=True)]
         super().apply(grads, trainable_variables)
 

@@ -131,9 +131,9 @@ def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
         return [f"They do not move at all: {names}."]
     telling = [row for row in wrong if row.expected not in (0.0, 1.0)]
     if len(telling) == len(wrong):
-        if all(_near(row.measured, row.expected**2) for row in wrong):
+        if all(_is(row, row.expected**2) for row in wrong):
             return [f"The multiplier is applied twice: {names} move as far as its square says."]
-        if all(_near(row.measured, 1.0) for row in wrong):
+        if all(_is(row, 1.0) for row in wrong):
             return [
                 f"No multiplier reaches the rate: {names} move as with multiplier 1. (Where gradients are scaled in its "
                 "place this is what Adam and its kin make of it.)"
@@ -145,6 +145,11 @@ def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
     if len(values) == 1 and len({row.expected for row in wrong}) > 1:
         return [f"They all move at one rate, {wrong[0].measured:.3g}, where the plan has several: {names}."]
     return [f"These move otherwise: {names}."]
+
+
+def _is(row: VerifiedRow, other: float) -> bool:
+    """Whether a row moved at `other`: within a tenth of the way there from what was expected."""
+    return abs(row.measured - other) < 0.1 * abs(row.expected - other)
 
 
 def _near(number: float, other: float) -> bool:

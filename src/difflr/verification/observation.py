@@ -94,7 +94,8 @@ def values(variables: Sequence[Any]) -> Values:
 
 
 def _all_gradients(before: Sequence[Any], after: Sequence[Any], gradients: Sequence[Any]) -> Any:
-    return [keras.ops.zeros((0,)) if gradient is None else gradient for gradient in gradients]
+    # A tuple: TensorFlow would make one tensor of a list.
+    return tuple(keras.ops.zeros((0,)) if gradient is None else gradient for gradient in gradients)
 
 
 def _state(optimizer: Any) -> PartState:

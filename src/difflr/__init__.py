@@ -20,7 +20,16 @@ from difflr.recipes import (
 )
 from difflr.verification import PlanNotKept, Verification, VerifyPlan
 from difflr.training import GroupLogger, Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
-from difflr.report import plot_log, plot_phases, plot_plan, plot_rate_map, plot_schedule, read_report, write_report
+from difflr.report import (
+    plot_log,
+    plot_phases,
+    plot_plan,
+    plot_rate_map,
+    plot_schedule,
+    read_report,
+    summary,
+    write_report,
+)
 
 __version__ = "0.1.0"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from difflr.plan import binding, tree
+from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
 from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, Group, Row, StatisticsLayer
@@ -282,7 +283,11 @@ class Plan:
                 "The plans disagree about `frozen_statistics`: "
                 f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
             )
-        rows = [times(*declared_once(row, other.row(row.variable))) for row in self._rows]
+        declared = declared_multipliers([row.variable for row in self._rows])
+        rows = [
+            times(*declared_once(row, other.row(row.variable), declared.get(place, (1.0, ""))[0]))
+            for place, row in enumerate(self._rows)
+        ]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
         return Plan._from_rows(rows, statistics, self._frozen_statistics)

@@ -1,8 +1,11 @@
 """The product of two plans, row by row."""
 
 import dataclasses
+import json
 import math
+from typing import Any
 
+from difflr.plan import binding
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.schedule_product import ScheduleProduct
 
@@ -12,7 +15,7 @@ def times(first: Row, second: Row) -> Row:
     decided = dict(first.decided)
     for axis, who in second.decided.items():
         decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
-    schedules = [schedule for schedule in (first.schedule, second.schedule) if schedule is not None]
+    schedules = _factors(first.schedule, second.schedule)
     multiplier = first.multiplier * second.multiplier
     weight_decay_multiplier = first.weight_decay_multiplier * second.weight_decay_multiplier
     if not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
@@ -30,25 +33,43 @@ def times(first: Row, second: Row) -> Row:
         first,
         multiplier=0.0 if frozen else multiplier,
         weight_decay_multiplier=weight_decay_multiplier,
-        schedule=ScheduleProduct(schedules) if len(schedules) == 2 else (schedules or [None])[0],
+        schedule=ScheduleProduct(schedules) if len(schedules) > 1 else (schedules or [None])[0],
         frozen=frozen,
         decided=decided,
     )
 
 
-def declared_once(first: Row, second: Row) -> tuple[Row, Row]:
-    """Both rows, where what a layer declares counts where neither plan has a rule, and then once."""
-    declared = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
-    if declared[1] and "multiplier" in first.decided:
-        return first, _undeclared(second)
-    if declared[0] and "multiplier" in second.decided:
-        return _undeclared(first), second
+def _factors(*schedules: Any) -> list[Any]:
+    """All the schedules that `schedules` are products of, in one order: products are equal however they were made."""
+    factors: list[Any] = []
+    for schedule in schedules:
+        if schedule is not None:
+            factors += schedule.schedules if isinstance(schedule, ScheduleProduct) else [schedule]
+    return sorted(factors, key=lambda each: json.dumps(binding.schedule_to_json(each), sort_keys=True))
+
+
+def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:
+    """Both rows, where what a layer declares counts where neither plan has a rule, and then once.
+
+    Args:
+        first: A row of one plan.
+        second: That of the same variable in the other.
+        declared: The multiplier that the variable's layer declares.
+    """
+    counts = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
+    if counts[1] and "multiplier" in first.decided:
+        return first, _undeclared(second, declared)
+    if counts[0] and "multiplier" in second.decided:
+        return _undeclared(first, declared), second
     return first, second
 
 
-def _undeclared(row: Row) -> Row:
-    """`row` without the multiplier that its layer declares."""
+def _undeclared(row: Row, declared: float) -> Row:
+    """`row` without the multiplier that its layer declares, but with the numbers that the plan was multiplied by."""
     if row.frozen:
         return row
-    others = {axis: who for axis, who in row.decided.items() if axis != "multiplier"}
-    return dataclasses.replace(row, multiplier=1.0, decided=others)
+    decided = dict(row.decided)
+    numbers = decided.pop("multiplier").partition(" * ")[2]
+    if numbers:
+        decided["multiplier"] = f"* {numbers}"
+    return dataclasses.replace(row, multiplier=row.multiplier / declared if numbers else 1.0, decided=decided)

@@ -1,0 +1,112 @@
+"""docs/twelve_checks.md from the results."""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from benchmarks.twelve_checks.runs import BACKENDS, SIDES, Line, Results
+
+TEMPLATE = Path(__file__).with_name("page.md")
+
+
+def cell(lines: list[Line]) -> str:
+    """A check on one side of one backend: the verdict of the plain way, and whether a way round passes."""
+    plain = [line for line in lines if not line["way"]]
+    if not plain:
+        return ""
+    verdict = plain[0]["verdict"]
+    text = verdict if verdict == "passed" else f"**{verdict}**"
+    round_about = any(line["verdict"] == "passed" for line in lines if line["way"])
+    return f"{text}; a way round passes" if verdict != "passed" and round_about else text
+
+
+def overview(results: Results, checks: dict[str, Any]) -> str:
+    """A row for each check, a column for each side and backend."""
+    columns = [(side, backend) for side in SIDES for backend in BACKENDS if results.of(side=side, backend=backend)]
+    heads = " | ".join(f"{side}, {BACKENDS[backend]}" for side, backend in columns)
+    rows = [f"| | check | {heads} |", "|---" * (len(columns) + 2) + "|"]
+    for number, (name, check) in enumerate(checks.items(), start=1):
+        cells = [cell(results.of(check=name, side=side, backend=backend)) for side, backend in columns]
+        rows.append(f"| {number} | {check.title} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def counts(results: Results) -> str:
+    """How many checks each side passes, on all backends together."""
+    told = []
+    for side in SIDES:
+        plain = results.of(side=side, way="")
+        passed = [line for line in plain if line["verdict"] == "passed"]
+        more = [
+            line
+            for line in plain
+            if line not in passed
+            and any(
+                other["verdict"] == "passed"
+                for other in results.of(check=line["check"], side=side, backend=line["backend"])
+            )
+        ]
+        ways = f", {len(more)} more by a way round" if more else ""
+        told.append(f"{side} passes {len(passed)} of {len(plain)}{ways}")
+    return "; ".join(told) + "."
+
+
+def everywhere(name: str, results: Results) -> list[str]:
+    """The checks that Keras's plain way passes on every backend it ran on."""
+    plain = results.of(check=name, side="Keras", way="")
+    return [name] if plain and all(line["verdict"] == "passed" for line in plain) else []
+
+
+def summary(results: Results, checks: dict[str, Any]) -> str:
+    """Counts, and what Keras passes everywhere."""
+    passed = [checks[name].title for name in checks if everywhere(name, results)]
+    also = f" On every backend Keras by itself passes: {'; '.join(passed)}." if passed else ""
+    return f"{counts(results)}{also}"
+
+
+def details(results: Results, checks: dict[str, Any]) -> str:
+    """A section for each check: what is asked, and a line for everything that was seen."""
+    sections = []
+    for number, (name, check) in enumerate(checks.items(), start=1):
+        file = Path(inspect.getsourcefile(check.trial)).name
+        rows = ["| | backend | verdict | seen |", "|---|---|---|---|"]
+        for side in SIDES:
+            for way in check.ways(side):
+                rows += folded(results.of(check=name, side=side, way=way), f"{side}: {way}" if way else f"{side}")
+        sections.append(f"### {number}. {check.title}\n\n{check.text} Code: `{file}`.\n\n" + "\n".join(rows))
+    return "\n\n".join(sections)
+
+
+def folded(lines: list[Line], who: str) -> list[str]:
+    """One row for all backends on which the same was seen."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for line in lines:
+        text = line["seen"].replace("|", "\\|")
+        quoted = f"`{text}`" if line["verdict"] == "refused" else text
+        seen.setdefault((line["verdict"], quoted), []).append(BACKENDS[line["backend"]])
+    return [f"| {who} | {', '.join(where)} | {verdict} | {text} |" for (verdict, text), where in seen.items()]
+
+
+def versions(results: Results) -> str:
+    """Of which Keras, and when."""
+    found = sorted({f"Keras {line['keras']}, {line['date']}" for line in results.lines})
+    return "; ".join(found)
+
+
+def write(results: Results, docs: Path) -> Path:
+    """Writes the page."""
+    from benchmarks.twelve_checks.all_checks import CHECKS
+
+    if not results.lines:
+        raise ValueError(f"No check has run yet: {results.file} has no line.")
+    text = TEMPLATE.read_text()
+    for name, part in {
+        "overview": overview(results, CHECKS),
+        "summary": summary(results, CHECKS),
+        "details": details(results, CHECKS),
+        "versions": versions(results),
+    }.items():
+        text = text.replace(f"{{{{ {name} }}}}", part)
+    page = docs / "twelve_checks.md"
+    page.write_text(text)
+    return page

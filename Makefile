@@ -83,6 +83,15 @@ bench: $(READY) ## measure the cost of a step against the stock optimizers
 	@if [ -f benchmarks/run.py ]; then $(BIN)/python benchmarks/run.py; \
 	else echo "there is no benchmarks/run.py yet"; exit 1; fi
 
+.PHONY: checks
+checks: $(READY) ## try twelve things on Keras alone and on difflr, on three backends; write docs/twelve_checks.md
+	$(BIN)/python -m benchmarks.twelve_checks
+
+.PHONY: properties
+properties: $(READY) ## try the laws of plans on thousands of random models and rules
+	KERAS_BACKEND=$${KERAS_BACKEND:-torch} $(BIN)/python -m pytest tests/plan/test_properties.py \
+	  --hypothesis-profile=thorough $(PYTEST_ARGS)
+
 .PHONY: clean
 clean: ## remove everything that was made here, the environments too
 	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \

@@ -25,11 +25,12 @@ def compared(first: list[float], second: list[float]) -> dict[str, dict[str, flo
     return {"seconds": spread(second), "stock_seconds": spread(first), "ratio": spread(ratios)}
 
 
-def seconds_of(action: Callable[[], None]) -> float:
-    """How long `action` takes."""
-    start = time.perf_counter()
+def seconds_of(action: Callable[[], None], clock: Callable[[], float] | None = None) -> float:
+    """How long `action` takes, by a clock such as `time.process_time`; by default by the one on the wall."""
+    clock = clock or time.perf_counter
+    start = clock()
     action()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def steps_per_sample(step_seconds: float) -> int:
@@ -38,7 +39,12 @@ def steps_per_sample(step_seconds: float) -> int:
 
 
 def in_turn(
-    first: Callable[[int], None], second: Callable[[int], None], seconds: float, least: int, most: int
+    first: Callable[[int], None],
+    second: Callable[[int], None],
+    seconds: float,
+    least: int,
+    most: int,
+    clock: Callable[[], float] | None = None,
 ) -> tuple[list[float], list[float]]:
     """Seconds a step of two contenders in turn: A B, B A, A B, ... until the time is up.
 
@@ -48,6 +54,7 @@ def in_turn(
         seconds: How long, at most.
         least: Rounds, however long they take.
         most: Rounds, at most.
+        clock: What the two are timed with; by default the clock on the wall.
     """
     contenders = (first, second)
     for contender in contenders:
@@ -60,7 +67,7 @@ def in_turn(
     try:
         while len(times[0]) < least or (len(times[0]) < most and time.perf_counter() < end):
             for which in (0, 1) if len(times[0]) % 2 == 0 else (1, 0):
-                took = seconds_of(lambda which=which: contenders[which](steps[which]))
+                took = seconds_of(lambda which=which: contenders[which](steps[which]), clock)
                 times[which].append(took / steps[which])
     finally:
         gc.enable()

@@ -9,7 +9,7 @@ _UNSHRUNK = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 hypothesis.settings.register_profile(
     "quick", max_examples=15, derandomize=True, database=None, phases=_UNSHRUNK, **_ALWAYS
 )
-hypothesis.settings.register_profile("thorough", max_examples=3000, print_blob=True, **_ALWAYS)
+hypothesis.settings.register_profile("thorough", max_examples=1000, print_blob=True, **_ALWAYS)
 hypothesis.settings.load_profile("quick")  # another: --hypothesis-profile=thorough
 
 

@@ -123,8 +123,8 @@ def clip_trial(make: Callable[[keras.Model], Any]) -> Outcome:
 
 CLIP = Check(
     "One clip norm over all groups",
-    "`body` at a tenth of the rate, `global_clipnorm=1`, large gradients. The norm of the gradient that is applied, that is, of "
-    "how far the weights moved divided by their rates, is to be 1 over both layers.",
+    "`body` at a tenth of the rate, `global_clipnorm=1`, large gradients. The norm of the gradient that is applied, "
+    "seen from how far the weights moved, divided by their rates, is to be 1 over both layers.",
     clip_trial,
     keras={PLAIN: {"make": lambda model: two_rates(1.0, global_clipnorm=1.0)}},
     difflr={PLAIN: {"make": lambda model: a_plan(model, 1.0, global_clipnorm=1.0)}},

@@ -13,20 +13,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
-NAMES = [
-    "backbone",
-    "nothing",
-    "overlap",
-    "plateau",
-    "scheduler",
-    "clip",
-    "freeze",
-    "thaw",
-    "devices",
-    "resume",
-    "step",
-    "decay",
-]
+NAMES = (  # in the order of the page
+    *("backbone", "nothing", "overlap", "plateau", "scheduler", "clip"),
+    *("freeze", "thaw", "devices", "resume", "step", "decay"),
+)
 ALONE = ("devices",)  # in a process of their own
 SIDES = ("Keras", "difflr")
 LONGEST = 400  # seconds for one process

@@ -7,7 +7,7 @@ import pytest
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 _UNSHRUNK = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
 hypothesis.settings.register_profile(
-    "quick", max_examples=15, derandomize=True, database=None, phases=_UNSHRUNK, **_ALWAYS
+    "quick", max_examples=10, derandomize=True, database=None, phases=_UNSHRUNK, **_ALWAYS
 )
 hypothesis.settings.register_profile("thorough", max_examples=1000, print_blob=True, **_ALWAYS)
 hypothesis.settings.load_profile("quick")  # another: --hypothesis-profile=thorough

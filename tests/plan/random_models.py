@@ -9,7 +9,8 @@ from keras import layers
 import difflr
 
 WIDTH = 3  # of everything, so that any layer can follow any other
-NAMES = ("a", "b", "a_1", "stem", "fc[1]", "bias")
+# TensorFlow takes no brackets in names.
+NAMES = ("a", "b", "a_1", "stem", "fc.1" if keras.backend.backend() == "tensorflow" else "fc[1]", "bias")
 
 
 class Scaling(keras.layers.Layer):

@@ -75,16 +75,22 @@ def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], outside: boo
         title: Its title.
     """
     place: dict[str, Any] = {"loc": "best"}
+    names = [shown(name) for name in names]
     if outside:
-        longest = max((len(shown(name)) for name in names), default=0)
-        columns = 1 if longest > 44 else 2 if longest > 24 else 3
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": columns, "frameon": False}
-        # In inches, so that it clears the axis at any height of the figure.
-        place["bbox_to_anchor"] = (0.5, -0.55 / axis_inches(axes)[1])
+        column = 0.6 + 0.072 * max(map(len, names), default=0)  # inches
+        columns = min(max(1, int(figure_width(axes) / column)), 4, max(1, len(names)))
+        below = (0.5, -0.55 / axis_inches(axes)[1])  # clears the axis at any height of the figure
+        place = {"loc": "upper center", "bbox_to_anchor": below, "ncols": columns, "frameon": False}
     made = axes.legend(handles, [""] * len(names), fontsize="small", title=title, title_fontsize="small", **place)
     for text, name in zip(made.get_texts(), names, strict=True):
         text.set_parse_math(False)
-        text.set_text(shown(name))
+        text.set_text(name)
+
+
+def figure_width(axes: Any) -> float:
+    """The width of the figure, in inches."""
+    figure = axes.figure
+    return float(figure.bbox.width / figure.dpi)
 
 
 def axis_inches(axes: Any) -> tuple[float, float]:
@@ -103,8 +109,9 @@ def label_layers(axes: Any, paths: Sequence[str]) -> None:
     """
     room = max(2, int(axis_inches(axes)[1] / LABEL_HEIGHT))
     labels = fitting_labels(paths, room)
+    longest = min(MAX_LABEL, max(10, int(4.8 * figure_width(axes))))
     axes.set_yticks([place for place, _ in labels])
-    axes.set_yticklabels([shown(label) for _, label in labels], fontsize="small", parse_math=False)
+    axes.set_yticklabels([shown(label, longest) for _, label in labels], fontsize="small", parse_math=False)
     axes.set_ylim(len(paths) - 0.5, -0.5)
 
 
@@ -125,11 +132,7 @@ def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
             ((first + last) / 2, paths[first] if first == last else "".join(words[first][:length]) + "*")
             for first, last in runs
         ]
-        if len(labels) > room:
-            labels = [labels[number] for number in evenly(len(labels), room)]
-            labels = _apart(labels, len(paths) / room)
-        else:
-            labels = _apart(labels, len(paths) / room)
+        labels = _apart([labels[number] for number in evenly(len(labels), room)], len(paths) / room)
         if len(labels) > len(best):
             best = labels
         if len(runs) <= room:
@@ -145,11 +148,14 @@ def _runs(words: Sequence[Sequence[str]], length: int) -> list[tuple[int, int]]:
 
 
 def _apart(labels: list[tuple[float, str]], least: float) -> list[tuple[float, str]]:
-    """The labels without those that would overlap the one before."""
+    """The labels without those that would overlap the one before; the last, often the head, stays."""
     kept: list[tuple[float, str]] = []
-    for place, label in labels:
-        if not kept or place - kept[-1][0] >= least * 0.999:
-            kept.append((place, label))
+    for label in labels:
+        if kept and label[0] - kept[-1][0] < least * 0.999:
+            if label is not labels[-1]:
+                continue
+            kept.pop()
+        kept.append(label)
     return kept
 
 
@@ -235,18 +241,31 @@ def frozen_background(axes: Any) -> None:
     axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **FROZEN))
 
 
-def above(axes: Any, place: float, text: str) -> None:
-    """Writes something small above the axes, at a place of the horizontal axis."""
+def name_phases(axes: Any, spans: Sequence[Any], last: float) -> None:
+    """Writes the number of each phase above it, with the word where there is room.
+
+    Args:
+        axes: The axes, along which the phases lie horizontally.
+        spans: The phases.
+        last: Where the horizontal axis ends.
+    """
     where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate(text, (place, 1), (0, 3), ha="center", va="bottom", fontsize="small", **where)
-
-
-def phase_name(span: Any, last: float) -> str:
-    """What is written above a phase: its number, with the word where there is room."""
-    wide = min(span.ends, last) - span.begins > 0.09 * last
-    return f"phase {span.number + 1}" if wide else str(span.number + 1)
+    width = axis_inches(axes)[0] * 0.8  # what labels and a colour bar leave of it
+    for span in spans:
+        ends = min(span.ends, last)
+        room = (ends - span.begins) / last * width
+        text = f"phase {span.number + 1}" if room > 0.6 else str(span.number + 1) if room > 0.1 else ""
+        middle = (span.begins + ends) / 2
+        axes.annotate(text, (middle, 1), (0, 3), ha="center", va="bottom", fontsize="small", **where)
 
 
 def over(unit: str, spans: Sequence[Any]) -> str:
     """The label of an axis along which phases lie."""
     return f"{unit} (dashed: at the earliest)" if any(span.at_least for span in spans[:-1]) else unit
+
+
+def whole_numbers(axes: Any) -> None:
+    """Lets the horizontal axis count in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

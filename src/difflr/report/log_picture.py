@@ -67,7 +67,7 @@ def draw_log(axes: Any, log: Log, measure: str, outside: bool) -> None:
         draw_lines(axes, log.epochs, lines, measure in MEASURES, outside)
         axes.set_ylabel(drawing.shown(what), parse_math=False)
     axes.set_xlabel("epoch")
-    whole_numbers(axes)
+    drawing.whole_numbers(axes)
 
 
 def draw_lines(axes: Any, epochs: list[int], lines: dict[str, np.ndarray], logarithmic: bool, outside: bool) -> None:
@@ -94,10 +94,3 @@ def draw_lines(axes: Any, epochs: list[int], lines: dict[str, np.ndarray], logar
     axes.grid(axis="y", color=drawing.GREY, alpha=0.3, linewidth=0.6)
     if len(lines) > 1 or logarithmic:
         drawing.legend(axes, handles, list(lines), outside)
-
-
-def whole_numbers(axes: Any) -> None:
-    """Lets the horizontal axis count in whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

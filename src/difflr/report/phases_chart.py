@@ -136,8 +136,9 @@ def draw_phases(axes: Any, names: list[str], values: np.ndarray, spans: list[pha
         if span.begins:
             uncertain = spans[span.number - 1].at_least
             axes.axvline(span.begins, color=drawing.GREY, linewidth=1, linestyle="--" if uncertain else "-")
-        drawing.above(axes, (span.begins + span.ends) / 2, drawing.phase_name(span, last))
+    drawing.name_phases(axes, spans, last)
     axes.set_xlim(0, last)
+    drawing.whole_numbers(axes)
     drawing.label_layers(axes, names)
     if what:
         drawing.colour_bar(axes, norm, what, norm.vmin)

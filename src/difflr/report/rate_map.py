@@ -149,12 +149,11 @@ def draw_map(axes: Any, numbers: RateMap) -> None:
     heat_map(axes, numbers.rates, np.append(numbers.steps, numbers.last), "learning rate")
     drawing.label_layers(axes, [lane.name for lane in numbers.lanes])
     for span in numbers.spans:
-        end = min(span.ends, numbers.last)
         if span.begins:
             before = numbers.spans[span.number - 1]
             axes.axvline(span.begins, color="white", linewidth=2.6)
             axes.axvline(span.begins, color="black", linewidth=1, linestyle="--" if before.at_least else "-")
-        drawing.above(axes, (span.begins + end) / 2, drawing.phase_name(span, numbers.last))
+    drawing.name_phases(axes, numbers.spans, numbers.last)
     axes.set_xlabel(drawing.over("step", numbers.spans))
 
 

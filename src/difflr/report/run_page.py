@@ -129,6 +129,10 @@ def _earlier(run: Any) -> dict[str, Any]:
     )
 
 
+def _cut(title: str) -> str:
+    return title if len(title) <= drawing.MAX_LABEL else f"{title[: drawing.MAX_LABEL - 1]}…"
+
+
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4g}"
 
@@ -281,8 +285,8 @@ class Page:
             axes.grid(axis="y", color=drawing.GREY, alpha=0.3, linewidth=0.6)
             axes.set_xlabel("epoch")
             axes.set_ylabel(drawing.shown(name), parse_math=False)
-            log_picture.whole_numbers(axes)
-            drawing.legend(axes, handles, [title for title, _ in there], True)
+            drawing.whole_numbers(axes)
+            drawing.legend(axes, handles, [_cut(title) for title, _ in there], True)
 
         return self.picture(f"{name} of each run", draw, 3.2 + 0.16 * len(records))
 

@@ -1,5 +1,6 @@
 """One short training for all tests of pictures and reports, with names that would like to be markup."""
 
+import itertools
 import types
 
 import keras
@@ -7,34 +8,34 @@ import numpy as np
 import pytest
 
 import difflr
+from difflr.report.lanes import lanes_of
 from report.runs import HOSTILE, small_model
-
-
-def trained(names, multipliers, title_phases):
-    keras.utils.set_random_seed(0)
-    model = small_model(names)
-    plan = difflr.Plan(model, multipliers)
-    schedule = difflr.schedules.WarmupCosine(1e-2, 12, warmup_steps=2)
-    model.compile(difflr.optimizers.SGD(schedule, multipliers=plan), loss="mse", metrics=["mae"])
-    x, y = np.ones((8, 3), "float32"), np.zeros((8, 2), "float32")
-    callbacks = [difflr.GroupLogger(), difflr.PhaseScheduler(title_phases)]
-    history = model.fit(
-        x, y, batch_size=4, epochs=6, verbose=0, shuffle=False, validation_data=(x, y), callbacks=callbacks
-    )
-    return types.SimpleNamespace(model=model, plan=plan, phases=title_phases, history=history)
 
 
 @pytest.fixture(scope="session")
 def run():
+    """A model after training in phases."""
+    keras.utils.set_random_seed(0)
+    model = small_model()
     phases = difflr.Phases([difflr.Phase("kind:head", epochs=2), difflr.Phase("*", warm_up_steps=4)])
-    multipliers = {"backbone": 0.1, "*/bias": 0.5, "backbone/stem": difflr.FROZEN}
-    return trained(("stem", "block1", "block2"), multipliers, phases)
+    plan = difflr.Plan(model, {"backbone": 0.1, "*/bias": 0.5, "backbone/stem": difflr.FROZEN})
+    schedule = difflr.schedules.WarmupCosine(1e-2, 12, warmup_steps=2)
+    model.compile(difflr.optimizers.SGD(schedule, multipliers=plan), loss="mse", metrics=["mae"])
+    x, y = np.ones((8, 3), "float32"), np.zeros((8, 2), "float32")
+    callbacks = [difflr.GroupLogger(), difflr.PhaseScheduler(phases)]
+    history = model.fit(x, y, batch_size=4, epochs=6, verbose=0, validation_data=(x, y), callbacks=callbacks)
+    return types.SimpleNamespace(model=model, plan=plan, phases=phases, history=history)
 
 
 @pytest.fixture(scope="session")
 def hostile_run():
-    phases = difflr.Phases([difflr.Phase(["head"], epochs=2), difflr.Phase("*")])
-    return trained(HOSTILE, [(lambda variable: variable.name == "kernel", 0.5)], phases)
+    """A model with such names as TensorFlow would not train, and a log with them."""
+    model = small_model(HOSTILE)
+    plan = difflr.Plan(model, [(lambda variable: variable.name == "kernel", 0.5), ("backbone/_*", 0.1)])
+    measures = itertools.product(("learning_rate", "update_ratio"), lanes_of(plan))
+    history = {f"{measure}/{lane.name}": [0.1, 0.2] for measure, lane in measures} | {"loss": [1.0, 0.5]}
+    phases = difflr.Phases([difflr.Phase(["head"], epochs=1), difflr.Phase("*")])
+    return types.SimpleNamespace(model=model, plan=plan, phases=phases, history=history)
 
 
 @pytest.fixture

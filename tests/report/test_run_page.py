@@ -114,7 +114,9 @@ def test_earlier_runs_stand_beside_it(reports, run, tmp_path):
     again = difflr.read_report(reports[0]) | {"title": "Faster"}
     again["settings"] = again["settings"] | {"weight_decay": 0.5}
     again["plan"] = again["plan"] | {"head/kernel": 0.25}
-    path = difflr.write_report(tmp_path / "new.html", run.model, run.history, phases=run.phases, earlier=[saved, again])
+    path = difflr.write_report(
+        tmp_path / "new.html", run.plan, run.history.history, settings={"momentum": 0}, earlier=[saved, again]
+    )
     text = " ".join("".join(parsed(path).text).split())
     assert "2: From JSON: the same multipliers." in text
     assert "3: Faster: 1 of 8 variables have another multiplier (head/kernel: 0.25, now 1)." in text

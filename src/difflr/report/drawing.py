@@ -125,7 +125,7 @@ def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
         room: Integer >= 2.
     """
     words = [re.findall(r"[^/_]+[/_]*|[/_]+", path) for path in paths]
-    best: list[tuple[float, str]] = []
+    thinned: list[tuple[float, str]] = []
     for length in range(max(map(len, words), default=0), 0, -1):
         runs = _runs(words, length)
         labels = [
@@ -133,11 +133,10 @@ def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
             for first, last in runs
         ]
         labels = _apart([labels[number] for number in evenly(len(labels), room)], len(paths) / room)
-        if len(labels) > len(best):
-            best = labels
-        if len(runs) <= room:
-            break
-    return best
+        if len(runs) <= room:  # every block has a name, but too few blocks tell less than every so many layers
+            return labels if len(labels) >= room / 4 or not thinned else thinned
+        thinned = labels
+    return thinned
 
 
 def _runs(words: Sequence[Sequence[str]], length: int) -> list[tuple[int, int]]:

@@ -5,8 +5,8 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
-from difflr import layers, optimizers, recipes, schedules
-from difflr.models import Model, Sequential
+from difflr import data, layers, optimizers, recipes, schedules
+from difflr.models import Model, Sequential, new_head
 from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
 from difflr.recipes import (
     bias_double,
@@ -51,8 +51,10 @@ __all__ = [
     "layers",
     "Model",
     "Sequential",
+    "new_head",
     "optimizers",
     "schedules",
+    "data",
     "Phase",
     "Phases",
     "PhaseScheduler",

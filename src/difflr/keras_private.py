@@ -30,6 +30,7 @@ __all__ = [
     "bases_below",
     "bias_correction",
     "callback_list",
+    "calls",
     "compile_arguments",
     "clipped",
     "copy_of",
@@ -102,17 +103,21 @@ def output_layers(model: keras.Layer) -> list[keras.Layer]:
     return list(found.values())
 
 
+def calls(model: Functional) -> list[tuple[keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]]]:
+    """The calls in a functional model, each after those it needs: (operation, its input tensors, its output tensors).
+
+    `layer.output` is no substitute: it is that of the layer's first call, which may be in another model.
+    """
+    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
+    return [(node.operation, list(node.input_tensors), list(node.outputs)) for _, nodes in by_depth for node in nodes]
+
+
 def graph(model: Functional) -> list[tuple[keras.Operation, list[int], list[int]]]:
     """The calls in a functional model, each after those it needs: (operation, input tensors, output tensors), by id.
 
     Public are only `model.operations`, without the edges between them.
     """
-    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
-    return [
-        (node.operation, list(map(id, node.input_tensors)), list(map(id, node.outputs)))
-        for _, nodes in by_depth
-        for node in nodes
-    ]
+    return [(operation, list(map(id, inputs)), list(map(id, outputs))) for operation, inputs, outputs in calls(model)]
 
 
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:

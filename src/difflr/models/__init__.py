@@ -1,5 +1,6 @@
-"""Models that know their multipliers."""
+"""Models that know their multipliers, and models cut anew."""
 
 from difflr.models.model import Model, Sequential
+from difflr.models.new_head import after_vectorization, new_head
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model", "Sequential", "after_vectorization", "new_head"]

@@ -141,11 +141,15 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         own = _plan_of(inner, model)
         if own is not None:
             return own
-    ratio = checked_number(RATE_RATIO if rate_ratio is None else rate_ratio, "rate_ratio", lowest=1)
-    rates = discriminative(model, 1 / ratio)
-    declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
-    rates = rates * Plan(model, declared) if declared else rates  # a recipe by itself replaces what layers declare
+    rates = default_plan(model, RATE_RATIO if rate_ratio is None else rate_ratio)
     return rates if optimizer is not None else rates * no_decay(model)
+
+
+def default_plan(model: keras.Model, rate_ratio: float = RATE_RATIO) -> Plan:
+    """The rates of `fine_tune`, of which no optimizer takes away the weight decay."""
+    rates = discriminative(model, 1 / checked_number(rate_ratio, "rate_ratio", lowest=1))
+    declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
+    return rates * Plan(model, declared) if declared else rates  # a recipe by itself replaces what layers declare
 
 
 def _plan_of(optimizer: Any, model: keras.Model) -> Plan | None:

@@ -1,0 +1,22 @@
+"""Data from files: a folder of pictures, a table of texts, arrays; in batches whose order can be repeated exactly."""
+
+from difflr.data.examples import Examples
+from difflr.data.folder import read_folder
+from difflr.data.table import read_table
+from difflr.data.arrays import read_arrays
+from difflr.data.scale import SCALES, has_own_scale, to_scale
+from difflr.data.split import stratified_split
+from difflr.data.batches import Batches, EpochSeeds
+
+__all__ = [
+    "Batches",
+    "EpochSeeds",
+    "Examples",
+    "SCALES",
+    "has_own_scale",
+    "read_arrays",
+    "read_folder",
+    "read_table",
+    "stratified_split",
+    "to_scale",
+]

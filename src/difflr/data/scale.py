@@ -1,0 +1,84 @@
+"""How the bytes of pictures become the numbers that a network was trained with."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr import keras_private
+
+# Scale -> the mode of Keras's own `preprocess_input`, and which networks of keras.applications want it.
+SCALES = {
+    "0..255": (None, "networks with a Rescaling or Normalization layer: EfficientNet, MobileNetV3, ConvNeXt, RegNet"),
+    "0..1": ("0..1", "many networks of one's own"),
+    "-1..1": ("tf", "MobileNet, MobileNetV2, Inception, Xception, NASNet, ResNetV2"),
+    "imagenet": ("torch", "DenseNet, and networks from PyTorch: 0..1 less ImageNet's mean, by its deviation"),
+    "caffe": ("caffe", "VGG, ResNet: 0..255 in the order BGR less ImageNet's mean"),
+}
+
+
+def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
+    """Converts pictures to the scale that a network was trained with.
+
+    Args:
+        pictures: Values 0..255, `(num_pictures, height, width, channels)`.
+        scale: One of `difflr.data.SCALES`: `"0..255"`, `"0..1"`, `"-1..1"`, `"imagenet"`, `"caffe"`; the last two are
+            for RGB.
+
+    Returns:
+        An array of the same shape, float32.
+
+    Raises:
+        ValueError: If `scale` is none of these, or needs three channels.
+
+    Example:
+
+    ```python
+    pictures = np.full((1, 2, 2, 3), 255, "uint8")
+    assert difflr.data.to_scale(pictures, "-1..1").max() == 1
+    ```
+
+    Reference: Keras's `keras.applications.imagenet_utils.preprocess_input`, which does it.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"`scale` must be one of {', '.join(SCALES)}. Received: {scale!r}.")
+    if scale in ("imagenet", "caffe") and pictures.shape[-1] != 3:
+        raise ValueError(f"The scale '{scale}' is for RGB pictures. Received: {pictures.shape[-1]} channels.")
+    values = pictures.astype("float32")
+    mode = SCALES[scale][0]
+    if mode is None:
+        return values
+    if mode == "0..1":
+        return values / 255
+    preprocess = keras.applications.imagenet_utils.preprocess_input
+    return preprocess(values, data_format="channels_last", mode=mode)
+
+
+def has_own_scale(model: keras.Layer) -> bool:
+    """Whether a Rescaling or Normalization layer comes before the first weights of `model`: it takes 0..255.
+
+    Args:
+        model: A built model.
+
+    Example:
+
+    ```python
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3)])
+    assert difflr.data.has_own_scale(network)
+    ```
+    """
+    for layer in _in_order(model):
+        if isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization)):
+            return True
+        if keras_private.own_trainable_variables(layer):
+            return False
+    return False
+
+
+def _in_order(layer: keras.Layer) -> Iterator[Any]:
+    below = keras_private.sublayers(layer)
+    if not below:
+        yield layer
+    for each in below:
+        yield from _in_order(each)

@@ -1,0 +1,62 @@
+"""The demo's network and its digits as files, for `difflr fine-tune`."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+
+from difflr.demo import digits, squeezenet
+from difflr.files import whole_file
+
+SIZE = 64
+PER_CLASS = 50
+
+
+def export(folder: str | Path, per_class: int = PER_CLASS) -> None:
+    """Writes `squeezenet.keras`, pretrained and without a head, and `digits/`, a folder of pictures for each digit.
+
+    Args:
+        folder: Where to; it is made.
+        per_class: Integer. Pictures of each digit, the first that there are.
+
+    Raises:
+        PackageError: If the weights or the pictures cannot be fetched.
+    """
+    from PIL import Image
+
+    folder = Path(folder)
+    weights, (images, labels) = squeezenet.read_weights(), digits.load()
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "squeezenet.keras") as unfinished:
+        plain_squeezenet(weights).save(unfinished)
+    for label in range(10):
+        below = folder / "digits" / str(label)
+        below.mkdir(parents=True, exist_ok=True)
+        for number, image in enumerate(images[labels == label][:per_class]):
+            Image.fromarray(image[..., 0]).save(below / f"{number:03}.png")
+
+
+def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: int = SIZE) -> keras.Model:
+    """SqueezeNet of Keras's own layers alone, so that its file loads anywhere: RGB in 0..255 -> 512 feature maps.
+
+    Where the demo's network turns RGB into BGR, here the first kernel has its input channels turned.
+
+    Args:
+        weights: What `squeezenet.read_weights` returned.
+        size: Height and width of the pictures.
+    """
+    network = squeezenet.load_imagenet(squeezenet.build((size, size, 3)), weights)
+    for layer in network.layers:
+        if layer.name == "conv1":
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel[:, :, ::-1], bias])
+
+    def plain(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, squeezenet.CaffeInput):
+            return layers.Rescaling(1.0, offset=[-122.679, -116.669, -104.006], name="less_mean")
+        return layer.__class__.from_config(layer.get_config())
+
+    turned = keras.models.clone_model(network, clone_function=plain)
+    turned.set_weights(network.get_weights())
+    return turned

@@ -1,0 +1,87 @@
+"""How the commands speak: results on stdout, all else on stderr, an error in one line, and an exit code."""
+
+import contextlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+
+import typer
+from rich.console import Console
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+# Whether an error shows its traceback: the option --traceback.
+show_traceback = False
+
+
+def output() -> Console:
+    """For results."""
+    return Console(highlight=False, markup=False, soft_wrap=True)
+
+
+def messages() -> Console:
+    """For everything else."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def tell(kind: str, text: object) -> None:
+    """Writes `difflr: kind: text` in one line to stderr."""
+    style = {"error": "bold red", "warning": "yellow"}.get(kind, "bold")
+    console = messages()
+    console.print(f"difflr: {kind}: ", style=style, end="")
+    console.print(" ".join(str(text).split()))
+
+
+def stop(error: BaseException, code: int) -> typer.Exit:
+    """Tells of an error; what it returns is to be raised."""
+    if show_traceback:
+        traceback.print_exception(error)
+    name = "" if code == BAD_INPUT else f"{type(error).__name__}: "
+    tell("error", f"{name}{_said(error)}")
+    return typer.Exit(code)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def bad_input() -> Iterator[None]:
+    """Whatever goes wrong in the block is the fault of what was given: one line, exit code 2; warnings a line each."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:
+        raise stop(error, BAD_INPUT) from None
+    for warning in caught:
+        if warning.category is UserWarning and "difflr" in warning.filename:
+            tell("warning", warning.message)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Lets nothing that libraries print reach stdout, which is for one JSON document."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def writable(path: os.PathLike[str] | str, what: str) -> None:
+    """Checks that a file can be written, before anything costly is done.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    folder = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise ValueError(f"The {what} {path} cannot be written: there is no folder {folder}. Make it first.")
+    if os.path.isdir(path):
+        raise ValueError(f"The {what} {path} cannot be written: it is a folder. Name a file.")
+    if not os.access(folder, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
+        raise ValueError(f"The {what} {path} cannot be written: no permission. Name another place.")

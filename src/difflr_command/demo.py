@@ -1,0 +1,37 @@
+"""`difflr demo`."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+
+
+def demo(
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each method is run with.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; the same for every method.")] = 10,
+    output: Annotated[pathlib.Path, typer.Option(help="Folder for the picture and the numbers.")] = pathlib.Path(
+        "demo-output"
+    ),
+    export: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Compare nothing: write the network (squeezenet.keras) and the digits into this folder."),
+    ] = None,
+) -> None:
+    """Fine-tune a pretrained network with one rate, head only, and layer by layer, and compare."""
+    if export is not None:
+        with console.bad_input():
+            from difflr.demo.export import export as write
+
+            write(export)
+        console.output().print(
+            f"Written: {export / 'squeezenet.keras'} (SqueezeNet 1.1 with ImageNet weights, without a head) and "
+            f"{export / 'digits'} (pictures, a folder for each class)."
+        )
+        return
+    try:
+        from difflr.demo import run_demo
+    except ImportError as error:
+        raise typer.BadParameter(f"The demo needs its extra: pip install 'difflr[demo]' ({error})") from None
+    run_demo(seeds=seeds, epochs=epochs, output=output)

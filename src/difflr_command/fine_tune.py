@@ -1,0 +1,147 @@
+"""`difflr fine-tune`: its options. What it does is in `difflr_command.tuning`."""
+
+import enum
+import pathlib
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+from difflr_command.plan_options import PlanFile, Recipes, Rules
+
+
+class Scale(enum.StrEnum):
+    """The names in `difflr.data.SCALES`, which is not at hand before Keras is imported."""
+
+    BYTES = "0..255"
+    UNIT = "0..1"
+    SIGNED = "-1..1"
+    IMAGENET = "imagenet"
+    CAFFE = "caffe"
+
+
+EPILOG = (
+    "Ctrl-C keeps what was reached after the last complete epoch, and says how to go on. "
+    "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
+)
+PLAN, DATA, RUN, FILES = "Who trains at which rate", "Model and data", "Training", "What is written"
+
+
+def fine_tune(
+    model: Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)],
+    data: Annotated[
+        pathlib.Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with a folder of pictures for each class; a .csv (or .tsv) with a text and a label in each row; "
+            "or an .npz with the arrays x and y, and x_val and y_val if you like.",
+            show_default=False,
+        ),
+    ],
+    plan: PlanFile = None,
+    rule: Rules = None,
+    recipe: Recipes = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which everything trains.", rich_help_panel=RUN)] = 5,
+    freeze_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs before these in which only the head trains. By default 1, or 0 if the plan trains nothing else.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option(help="The highest rate, that of the head.", rich_help_panel=RUN)
+    ] = 2e-3,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
+    ] = 0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.", rich_help_panel=RUN)
+    ] = False,
+    new_head: Annotated[
+        bool,
+        typer.Option(
+            "--new-head", help="Give the model a new last layer for the classes in DATA.", rich_help_panel=DATA
+        ),
+    ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER", help="With --new-head: the layer after which the new one comes.", rich_help_panel=DATA
+        ),
+    ] = None,
+    scale: Annotated[
+        Scale | None,
+        typer.Option(
+            help="The numbers that the model wants pictures in. By default 0..255 if it begins with a Rescaling or "
+            "Normalization layer; else you have to say.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
+    ] = None,
+    text_column: Annotated[str, typer.Option(help="The column with the texts.", rich_help_panel=DATA)] = "text",
+    label_column: Annotated[str, typer.Option(help="The column with the labels.", rich_help_panel=DATA)] = "label",
+    validation: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Other data to validate on, of the same form.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    validation_split: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA),
+    ] = 0.2,
+    output: Annotated[
+        pathlib.Path, typer.Option("--output", "-o", help="The tuned model.", rich_help_panel=FILES)
+    ] = pathlib.Path("tuned.keras"),
+    report: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON document on stdout, and all else on stderr.", rich_help_panel=FILES
+        ),
+    ] = False,
+) -> None:
+    """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
+
+    Without --plan, --rule or --recipe the lowest layers train at a hundredth of the head's rate.
+    """
+    with console.bad_input():
+        from difflr_command.tuning import Settings, tune
+
+        settings = Settings(
+            model=model,
+            data=data,
+            plan=plan,
+            rules=tuple(rule or ()),
+            recipes=tuple(recipe or ()),
+            epochs=epochs,
+            freeze_epochs=freeze_epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            seed=seed,
+            new_head=new_head,
+            features=features,
+            scale=None if scale is None else str(scale),
+            size=size,
+            text_column=text_column,
+            label_column=label_column,
+            validation=validation,
+            validation_split=validation_split,
+            output=output,
+            report=report,
+        )
+    tune(settings, resume=resume, as_json=json)

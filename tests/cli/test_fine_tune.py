@@ -1,0 +1,196 @@
+"""`difflr fine-tune`: what it trains, what it writes, and how it goes on after an interrupt."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from cli.commands import difflr, refused, succeeded
+from difflr_command import progress
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+QUICK = ["--epochs", "2", "--batch-size", "4", "--learning-rate", "0.05"]
+
+
+def weights(file):
+    return keras.saving.load_model(file).get_weights()
+
+
+def predictions(file, x):
+    return keras.saving.load_model(file).predict(x, verbose=0)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Ctrl-C in the middle of the third epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch == 2 and batch == 1:
+            raise KeyboardInterrupt
+
+    def begin():
+        monkeypatch.setattr(progress.ShowProgress, "on_train_batch_end", on_train_batch_end)
+
+    return begin
+
+
+def test_pictures_with_a_new_head(here):
+    words = ["fine-tune", "bare.keras", "pictures", "--new-head", *QUICK, "--epochs", "1", "-o", "new.keras"]
+    result = succeeded(*words)
+    assert result["classes"] == ["blue", "green", "red"]
+    assert (result["num_train"], result["num_validation"]) == (15, 3)
+    assert result["skipped"] == [["red/damaged.png", "no picture, or damaged"]]
+    assert result["freeze_epochs"] == 1
+    assert len(result["history"]["loss"]) == len(result["history"]["val_accuracy"]) == 2
+    before, after = keras.saving.load_model("bare.keras"), keras.saving.load_model("new.keras")
+    assert after.get_layer("head").units == 3
+    moved = {
+        layer.name: float(np.abs(layer.get_weights()[0] - after.get_layer(layer.name).get_weights()[0]).max())
+        for layer in before.layers
+        if layer.weights
+    }
+    assert 0 < moved["stem"] < moved["top"]
+    multipliers = {row["path"]: row["multiplier"] for row in result["plan"]["rows"]}
+    assert multipliers["stem/kernel"] == pytest.approx(0.01)
+    assert multipliers["head/kernel"] == 1
+    assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "pictures"}
+    assert after.compiled  # for evaluate, and by stock Keras: it loads where difflr is not
+    assert "difflr" not in json.dumps([after.get_config(), after.get_compile_config()])
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
+    x = np.random.default_rng(0).uniform(0, 255, (12, 6)).astype("float32")
+    np.savez("data.npz", x=x, y=np.arange(12) % 2)
+    dense = [keras.layers.Dense(4, name="stem"), keras.layers.Dropout(0.3), keras.layers.Dense(2, name="head")]
+    keras.Sequential([keras.Input((6,)), keras.layers.Rescaling(1 / 255), *dense]).save("dense.keras")
+    quick = ["--epochs", "3", "--freeze-epochs", "0", "--batch-size", "4", "--validation-split", "0"]
+    words = ["fine-tune", "dense.keras", "data.npz", *quick, "--rule", "stem=0.5", "--seed", "3"]
+    unbroken = succeeded(*words, "-o", "unbroken.keras")
+    interrupt()
+    broken = difflr(*words, "-o", "tuned.keras")
+    assert broken.code == 130
+    assert "Interrupted after 2 of 3 epochs" in broken.err
+    assert not (here / "tuned.keras").exists()
+    command = next(line for line in broken.err.splitlines() if line.endswith("--resume")).split()
+    backend = keras.backend.backend()
+    rest = "--rule stem=0.5 --epochs 3 --freeze-epochs 0 --batch-size 4 --seed 3 --validation-split 0.0 --resume"
+    assert command == f"difflr --backend {backend} fine-tune dense.keras data.npz {rest}".split()
+
+    assert "interrupted run, 2 epochs of it. Go on with --resume" in refused(*words)
+    assert "--seed was 3, now 4" in refused(*words, "--seed", "4", "--resume")
+
+    progress.ShowProgress.on_train_batch_end = lambda self, batch, logs=None: None
+    resumed = succeeded(*command[1:])
+    assert resumed["history"] == unbroken["history"]
+    for one, other in zip(weights("unbroken.keras"), weights("tuned.keras"), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not (here / "tuned.keras.checkpoint").exists()
+
+
+def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkeypatch):
+    def interrupted(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.ShowProgress, "on_epoch_begin", interrupted)
+    before = sorted(here.iterdir())
+    result = difflr("fine-tune", "net.keras", "pictures")
+    assert result.code == 130
+    assert "nothing is kept" in result.err
+    assert sorted(here.iterdir()) == before
+    assert "There is nothing to resume" in refused("fine-tune", "net.keras", "pictures", "--resume")
+
+
+def test_a_failure_in_training_is_exit_code_1(here, monkeypatch):
+    def failing(self, epoch, logs=None):
+        self.epoch = epoch
+        raise MemoryError("no memory is left")
+
+    monkeypatch.setattr(progress.ShowProgress, "on_epoch_begin", failing)
+    result = difflr("fine-tune", "net.keras", "pictures", "--json")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.splitlines()[-1] == "difflr: error: MemoryError: no memory is left"
+
+
+def test_arrays_with_a_plan_that_freezes_the_body(here):
+    x = np.random.default_rng(0).uniform(0, 255, (12, 8, 8, 3)).astype("float32")
+    np.savez("data.npz", x=x[:8], y=np.arange(8) % 2, x_val=x[8:], y_val=np.arange(4) % 2)
+    assert difflr("plan", "net.keras", "--rule", "stem=frozen", "--rule", "top=frozen", "-o", "plan.json").code == 0
+    result = difflr("fine-tune", "net.keras", "data.npz", "--plan", "plan.json", *QUICK, "--epochs", "1")
+    assert result.code == 0, result.err
+    assert "2 classes, 8 arrays to train on, 4 to validate on" in result.out
+    assert re.search(r"^1/1 +plan ", result.out, re.MULTILINE)  # no epoch for the head alone
+    assert re.search(r"Validation accuracy: [\d.]+ % \([0-4] of 4 right\)\.\nWritten: tuned\.keras", result.out)
+    before, after = weights("net.keras"), weights("tuned.keras")
+    assert [np.array_equal(*each) for each in zip(before, after, strict=True)] == [True] * 4 + [False] * 2
+
+
+def test_texts(here):
+    words = keras.layers.TextVectorization(output_sequence_length=4, name="words")
+    words.adapt(["good film", "bad film"])
+    inputs = keras.Input((), dtype="string")
+    x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, 4, name="embedding")(words(inputs)))
+    keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="head")(x)).save("words.keras")
+    lines = ["opinion,review", *["good,a good film", "bad,a bad film"] * 6]
+    (here / "films.csv").write_text("\n".join(lines))
+    columns = ["--text-column", "review", "--label-column", "opinion"]
+    rates = ["--rule", "**=2", "--freeze-epochs", "0", "--epochs", "6", "--batch-size", "2", "--learning-rate", "0.5"]
+    result = succeeded("fine-tune", "words.keras", "films.csv", *columns, *rates)
+    assert result["classes"] == ["bad", "good"]
+    assert result["history"]["val_accuracy"][-1] == 1
+    assert not np.array_equal(weights("words.keras")[-3], weights("tuned.keras")[-3])
+    tuned = keras.saving.load_model("tuned.keras")
+    assert tuned.get_layer("words")(np.array(["a good film"])).shape == (1, 4)
+
+
+WRONG = [
+    (["nowhere.keras", "pictures"], "no model file nowhere.keras"),
+    (["net.keras", "nowhere"], "no data at nowhere"),
+    (["net.keras", "net.keras"], "Data is a folder .* Received: net.keras"),
+    (["bare.keras", "pictures"], r"puts out \(None, 4, 4, 4\), not a number for each class.*--new-head"),
+    (["net.keras", "two"], "tells 3 classes apart, and the data has 2.*--new-head"),
+    (["net.keras", "pictures", "--features", "top"], "give --new-head too"),
+    (["net.keras", "pictures", "--new-head", "--features", "tpo"], "no layer 'tpo'. Did you mean 'top'"),
+    (["net.keras", "pictures", "--rule", "stm=2"], "Did you mean 'stem'"),
+    (["net.keras", "pictures", "--plan", "nowhere.json"], "nowhere.json"),
+    (["net.keras", "pictures", "--scale", "0..1"], "scales its pictures itself.*leave out --scale"),
+    (["net.keras", "pictures", "--size", "9"], "takes pictures of 8 x 8 pixels: leave out --size"),
+    (["net.keras", "pictures", "--validation", "nowhere"], "no validation data at nowhere"),
+    (["net.keras", "pictures", "--validation", "data.npz"], "must be of the form of the data"),
+    (["net.keras", "pictures", "--learning-rate", "0"], "--learning-rate must be above 0"),
+    (["net.keras", "pictures", "-o", "tuned.h5"], "a .keras file"),
+    (["net.keras", "pictures", "-o", "nowhere/tuned.keras"], "there is no folder"),
+    (["net.keras", "pictures", "--report", "nowhere/report.html"], "report nowhere/report.html cannot be written"),
+    (["net.keras", "pictures", "--rule", "stem=frozen", "--rule", "top=frozen", "--freeze-epochs", "1"], "nothing but"),
+    (["raw.keras", "pictures"], "begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet"),
+    (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
+    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for folders of pictures"),
+    (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
+    (["raw.keras", "floats.npz"], "no labels .* Compile it"),
+    (["net.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
+]
+
+
+@pytest.fixture(scope="module")
+def wrong(folder):
+    """More files, to go wrong with."""
+    raw = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()]
+    )
+    raw.add(keras.layers.Dense(3, activation="softmax"))
+    raw.save(folder / "raw.keras")
+    (folder / "two").mkdir()
+    for name in ("red", "green"):
+        (folder / "two" / name).symlink_to(folder / "pictures" / name)
+    np.savez(folder / "data.npz", x=np.zeros((4, 5, 5, 3)), y=[0, 1, 2, 0])
+    np.savez(folder / "floats.npz", x=np.zeros((4, 5, 5, 3)), y=[0.5, 1, 2, 0])
+    (folder / "text.csv").write_text("text,label\na,b\nc,d\n")
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, wrong, here):
+    before = sorted(here.iterdir())
+    assert re.search(told, refused("fine-tune", *words))
+    assert sorted(here.iterdir()) == before

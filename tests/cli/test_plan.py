@@ -1,0 +1,117 @@
+"""`difflr plan`, and how rules and recipes are written."""
+
+import inspect
+import re
+
+import keras
+import pytest
+
+import difflr as library
+from cli.commands import difflr, refused
+from difflr_command import plan_options
+
+
+def test_a_plan_of_rules_is_printed_and_written(here):
+    rules = ["--rule", "**=0.5", "--rule", "*/bias=2", "--rule", "stem=frozen", "--rule", "kind:kernel:decay=0"]
+    result = difflr("plan", "net.keras", *rules, "-o", "plan.json", "--learning-rate", "0.01")
+    assert result.code == 0
+    model = keras.saving.load_model("net.keras")
+    plan = library.Plan.from_json(model, (here / "plan.json").read_text())
+    expected = {"**": 0.5, "*/bias": 2.0, "stem": library.FROZEN, "kind:kernel": {"weight_decay_multiplier": 0}}
+    assert plan == library.Plan(model, expected)
+    assert plan.table(0.01) in result.out
+    assert "Written: plan.json" in result.err
+
+
+def test_recipes_and_rules_are_multiplied(here):
+    model = keras.saving.load_model("net.keras")
+    assert (
+        difflr("plan", "net.keras", "--recipe", "layerwise-decay:0.5,minimum_multiplier=0.4", "-o", "a.json").code == 0
+    )
+    both = ["--plan", "a.json", "--recipe", "bias-double", "--rule", "top/**=0.1"]
+    assert difflr("plan", "net.keras", *both, "-o", "b.json").code == 0
+    decay = library.layerwise_decay(model, 0.5, minimum_multiplier=0.4)
+    expected = decay * library.bias_double(model) * library.Plan(model, {"top": 0.1})
+    assert library.Plan.from_json(model, (here / "b.json").read_text()) == expected
+
+
+def test_a_plan_for_the_new_head(here):
+    assert (
+        difflr("plan", "bare.keras", "--new-head", "5", "--recipe", "head-and-backbone:0", "-o", "plan.json").code == 0
+    )
+    model = library.new_head(keras.saving.load_model("bare.keras"), 5)
+    plan = library.Plan.from_json(model, (here / "plan.json").read_text())
+    assert {row.path for row in plan.rows if not row.frozen} == {"head/kernel", "head/bias"}
+
+
+WRONG = [
+    (["--rule", "stem"], r"TARGET=VALUE.*Received: --rule 'stem'"),
+    (["--rule", "=0.1"], "TARGET=VALUE"),
+    (["--rule", "stem=slow"], "a number, 'frozen' or 'live'. Received: 'slow'"),
+    (["--rule", "stem:decay=frozen"], "is a number. Received: 'frozen'"),
+    (["--rule", "stem=-1"], "finite number >= 0"),
+    (["--rule", "stm=0.1"], "Did you mean 'stem'"),
+    (["--rule", "kind:biass=0.1"], "Did you mean 'kind:bias'"),
+    (["--recipe", "layerwise-decy:0.5"], "Did you mean 'layerwise-decay'"),
+    (["--recipe", "layerwise-decay"], "It takes decay_rate, .*as in layerwise-decay:0.75"),
+    (["--recipe", "layerwise-decay:2"], "decay_rate"),
+    (["--recipe", "bias-double:2"], "does not fit: .* It takes no arguments"),
+    (["--recipe", "mup:nowhere.keras"], "no model file nowhere.keras"),
+    (["--plan", "nowhere.json"], "No such file.*nowhere.json"),
+    (["--plan", "net.keras"], "net.keras"),
+    (["--new-head", "1"], "must be an integer >= 2"),
+    (["-o", "nowhere/plan.json"], "plan nowhere/plan.json cannot be written: there is no folder"),
+    (["-o", "pictures"], "it is a folder"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), WRONG, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, here):
+    before = sorted(here.iterdir())
+    output = [] if "-o" in words else ["-o", "plan.json"]
+    assert re.search(told, refused("plan", "net.keras", *words, *output))
+    assert sorted(here.iterdir()) == before
+
+
+def test_models_that_cannot_be_loaded(here):
+    assert "no model file nowhere.keras" in refused("plan", "nowhere.keras")
+    (here / "old.h5").write_bytes(b"")
+    assert "A model is a .keras file" in refused("plan", "old.h5")
+    (here / "text.keras").write_text("not a model")
+    assert "damaged, or no .keras file" in refused("plan", "text.keras")
+    dangerous = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1), keras.layers.Dense(1)])
+    dangerous.save("lambda.keras")
+    line = refused("plan", "lambda.keras")
+    assert "not run from a file" in line
+    assert "safe_mode" not in line
+
+
+def test_a_warning_is_one_line(here):
+    fresh = [keras.layers.Dense(3, name="body"), keras.layers.Dense(2, name="head")]
+    keras.Sequential([keras.Input((2,)), *fresh]).save("fresh.keras")
+    result = difflr("plan", "fresh.keras", "--recipe", "layerwise-decay:0.5")
+    assert result.code == 0
+    assert re.fullmatch(r"difflr: warning: .* looks freshly initialised: .*\n", result.err)
+
+
+def test_all_recipes_can_be_asked_for():
+    plans = [
+        name
+        for name in library.__all__
+        if inspect.isfunction(getattr(library, name))
+        and inspect.signature(getattr(library, name)).return_annotation is library.Plan
+    ]
+    assert sorted(name.replace("_", "-") for name in plans) == sorted(plan_options.RECIPES)
+    for example in plan_options.RECIPES.values():
+        plan_options.parse_recipe(example)
+
+
+def test_recipes_are_completed():
+    assert [name for name, _ in plan_options._complete("l")] == ["layerwise-decay", "lora-plus"]
+
+
+def test_summary_shows_every_variable(here):
+    result = difflr("summary", "net.keras", "--rule", "stem=frozen")
+    assert result.code == 0
+    for path in ("stem/kernel", "top/bias", "head/kernel"):
+        assert path in result.out

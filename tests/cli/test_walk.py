@@ -1,0 +1,66 @@
+"""Every command that docs/command_line.md shows, in its order, on a small network and few pictures."""
+
+import re
+import shlex
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import difflr as library
+from cli.commands import difflr
+from difflr.demo import digits, export, squeezenet
+
+PAGE = Path(__file__).parents[2] / "docs" / "command_line.md"
+BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A SqueezeNet of two thin fires with weights of no training, and four pictures of each digit."""
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(squeezenet, "FIRES", {2: (2, 4), 9: (2, 4)})
+    monkeypatch.setattr(export.plain_squeezenet, "__defaults__", (16,))
+    monkeypatch.setattr(export.export, "__defaults__", (4,))
+    model = squeezenet.build((32, 32, 3))
+    weights = {
+        layer.name.replace("_", "/", 1): [random.normal(0, 0.1, w.shape).astype("float32") for w in layer.weights]
+        for layer in model.layers
+        if layer.weights
+    }
+    images = random.integers(0, 255, (60, 28, 28, 1)).astype("uint8")
+    monkeypatch.setattr(squeezenet, "read_weights", lambda: weights)
+    monkeypatch.setattr(digits, "load", lambda: (images, np.repeat(np.arange(10), 6)))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_walk(small):
+    shown = list(BLOCK.finditer(PAGE.read_text()))
+    shown = [block for block in shown if "<!-- not run" not in block["before"] or "test_walk" in block["before"]]
+    assert len(shown) == 4
+    for block in shown:
+        if block["language"] == "python":
+            exec(block["code"], {})
+            continue
+        for line in block["code"].replace("\\\n", " ").splitlines():
+            program, *words = shlex.split(line)
+            assert program == "difflr"
+            result = difflr(*words)
+            assert result.code == 0, (line, result)
+    report = library.read_report("digits.html")
+    assert len(report["history"]["val_accuracy"]) == 6
+    assert "learning_rate/head" in str(report)
+
+
+def test_the_exported_network_is_the_demos(small):
+    weights = squeezenet.read_weights()
+    pictures = np.random.default_rng(1).uniform(0, 255, (2, 48, 48, 3)).astype("float32")
+    theirs = squeezenet.load_imagenet(squeezenet.build((48, 48, 3)), weights)
+    plain = export.plain_squeezenet(weights, 48)
+    one, other = (keras.ops.convert_to_numpy(model(pictures)) for model in (theirs, plain))
+    assert np.abs(one).max() > 0.1
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    assert {type(layer).__module__.split(".")[0] for layer in plain.layers} == {"keras"}

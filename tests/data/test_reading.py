@@ -1,0 +1,211 @@
+"""Data from files: what is read, what is skipped, and what is refused."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from difflr import data
+
+
+def picture(path, colour, size=(6, 4), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path, **options)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, colour in (("10", "red"), ("9", "blue")):
+        for number in range(2):
+            picture(tmp_path / "pictures" / name / "below" / f"{number}.png", colour)
+    return tmp_path / "pictures"
+
+
+def test_a_folder_of_pictures(pictures):
+    (pictures / ".hidden").mkdir()
+    (pictures / "9" / "notes.txt").write_text("no picture")
+    (pictures / "9" / ".thumbnail.png").write_bytes(b"")
+    examples = data.read_folder(pictures, (8, 5))
+    assert examples.class_names == ("9", "10")  # as numbers
+    assert (examples.x.shape, examples.x.dtype) == ((4, 8, 5, 3), np.uint8)
+    assert examples.skipped == ()
+    assert examples.counts() == {"9": 2, "10": 2}
+    assert {tuple(one[0, 0]) for one in examples.x[examples.y == 1]} == {(255, 0, 0)}
+    assert data.read_folder(pictures, (8, 5), channels=1).x.shape == (4, 8, 5, 1)
+
+
+def test_pictures_are_turned_as_they_were_taken(tmp_path):
+    sideways = Image.new("L", (4, 2))
+    sideways.putpixel((0, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned by 90 degrees
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        sideways.save(tmp_path / name / "1.png", exif=exif)
+    assert data.read_folder(tmp_path, (4, 2), channels=1).x[0, 0, :, 0].tolist() == [0, 255]
+
+
+def test_damaged_pictures_are_skipped_and_named(pictures):
+    whole = (pictures / "9" / "below" / "0.png").read_bytes()
+    (pictures / "9" / "half.png").write_bytes(whole[: len(whole) // 2])
+    assert [name for name, _ in data.read_folder(pictures, (4, 4)).skipped] == ["9/half.png"]
+    (pictures / "9" / "none.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="2 of 6 in .* cannot be read, more than 10%: 9/half.png .*Remove or replace"):
+        data.read_folder(pictures, (4, 4))
+
+
+def test_a_class_of_which_nothing_can_be_read(pictures):
+    for number in range(30):
+        picture(pictures / "10" / f"{number}.png", "red")
+    picture(pictures / "7" / "1.png", "red")
+    (pictures / "7" / "1.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="None of the pictures of class '7'"):
+        data.read_folder(pictures, (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ([], "is empty. Expected a folder for each class"),
+        (["1.png", "2.png"], "has 2 pictures and no folders"),
+        (["cat/1.png"], "one class only, cat"),
+        (["cat/1.png", "dog/notes.txt"], "class folder .*dog has no pictures"),
+        (["train/cat/1.png", "val/cat/1.png"], "holds the parts train, val, not classes. Give .*train or its like"),
+    ],
+)
+def test_folders_that_are_arranged_otherwise(files, told, tmp_path):
+    for name in files:
+        if name.endswith("png"):
+            picture(tmp_path / name, "red")
+        else:
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).write_text("text")
+    with pytest.raises(ValueError, match=told):
+        data.read_folder(tmp_path, (4, 4))
+
+
+def test_validation_data_of_other_classes(pictures):
+    assert data.read_folder(pictures, (4, 4), class_names=["10", "8", "9"]).y.tolist() == [0, 0, 2, 2]
+    with pytest.raises(ValueError, match="has the class '10', and the classes are 9, 100. Did you mean '100'"):
+        data.read_folder(pictures, (4, 4), class_names=["9", "100"])
+
+
+def test_a_table(tmp_path):
+    file = tmp_path / "table.csv"
+    rows = ["\ufefflabel,text,more", 'b,"two\nlines, one text",1', "a,ä,", *["b,text,"] * 9, "nan,text,", "a,,"]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    with pytest.raises(ValueError, match="2 of 13 in"):
+        data.read_table(file)
+    file.write_text("\n".join(rows[:-1]), encoding="utf-8")
+    examples = data.read_table(file)
+    assert examples.x[:2].tolist() == ["two\nlines, one text", "ä"]
+    assert examples.y.tolist() == [1, 0] + [1] * 9
+    assert examples.skipped == (("line 14", "no label"),)
+    (tmp_path / "table.tsv").write_text("text\tlabel\nx\t1\ny\t2\n")
+    assert data.read_table(tmp_path / "table.tsv").class_names == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"texts,label\na,b\n", "no column 'text'. Its columns are: texts, label. Say which one it is: `text_column`"),
+        (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
+        (b"", "no column 'text'. Its columns are: none"),
+        (b"text,label\n", "no rows"),
+        (b"text,label\na,x\nb,x\n", "one class only, x"),
+        (b"text,label\n\xff\xfe,x\n", "not in UTF-8"),
+    ],
+)
+def test_tables_that_are_refused(content, told, tmp_path):
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        data.read_table(tmp_path / "table.csv")
+
+
+def test_arrays(tmp_path):
+    file = tmp_path / "data.npz"
+    np.savez(file, x=np.zeros((4, 2)), y=[[0.0], [2.0], [1.0], [0.0]], x_val=np.zeros((1, 2)), y_val=[1])
+    train, validation = data.read_arrays(file)
+    assert (train.x.dtype, train.y.dtype, train.y.tolist()) == ("float32", "int32", [0, 2, 1, 0])
+    assert train.class_names == validation.class_names == ("0", "1", "2")
+    np.savez(file, x=np.zeros((4, 2)), y=np.zeros((4, 3)))
+    assert data.read_arrays(file)[0].class_names == ()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"x": [1.0]}, "no array 'y'. It has: x"),
+        ({"x": [1.0], "y": [0, 1]}, "equal lengths: 1 and 2"),
+        ({"x": [1.0, np.nan], "y": [0, 1]}, "'x' of .* has 1 values that are NaN"),
+        ({"x": [1.0, 2.0], "y": [0, np.nan]}, "'y' of .* has 1 values that are NaN"),
+        ({"x": [1.0, 2.0], "y": [0, -1]}, "counted from 0. Received in 'y' .*: -1"),
+        ({"x": ["a", "b"], "y": [0, 1]}, "must hold numbers"),
+        ({"x": np.array([{}, {}], object), "y": [0, 1]}, "Python objects, which are not read"),
+        ({"x": [1.0], "y": [0], "x_val": [1.0]}, "both or none"),
+    ],
+)
+def test_arrays_that_are_refused(arrays, told, tmp_path):
+    np.savez(tmp_path / "data.npz", **arrays)
+    with pytest.raises(ValueError, match=told):
+        data.read_arrays(tmp_path / "data.npz")
+
+
+def test_files_that_are_no_arrays(tmp_path):
+    for content in (b"", b"text", b"PK\x03\x04 and then nothing"):
+        (tmp_path / "data.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape("np.savez('data.npz', x=..., y=...)")):
+            data.read_arrays(tmp_path / "data.npz")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    os.rename(tmp_path / "one.npy", tmp_path / "one.npz")
+    with pytest.raises(ValueError, match="is no .npz file"):
+        data.read_arrays(tmp_path / "one.npz")
+
+
+def test_the_scales():
+    pictures = np.array([0, 255, 51], "uint8").reshape(1, 1, 1, 3)
+    expected = {
+        "0..255": [0, 255, 51],
+        "0..1": [0, 1, 0.2],
+        "-1..1": [-1, 1, -0.6],
+        "imagenet": [(0 - 0.485) / 0.229, (1 - 0.456) / 0.224, (0.2 - 0.406) / 0.225],
+        "caffe": [51 - 103.939, 255 - 116.779, 0 - 123.68],
+    }
+    assert set(expected) == set(data.SCALES)
+    for scale, values in expected.items():
+        np.testing.assert_allclose(data.to_scale(pictures, scale)[0, 0, 0], values, rtol=1e-5)
+    with pytest.raises(ValueError, match="must be one of 0..255"):
+        data.to_scale(pictures, "bytes")
+    with pytest.raises(ValueError, match="for RGB"):
+        data.to_scale(pictures[..., :1], "caffe")
+
+
+def test_the_split_is_the_same_share_of_each_class():
+    labels = np.array([0] * 10 + [1] * 20 + [2] * 2 + [3])
+    train, validation = data.stratified_split(labels, 0.2, seed=1)
+    assert sorted([*train, *validation]) == list(range(33))
+    assert np.bincount(labels[validation]).tolist() == [2, 4, 1]
+    assert data.stratified_split(labels, 0.2, seed=1)[1].tolist() == validation.tolist()
+    assert data.stratified_split(labels, 0.2, seed=2)[1].tolist() != validation.tolist()
+    assert len(data.stratified_split(labels, 0)[1]) == 0
+    with pytest.raises(ValueError, match="at least 0 and below 1"):
+        data.stratified_split(labels, 1.0)
+
+
+def test_the_order_of_batches_depends_on_seed_and_epoch_alone():
+    x = np.arange(10)
+    batches, again = data.Batches(x, x, 4, seed=3), data.Batches(x, x, 4, seed=3, prepare=lambda batch: -batch)
+    orders = []
+    for epoch in (0, 1, 2):
+        batches.set_epoch(epoch)
+        orders.append(np.concatenate([batches[i][0] for i in range(batches.num_batches)]).tolist())
+    assert all(sorted(order) == x.tolist() for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    again.set_epoch(1)
+    assert np.concatenate([again[i][1] for i in range(3)]).tolist() == orders[1]
+    assert (-again[0][0]).tolist() == orders[1][:4]
+    assert data.Batches(x, x, 4)[2][0].tolist() == [8, 9]
+    with pytest.raises(ValueError, match="one length, above 0"):
+        data.Batches(x, x[:3])

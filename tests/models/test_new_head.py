@@ -1,0 +1,64 @@
+"""A new last layer, in the right place."""
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from difflr.models import after_vectorization
+
+
+def backbone():
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    return keras.Model(inputs, keras.layers.Conv2D(5, 3, name="top")(x), name="backbone")
+
+
+def test_a_dense_head_is_replaced():
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Dropout(0.5, name="drop")(keras.layers.GlobalMaxPooling2D()(backbone()(inputs)))
+    x = keras.layers.Activation("softmax")(keras.layers.Dense(7, name="head")(x))
+    model = keras.Model(inputs, x)
+    new = difflr.new_head(model, 3)
+    assert [layer.name for layer in new.layers[-2:]] == ["drop", "new_head"]
+    assert new.get_layer("backbone") is model.get_layer("backbone")
+    assert new.output_shape == (None, 3)
+    assert new.get_layer("new_head").activation is keras.activations.softmax
+    assert "backbone/stem/kernel" in {row.path for row in difflr.Plan(new).rows}
+
+
+def test_feature_maps_are_pooled():
+    new = difflr.new_head(backbone(), 2, activation=None)
+    assert [layer.name for layer in new.layers[-3:]] == ["top", "pool", "head"]
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    maps = keras.Model(new.inputs, new.get_layer("top").output).predict(x, verbose=0)
+    kernel, bias = new.get_layer("head").get_weights()
+    np.testing.assert_allclose(new.predict(x, verbose=0), maps.mean((1, 2)) @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_sequential_models_and_a_given_place():
+    layers = [keras.layers.Dense(4, name="one"), keras.layers.Dense(3, name="two"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((5,)), *layers])
+    assert [layer.name for layer in difflr.new_head(model, 6).layers[1:]] == ["one", "two", "new_head"]
+    new = difflr.new_head(model, 6, features="one", name="mine")
+    assert [layer.name for layer in new.layers[1:]] == ["one", "mine"]
+    assert new.layers[1] is model.layers[0]
+
+
+def test_what_cannot_be_cut():
+    class Own(keras.Model):
+        pass
+
+    inputs = keras.Input((5,))
+    two = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])
+    with pytest.raises(ValueError, match="functional and Sequential models, built, can be cut. Received: Own"):
+        difflr.new_head(Own(), 2)
+    with pytest.raises(ValueError, match="Received: 2 outputs"):
+        difflr.new_head(two, 2)
+    with pytest.raises(ValueError, match="no layer 'tpo'. Did you mean 'top'"):
+        difflr.new_head(backbone(), 2, features="tpo")
+    for number in (1, True, 2.0):
+        with pytest.raises(ValueError, match="integer >= 2"):
+            difflr.new_head(backbone(), number)
+    with pytest.raises(ValueError, match="takes no texts"):
+        after_vectorization(backbone())

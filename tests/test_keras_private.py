@@ -1,5 +1,7 @@
 """What difflr needs of Keras's private parts, one test an entry: a failure here says what Keras changed."""
 
+import functools
+import importlib
 import inspect
 import pathlib
 import re
@@ -10,6 +12,33 @@ import pytest
 from difflr import keras_private
 
 SOURCE = pathlib.Path(keras_private.__file__).parent
+TORCH_UPDATE = "keras.src.backend.torch.optimizers.torch_adam:Adam._parallel_update_step"
+DECAYS = "_is_excluded_from_weight_decay"  # since Keras 3.16
+DECAYS = DECAYS if hasattr(keras.optimizers.Optimizer, DECAYS) else "_use_weight_decay"
+CHECKS = []
+
+
+def needs(entry, *names):
+    """Says in one line which entry of `keras_private` failed, and which names of Keras it needs: `module:Class.name`."""
+
+    def tell(check):
+        @functools.wraps(check)
+        def told():
+            try:
+                check()
+            except Exception as error:
+                what = next(iter(str(error).strip().splitlines()), "")
+                line = f"Keras {keras.__version__}: keras_private.{entry} needs {', '.join(names)}."
+                pytest.fail(f"{line} {type(error).__name__}: {what}", pytrace=False)
+
+        CHECKS.append((told, entry, names))
+        return told
+
+    return tell
+
+
+def test_every_entry_has_its_check():
+    assert {name for _, entries, _ in CHECKS for name in entries.split(", ")} == set(keras_private.__all__)
 
 
 def test_only_one_file_imports_private_keras():
@@ -19,12 +48,14 @@ def test_only_one_file_imports_private_keras():
     assert users == ["keras_private.py"]
 
 
+@needs("sublayers", "keras:Layer._flatten_layers")
 def test_flatten_layers_gives_the_sublayers_of_a_plain_layer():
     layer = keras.layers.MultiHeadAttention(2, 2)
     layer.build((None, 3, 4), (None, 3, 4))
     assert {"query", "key", "value", "attention_output"} <= {each.name for each in keras_private.sublayers(layer)}
 
 
+@needs("own_trainable_variables", "keras:Layer._trainable_variables")
 def test_trainable_variables_keeps_frozen_ones():
     layer = keras.layers.Dense(2)
     layer.build((None, 3))
@@ -33,6 +64,7 @@ def test_trainable_variables_keeps_frozen_ones():
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
 
 
+@needs("graph, output_layers", "keras:KerasTensor._keras_history", "keras.src.ops.function:Function._nodes_by_depth")
 def test_the_graph_is_where_it_was():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(2, name="last")(inputs)))
@@ -42,6 +74,11 @@ def test_the_graph_is_where_it_was():
     assert [given for _, _, given in calls[:-1]] == [taken for _, taken, _ in calls[1:]]
 
 
+@needs(
+    "Functional, functional_init_arguments",
+    "keras.src.models.functional:Functional",
+    "keras.src.models.model:functional_init_arguments",
+)
 def test_functional_models_are_functional():
     inputs = keras.Input((3,))
     assert isinstance(keras.Model(inputs, keras.layers.ReLU()(inputs)), keras_private.Functional)
@@ -49,10 +86,12 @@ def test_functional_models_are_functional():
     assert not keras_private.functional_init_arguments((), {"name": "x"})
 
 
+@needs("to_snake_case", "keras.src.utils.naming:to_snake_case")
 def test_automatic_names_are_made_so():
     assert keras.layers.Conv2DTranspose(1, 1).name.startswith(keras_private.to_snake_case("Conv2DTranspose"))
 
 
+@needs("fast_class, public_class", *([TORCH_UPDATE] if keras.backend.backend() == "torch" else []))
 def test_torch_swaps_exact_classes_only():
     class Own(keras.optimizers.Adam):
         pass
@@ -71,6 +110,7 @@ def test_torch_swaps_exact_classes_only():
         ]
 
 
+@needs("OptimizerHooks", "keras:optimizers.Optimizer._apply_weight_decay")
 def test_weight_decay_reads_the_rate_of_its_self():
     optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
     variable = keras.Variable([1.0])
@@ -80,6 +120,7 @@ def test_weight_decay_reads_the_rate_of_its_self():
     assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)
 
 
+@needs("OptimizerHooks", "keras:optimizers.Optimizer._get_variable_index")
 def test_variables_have_an_index():
     optimizer = keras.optimizers.SGD(0.5)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
@@ -87,34 +128,41 @@ def test_variables_have_an_index():
     assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1]
 
 
+@needs("live_learning_rate", "keras:optimizers.Optimizer._learning_rate")
 def test_the_rate_is_kept_in_learning_rate():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
     assert keras_private.live_learning_rate(keras.optimizers.SGD(schedule)) is schedule
     assert keras_private.live_learning_rate(keras.optimizers.SGD(0.5)) == 0.5
 
 
+@needs("copy_weight_decay_exclusions, decays", f"keras:optimizers.Optimizer.{DECAYS}")
 def test_exclusions_are_where_they_were():
     source, target = keras.optimizers.SGD(0.1, weight_decay=0.1), keras.optimizers.SGD(0.1, weight_decay=0.1)
     source.exclude_from_weight_decay(var_names=["bias"])
     keras_private.copy_weight_decay_exclusions(source, target)
     bias, kernel = keras.Variable([1.0], name="bias"), keras.Variable([1.0], name="kernel")
-    assert not target._use_weight_decay(bias)
-    assert target._use_weight_decay(kernel)
+    assert not keras_private.decays(target, bias)
+    assert keras_private.decays(target, kernel)
 
 
+@needs("sublayers", "keras:Layer._flatten_layers")
 def test_flatten_layers_gives_what_a_functional_model_holds_beside_its_graph():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(2, name="inside")(inputs))
     model.beside = keras.layers.Dense(2, name="beside")
-    assert [layer.name for layer in keras_private.sublayers(model)][-2:] == ["inside", "beside"]
+    model.beside.build((None, 3))
+    # Before 3.15 Keras forgets such a layer: neither `model.weights` nor `fit` knows it, and a plan need not.
+    trained = any(weight is model.beside.kernel for weight in model.weights)
+    assert [layer.name for layer in keras_private.sublayers(model)][1:] == ["inside", "beside"][: 1 + trained]
     assert "beside" not in [layer.name for layer in model.layers]
 
 
+@needs("saves_its_layers", "keras.src.models.functional:functional_like_constructor")
 def test_which_models_save_their_layers():
     class ByCode(keras.Model):
-        def __init__(self):
+        def __init__(self, units):
             inputs = keras.Input((3,))
-            super().__init__(inputs, keras.layers.Dense(2)(inputs))
+            super().__init__(inputs, keras.layers.Dense(units)(inputs))
 
     class SequentialByCode(keras.Sequential):
         def __init__(self):
@@ -126,10 +174,11 @@ def test_which_models_save_their_layers():
     for model in (functional, sequential):
         assert keras_private.saves_its_layers(model)
         assert "layers" in model.get_config()
-    for model in (ByCode(), SequentialByCode(), keras.layers.Dense(2)):
+    for model in (ByCode(2), SequentialByCode(), keras.layers.Dense(2)):
         assert not keras_private.saves_its_layers(model)
 
 
+@needs("output_layers", "keras:Operation._inbound_nodes")
 def test_an_inbound_node_holds_its_input_tensors():
     inputs = keras.Input((3,))
     layer = keras.layers.Dense(2)
@@ -152,6 +201,7 @@ def test_layers_of_a_stored_attribute_are_found_once():
     assert holds <= _KERAS_STORES, f"Keras keeps layers in {holds - _KERAS_STORES} now"
 
 
+@needs("OptimizerHooks", "keras:optimizers.Optimizer._apply_weight_decay")
 def test_a_gradient_step_goes_through_the_hooks():
     """`update_step`, or torch's `_parallel_update_step`, and `_apply_weight_decay` are still what `apply` calls."""
     called = []
@@ -174,17 +224,37 @@ def test_a_gradient_step_goes_through_the_hooks():
     assert sorted(called) == ["decay", "update"]
 
 
+@needs("bases_below", "keras:optimizers.Optimizer._apply_weight_decay")
+def test_a_decay_of_somebody_else_is_told_from_that_of_keras():
+    class Own(keras_private.fast_class(keras.optimizers.SGD)):
+        def _apply_weight_decay(self, variables):
+            pass
+
+    assert keras_private.bases_below(keras_private.fast_class(keras.optimizers.SGD)) == ()
+    assert len(keras_private.bases_below(Own)) == (keras.backend.backend() == "torch")
+
+
+@needs("is_away", "keras:Variable._value")
+def test_a_variable_is_there_outside_of_fit():
+    assert not keras_private.is_away(keras.Variable([1.0]))
+
+
+@needs("nadam_product", "keras:optimizers.Nadam._u_product")
 def test_the_schedule_of_momenta_of_nadam_is_where_it_was():
     optimizer = keras.optimizers.Nadam(0.1)
     optimizer.build([keras.Variable([1.0])])
     assert float(keras.ops.convert_to_numpy(keras_private.nadam_product(optimizer))) == 1.0
 
 
+@needs(
+    "MULTI_OPTIMIZERS", *(["keras:optimizers.MultiOptimizer"] if hasattr(keras.optimizers, "MultiOptimizer") else [])
+)
 def test_multi_optimizers_are_known():
     known = [cls.__name__ for cls in keras_private.MULTI_OPTIMIZERS]
     assert known == [name for name in ("MultiOptimizer",) if hasattr(keras.optimizers, name)]
 
 
+@needs("compile_arguments", "keras:Model._compile_config")
 def test_compile_keeps_its_arguments():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     assert keras_private.compile_arguments(model) == {}
@@ -206,6 +276,7 @@ def built(name, **settings):
     return optimizer, before, variables
 
 
+@needs("slots, AVERAGES, ACCUMULATORS", "keras:optimizers.Adam._momentums")
 def test_state_is_in_lists_by_variable():
     optimizer, before, variables = built("Adam", use_ema=True, gradient_accumulation_steps=2)
     lists = keras_private.slots(optimizer, len(variables))
@@ -213,6 +284,7 @@ def test_state_is_in_lists_by_variable():
     assert len(optimizer.variables) == len(before) + sum(map(len, lists.values()))
 
 
+@needs("shared_state", "keras:optimizers.Nadam._u_product")
 def test_state_of_no_variable_is_an_attribute():
     optimizer, before, _ = built("Nadam")
     assert list(keras_private.shared_state(optimizer, before)) == ["_u_product"]
@@ -220,6 +292,11 @@ def test_state_of_no_variable_is_an_attribute():
     assert not keras_private.shared_state(optimizer, before)
 
 
+@needs(
+    "unbuild",
+    "keras:optimizers.Optimizer._untrack_variable",
+    "keras:optimizers.Optimizer._trainable_variables_indices",
+)
 def test_an_optimizer_can_be_built_again():
     optimizer, before, variables = built("Adam")
     keras_private.unbuild(optimizer, before)
@@ -229,6 +306,7 @@ def test_an_optimizer_can_be_built_again():
     optimizer.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
+@needs("set_trained", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
 def test_a_loss_scale_has_a_list_of_its_own():
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
@@ -241,6 +319,7 @@ def test_a_loss_scale_has_a_list_of_its_own():
         wrapper.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
+@needs("load_apart", "keras:optimizers.LossScaleOptimizer._variables")
 def test_a_loss_scale_can_be_loaded_apart():
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0)
     wrapper.build([keras.Variable([1.0])])
@@ -253,6 +332,7 @@ def test_a_loss_scale_can_be_loaded_apart():
     assert float(keras.ops.convert_to_numpy(other.dynamic_scale)) == 8.0
 
 
+@needs("bias_correction", "keras:optimizers.Adam.beta_1")
 def test_the_bias_correction_of_adam_is_on_its_rate():
     class Own(keras.optimizers.Adam):
         def update_step(self, gradient, variable, learning_rate):
@@ -266,7 +346,8 @@ def test_the_bias_correction_of_adam_is_on_its_rate():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about TensorFlow")
-def test_a_model_knows_its_distribution_strategy():
+@needs("strategy_scope", "keras:Model._distribute_strategy")
+def test_a_model_of_tensorflow_knows_its_strategy():
     import tensorflow as tf
 
     model = keras.Sequential()
@@ -279,6 +360,7 @@ def test_a_model_knows_its_distribution_strategy():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
+@needs("torch_values", "keras:Variable._value")
 def test_values_of_torch_are_what_value_says():
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
     found = keras_private.torch_values(variables)
@@ -287,6 +369,21 @@ def test_values_of_torch_are_what_value_says():
         assert float(keras_private.torch_values(variables)[0]) == 5.0
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
+@needs("SGD_SCALES_FIRST", TORCH_UPDATE.replace("adam:Adam", "sgd:SGD"))
+def test_how_sgd_on_torch_rounds():
+    start, grads = ([(1 + each / 7) ** power for each in range(99)] for power in (1, -2))
+    variable = keras.Variable(start)
+    optimizer = keras.optimizers.SGD(0.3)
+    optimizer.apply([keras.ops.convert_to_tensor(grads)], [variable])
+    start, grads = keras.ops.convert_to_tensor(start), keras.ops.convert_to_tensor(grads)
+    rate = optimizer.learning_rate.value.item()
+    first, at_once = start + grads * -rate, start.add(grads, alpha=-rate)
+    assert not bool((first == at_once).all())
+    assert bool(((first if keras_private.SGD_SCALES_FIRST else at_once) == variable.value).all())
+
+
+@needs("callback_list", "keras:callbacks.CallbackList.set_model")
 def test_a_callback_finds_its_neighbours():
     found = []
 
@@ -303,6 +400,9 @@ def test_a_callback_finds_its_neighbours():
     assert keras_private.callback_list() is None
 
 
+@needs(
+    "trained, applications", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._iterations"
+)
 def test_the_variables_of_an_optimizer_and_its_gradients_are_counted():
     variable = keras.Variable([1.0])
     optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
@@ -315,6 +415,11 @@ def test_the_variables_of_an_optimizer_and_its_gradients_are_counted():
     assert keras_private.trained(optimizer)[0] is variable
 
 
+@needs(
+    "copy_of, clipped, set_applications",
+    "keras:optimizers.Optimizer._clip_gradients",
+    "keras:optimizers.Optimizer._iterations",
+)
 def test_an_optimizer_is_followed_on_copies():
     variable = keras.Variable([3.0, 4.0], name="embedding")
     variable.constraint = keras.constraints.NonNeg()
@@ -328,7 +433,40 @@ def test_an_optimizer_is_followed_on_copies():
     assert int(optimizer.iterations) == 7
 
 
+@needs("trace")
 def test_a_model_is_called_on_shapes_alone():
     model = keras.Sequential([keras.Input((None, 3)), keras.layers.Dense(2)])
     output = keras_private.trace(model, [((1, 5, 3), model.inputs[0])])
     assert tuple(output.shape) == (1, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("check", "entry", "name"), [(check, entry, name) for check, entry, names in CHECKS for name in names]
+)
+def test_what_keras_changed_is_told_in_one_line(check, entry, name, monkeypatch):
+    if any(backend in check.__name__ and keras.backend.backend() != backend for backend in ("torch", "tensorflow")):
+        pytest.skip("about another backend")
+    take_away(name, monkeypatch)
+    with pytest.raises(pytest.fail.Exception) as told:
+        check()
+    line = str(told.value)
+    assert "\n" not in line
+    assert line.startswith(f"Keras {keras.__version__}: keras_private.{entry} needs ")
+    assert name in line
+
+
+def take_away(name, monkeypatch):
+    """Makes Keras as if `name` (`module:Class.name`) had been removed; what only instances have cannot be read."""
+    module, path = name.split(":")
+    *parents, last = path.split(".")
+    owner = functools.reduce(getattr, parents, importlib.import_module(module))
+
+    def gone(*_, **__):
+        raise AttributeError(f"'{last}' is gone")
+
+    if inspect.isclass(owner):
+        monkeypatch.setattr(owner, last, property(gone, lambda *_: None), raising=False)
+    elif hasattr(keras_private, last):  # imported from there, so that `import difflr` would fail with Python's own line
+        monkeypatch.setattr(keras_private, last, gone)
+    else:
+        monkeypatch.delattr(owner, last)

@@ -6,6 +6,7 @@ Everything difflr needs from Keras beyond its public API passes through here. Ea
 
 import contextlib
 import functools
+import importlib
 import inspect
 
 import keras
@@ -26,6 +27,7 @@ __all__ = [
     "MULTI_OPTIMIZERS",
     "Functional",
     "OptimizerHooks",
+    "SGD_SCALES_FIRST",
     "applications",
     "bases_below",
     "bias_correction",
@@ -35,6 +37,7 @@ __all__ = [
     "clipped",
     "copy_of",
     "copy_weight_decay_exclusions",
+    "decays",
     "fast_class",
     "functional_init_arguments",
     "graph",
@@ -128,6 +131,15 @@ def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     return list(layer._trainable_variables)
 
 
+def decays(optimizer, variable) -> bool:
+    """Whether `variable` decays, that is `exclude_from_weight_decay` does not name it, asked before `optimizer` is built.
+
+    Until Keras 3.15 `_use_weight_decay` answers at any time, since 3.16 of a built optimizer only.
+    """
+    excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
+    return optimizer._use_weight_decay(variable) if excluded is None else not excluded(variable)
+
+
 def fast_class(optimizer_class: type) -> type:
     """The class an instance of `optimizer_class` really has on this backend.
 
@@ -144,6 +156,9 @@ def public_class(optimizer_class: type) -> type:
             return parent
     return optimizer_class
 
+
+# Whether SGD on torch rounds `rate * gradient` before it adds it, as it does since Keras 3.16.
+SGD_SCALES_FIRST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)
 
 # Wrappers around several optimizers (since Keras 3.15).
 MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
@@ -230,15 +245,22 @@ def _first_with(optimizer_class, name):
     return next((c for c in optimizer_class.__mro__ if name in vars(c) and c is not OptimizerHooks), None)
 
 
+@functools.cache
+def _torch_core():
+    """The module of Keras's backend that knows torch's devices; `ops.core` since Keras 3.16."""
+    try:
+        return importlib.import_module("keras.src.backend.torch.ops.core")
+    except ModuleNotFoundError:
+        return importlib.import_module("keras.src.backend.torch.core")
+
+
 def torch_values(variables):
     """The tensors of Keras variables, on torch.
 
     `Variable.value` asks for Keras's scopes and the device each time, 4 microseconds: a third of a step of 150 small
     weights. Here they are asked for once.
     """
-    from keras.src.backend.torch.core import get_device
-
-    if in_stateless_scope() or get_autocast_scope() is not None or str(get_device()) == "meta":
+    if in_stateless_scope() or get_autocast_scope() is not None or str(_torch_core().get_device()) == "meta":
         return [variable.value for variable in variables]
     return [variable.value if variable._value is None else variable._value for variable in variables]
 

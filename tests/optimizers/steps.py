@@ -13,6 +13,13 @@ BACKEND = keras.backend.backend()
 # Found from Keras: the next Keras optimizer is tested without an edit here.
 NAMES = sorted(optimizer_classes())
 
+
+def knows(name, *settings):
+    """Whether this Keras has the optimizer `name`, with these arguments."""
+    cls = getattr(keras.optimizers, name, None)
+    return cls is not None and set(settings) <= set(inspect.signature(cls).parameters)
+
+
 # Switched on with every optimizer. (Gradient accumulation has tests of its own: outside `jit` JAX compiles it anew at
 # every step.)
 SETTINGS = {

@@ -246,12 +246,16 @@ def test_built_instances_are_refused():
 # -- several optimizers -----------------------------------------------------------------------------------------------
 
 
+HAS_SEVERAL = pytest.mark.skipif(not hasattr(keras.optimizers, "MultiOptimizer"), reason="Keras before 3.15")
+
+
 def two(slow, fast):
     from keras.src.optimizers.multi_optimizer import OptimizerMap
 
     return keras.optimizers.MultiOptimizer(OptimizerMap(fast, {".*slow.*": slow}))
 
 
+@HAS_SEVERAL
 def test_multi_optimizer_of_stock_optimizers_is_refused():
     with pytest.raises(ValueError, match=r"may hold differential optimizers, but is none itself"):
         differential(two(keras.optimizers.SGD(), keras.optimizers.Adam()))
@@ -274,6 +278,7 @@ def fitted(name, rate):
     return by_name(model)
 
 
+@HAS_SEVERAL
 @pytest.mark.parametrize("frozen", [False, True])
 def test_multi_optimizer_may_hold_ours(frozen):
     """After one step the gradients have not yet seen the rates: each part moves as alone."""

@@ -10,6 +10,7 @@ from optimizers.steps import (
     SLOW,
     assert_all_differ,
     assert_same,
+    knows,
     new_variables,
     ours,
     product,
@@ -77,6 +78,7 @@ def test_nadam_has_such_a_state():
     assert "Nadam" in with_more_than_step_and_rate()
 
 
+@pytest.mark.skipif(not knows("Muon", "adam_weight_decay"), reason="an older Keras")
 def test_muon_scales_both_its_updates():
     """Matrices are orthogonalised, vectors go to Adam at `adam_lr_ratio` times the rate."""
     settings = {"adam_lr_ratio": 0.3, "weight_decay": 0.2, "adam_weight_decay": 0.1}
@@ -88,6 +90,7 @@ def test_muon_scales_both_its_updates():
     assert [velocity is None for velocity in optimizer.adam_velocities] == [True, False, True, False]
 
 
+@pytest.mark.skipif(not knows("ScheduleFreeAdamW"), reason="an older Keras")
 @pytest.mark.parametrize("warmup_steps", [0, 3])
 def test_schedule_free_scales_the_rate_behind_its_averages(warmup_steps):
     variables = new_variables()

@@ -128,7 +128,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             )
         model = self._model() if self._model is not None else None
         plan = self._given_multipliers.resolve(list(variables), model)
-        plan = plan._without_decay([v for v in variables if v in plan and not self._use_weight_decay(v)])
+        plan = plan._without_decay([v for v in variables if v in plan and not keras_private.decays(self, v)])
         self._check_none_is_thawed_too_late(plan, variables)
         plan.freeze()
         live = [variable for variable in variables if not plan.row(variable).frozen]

@@ -23,13 +23,13 @@ def sgd(step: Step) -> None:
     rates = -step.exact_rates.cpu()
     if momentum == 0:
         for down, variables, grads in step.pieces(rates):
-            _add_scaled(variables, grads, down)
+            _add_steps(variables, grads, down)
         return
     for down, variables, grads, momenta in step.pieces(rates, "momentums"):
         torch._foreach_mul_(momenta, momentum)
-        _add_scaled(momenta, grads, down)
+        _add_steps(momenta, grads, down)
         if nesterov:
-            _add_scaled(variables, grads, down)
+            _add_steps(variables, grads, down)
             torch._foreach_add_(variables, momenta, alpha=momentum)
         else:
             torch._foreach_add_(variables, momenta)
@@ -186,6 +186,16 @@ def rmsprop(step: Step) -> None:
             torch._foreach_add_(more[0], update)
             update = more[0]
         torch._foreach_add_(variables, update, alpha=-1)
+
+
+def _add_steps(targets: list[Any], grads: list[Any], down: list[float]) -> None:
+    """SGD's `target -= rate * gradient`, rounded as Keras rounds it."""
+    import torch
+
+    if keras_private.SGD_SCALES_FIRST:
+        torch._foreach_add_(targets, torch._foreach_mul(grads, down))
+    else:
+        _add_scaled(targets, grads, down)
 
 
 def _add_scaled(targets: list[Any], values: list[Any], factors: list[float]) -> None:

@@ -92,10 +92,14 @@ properties: $(READY) ## try the laws of plans on thousands of random models and 
 	KERAS_BACKEND=$${KERAS_BACKEND:-torch} $(BIN)/python -m pytest tests/plan/test_properties.py \
 	  --hypothesis-profile=thorough $(PYTEST_ARGS)
 
+.PHONY: soak
+soak: $(READY) ## train for an hour on each backend: does memory grow, do steps slow down?
+	$(BIN)/python -m benchmarks.soak
+
 .PHONY: clean
 clean: ## remove everything that was made here, the environments too
 	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
-	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made once, and filled again only when pyproject.toml has changed.

@@ -62,6 +62,15 @@ $(BACKENDS:%=test-%): test-%: $(READY)
 	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg \
 	  $(BIN)/python -m pytest --numprocesses $(JOBS) --cov --cov-report= $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
 
+.PHONY: distribution
+distribution: $(READY) ## train on several devices and in several processes, every way, on all three backends
+	@failed=; for backend in $(BACKENDS); do \
+	  echo; echo "several devices on $$backend"; \
+	  DIFFLR_DISTRIBUTION=full KERAS_BACKEND=$$backend MPLBACKEND=agg \
+	    $(BIN)/python -m pytest tests/distribution $(PYTEST_ARGS) || failed="$$failed $$backend"; \
+	done; \
+	if [ -n "$$failed" ]; then echo; echo "failed on:$$failed"; exit 1; fi
+
 .PHONY: lint
 lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from difflr import keras_private
 
 SOURCE = pathlib.Path(keras_private.__file__).parent
 TORCH_UPDATE = "keras.src.backend.torch.optimizers.torch_adam:Adam._parallel_update_step"
+REPLICAS = "keras:optimizers.Optimizer._all_reduce_sum_gradients"
 DECAYS = "_is_excluded_from_weight_decay"  # since Keras 3.16
 DECAYS = DECAYS if hasattr(keras.optimizers.Optimizer, DECAYS) else "_use_weight_decay"
 CHECKS = []
@@ -118,6 +119,25 @@ def test_weight_decay_reads_the_rate_of_its_self():
     view = keras_private._WithRate(optimizer, 1.0)
     type(optimizer)._apply_weight_decay(view, [variable])
     assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)
+
+
+@needs("OptimizerHooks", *([REPLICAS] if keras.backend.backend() == "tensorflow" else []))
+def test_replicas_are_where_they_were():
+    assert not keras_private._is_one_of_several_replicas()
+    if keras.backend.backend() != "tensorflow":
+        return
+    for name in (
+        "_all_reduce_sum_gradients",
+        "_backend_increment_gradient_accumulators",
+        "_backend_reset_gradient_accumulators",
+        "_overwrite_model_variables_with_average_value",
+        "_update_model_variables_moving_average",
+    ):
+        assert callable(getattr(keras.optimizers.SGD, name)), name
+    # Keras still leaves it to the update to sum gradients, after it has clipped and accumulated them.
+    source = inspect.getsource(keras.optimizers.SGD._backend_apply_gradients)
+    assert "gradient_accumulation_steps" in source
+    assert "_all_reduce" not in source
 
 
 @needs("OptimizerHooks", "keras:optimizers.Optimizer._get_variable_index")

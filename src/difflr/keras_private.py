@@ -187,16 +187,15 @@ def copy_weight_decay_exclusions(source, target) -> None:
             setattr(target, name, getattr(source, name))
 
 
-class _WithRate:
-    """An optimizer seen with another learning rate: everything else is the optimizer itself.
+class _Seen:
+    """An optimizer seen with other attributes: everything else is the optimizer itself.
 
-    Keras's weight decay reads `self.learning_rate`. Changing an attribute of the optimizer for the length of a call
-    is not safe where replicas run in threads (`tf.distribute.MirroredStrategy`); a view is.
+    Changing an attribute of the optimizer for the length of a call is not safe where replicas run in threads
+    (`tf.distribute.MirroredStrategy`); a view is.
     """
 
-    def __init__(self, optimizer, learning_rate):
-        self._optimizer = optimizer
-        self.learning_rate = learning_rate
+    def __init__(self, optimizer, **attributes):
+        vars(self).update(_optimizer=optimizer, **attributes)
 
     @property
     def __class__(self):  # `super()` inside the optimizer's own methods accepts the view
@@ -207,6 +206,17 @@ class _WithRate:
 
     def _get_current_learning_rate(self):
         return self.learning_rate
+
+
+def _is_one_of_several_replicas():
+    """Whether this runs as one of the replicas of a strategy of `tf.distribute`, which meet in a `merge_call`."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    if tf.__internal__.distribute.strategy_supports_no_merge_call() or tf.distribute.in_cross_replica_context():
+        return False
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1
 
 
 def scaled(rate, factors):
@@ -491,15 +501,76 @@ class OptimizerHooks:
         rates = scaled(self.learning_rate, self._decay_factors())
         for number, places in self._places(variables).items():
             if number in rates:
-                decay(_WithRate(self, rates[number]), [variables[i] for i in places])
+                # Keras's weight decay reads the rate from the optimizer.
+                decay(_Seen(self, learning_rate=rates[number]), [variables[i] for i in places])
 
     def _backend_apply_gradients(self, grads, trainable_variables):
+        if _is_one_of_several_replicas():
+            self._apply_in_replica(grads, trainable_variables)
+            return
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
             # model was loaded: the gradients of one of them would add up from step to step.
             for value in torch_values(trainable_variables):
                 value.grad = None
+
+    # Under `tf.distribute` Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has
+    # done so: a global norm is then none (Keras 2 summed first). And its conditions, for the accumulation and for the
+    # averages, are in the replicas, where TensorFlow lets none of their branches meet the other replicas
+    # (keras-team/keras #20582). Here gradients are summed first, and the conditions are above the replicas.
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars if _is_one_of_several_replicas() else super()._all_reduce_sum_gradients(grads_and_vars)
+
+    def _apply_in_replica(self, grads, trainable_variables):
+        import tensorflow as tf
+
+        pairs = super()._all_reduce_sum_gradients(list(zip(grads, trainable_variables, strict=True)))
+        grads = [gradient for gradient, _ in pairs]
+        if self.gradient_accumulation_steps or (self.use_ema and self.ema_overwrite_frequency):
+            context = tf.distribute.get_replica_context()
+            context.merge_call(self._apply_above_replicas, args=(grads, trainable_variables))
+        else:
+            super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _apply_above_replicas(self, strategy, grads, trainable_variables):
+        each, arguments = strategy.extended.call_for_each_replica, (grads, trainable_variables)
+
+        def update():
+            each(self._update_in_replica, args=arguments)
+
+        def accumulate():
+            each(self._accumulate_in_replica, args=arguments)
+
+        def overwrite():
+            self._overwrite_model_variables_with_average_value(self._trainable_variables)
+
+        if self.gradient_accumulation_steps:
+            calls = self._iterations + 1
+            keras.ops.cond(calls % self.gradient_accumulation_steps == 0, update, accumulate)
+        else:
+            update()
+        if self.use_ema:
+            each(self._update_model_variables_moving_average, args=(self._trainable_variables,))
+            if self.ema_overwrite_frequency:
+                steps = self.iterations + 1
+                keras.ops.cond(steps % self.ema_overwrite_frequency == 0, overwrite, lambda: None)
+
+    def _accumulators_of(self, variables):
+        return [getattr(self, ACCUMULATORS)[self._variable_position(variable)] for variable in variables]
+
+    def _update_in_replica(self, grads, trainable_variables):
+        apply, steps = super()._backend_apply_gradients.__func__, self.gradient_accumulation_steps
+        if steps:
+            sums = self._accumulators_of(trainable_variables)
+            grads = [(gradient + total) / steps for gradient, total in zip(grads, sums, strict=True)]
+        apply(_Seen(self, gradient_accumulation_steps=None, use_ema=False), grads, trainable_variables)
+        if steps:
+            self._backend_reset_gradient_accumulators()
+
+    def _accumulate_in_replica(self, grads, trainable_variables):
+        self._backend_increment_gradient_accumulators(grads, self._accumulators_of(trainable_variables))
 
     def _variable_position(self, variable):
         """The position of `variable` in the list the optimizer was built with."""

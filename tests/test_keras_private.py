@@ -116,7 +116,7 @@ def test_weight_decay_reads_the_rate_of_its_self():
     optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
     variable = keras.Variable([1.0])
     optimizer.build([variable])
-    view = keras_private._WithRate(optimizer, 1.0)
+    view = keras_private._Seen(optimizer, learning_rate=1.0)
     type(optimizer)._apply_weight_decay(view, [variable])
     assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)
 

@@ -8,12 +8,13 @@ stays on the loopback interface. When one fails, or the time is over, all are en
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 
-SECONDS = 300
+SECONDS = int(os.environ.get("LAUNCH_SECONDS", "600"))
 
 
 def free_ports(number):
@@ -66,4 +67,5 @@ def launch(number, arguments, seconds=SECONDS, **settings):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the others are ended then, too
     sys.exit(launch(int(sys.argv[1]), sys.argv[2:]))

@@ -21,7 +21,7 @@ BACKEND = keras.backend.backend()
 FULL = os.environ.get("DIFFLR_DISTRIBUTION") == "full"
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples" / "distribution"
-SECONDS = 900 if FULL else 300
+SECONDS = 1800 if FULL else 400
 MOVED = 1e-6  # what a change of layout may change in a weight
 
 LAUNCHED = [str(EXAMPLES / "launch.py"), "2"]
@@ -48,6 +48,7 @@ def python(arguments, folder):
     """What a script prints, in a folder of its own."""
     paths = [str(HERE.parent), str(HERE.parents[1] / "src")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": BACKEND}
+    environment["LAUNCH_SECONDS"] = str(SECONDS - 30)  # it has to end what it has started
     for name in ("XLA_FLAGS", "TF_CONFIG"):
         environment.pop(name, None)
     done = subprocess.run(

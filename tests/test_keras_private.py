@@ -65,7 +65,9 @@ def test_trainable_variables_keeps_frozen_ones():
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
 
 
-@needs("graph, output_layers", "keras:KerasTensor._keras_history", "keras.src.ops.function:Function._nodes_by_depth")
+@needs(
+    "calls, graph, output_layers", "keras:KerasTensor._keras_history", "keras.src.ops.function:Function._nodes_by_depth"
+)
 def test_the_graph_is_where_it_was():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(2, name="last")(inputs)))
@@ -73,6 +75,8 @@ def test_the_graph_is_where_it_was():
     calls = keras_private.graph(model)
     assert [operation.name for operation, _, _ in calls[1:]] == ["last", model.layers[-1].name]
     assert [given for _, _, given in calls[:-1]] == [taken for _, taken, _ in calls[1:]]
+    for (operation, taken, given), by_id in zip(keras_private.calls(model), calls, strict=True):
+        assert (operation, list(map(id, taken)), list(map(id, given))) == by_id
 
 
 @needs(

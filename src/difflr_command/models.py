@@ -14,6 +14,8 @@ from rich.table import Table
 import difflr
 from difflr.report.plan_table import footer, table_rows
 
+NARROW = 110
+
 
 def load(file: Path, compile: bool = False) -> keras.Model:
     """The model in a `.keras` file, loaded safely: no code in it is run.
@@ -68,9 +70,12 @@ def print_plan(console: Console, plan: difflr.Plan, learning_rate: float | None 
         console.print(plan.table(learning_rate))
         return
     header, lines = table_rows(plan, learning_rate)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    if console.width < NARROW:
+        header, lines = header[:1] + header[2:], [line[:1] + line[2:] for line in lines]  # without the number
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for number, title in enumerate(header):
         left = number in (0, len(header) - 1)
+        title = title if left else title.replace(" ", "\n")
         table.add_column(title, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for line in lines:
         table.add_row(*line)

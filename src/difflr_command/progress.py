@@ -64,12 +64,12 @@ class ShowProgress(keras.callbacks.Callback):
             raise NotFinite(f"the loss became {logs['loss']} in epoch {epoch + 1}: try a smaller --learning-rate")
         if not self._columns:
             self._columns = [name for name in NAMES if name in logs]
-            titles = "".join(f"{NAMES[name]:>15}" for name in self._columns)
-            self._console.print(f"{'epoch':<7}{'trains':<7}{titles}{'seconds':>10}")
-        values = "".join(f"{_value(name, logs[name]):>15}" for name in self._columns)
+            titles = "".join(f"{NAMES[name]:>14}" for name in self._columns)
+            self._console.print(f"{'epoch':<7}{'trains':<7}{titles}{'seconds':>9}")
+        values = "".join(f"{_value(name, logs[name]):>14}" for name in self._columns)
         trains = "head" if epoch < self._freeze_epochs else "plan"
         seconds = time.perf_counter() - self._start
-        self._console.print(f"{f'{epoch + 1}/{self._epochs}':<7}{trains:<7}{values}{seconds:>10.1f}")
+        self._console.print(f"{f'{epoch + 1}/{self._epochs}':<7}{trains:<7}{values}{seconds:>9.1f}")
 
     def close(self) -> None:
         """Takes the bar away."""

@@ -17,7 +17,7 @@ def summary(
     new_head: NewHeadClasses = None,
     features: Features = None,
 ) -> None:
-    """Show a model's variables by their paths in the layer tree: parameters and multipliers."""
+    """Show a model's layers: parameters, groups, multipliers, and what freezing saves."""
     with console.bad_input():
         import difflr
         from difflr_command.models import load
@@ -27,8 +27,4 @@ def summary(
         if new_head is not None:
             network = difflr.new_head(network, new_head, features=features)
         made = make_plan(network, plan, rule, recipe) or difflr.Plan(network)
-    out = console.output()
-    out.print(f"{model}: {type(network).__name__} '{network.name}', {network.input_shape} -> {network.output_shape}\n")
-    for row in made.rows:
-        multiplier = "frozen" if row.frozen else f"{row.multiplier:g}"
-        out.print(f"{row.path}  {row.shape}  {row.num_parameters:,}  {multiplier}")
+        difflr.summary(network, plan=made, expand_nested=True)

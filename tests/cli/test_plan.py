@@ -1,14 +1,18 @@
 """`difflr plan`, and how rules and recipes are written."""
 
 import inspect
+import io
 import re
+import subprocess
+import sys
 
 import keras
 import pytest
+from rich.console import Console
 
 import difflr as library
 from cli.commands import difflr, refused
-from difflr_command import plan_options
+from difflr_command import fine_tune, models, plan_options
 
 
 def test_a_plan_of_rules_is_printed_and_written(here):
@@ -110,8 +114,33 @@ def test_recipes_are_completed():
     assert [name for name, _ in plan_options._complete("l")] == ["layerwise-decay", "lora-plus"]
 
 
-def test_summary_shows_every_variable(here):
+def test_summary_shows_the_layers_and_the_plan(here):
     result = difflr("summary", "net.keras", "--rule", "stem=frozen")
     assert result.code == 0
-    for path in ("stem/kernel", "top/bias", "head/kernel"):
-        assert path in result.out
+    assert re.search(r"stem.*frozen", result.out)
+    assert "Not trained: 112" in result.out
+    assert "Did you mean 'stem'" in refused("summary", "net.keras", "--rule", "stm=frozen")
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_plan_fits_a_terminal(width, here):
+    model = keras.saving.load_model("net.keras")
+    plan = library.layerwise_decay(model, 0.75) * library.no_decay(model)
+    console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
+    models.print_plan(console, plan, 1e-3)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert {row.path for row in plan.rows} <= set(text.split())
+
+
+def test_help_is_quick():
+    """It does not import Keras, which takes seconds; neither does completion."""
+    code = "import sys; sys.argv = ['difflr', '--help']; from difflr_command import main\n"
+    code += "try: main()\nexcept SystemExit: print('keras' in sys.modules, 'difflr' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "fine-tune" in shown
+    assert shown.splitlines()[-1] == "False False"
+
+
+def test_scales_are_those_of_the_library():
+    assert [str(scale) for scale in fine_tune.Scale] == list(library.data.SCALES)

@@ -51,17 +51,23 @@ def counts(results: Results) -> str:
     return "; ".join(told) + "."
 
 
-def everywhere(name: str, results: Results) -> list[str]:
-    """The checks that Keras's plain way passes on every backend it ran on."""
-    plain = results.of(check=name, side="Keras", way="")
-    return [name] if plain and all(line["verdict"] == "passed" for line in plain) else []
-
-
 def summary(results: Results, checks: dict[str, Any]) -> str:
-    """Counts, and what Keras passes everywhere."""
-    passed = [checks[name].title for name in checks if everywhere(name, results)]
-    also = f" On every backend Keras by itself passes: {'; '.join(passed)}." if passed else ""
-    return f"{counts(results)}{also}"
+    """Counts; what Keras passes everywhere, and what it does not do alike everywhere."""
+    backends = {line["backend"] for line in results.lines}
+    verdicts = {
+        name: {x["backend"]: x["verdict"] for x in results.of(check=name, side="Keras", way="")} for name in checks
+    }
+    passed = [
+        checks[name].title for name, by in verdicts.items() if set(by) == backends and set(by.values()) == {"passed"}
+    ]
+    differs = [checks[name].title for name, by in verdicts.items() if len(set(by.values())) > 1]
+    text = counts(results)
+    for told, titles in (
+        ("Keras by itself passes on every backend", passed),
+        ("Keras differs between backends", differs),
+    ):
+        text += f" {told}: {'; '.join(titles)}." if titles else ""
+    return text
 
 
 def details(results: Results, checks: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ class Maker:
         return Holder(first, blocks, named, name=name)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.cache
 def made(number):
     """The model of that number, or `None` where it has nothing to train."""
     state = random.getstate()  # Keras draws from it, and hypothesis minds

@@ -14,8 +14,8 @@ from plan import models_of_all_kinds as kinds
 from plan import plainly, random_models
 
 BY_HAND = {kind: make() for kind, make in kinds.ALL.items()}  # made here: Keras draws random numbers as it makes them
-THOROUGH = hypothesis.settings.default.max_examples > 100
-RANDOM = 10**6 if THOROUGH else 8  # so many random models; making them is what takes the time
+EXAMPLES = hypothesis.settings.default.max_examples
+RANDOM = max(8, EXAMPLES // 4)  # so many random models; making them is what takes the time
 
 # Powers of two: their products are exact.
 multipliers = strategies.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
@@ -35,7 +35,7 @@ values = strategies.one_of(
 
 def fewer(share):
     """Of what takes longer."""
-    return hypothesis.settings(max_examples=max(5, int(hypothesis.settings.default.max_examples * share)))
+    return hypothesis.settings(max_examples=max(5, int(EXAMPLES * share)))
 
 
 def layers_of(model):

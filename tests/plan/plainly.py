@@ -72,3 +72,8 @@ def resolved(model, rules):
         expected.multiplier = 0.0 if expected.frozen else expected.multiplier
         result[row.path] = expected
     return result
+
+
+def trained(expected):
+    """Of what is expected the live variables: nothing else matters for those that are frozen."""
+    return {path: each for path, each in expected.items() if not each.frozen}

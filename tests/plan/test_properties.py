@@ -140,7 +140,8 @@ def test_rules_come_to_what_they_plainly_say(drawn):
     if refused is not None:
         if "matches no trainable variable" not in refused:
             number = int(re.match(r"Rule (\d+): .* has no effect", refused)[1]) - 1
-            assert plainly.resolved(model, rules[:number] + rules[number + 1 :]) == expected  # it told the truth
+            without = plainly.resolved(model, rules[:number] + rules[number + 1 :])
+            assert plainly.trained(without) == plainly.trained(expected)  # it told the truth
         return
     got = {r.path: plainly.Expected(r.multiplier, r.weight_decay_multiplier, r.schedule, r.frozen) for r in plan.rows}
     assert got == expected

@@ -51,3 +51,12 @@ def test_rules_come_after_declarations_and_need_not_cover_them():
     assert plan.rows[1].decided["frozen"] == "declared by layer 'd'"
     plan.freeze()
     assert [variable.name for variable in model.trainable_variables] == ["kernel"]
+
+
+def test_products_keep_numbers_where_a_declaration_gives_way():
+    layer = built(learning_rate_multiplier=0.5)
+    declared, ruled = difflr.Plan(layer), difflr.Plan(layer, {"kernel": 0.25})
+    product = (4 * declared) * ruled
+    assert [row.multiplier for row in product.rows] == [4 * 0.25, 4 * 0.5]
+    assert product == 4 * (declared * ruled) == ruled * (declared * 4)
+    assert product.rows[0].decided["multiplier"] == "* 4 * rule 1: 'kernel'"

@@ -34,3 +34,12 @@ def test_plans_with_one_schedule_keep_it_as_it_is():
     assert (scheduled * difflr.Plan(layer)).rows[0].schedule is PARTS[0]
     assert (difflr.Plan(layer) * scheduled * 2).rows[0].schedule is PARTS[0]
     assert isinstance((scheduled * scheduled).rows[0].schedule, ScheduleProduct)
+
+
+def test_products_are_equal_in_whatever_order_they_are_made():
+    layer = keras.layers.Dense(1)
+    layer.build((None, 1))
+    first, second = (difflr.Plan(layer, {"kernel": part}) for part in PARTS)
+    assert first * second == second * first
+    assert (first * second) * first == first * (second * first)
+    assert len((first * second * first).rows[0].schedule.schedules) == 3

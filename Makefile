@@ -19,6 +19,8 @@ LOGS := .logs
 DEMO_VENV := $(if $(wildcard $(READY)),$(VENV),.venv-demo)
 DEMO_READY := $(DEMO_VENV)/.ready
 DEMO_ARGS ?=
+# Such as --part callbacks --multiplier 2 --keep.
+KERAS_OWN_ARGS ?=
 
 export TF_CPP_MIN_LOG_LEVEL := 3
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -105,9 +107,21 @@ properties: $(READY) ## try the laws of plans on thousands of random models and 
 soak: $(READY) ## train for an hour on each backend: does memory grow, do steps slow down?
 	$(BIN)/python -m benchmarks.soak
 
+.PHONY: matrix
+matrix: $(READY) ## every Keras on every Python found (PYTHONS="3.14" KERAS="3.12.0 nightly" BACKEND=jax TESTS=tests)
+	$(BIN)/nox --session matrix
+
+.PHONY: keras-own
+keras-own: $(READY) ## Keras's own tests with our optimizers in place of its own, on each backend
+	@failed=; \
+	for backend in $(BACKENDS); do \
+	  KERAS_BACKEND=$$backend MPLBACKEND=agg $(BIN)/python tests/keras_own/run.py $(KERAS_OWN_ARGS) || failed="$$failed $$backend"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed on:$$failed"; exit 1; fi
+
 .PHONY: clean
 clean: ## remove everything that was made here, the environments too
-	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
+	rm -rf .venv .venv-demo .matrix $(LOGS) .coverage .coverage.* site build dist \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

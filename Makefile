@@ -123,6 +123,26 @@ keras-own: $(READY) ## Keras's own tests with our optimizers in place of its own
 clean: ## remove everything that was made here, the environments too
 	rm -rf .venv .venv-demo .matrix $(LOGS) .coverage .coverage.* site build dist \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
+
+KILLS ?= 100
+.PHONY: faults
+faults: $(READY) ## kill a training KILLS=100 times on each backend, and compare with the one that was not killed
+	@for backend in torch jax tensorflow; do \
+	  KERAS_BACKEND=$$backend PYTHONPATH=src:tests $(BIN)/python -m faults.kill --kills $(KILLS) || exit 1; \
+	done
+
+FUZZ_SECONDS ?= 3600
+.PHONY: fuzz
+fuzz: $(READY) ## make up texts for every reader for FUZZ_SECONDS=3600, guided by the code they reach
+	$(BIN)/python -m pip install -qq --editable '.[fuzz]'
+	@mkdir -p .fuzz
+	KERAS_BACKEND=torch PYTHONPATH=src:tests $(BIN)/python -m faults.fuzz .fuzz/corpus \
+	  -max_total_time=$(FUZZ_SECONDS) -timeout=60 -max_len=8192 -artifact_prefix=.fuzz/
+
+.PHONY: clean
+clean: ## remove everything that was made here, the environments too
+	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache .fuzz
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made once, and filled again only when pyproject.toml has changed.

@@ -7,6 +7,7 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 import pytest
 
 from difflr import keras_private
@@ -63,6 +64,19 @@ def test_trainable_variables_keeps_frozen_ones():
     layer.trainable = False
     assert layer.trainable_variables == []
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
+
+
+@needs("begin_with_epoch", "keras:Model._initial_epoch")
+def test_fit_begins_with_the_epoch_it_is_told_by_a_callback():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse", run_eagerly=True)
+    seen = []
+    begin = keras.callbacks.LambdaCallback(
+        on_train_begin=lambda logs: keras_private.begin_with_epoch(model, 3),
+        on_epoch_begin=lambda epoch, logs: seen.append(epoch),
+    )
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), epochs=5, verbose=0, callbacks=[begin])
+    assert seen == [3, 4]
 
 
 @needs(

@@ -19,7 +19,18 @@ from difflr.recipes import (
     surgical,
 )
 from difflr.verification import PlanNotKept, Verification, VerifyPlan
-from difflr.training import GroupLogger, Phase, Phases, PhaseScheduler, fine_tune, freeze_to, phases, unfreeze
+from difflr.training import (
+    BackupAndRestore,
+    GroupLogger,
+    Phase,
+    Phases,
+    PhaseScheduler,
+    TerminateOnNaN,
+    fine_tune,
+    freeze_to,
+    phases,
+    unfreeze,
+)
 from difflr.report import (
     plot_log,
     plot_phases,
@@ -59,6 +70,8 @@ __all__ = [
     "Phases",
     "PhaseScheduler",
     "phases",
+    "BackupAndRestore",
+    "TerminateOnNaN",
     "fine_tune",
     "freeze_to",
     "unfreeze",

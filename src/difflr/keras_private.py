@@ -30,6 +30,7 @@ __all__ = [
     "SGD_SCALES_FIRST",
     "applications",
     "bases_below",
+    "begin_with_epoch",
     "bias_correction",
     "callback_list",
     "calls",
@@ -419,6 +420,14 @@ def callback_list():
         if isinstance(caller, keras.callbacks.CallbackList):
             return caller
     return None
+
+
+def begin_with_epoch(model, epoch):
+    """Lets the `fit` that is about to begin start with this epoch; `None`: with the one it is told.
+
+    That is how Keras's own `BackupAndRestore` does it; it leaves the number behind, and the next `fit` takes it for its own.
+    """
+    model._initial_epoch = epoch
 
 
 def strategy_scope(model):

@@ -12,6 +12,7 @@ import pytest
 
 import difflr
 from difflr import Phase
+from saving.conftest import saying
 from training import phases_interrupted as interrupted
 from training.in_phases import assert_same
 from training.phases_interrupted import EPOCHS, MODELS, PHASES, Interrupt, new_model, phases_of, run, state
@@ -65,13 +66,15 @@ def test_backup_is_taken_up_in_the_middle_of_an_epoch(tmp_path, name, scheduler_
     expected = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(expected, PHASES[name], Interrupt(2, 1))
-    run(expected, PHASES[name], initial_epoch=2)
+    with saying("after 2 steps of epoch 3, which this `fit` begins anew"):
+        run(expected, PHASES[name], initial_epoch=2)
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
     with pytest.raises(KeyboardInterrupt):
         run(new_model(), PHASES[name], backup, Interrupt(2, 1), scheduler_last=scheduler_last)
     model = new_model()
-    run(model, PHASES[name], backup, scheduler_last=scheduler_last)
+    with saying(r"difflr.BackupAndRestore does not"):
+        run(model, PHASES[name], backup, scheduler_last=scheduler_last)
     assert_same(state(model), state(expected))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers import state_layout
@@ -13,6 +14,7 @@ from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
 from difflr.optimizers.groups import EFFECTIVE_RATE, Groups
 from difflr.optimizers.replanning import Replanning
 from difflr.plan import Plan, VariableMapping, binding, tree
+from difflr.plan.plain_data import shown
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
 
@@ -68,10 +70,10 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     ):
         if weight_decay_follows not in FOLLOWS:
             raise ValueError(
-                f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {weight_decay_follows!r}."
+                f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {shown(weight_decay_follows)}."
             )
         if not isinstance(fused, bool):
-            raise ValueError(f"`fused` must be True or False. Received: {fused!r}.")
+            raise ValueError(f"`fused` must be True or False. Received: {shown(fused)}.")
         given = Given(multipliers)
         super().__init__(*args, **kwargs)
         self.weight_decay_follows = weight_decay_follows
@@ -318,29 +320,50 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             store: What it was saved in.
 
         Raises:
-            ValueError: If it is the state of other variables or of another plan. Keras by itself compares the number of
-                variables only, warns where it differs, and goes on without the state.
+            ValueError: If it is the state of other variables or of another plan, or is damaged; the optimizer is then as
+                it was. Keras by itself compares the number of variables only, warns where it differs, and goes on
+                without the state.
         """
         state = {name: store[name] for name in list(store.keys())}
         saved = state.pop(state_layout.LAYOUT, None)
         if self._groups is None:
             return super().load_own_variables(state)
-        saved = None if saved is None else state_layout.from_array(saved)
+        saved = None if saved is None else state_layout.layout_from_array(saved)
         if saved == []:
             return None
-        self._replanning.load(state, self._model() if self._model is not None else None)
-        difference = saved and state_layout.difference(saved, self._groups.layout(), self._groups.plan.rows)
-        if difference or len(state) != len(self.variables):
-            raise ValueError(
-                f"The saved state of optimizer '{self.name}' has {len(state)} variables and does not fit this "
-                f"{type(self).__name__}, which has {len(self.variables)}. {difference or ''}\n"
-                "Use the optimizer and the plan it was saved with. To do without the state, load the model with "
-                "`compile=False` and compile it anew, or load its weights before the optimizer is built."
-            )
+        model = self._model() if self._model is not None else None
+        with self._replanning.undone_on_error(state, model):
+            self._replanning.load(state, model)
+            difference = saved and state_layout.difference(saved, self._groups.layout(), self._groups.plan.rows)
+            if difference or len(state) != len(self.variables):
+                raise ValueError(
+                    f"The saved state of optimizer '{self.name}' has {len(state)} variables and does not fit this "
+                    f"{type(self).__name__}, which has {len(self.variables)}. {difference or ''}\n"
+                    "Use the optimizer and the plan it was saved with. To do without the state, load the model with "
+                    "`compile=False` and compile it anew, or load its weights before the optimizer is built."
+                )
+            self._check_values(state)
         before = self._current_plan()
         super().load_own_variables(state)
         self._warn_of_other_multipliers(before)
         return None
+
+    def _check_values(self, state: dict[str, Any]) -> None:
+        """Checks what is assigned next, one variable after another: after an error nothing is half changed."""
+        multipliers = set(map(id, self._groups.scalars))
+        for number, variable in enumerate(self.variables):
+            value: Any = state.get(str(number))
+            shape = None if value is None else tuple(getattr(value, "shape", ()))
+            if shape != tuple(variable.shape):
+                raise ValueError(
+                    f"The saved state of optimizer '{self.name}' does not fit: {variable.path} has the shape "
+                    f"{tuple(variable.shape)}, and in the file {shape or 'none'}."
+                )
+            if id(variable) in multipliers and not (np.isfinite(value) and value > 0):
+                raise ValueError(
+                    f"The saved state of optimizer '{self.name}' is damaged: a multiplier is a finite number above 0, and "
+                    f"that of {variable.path} is {value}. Use another copy of the file."
+                )
 
     def _warn_of_other_multipliers(self, before: Plan) -> None:
         changed = [

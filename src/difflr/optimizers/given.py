@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from difflr.plan import Plan, VariableMapping, binding, declared, tree
+from difflr.plan.plain_data import shown
 from difflr.plan.rule import Rule, as_rules, checked_multiplier
 
 SAVED_PLAN = "plan"
@@ -27,7 +28,7 @@ class Given:
             binding.check_config(value[SAVED_PLAN])
             numbers = value.get(SAVED_NUMBERS, [])
             if not isinstance(numbers, (list, tuple)):
-                raise ValueError(f"The multipliers of the saved plan's groups are no list. Received: {numbers!r}.")
+                raise ValueError(f"The multipliers of the saved plan's groups are no list. Received: {shown(numbers)}.")
             self.numbers = [checked_multiplier(each, "multiplier of a group") for each in numbers]
         elif isinstance(value, (Mapping, list, tuple, Rule)):
             value = as_rules(value)
@@ -36,7 +37,7 @@ class Given:
         elif isinstance(value, (str, keras.Layer)):
             raise TypeError(
                 "`multipliers` must be a difflr.Plan, a mapping from layers or variables to numbers, a number, "
-                f"a function variable -> number, or None. Received: {value!r}. "
+                f"a function variable -> number, or None. Received: {shown(value)}. "
                 "For path patterns make a plan: multipliers=difflr.Plan(model, {'backbone': 0.1})."
             )
         else:
@@ -112,7 +113,7 @@ def _check_takes_a_variable(function: Any) -> None:
         inspect.signature(function).bind(None)
     except TypeError:
         raise TypeError(
-            f"A function given as `multipliers` takes one variable and returns its multiplier. Received: {function!r}."
+            f"A function given as `multipliers` takes one variable and returns its multiplier. Received: {shown(function)}."
         ) from None
     except ValueError:  # no signature to be had
         return

@@ -1,6 +1,7 @@
 """Makes the differential version of any Keras optimizer."""
 
 import inspect
+import threading
 from typing import Any
 
 import keras
@@ -70,15 +71,17 @@ def differential(optimizer: Any) -> Any:
 
 
 _CLASSES: dict[type, type] = {}
+_LOCK = threading.Lock()  # two threads must not make two classes of one
 
 
 def _differential_class(stock: type) -> type:
     if issubclass(stock, DifferentialOptimizer):
         return stock
     base = keras_private.fast_class(stock)
-    if base not in _CLASSES:
-        _CLASSES[base] = _make_class(stock, base)
-    return _CLASSES[base]
+    with _LOCK:
+        if base not in _CLASSES:
+            _CLASSES[base] = _make_class(stock, base)
+        return _CLASSES[base]
 
 
 def _make_class(stock: type, base: type) -> type:

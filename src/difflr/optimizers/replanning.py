@@ -1,7 +1,9 @@
 """Who is live changes while training: the optimizer is built anew for them, and keeps its state by variable."""
 
+import contextlib
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,7 +12,9 @@ import numpy as np
 from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.newcomer import Newcomer
-from difflr.plan import Plan, Row, binding, tree
+from difflr.plan import Plan, Row, binding, plain_data, tree
+from difflr.plan.plain_data import shown
+from difflr.plan.plan import STATISTICS
 
 SAVED = "phases"
 SAVED_ASIDE = "aside_"
@@ -222,13 +226,45 @@ class Replanning:
                 self._whole = self._live = None
                 self._members, self._seen, self._aside, self.record = {}, {}, {}, {}
             return
-        data = state_layout.from_array(saved)
-        arrays = [np.array(state.pop(f"{SAVED_ASIDE}{number}")) for number in range(len(data["aside"]))]
+        data = _checked(state_layout.from_array(saved))
+        names = [f"{SAVED_ASIDE}{number}" for number in range(len(data["aside"]))]
+        missing = [name for name in names if name not in state]
+        if missing:
+            raise ValueError(
+                f"The saved state lacks {binding.listed(missing)}, the state of variables that wait frozen."
+            )
+        arrays = [np.array(state.pop(name)) for name in names]
         self._unbound = {"data": data, "arrays": arrays}
         if model is not None:
             shared = self._put_aside()
             self.bound(model)
             self._build(model, self._plan_in_force(), shared)
+
+    @contextlib.contextmanager
+    def undone_on_error(self, state: dict[str, Any], model: keras.Layer | None) -> Iterator[None]:
+        """Takes everything back to where it was if the block that loads `state` raises.
+
+        Args:
+            state: What is loaded.
+            model: The model, where it is known.
+        """
+        optimizer, groups = self._optimizer, self._optimizer._groups
+        fields = dict(vars(self), record=dict(self.record))
+        fields["_aside"] = {key: dict(each) for key, each in self._aside.items()}
+        rebuilds = model is not None and (SAVED in state or self.in_force)
+        values = [_as_numpy(variable) for variable in optimizer.variables] if rebuilds else None
+        try:
+            yield
+        except Exception:
+            vars(self).update(fields)
+            if values is not None:
+                groups.plan.freeze()
+                keras_private.unbuild(optimizer, self._before_build)
+                with keras_private.strategy_scope(model):
+                    optimizer._build_for(groups.plan, groups.live)
+                for variable, value in zip(optimizer.variables, values, strict=True):
+                    variable.assign(value)
+            raise
 
     def bound(self, model: keras.Layer) -> Plan | None:
         """Finds in `model` the variables that were loaded without one.
@@ -280,6 +316,46 @@ def _with_multipliers_of(whole: Plan, current: Plan) -> Plan:
         now = current.row(row.variable)
         rows.append(row if now.frozen else dataclasses.replace(row, multiplier=now.multiplier))
     return whole._replaced(rows)
+
+
+_FIELDS = {"plan": dict, "live": dict, "members": list, "seen": list, "aside": list, "record": dict}
+
+
+def _checked(data: Any) -> dict[str, Any]:
+    """What `save` wrote, if it is that.
+
+    Raises:
+        ValueError: If it is not; the message names the field.
+    """
+
+    def require(fits: bool, field: str, value: Any) -> None:
+        if not fits:
+            raise ValueError(f"What was saved of the phases has no valid '{field}'. Received: {shown(value)}.")
+
+    require(isinstance(data, dict), "plan", data)
+    for field, kind in _FIELDS.items():
+        require(isinstance(data.get(field), kind), field, data.get(field))
+    record = {name: value for name, value in data["record"].items() if name != "value"}  # a metric may be NaN
+    plain_data.check({**data, "record": record}, "What was saved of the phases")
+    binding.check_config(data["plan"])
+    count, live = len(data["plan"]["rows"]), data["live"]
+    require(set(live) == {field.name for field in dataclasses.fields(Live)}, "live", live)
+    require(isinstance(live["reason"], str) and live["frozen_statistics"] in STATISTICS, "live", live)
+    layers = live["frozen_layers"]
+    require(isinstance(layers, list) and all(isinstance(each, str) for each in layers), "frozen_layers", layers)
+    for member in data["members"]:
+        numbers = member is None or (isinstance(member, list) and len(member) == 3 and all(map(_counts, member)))
+        require(numbers, "members", member)
+    require(len(data["members"]) == count and any(data["members"]), "members", data["members"])
+    require(len(data["seen"]) == count and all(map(_counts, data["seen"])), "seen", data["seen"])
+    for each in data["aside"]:
+        pair = isinstance(each, list) and len(each) == 2 and _counts(each[0]) and each[0] < count
+        require(pair and isinstance(each[1], str), "aside", each)
+    return data
+
+
+def _counts(number: Any) -> bool:
+    return type(number) is int and number >= 0
 
 
 def _mark_frozen(model: keras.Layer, data: dict[str, Any]) -> None:

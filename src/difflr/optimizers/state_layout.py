@@ -1,12 +1,14 @@
 """Whose state it is: Keras saves the state of an optimizer by position, without names."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from difflr.plan import Row, binding
+from difflr.plan.plain_data import shown
 
 LAYOUT = "layout"
 
@@ -24,14 +26,48 @@ def layout(rows: Sequence[Row], numbers: Sequence[int]) -> Layout:
     return [[binding.short_name(row.variable), number] for row, number in zip(rows, numbers, strict=True)]
 
 
-def as_array(layout: Layout) -> np.ndarray:
-    """A layout in the only form that Keras's stores take."""
-    return np.frombuffer(json.dumps(layout).encode(), dtype="uint8")
+def as_array(data: Any) -> np.ndarray:
+    """Plain data in the only form that Keras's stores take, with a checksum: HDF5 itself has none."""
+    text = json.dumps(data).encode()
+    return np.frombuffer(_checksum(text) + text, dtype="uint8")
 
 
-def from_array(array: Any) -> Layout:
-    """The layout that `as_array` wrote."""
-    return json.loads(np.asarray(array, dtype="uint8").tobytes().decode())
+def from_array(array: Any) -> Any:
+    """What `as_array` wrote.
+
+    Raises:
+        ValueError: If it was damaged since.
+    """
+    try:
+        written = np.asarray(array, dtype="uint8").tobytes()
+        if written[:_CHECKSUM] == _checksum(written[_CHECKSUM:]):
+            return json.loads(written[_CHECKSUM:])
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise ValueError(
+        "What was saved about the optimizer's plan is damaged: its checksum is another. Use another copy of the file, or "
+        "load the model with `compile=False` and compile it anew."
+    )
+
+
+def layout_from_array(array: Any) -> Layout:
+    """The layout that `as_array` wrote.
+
+    Raises:
+        ValueError: If it was damaged, or is none.
+    """
+    saved = from_array(array)
+    fits = isinstance(saved, list) and all(isinstance(each, list) and len(each) == 2 for each in saved)
+    if not fits or not all(isinstance(name, str) and type(number) is int for name, number in saved):
+        raise ValueError(f"The saved state has no list of the variables it is of. Received: {shown(saved)}.")
+    return saved
+
+
+_CHECKSUM = 8
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):0{_CHECKSUM}x}".encode()
 
 
 def difference(saved: Layout, mine: Layout, rows: Sequence[Row]) -> str:

@@ -8,12 +8,15 @@ import dataclasses
 import difflib
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
+from difflr.plan import plain_data
+from difflr.plan.plain_data import shown
 from difflr.plan.rule import checked_multiplier
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from difflr.plan.rows import Row
 
 FORMAT = "difflr plan 1"
-MAX_CHARACTERS = 100_000_000
+MAX_WORK = 20_000_000  # cells of a table that is filled to find out which variable is which
 
 
 def schedule_to_json(schedule: Any) -> dict[str, Any]:
@@ -51,20 +54,30 @@ def schedule_from_json(config: Any) -> Any:
     if not (inspect.isclass(known) and issubclass(known, schedules.LearningRateSchedule)):
         raise ValueError(
             "A plan's schedule must be a LearningRateSchedule of keras.optimizers.schedules, or one registered with "
-            f"@keras.saving.register_keras_serializable(). Received: {_shown(config)}"
+            f"@keras.saving.register_keras_serializable(). Received: {shown(config)}"
         )
     try:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"The plan's schedule {name} cannot be made: {_shown(error)}") from None
+        made = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except Exception as error:  # whatever the code of the class raises
+        raise ValueError(f"The plan's schedule {shown(name)} cannot be made: {shown(str(error))}") from None
+    if not isinstance(made, known):
+        raise ValueError(f"The plan's schedule {shown(name)} is none. Received: {shown(config)}")
+    return made
 
 
-def _shown(thing: Any) -> str:
+def _check_schedule(config: dict[str, Any]) -> None:
+    """Checks that a schedule can be made, and gives a factor.
+
+    Raises:
+        ValueError: If it cannot be made, or its first value is negative or infinite.
+    """
+    schedule = schedule_from_json(config)
     try:
-        text = str(thing)
-    except RecursionError:
-        text = f"a deeply nested {type(thing).__name__}"
-    return text if len(text) <= 300 else f"{text[:300]}..."
+        first = float(keras.ops.convert_to_numpy(schedule(0)))
+    except Exception as error:  # whatever its code raises
+        raise ValueError(f"The plan's schedule {schedule!r} gives no number: {shown(str(error))}") from None
+    if first < 0 or first == math.inf:  # that of a newcomer is NaN before it joins
+        raise ValueError(f"A factor is a finite number >= 0. The plan's schedule {schedule!r} begins with {first}.")
 
 
 def to_config(plan: "Plan") -> dict[str, Any]:
@@ -97,16 +110,10 @@ def read_json(text: str) -> dict[str, Any]:
     """The data in a plan's JSON text, checked.
 
     Raises:
+        TypeError: If it is not text.
         ValueError: If it is not a plan.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"A plan's JSON is text. Received: {text!r} (of type {type(text).__name__}).")
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"The text has {len(text)} characters; a plan has at most {MAX_CHARACTERS}.")
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a ValueError also for integers of thousands of digits
-        raise ValueError(f"This is not the JSON text of a plan: {error}") from None
+    config: dict[str, Any] = plain_data.read_json(text, "a plan")
     check_config(config)
     return config
 
@@ -117,9 +124,10 @@ def check_config(config: Any) -> None:
     Raises:
         ValueError: If it is not; the message names the row and the field.
     """
+    plain_data.check(config, "The plan")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise ValueError(f"This is not a plan of difflr: expected the format '{FORMAT}'. Received: {found!r}.")
+        raise ValueError(f"This is not a plan of difflr: expected the format '{FORMAT}'. Received: {shown(found)}.")
     rows = config.get("rows")
     statistics = config.get("statistics")
     if not isinstance(rows, list) or not isinstance(statistics, list):
@@ -127,7 +135,7 @@ def check_config(config: Any) -> None:
     if config.get("frozen_statistics") not in ("keep", "update"):
         raise ValueError(
             "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
-            f"Received: {_shown(config.get('frozen_statistics'))}."
+            f"Received: {shown(config.get('frozen_statistics'))}."
         )
     seen: set[str] = set()
     for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
@@ -136,21 +144,31 @@ def check_config(config: Any) -> None:
                 if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
                     received = entry.get(field) if isinstance(entry, dict) else entry
                     raise ValueError(
-                        f"{title} {number} of the plan has no valid '{field}'. Received: {_shown(received)}."
+                        f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
                     )
             if entry["path"] in seen:
-                raise ValueError(f"{title} {number} of the plan says for the second time what '{entry['path']}' gets.")
+                raise ValueError(
+                    f"{title} {number} of the plan says for the second time what {shown(entry['path'])} gets."
+                )
             seen.add(entry["path"])
     for number, row in enumerate(rows):
         for field in ("multiplier", "weight_decay_multiplier"):
-            checked_multiplier(row[field], f"row {number} ({row['path']}): {field}")
+            checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
         if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
-            raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {_shown(row['shape'])}.")
+            raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
+        if not all(isinstance(who, str) for who in row["decided"].values()):
+            raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
         if row["frozen"] != (row["multiplier"] == 0):
             raise ValueError(
-                f"Row {number} of the plan ({row['path']}) contradicts itself: frozen is {row['frozen']}, "
+                f"Row {number} of the plan ({row['path'][:100]}) contradicts itself: frozen is {row['frozen']}, "
                 f"the multiplier is {row['multiplier']}; 0 is the same as frozen."
             )
+    schedules = {json.dumps(row["schedule"], sort_keys=True): n for n, row in enumerate(rows) if row["schedule"]}
+    for text, number in schedules.items():
+        try:
+            _check_schedule(json.loads(text))
+        except ValueError as error:
+            raise ValueError(f"Row {number} of the plan ({rows[number]['path'][:100]}), schedule: {error}") from None
 
 
 _STATISTICS_FIELDS: dict[str, Any] = {"path": str, "frozen": bool, "by_user": bool}
@@ -272,6 +290,12 @@ def bind_to_variables(
     from difflr.plan.rows import StatisticsLayer
 
     saved = config["rows"]
+    absent = len(saved) - len(variables)
+    if absent * len(saved) > MAX_WORK:
+        raise ValueError(
+            f"The saved plan has {len(saved)} rows and this model {len(variables)} variables that are trained: too far "
+            "apart to find out which is which. Load the model with `compile=False` and make a new plan."
+        )
     places = _align(saved, variables)
     if places is None:
         raise ValueError(_report_by_order(saved, variables, fresh))
@@ -282,6 +306,8 @@ def bind_to_variables(
 
 def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fresh: "Plan | None") -> str:
     """What matches and what does not where only the order tells: as few differences as possible."""
+    if len(saved) * len(variables) > MAX_WORK:
+        return report("plan", 0, [f"{len(saved)} variables"], [f"{len(variables)} variables"], [])
     was = [(short_name(row["variable"]), tuple(row["shape"])) for row in saved]
     now = [(short_name(variable), tuple(variable.shape)) for variable in variables]
     matched, missing, new, reshaped = 0, [], [], []
@@ -400,4 +426,5 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
 
 def listed(names: list[str]) -> str:
     """The first of `names`, and how many there are."""
-    return ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+    short = [name if len(name) <= 200 else f"{name[:200]}..." for name in names[:8]]
+    return ", ".join(short) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

@@ -1,5 +1,6 @@
 """What layers declare about themselves: rules that travel with the model."""
 
+import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +12,20 @@ import keras
 _DECLARING: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
+# Models may be built in several threads: a set must not grow while another thread goes through it.
+_LOCK = threading.Lock()
+
+
 def remember(layer: keras.Layer) -> None:
     """Notes that `layer` declares multipliers (it has a property `multipliers`)."""
-    _DECLARING.add(layer)
+    with _LOCK:
+        _DECLARING.add(layer)
 
 
 def layers() -> list[keras.Layer]:
     """Every living layer that declares a multiplier."""
-    return list(_DECLARING)
+    with _LOCK:
+        return list(_DECLARING)
 
 
 def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int, tuple[float, str]]:
@@ -35,7 +42,7 @@ def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int
     """
     positions = {id(variable): position for position, variable in enumerate(variables) if variable is not None}
     found: dict[int, tuple[float, str]] = {}
-    for layer in sorted(_DECLARING, key=lambda layer: layer.name):
+    for layer in sorted(layers(), key=lambda layer: layer.name):
         for variable, multiplier in layer.multipliers.items():
             position = positions.get(id(variable))
             if position is None:

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr.plan.plain_data import shown
+
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen")
 
 
@@ -63,17 +65,18 @@ def checked_multiplier(value: Any, what: str = "multiplier") -> float:
     if number is None:
         hint = ""
         if isinstance(value, str):
-            hint = f" Write {value} without quotes." if _reads_as_number(value) else " To freeze, use `difflr.FROZEN`."
+            is_number = _reads_as_number(value)
+            hint = f" Write {value.strip()[:40]} without quotes." if is_number else " To freeze, use `difflr.FROZEN`."
         if isinstance(value, (bool, np.bool_)):
             hint = " To freeze, use `difflr.FROZEN`."
         raise ValueError(
             f"`{what}` must be a finite number >= 0, such as 0.1. "
-            f"Received: {value!r} (of type {type(value).__name__}).{hint}"
+            f"Received: {shown(value)} (of type {type(value).__name__}).{hint}"
         )
     if not math.isfinite(number) or number < 0:
-        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
+        given = shown(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
         raise ValueError(
-            f"`{what}` must be a finite number >= 0, such as 0.1. Received: {shown}. "
+            f"`{what}` must be a finite number >= 0, such as 0.1. Received: {given}. "
             "0 freezes; a training direction cannot be turned round."
         )
     return number
@@ -133,12 +136,14 @@ class Rule:
         if self.schedule is not None and not isinstance(self.schedule, schedules.LearningRateSchedule):
             raise ValueError(
                 "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule, whose value is the "
-                f"factor at each step. Received: {self.schedule!r} (of type {type(self.schedule).__name__})."
+                f"factor at each step. Received: {shown(self.schedule)} (of type {type(self.schedule).__name__})."
             )
         if self.frozen is not None and not isinstance(self.frozen, bool):
-            raise ValueError(f"`frozen` must be True, False or None. Received: {self.frozen!r}.")
+            raise ValueError(f"`frozen` must be True, False or None. Received: {shown(self.frozen)}.")
         if not self.axes:
-            raise ValueError(f"The rule for {self.target!r} sets nothing. Give it at least one of: {', '.join(AXES)}.")
+            raise ValueError(
+                f"The rule for {shown(self.target)} sets nothing. Give it at least one of: {', '.join(AXES)}."
+            )
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -161,7 +166,7 @@ class Rule:
             unknown = [axis for axis in value if axis not in AXES]
             if unknown:
                 raise ValueError(
-                    f"The rule for {target!r} sets {', '.join(map(repr, unknown))}, which no rule can set. "
+                    f"The rule for {shown(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set. "
                     f"Expected one of: {', '.join(AXES)}."
                 )
             return cls(target, **value)
@@ -173,13 +178,13 @@ class Rule:
 def describe(target: Any) -> str:
     """How a target is named in tables and errors."""
     if isinstance(target, str):
-        return f"'{target}'"
+        return f"'{target}'" if len(target) <= 200 else f"'{target[:200]}...'"
     if isinstance(target, keras.Variable):
         return f"variable {target.path}"
     if isinstance(target, keras.Layer):
         return f"layer {target.name}"
     name = getattr(target, "__qualname__", None)
-    return f"function {name.rsplit('.', 1)[-1]}" if name else repr(target)
+    return f"function {name.rsplit('.', 1)[-1]}" if name else shown(target)
 
 
 def as_rules(rules: Any) -> list[Rule]:
@@ -200,7 +205,7 @@ def as_rules(rules: Any) -> list[Rule]:
     if not isinstance(rules, Iterable) or isinstance(rules, str):
         raise TypeError(
             "Rules are a mapping such as {'backbone': 0.1}, a list of (target, value) pairs, or a list of difflr.Rule. "
-            f"Received: {rules!r} (of type {type(rules).__name__})."
+            f"Received: {shown(rules)} (of type {type(rules).__name__})."
         )
     result = []
     for rule in rules:
@@ -209,5 +214,7 @@ def as_rules(rules: Any) -> list[Rule]:
         elif isinstance(rule, (tuple, list)) and len(rule) == 2:
             result.append(Rule.of(*rule))
         else:
-            raise TypeError(f"A list of rules holds difflr.Rule objects or (target, value) pairs. Received: {rule!r}.")
+            raise TypeError(
+                f"A list of rules holds difflr.Rule objects or (target, value) pairs. Received: {shown(rule)}."
+            )
     return result

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 
 from difflr import keras_private
+from difflr.plan.plain_data import shown
 from difflr.plan.rule import describe
 from difflr.plan.tree import Leaf
 
+MAX_PATTERN = 2_000
 KINDS = ("kernel", "bias", "norm", "embedding", "vector", "head")
 
 # Position of a leaf, and the path by which it was met (None: the target is no path, so all its paths).
@@ -62,7 +64,7 @@ class Targets:
         else:
             raise TypeError(
                 "A target is a layer, a variable, a path pattern such as 'backbone/*', a kind such as 'kind:bias', "
-                f"or a function variable -> bool. Received: {target!r} (of type {type(target).__name__})."
+                f"or a function variable -> bool. Received: {shown(target)} (of type {type(target).__name__})."
             )
         if not any(self._leaves[position].variable is not None for position, _ in matches):
             raise ValueError(self._nothing_matched(target))
@@ -72,7 +74,7 @@ class Targets:
         pattern = pattern.strip("/")
         if self._model is None and self._leaves and self._leaves[0].layer is None:
             raise ValueError(
-                f"The target '{pattern}' is a path in the layer tree, and only variables are known here, no model. "
+                f"The target {shown(pattern)} is a path in the layer tree, and only variables are known here, no model. "
                 "Give the optimizer `multipliers=difflr.Plan(model, rules)`, or use layers and variables as targets."
             )
         if pattern in self._by_prefix or not re.search(r"[*?\[]", pattern):  # a name may hold a bracket
@@ -96,7 +98,9 @@ class Targets:
         if kind not in KINDS:
             close = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.3)
             hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
-            raise ValueError(f"Unknown kind '{kind}'. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
+            raise ValueError(
+                f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}"
+            )
         if kind == "head":
             if self._model is None:
                 raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
@@ -150,30 +154,48 @@ def prefixes(path: str) -> list[str]:
 def path_expression(pattern: str) -> re.Pattern[str]:
     """The regular expression of a path pattern: it matches a path, or a layer above it, as a whole.
 
+    It takes time proportional to the length of the path, whatever the pattern. What stands between two stars is looked
+    for once, and where it is found first is where it stays (`(?>...)`): the next star makes up for the rest.
+
     Args:
-        pattern: With `*` (any characters, `/` included), `**/` (the same, or nothing), `?` (one character, not `/`) and
-            `[abc]`, `[1-4]`, `[!abc]` (one of these characters, or one that is none of them and not `/`).
+        pattern: With `*` (any characters, `/` included), `**/` at the beginning or after a `/` (the same, or nothing),
+            `?` (one character, not `/`) and `[abc]`, `[1-4]`, `[!abc]` (one of these characters, or one that is none of
+            them and not `/`). At most 2,000 characters.
 
     Raises:
-        ValueError: If a range is the wrong way round, as in `[9-1]`.
+        ValueError: If a range is the wrong way round, as in `[9-1]`, or the pattern is too long.
     """
-    pieces = re.split(r"(\*\*/|\*+|\?|\[!?[^\]]+\])", pattern)
-    translated = []
-    for piece in pieces:
-        if piece == "**/":
-            translated.append("(?:.*/)?")
-        elif piece.startswith("*"):
-            translated.append(".*")
-        elif piece == "?":
-            translated.append("[^/]")
-        elif re.fullmatch(r"\[!?[^\]]+\]", piece) and piece != "[!]":
-            translated.append(f"[^/{_characters(piece[2:-1])}]" if piece[1] == "!" else f"[{_characters(piece[1:-1])}]")
+    if len(pattern) > MAX_PATTERN:
+        raise ValueError(f"A pattern has at most {MAX_PATTERN} characters. Received: {shown(pattern)}")
+    fixed, stars = [""], []
+    for piece in _PIECE.finditer(pattern):
+        if piece.lastgroup in _STARS:
+            stars.append(_STARS[piece.lastgroup])
+            fixed.append("")
         else:
-            translated.append(re.escape(piece))
+            fixed[-1] += _one_character_each(piece)
+    between = "".join(f"(?>{star}{part})" for star, part in zip(stars[:-1], fixed[1:-1], strict=True))
+    translated = fixed[0] + between + (stars[-1] + fixed[-1] if stars else "")
     try:
-        return re.compile("(?:" + "".join(translated) + ")(?:/.*)?")
+        return re.compile(f"{translated}(?:/.*)?", re.DOTALL)
     except re.error:
         raise ValueError(f"The pattern '{pattern}' has a range the wrong way round; write it as in [1-9].") from None
+
+
+_PIECE = re.compile(
+    r"(?P<set>\[!?[^\]]+\])|(?P<skip>(?:(?<![^/])\*\*/)+)|(?P<star>\*+)|(?P<one>\?)|(?P<text>[^*?\[]+|\[)"
+)
+_STARS = {"star": ".*?", "skip": "(?:.*?/)??"}
+
+
+def _one_character_each(piece: re.Match[str]) -> str:
+    """The regular expression of a piece of a pattern that is no star."""
+    text = piece.group()
+    if piece.lastgroup == "one":
+        return "[^/]"
+    if piece.lastgroup == "set" and text != "[!]":
+        return f"[^/{_characters(text[2:-1])}]" if text[1] == "!" else f"[{_characters(text[1:-1])}]"
+    return re.escape(text)
 
 
 def _characters(inside: str) -> str:

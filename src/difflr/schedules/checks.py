@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from difflr.plan.plain_data import shown
 from difflr.plan.rule import checked_multiplier
 
 
@@ -16,7 +17,7 @@ def checked_rate(value: Any, name: str = "peak_learning_rate") -> float:
     """
     number = checked_multiplier(value, name)
     if number == 0:
-        raise ValueError(f"`{name}` must be above 0: with 0 nothing would ever be trained. Received: {value!r}.")
+        raise ValueError(f"`{name}` must be above 0: with 0 nothing would ever be trained. Received: {shown(value)}.")
     return number
 
 
@@ -29,7 +30,7 @@ def checked_number(value: Any, name: str, lowest: float = 0.0, highest: float = 
     number = checked_multiplier(value, name)
     if not lowest <= number <= highest:
         span = f"from {lowest:g} to {highest:g}" if highest < math.inf else f">= {lowest:g}"
-        raise ValueError(f"`{name}` must be a number {span}. Received: {value!r}.")
+        raise ValueError(f"`{name}` must be a number {span}. Received: {shown(value)}.")
     return number
 
 
@@ -43,7 +44,7 @@ def checked_steps(value: Any, name: str = "num_steps", lowest: int = 1) -> int:
     if number < lowest or number != int(number):
         raise ValueError(
             f"`{name}` counts optimizer steps (batches, not epochs) and must be an integer >= {lowest}. "
-            f"Received: {value!r}."
+            f"Received: {shown(value)}."
         )
     return int(number)
 
@@ -59,7 +60,7 @@ def checked_schedule(value: Any, name: str = "schedule") -> Any:
     if callable(value) or isinstance(value, str):
         raise ValueError(
             f"`{name}` must be a keras.optimizers.schedules.LearningRateSchedule, or a number. "
-            f"Received: {value!r} (of type {type(value).__name__})."
+            f"Received: {shown(value)} (of type {type(value).__name__})."
         )
     return checked_multiplier(value, name)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from difflr.plan.plain_data import shown
 from difflr.schedules import checks
 
 ANNEALINGS = ("cosine", "linear")
@@ -60,7 +61,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.division_factor = checks.checked_number(division_factor, "division_factor", lowest=1)
         self.final_division_factor = checks.checked_number(final_division_factor, "final_division_factor", lowest=1)
         if annealing not in ANNEALINGS:
-            raise ValueError(f"`annealing` must be 'cosine' or 'linear'. Received: {annealing!r}.")
+            raise ValueError(f"`annealing` must be 'cosine' or 'linear'. Received: {shown(annealing)}.")
         self.annealing = annealing
 
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras

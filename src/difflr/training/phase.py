@@ -1,18 +1,22 @@
 """`Phase` and `Phases`: who is live when, as data that can be printed, saved, edited and read back."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from difflr.plan import plain_data
+from difflr.plan.plain_data import shown
 from difflr.plan.plan import STATISTICS
 from difflr.plan.rule import describe
 
 MODES = ("auto", "min", "max")
 SMALLER_IS_BETTER = ("loss", "error", "divergence", "perplexity")
 LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "fbeta", "score", "similarity")
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 100_000
+MAX_MESSAGE = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,38 +78,41 @@ class Phase:
             value = getattr(self, name)
             optional = name in ("epochs", "steps") and value is None
             if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < smallest):
-                raise ValueError(f"`{name}` of a phase must be an integer >= {smallest}. Received: {value!r}.")
+                raise ValueError(f"`{name}` of a phase must be an integer >= {smallest}. Received: {shown(value)}.")
         if isinstance(self.min_delta, bool) or not isinstance(self.min_delta, (int, float)) or not self.min_delta >= 0:
-            raise ValueError(f"`min_delta` of a phase must be a number >= 0. Received: {self.min_delta!r}.")
+            raise ValueError(f"`min_delta` of a phase must be a number >= 0. Received: {shown(self.min_delta)}.")
         if self.steps is not None and (self.epochs is not None or self.monitor is not None):
             raise ValueError(
-                f"A phase ends after `steps` or after `epochs` or when `monitor` stops to improve. Received: steps="
-                f"{self.steps} with epochs={self.epochs}, monitor={self.monitor!r}. Only `monitor` and `epochs` go together."
+                "A phase ends after `steps` or after `epochs` or when `monitor` stops to improve. Received: "
+                f"steps={self.steps} with epochs={self.epochs}, monitor={shown(self.monitor)}. "
+                "Only `monitor` and `epochs` go together."
             )
         if self.monitor is None and (self.patience or self.min_delta or self.mode != "auto"):
             raise ValueError("`patience`, `min_delta` and `mode` of a phase are about a metric: give it `monitor` too.")
         if self.mode not in MODES:
-            raise ValueError(f"`mode` of a phase must be 'auto', 'min' or 'max'. Received: {self.mode!r}.")
+            raise ValueError(f"`mode` of a phase must be 'auto', 'min' or 'max'. Received: {shown(self.mode)}.")
         if self.own_bias_correction not in (None, True, False):
             raise ValueError(
-                f"`own_bias_correction` must be True, False or None. Received: {self.own_bias_correction!r}."
+                f"`own_bias_correction` must be True, False or None. Received: {shown(self.own_bias_correction)}."
             )
         if self.frozen_statistics is not None and self.frozen_statistics not in STATISTICS:
             raise ValueError(
-                f"`frozen_statistics` must be 'keep', 'update' or None. Received: {self.frozen_statistics!r}."
+                f"`frozen_statistics` must be 'keep', 'update' or None. Received: {shown(self.frozen_statistics)}."
             )
         if self.monitor is not None:
             self._check_monitor()
 
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
-            raise ValueError(f"`monitor` must be the name of a metric, such as 'val_loss'. Received: {self.monitor!r}.")
+            raise ValueError(
+                f"`monitor` must be the name of a metric, such as 'val_loss'. Received: {shown(self.monitor)}."
+            )
         if self.mode == "auto":
             name = self.monitor.lower()
             smaller = any(word in name for word in SMALLER_IS_BETTER)
             if smaller == any(word in name for word in LARGER_IS_BETTER):
                 raise ValueError(
-                    f"The name '{self.monitor}' does not tell whether smaller or larger is better. Give the phase "
+                    f"The name {shown(self.monitor)} does not tell whether smaller or larger is better. Give the phase "
                     "mode='min' or mode='max'."
                 )
             object.__setattr__(self, "mode", "min" if smaller else "max")
@@ -168,14 +175,16 @@ class Phase:
             ValueError: If it is none; the message has the names that a phase knows.
         """
         if not isinstance(config, Mapping) or "live" not in config:
-            raise ValueError(f"A phase is a mapping with at least 'live'. Received: {config!r}.")
+            raise ValueError(f"A phase is a mapping with at least 'live'. Received: {shown(config)}.")
         known = [field.name for field in dataclasses.fields(cls)]
         unknown = [name for name in config if name not in known]
         if unknown:
-            raise ValueError(f"A phase has no {', '.join(map(repr, unknown))}. Expected some of: {', '.join(known)}.")
+            raise ValueError(
+                f"A phase has no {', '.join(map(shown, unknown[:8]))}. Expected some of: {', '.join(known)}."
+            )
         targets = config["live"] if isinstance(config["live"], (list, tuple)) else [config["live"]]
         if not all(isinstance(target, str) for target in targets):
-            raise ValueError(f"'live' of a saved phase is text, or a list of texts. Received: {config['live']!r}.")
+            raise ValueError(f"'live' of a saved phase is text, or a list of texts. Received: {shown(config['live'])}.")
         return cls(**config)
 
 
@@ -272,8 +281,11 @@ class Phases(Sequence[Phase]):
         Raises:
             ValueError: If it holds no phases; the message says which one is wrong.
         """
+        plain_data.check(config, "What phases are made of")
         if not isinstance(config, Mapping) or set(config) != {"phases"} or not isinstance(config["phases"], list):
-            raise ValueError(f"Phases are a mapping with one key, 'phases', and a list below it. Received: {config!r}.")
+            raise ValueError(
+                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}."
+            )
         made = []
         for number, each in enumerate(config["phases"], start=1):
             try:
@@ -313,17 +325,35 @@ class Phases(Sequence[Phase]):
         ```
         """
         if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-            raise ValueError(
-                f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {type(text).__name__}."
-            )
+            raise ValueError(f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {shown(text)}.")
         yaml = _yaml()
         try:
-            config = yaml.safe_load(text)
-        except (yaml.YAMLError, RecursionError) as error:
+            config = yaml.load(text, _plain_loader(yaml))
+        except Exception as error:  # PyYAML raises what Python does with a bad number, date or key
             raise ValueError(
-                f"This is no YAML that can be read: {error}\nText that begins with * needs quotes in YAML: live: '*'."
+                f"This is no YAML that can be read: {str(error)[:MAX_MESSAGE]}\n"
+                "Text that begins with * needs quotes in YAML: live: '*'."
             ) from None
         return cls.from_dict(config)
+
+
+def _plain_loader(yaml: Any) -> Any:
+    """PyYAML's safe loader, without what makes a small text large or says a thing twice."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("aliases (&name, *name) are not used here.")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) != len(keys):
+                twice = next(key for key, number in collections.Counter(keys).items() if number > 1)
+                raise ValueError(f"{shown(twice)} is said twice in one mapping.")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def _yaml() -> Any:

@@ -1,5 +1,6 @@
 """`PhaseScheduler`: walks through phases of freezing and unfreezing inside one `fit`."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -89,7 +90,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._first_epoch = False
         else:
             self._count_value(epoch)
-        self._record.update(epoch=epoch, value=None, finished=False)
+        self._record.update(epoch=epoch, epoch_step=self._step(), value=None, finished=False)
         while self._is_over(epoch):
             self._enter(self._record["number"] + 1, epoch)
         self._wait_for_steps(-1)
@@ -167,12 +168,24 @@ class PhaseScheduler(keras.callbacks.Callback):
         if self._record["finished"]:
             return epoch == last + 1
         if epoch in (last, last + 1):
+            if epoch == last:
+                self._tell_of_steps_done_twice(epoch)
             return True
         raise ValueError(
             f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` "
             f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last}, which repeats it, or {last + 1}; "
             "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
+
+    def _tell_of_steps_done_twice(self, epoch: int) -> None:
+        more = self._step() - self._record.get("epoch_step", self._step())
+        if more:
+            warnings.warn(
+                f"The state is that after {more} steps of epoch {epoch + 1}, which this `fit` begins anew: the run will not "
+                "end as one without a break. Keras's BackupAndRestore brings this about if it saves within epochs, or if "
+                "the process was killed while it saved; difflr.BackupAndRestore does not.",
+                stacklevel=2,
+            )
 
     def _enter(self, number: int, epoch: int) -> None:
         phase = self.phases[number]

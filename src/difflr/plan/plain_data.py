@@ -1,0 +1,102 @@
+"""Plain data that somebody else wrote: read within bounds, and checked before anything is made of it."""
+
+import json
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+MAX_CHARACTERS = 20_000_000
+MAX_DEPTH = 60
+MAX_SHOWN = 300
+
+
+def shown(thing: Any) -> str:
+    """`thing` as text for an error, of bounded length."""
+    if isinstance(thing, (str, bytes)):
+        text = repr(thing[:MAX_SHOWN])
+        return text if len(thing) <= MAX_SHOWN else f"{text}... ({len(thing)} characters)"
+    try:
+        text = repr(thing)
+    except (RecursionError, ValueError):  # a ValueError: an integer of thousands of digits
+        return f"a {type(thing).__name__} too large or too deep to be shown"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def read_json(text: Any, what: str) -> Any:
+    """The data in a JSON text, checked as `check` does.
+
+    Args:
+        text: The text.
+        what: What it should be, for errors.
+
+    Raises:
+        TypeError: If it is no text.
+        ValueError: If it is too long, no JSON, says something twice, or is not plain.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{what} in JSON is text. Received: {shown(text)} (of type {type(text).__name__}).")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{what} has at most {MAX_CHARACTERS} characters. Received: {len(text)}.")
+    try:
+        data = json.loads(text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:  # a ValueError also for integers of thousands of digits
+        raise ValueError(f"This is not the JSON text of {what}: {error}") from None
+    return check(data, what)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} is said twice in one object.")
+    return data
+
+
+def check(data: Any, what: str, fix: Callable[[], str] = str) -> Any:
+    """`data`, if it is plain: dicts with text as keys, lists, text, finite numbers, booleans and `None`, not too deep.
+
+    Args:
+        data: What was read.
+        what: What it should be, for errors.
+        fix: Says what can be done, for errors.
+
+    Raises:
+        ValueError: If it is not; the message says where.
+    """
+    pending: list[tuple[Any, str, int]] = [(data, "", 1)]
+    while pending:
+        thing, place, depth = pending.pop()
+        problem = None
+        if isinstance(thing, dict):
+            pending += [(value, f"{place}/{str(key)[:40]}", depth + 1) for key, value in thing.items()]
+            strange = next((key for key in thing if not isinstance(key, str) or not _is_text(key)), None)
+            problem = None if strange is None else f"has the key {shown(strange)}, which is no text"
+        elif isinstance(thing, (list, tuple)):
+            pending += [(value, f"{place}/{number}", depth + 1) for number, value in enumerate(thing)]
+        elif isinstance(thing, str):
+            problem = None if _is_text(thing) else f"is no Unicode text: {shown(thing)}"
+        elif isinstance(thing, numbers.Real):
+            problem = None if _is_finite(thing) else f"is no finite number: {shown(thing)}"
+        elif thing is not None:
+            problem = f"is of type {type(thing).__name__}: {shown(thing)}"
+        if depth > MAX_DEPTH:
+            problem = f"is nested more than {MAX_DEPTH} deep"
+        if problem:
+            raise ValueError(f"{what} holds what it cannot hold: '{place[:200].strip('/')}' {problem}. {fix()}".strip())
+    return data
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond all floats
+        return False

@@ -1,0 +1,126 @@
+"""`BackupAndRestore`: the backup is whole at any time, and a run goes on from it as if there had been no break."""
+
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from saving.conftest import saying
+from training import phases_interrupted as interrupted
+from training.in_phases import assert_same
+from training.phases_interrupted import PHASES, Interrupt, new_model, run, state
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def unbroken():
+    model = new_model()
+    run(model, PHASES["steps"], epochs=EPOCHS)
+    return state(model)
+
+
+@pytest.mark.parametrize("at", [(1, None), (2, 1)])
+def test_a_broken_run_goes_on_exactly(unbroken, tmp_path, at):
+    folder = tmp_path / "back" / "up"
+    with pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES["steps"], difflr.BackupAndRestore(folder), Interrupt(*at), epochs=EPOCHS)
+    assert os.listdir(folder) == [f"{at[0]}.weights.h5"]
+    model, epochs = new_model(), []
+    note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epochs.append(epoch))
+    run(model, PHASES["steps"], difflr.BackupAndRestore(str(folder)), note, epochs=EPOCHS)
+    assert_same(state(model), unbroken)
+    assert epochs == list(range(at[0], EPOCHS))
+    assert not folder.exists()
+
+
+def killed(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_broken_off_while_it_saves(unbroken, tmp_path, monkeypatch):
+    """In the middle of writing: the epoch before is what is there."""
+    backup, model = difflr.BackupAndRestore(tmp_path), new_model()
+    save = model.save_weights
+
+    def save_half(path):
+        save(path)
+        if backup._saved():
+            with open(path, "r+b") as file:
+                file.truncate(1000)
+            killed()
+
+    monkeypatch.setattr(model, "save_weights", save_half)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, PHASES["steps"], backup, epochs=EPOCHS)
+    assert os.listdir(tmp_path) == ["1.weights.h5"]
+    model = new_model()
+    run(model, PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)
+    assert_same(state(model), unbroken)
+
+
+def small():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(difflr.optimizers.SGD(0.1), loss="mse", run_eagerly=True)
+    return model
+
+
+def fit(model, backup, epochs=2):
+    seen = []
+    note = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), epochs=epochs, verbose=0, callbacks=[backup, note])
+    return seen
+
+
+def test_broken_off_between_two_backups(tmp_path):
+    """Both are there: the newer one counts. What is not a backup is let alone."""
+    fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
+    shutil.copy(tmp_path / "2.weights.h5", tmp_path / "10.weights.h5")
+    (tmp_path / ".unfinished-0-11.weights.h5").write_text("half")
+    (tmp_path / "best.weights.h5").write_text("mine")
+    assert fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=12) == [10, 11]
+    assert sorted(os.listdir(tmp_path)) == [".unfinished-0-11.weights.h5", "12.weights.h5", "best.weights.h5"]
+
+
+def test_the_next_fit_begins_where_it_is_told(tmp_path):
+    model = small()
+    fit(model, difflr.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=1)
+    backup = difflr.BackupAndRestore(tmp_path)
+    assert fit(model, backup, epochs=3) == [1, 2]
+    assert fit(model, backup, epochs=2) == [0, 1]
+
+
+def test_a_backup_that_cannot_be_read(tmp_path):
+    fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
+    path = tmp_path / "2.weights.h5"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"(?s)The backup .*2.weights.h5 cannot be restored: .*Remove the folder"):
+        fit(small(), difflr.BackupAndRestore(tmp_path))
+    with pytest.raises(ValueError, match="`backup_dir` is empty"):
+        difflr.BackupAndRestore("")
+
+
+def test_a_backup_of_another_model(tmp_path):
+    fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
+    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    other.compile(difflr.optimizers.SGD(0.1), loss="mse", run_eagerly=True)
+    with pytest.raises(ValueError, match="cannot be restored"):
+        fit(other, difflr.BackupAndRestore(tmp_path))
+
+
+def test_weights_of_one_epoch_with_the_number_of_another_are_told(tmp_path):
+    """What Keras's own callback leaves when it is killed between its two files."""
+    keep = {"backup_dir": tmp_path, "delete_checkpoint": False}
+    with pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES["epochs"], keras.callbacks.BackupAndRestore(**keep), Interrupt(1))
+    numbers = (tmp_path / "training_metadata.json").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES["epochs"], keras.callbacks.BackupAndRestore(**keep), Interrupt(2))
+    (tmp_path / "training_metadata.json").write_text(numbers)
+    steps = -(-len(interrupted.X) // interrupted.BATCH)
+    with saying(f"after {steps} steps of epoch 2, which this `fit` begins anew"), pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES["epochs"], keras.callbacks.BackupAndRestore(**keep), Interrupt(1, 0))

@@ -119,11 +119,6 @@ keras-own: $(READY) ## Keras's own tests with our optimizers in place of its own
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on:$$failed"; exit 1; fi
 
-.PHONY: clean
-clean: ## remove everything that was made here, the environments too
-	rm -rf .venv .venv-demo .matrix $(LOGS) .coverage .coverage.* site build dist \
-	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache
-
 KILLS ?= 100
 .PHONY: faults
 faults: $(READY) ## kill a training KILLS=100 times on each backend, and compare with the one that was not killed
@@ -141,7 +136,7 @@ fuzz: $(READY) ## make up texts for every reader for FUZZ_SECONDS=3600, guided b
 
 .PHONY: clean
 clean: ## remove everything that was made here, the environments too
-	rm -rf .venv .venv-demo $(LOGS) .coverage .coverage.* site build dist \
+	rm -rf .venv .venv-demo .matrix $(LOGS) .coverage .coverage.* site build dist \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .jax_cache .fuzz
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -22,6 +22,16 @@ hypothesis.settings.register_profile("thorough", max_examples=1000, print_blob=T
 hypothesis.settings.load_profile("quick")  # another: --hypothesis-profile=thorough
 
 
+def pytest_collection_modifyitems(items):
+    """A test that is about no backend runs on the quickest: the whole suite is to take minutes."""
+    if keras.backend.backend() == "torch":
+        return
+    skipped = pytest.mark.skip(reason="the same on every backend")
+    for item in items:
+        if item.get_closest_marker("same_everywhere"):
+            item.add_marker(skipped)
+
+
 @pytest.fixture(scope="module")
 def quick_compilation():
     """On JAX most of the time of tests over many layers goes into compiling each operation for each shape."""

@@ -7,6 +7,8 @@ import pytest
 from benchmarks.comparison import methods, report, runs
 from benchmarks.comparison.pairs import Data, Pair, drawn
 
+pytestmark = pytest.mark.same_everywhere
+
 
 @pytest.fixture
 def results(tmp_path):

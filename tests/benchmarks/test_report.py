@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import report, run, tables, targets
 
+pytestmark = pytest.mark.same_everywhere
+
 
 @pytest.fixture
 def docs(tmp_path, device):

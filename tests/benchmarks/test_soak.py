@@ -6,6 +6,8 @@ import keras
 import pytest
 from benchmarks.soak import report, worker
 
+pytestmark = pytest.mark.same_everywhere
+
 
 def lines(growth=0, slower=1):
     """An hour in which memory grows by so many bytes a minute, and the steps of the last third are so much slower."""

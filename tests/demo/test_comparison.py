@@ -13,6 +13,8 @@ from difflr import demo
 from difflr.demo import compare, digits, picture, squeezenet
 from difflr.demo.compare import Budget, Method, Outcome, Run
 
+ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="trains for long; the demo is on JAX by default")
+
 BUDGET = Budget(epochs=8, seeds=(0, 1, 2))
 
 
@@ -144,6 +146,7 @@ def small_split(monkeypatch):
     monkeypatch.setattr(compare, "split", lambda labels, seed: digits.split(labels, seed, 10, 2, 4))
 
 
+@ON_JAX
 def test_a_small_comparison(small_split, monkeypatch):
     monkeypatch.setattr(compare, "build_model", tiny_model)
     methods = [Method(method.name, method.rules, method.learning_rates[:2]) for method in compare.METHODS]
@@ -185,6 +188,7 @@ def test_the_demo_refuses_no_seeds_and_no_epochs(wrong, tmp_path):
         demo.run_demo(output=tmp_path, **wrong)
 
 
+@ON_JAX
 def test_the_whole_demo(small_split, monkeypatch, tmp_path):
     monkeypatch.setattr(compare, "build_model", tiny_model)
     monkeypatch.setattr(digits, "load", noise)

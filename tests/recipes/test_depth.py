@@ -73,6 +73,7 @@ def test_applications_by_name(name, expected):
         ),
     ],
 )  # fmt: skip
+@pytest.mark.same_everywhere
 def test_applications_by_number_of_blocks(name, size, number, blocks):
     groups = depth_groups(application(name, size))
     assert len(groups) == number

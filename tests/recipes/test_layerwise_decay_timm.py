@@ -16,7 +16,7 @@ from recipes.trained import as_if_trained
 
 TABLES = json.loads(Path(__file__).with_name("timm_tables.json").read_text())
 ALL, KERNELS = 1, 2
-pytestmark = pytest.mark.usefixtures("of_zeros")
+pytestmark = [pytest.mark.usefixtures("of_zeros"), pytest.mark.same_everywhere]
 
 
 def table(plan, column):

@@ -273,6 +273,7 @@ def test_hostile_names_are_drawn_as_they_are():
 
 
 def test_nothing_is_left_behind(plan, pyplot):
+    pyplot.close("all")  # what the examples of other tests left open
     before = dict(matplotlib.rcParams)
     for draw in OF_A_PLAN + OTHERS:
         draw(plan, fresh_axes())

@@ -34,7 +34,7 @@ def main(
     backend: Annotated[
         str,
         typer.Option(
-            help="jax, tensorflow or torch. By default what KERAS_BACKEND or keras.json says, else the first installed.",
+            help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
             show_default=False,
             autocompletion=lambda: list(BACKENDS),
         ),

@@ -3,23 +3,19 @@
 import importlib.util
 import os
 import sys
-from pathlib import Path
 
 BACKENDS = ("jax", "tensorflow", "torch")
 
 
 def choose(asked: str) -> None:
-    """Sets `KERAS_BACKEND` to what was asked for, or, if nothing else says it, to the first that is installed.
+    """Sets `KERAS_BACKEND` to what was asked for, or, if nothing says it, to JAX, else the first that is installed.
 
     Raises:
         ValueError: If there is no such backend, or it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    if not asked:
-        asked = os.environ.get("KERAS_BACKEND", "")
-        if not asked and (home / "keras.json").is_file():
-            return
+    # Not `keras.json`: Keras writes one by itself, with TensorFlow in it.
+    asked = asked or os.environ.get("KERAS_BACKEND", "")
     if asked and asked not in BACKENDS:
         raise ValueError(f"There is no backend '{asked}'. Expected one of: {', '.join(BACKENDS)}.")
     installed = [name for name in BACKENDS if importlib.util.find_spec(name)]

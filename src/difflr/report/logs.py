@@ -17,10 +17,7 @@ MEASURES = {
     "update_ratio": "update to weight ratio",
     "gradient_norm": "gradient norm",
 }
-HOW = (
-    "Give `fit` the callback difflr.GroupLogger(), before any CSVLogger: "
-    "model.fit(..., callbacks=[difflr.GroupLogger()])."
-)
+HOW = "Give `fit` the callback difflr.GroupLogger(): model.fit(..., callbacks=[difflr.GroupLogger()])."
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,9 +58,27 @@ def test_all_frozen_is_an_error():
         ours("SGD", 0.0).build(variables)
 
 
-def test_nothing_to_train_is_an_error():
-    with pytest.raises(ValueError, match="built without variables"):
-        ours("SGD", None).build([])
+def test_nothing_to_train_is_an_error_for_who_names_variables():
+    variables = new_variables()
+    for given in ([difflr.Rule(variables[0], multiplier=0.1)], lambda variable: 0.1, difflr.Plan(variables)):
+        with pytest.raises(ValueError, match="built without variables"):
+            ours("SGD", given).build([])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's way from torch to numpy
+@pytest.mark.parametrize("multipliers", [None, 0.1])
+def test_nothing_to_train_is_a_warning_else(multipliers, tmp_path):
+    """On TensorFlow and torch Keras says so itself, on TensorFlow before it builds the optimizer."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Rescaling(0.5)])
+    model.compile(difflr.optimizers.Adam(multipliers=multipliers), loss="mse", metrics=["mae"])
+    with pytest.warns(UserWarning, match="the optimizer trains nothing|not have any trainable weights"):
+        model.fit(np.full((4, 3), 4.0), np.ones((4, 3)), verbose=0)
+    assert model.evaluate(np.full((4, 3), 4.0), np.ones((4, 3)), verbose=0)[1] == pytest.approx(1)
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="the optimizer trains nothing"):
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+    if model.optimizer.built:
+        assert loaded.optimizer.get_config() == model.optimizer.get_config()
 
 
 @pytest.mark.parametrize("when", ["the plan is made before", "the rules are resolved on build"])

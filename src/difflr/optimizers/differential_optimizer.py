@@ -118,16 +118,14 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             variables: The model's trainable variables.
 
         Raises:
-            ValueError: If the plan does not cover them, or freezes them all.
+            ValueError: If the plan does not cover them, or freezes them all, or says something of variables and there are
+                none.
         """
         if self.built:
             return
         if not len(variables):
-            raise ValueError(
-                "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
-                "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
-                "`.keras`, or load it with `compile=False` and compile it anew."
-            )
+            self._build_for_nothing()
+            return
         model = self._model() if self._model is not None else None
         plan = self._given_multipliers.resolve(list(variables), model)
         plan = plan._without_decay([v for v in variables if v in plan and not keras_private.decays(self, v)])
@@ -140,6 +138,17 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             )
         self._warn_of_decay_without_effect(plan)
         self._build_for(plan, live, self._given_multipliers.numbers)
+
+    def _build_for_nothing(self) -> None:
+        """As in Keras, where metrics and statistics can be computed with `fit`, unless somebody is to have a rate."""
+        if self._given_multipliers.names_variables:
+            raise ValueError(
+                "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
+                "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
+                "`.keras`, or load it with `compile=False` and compile it anew."
+            )
+        warnings.warn("The model has no trainable variables: the optimizer trains nothing.", stacklevel=4)
+        self._build_for(Plan._from_rows([], [], "keep"), [])
 
     def _build_for(self, plan: Plan, live: list[Any], numbers: list[float] | None = None) -> None:
         self._replanning.before_build(self.variables)

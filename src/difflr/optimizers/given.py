@@ -44,6 +44,12 @@ class Given:
             value = checked_multiplier(value, "multipliers")
         self.value = value
 
+    @property
+    def names_variables(self) -> bool:
+        """Whether it says something of particular variables, so that there have to be some."""
+        saved = isinstance(self.value, dict)
+        return bool(self.value[SAVED_PLAN]["rows"]) if saved else not isinstance(self.value, (float, type(None)))
+
     def resolve(self, variables: list[Any], model: keras.Layer | None) -> Plan:
         """The plan for `variables`, of `model` where it is known."""
         value = self.value

@@ -89,7 +89,7 @@ def to_config(plan: "Plan") -> dict[str, Any]:
         "rows": [
             {
                 "path": row.path,
-                "variable": getattr(row.variable, "path", row.variable.name),
+                "variable": short_name(row.variable),
                 "shape": list(row.shape),
                 "multiplier": row.multiplier,
                 "weight_decay_multiplier": row.weight_decay_multiplier,
@@ -308,7 +308,7 @@ def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fres
     """What matches and what does not where only the order tells: as few differences as possible."""
     if len(saved) * len(variables) > MAX_WORK:
         return report("plan", 0, [f"{len(saved)} variables"], [f"{len(variables)} variables"], [])
-    was = [(short_name(row["variable"]), tuple(row["shape"])) for row in saved]
+    was = [(row["variable"], tuple(row["shape"])) for row in saved]
     now = [(short_name(variable), tuple(variable.shape)) for variable in variables]
     matched, missing, new, reshaped = 0, [], [], []
     for what, i, end, j, stop in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
@@ -388,12 +388,12 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
 
 
 def _fits(row: dict[str, Any], variable: Any) -> bool:
-    return row["shape"] == list(variable.shape) and short_name(row["variable"]) == short_name(variable)
+    return row["shape"] == list(variable.shape) and row["variable"] == short_name(variable)
 
 
 def short_name(variable: Any) -> str:
     """Layer and variable name without counters: what survives `load_model` of `variable.path`."""
-    path = variable if isinstance(variable, str) else getattr(variable, "path", variable.name)
+    path = getattr(variable, "path", variable.name)
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/")[-2:])
 
 

@@ -14,7 +14,7 @@ class Expected(NamedTuple):
     backends: tuple[str, ...] = BACKENDS
 
 
-COUNTS_STATE = "it counts the state: ours has one scalar more, the multiplier"
+COUNTS_STATE = "it counts the state: ours has one entry more, the multipliers"
 BASE_RATE = "it hands the whole rate to `update_step`, behind the base rate that was divided"
 UNBUILT = "it lets an optimizer decay that was never built, and so has no plan and no multipliers yet"
 

@@ -68,7 +68,7 @@ def test_frozen_variables_have_no_average():
     assert_same(got[2:], start[2:])
     averages = [variable for variable in optimizer.variables if tuple(variable.shape) in ((4, 3), (3,))]
     assert len(averages) == 2
-    assert len(optimizer.variables) == len(["iteration", "learning_rate", *averages, "multiplier"])
+    assert len(optimizer.variables) == len(["iteration", "learning_rate", *averages, "multipliers"])
 
 
 def test_average_in_fit_with_a_frozen_layer():

@@ -49,7 +49,7 @@ def test_no_state_for_frozen_variables(name):
     optimizer.build(variables)
     reference = stock(name)
     reference.build(new_variables()[:2])
-    assert [tuple(v.shape) for v in optimizer.variables] == [*(tuple(v.shape) for v in reference.variables), ()]
+    assert [tuple(v.shape) for v in optimizer.variables] == [*(tuple(v.shape) for v in reference.variables), (1,)]
 
 
 def test_all_frozen_is_an_error():
@@ -92,7 +92,7 @@ def test_model_lists_only_live_variables(when):
     fit(model, epochs=2)
     assert model.trainable_variables == model.get_layer("head").trainable_variables
     assert body.trainable_variables == []
-    assert len(optimizer.variables) == len(["iteration", "learning_rate"]) + 2 * 2 + len(["multiplier"])
+    assert len(optimizer.variables) == len(["iteration", "learning_rate"]) + 2 * 2 + len(["multipliers"])
     end = values(model.weights)
     assert_same(end[:2], start[:2])
     assert not np.array_equal(end[2], start[2])

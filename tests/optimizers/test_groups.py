@@ -230,8 +230,8 @@ def test_one_number_in_the_state_for_each_group():
     optimizer.build(variables)
     reference = stock("SGD")
     reference.build(new_variables())
-    extra = optimizer.variables[len(reference.variables) :]
-    assert [float(value) for value in values(extra)] == [1.0, np.float32(0.1)]
+    (extra,) = optimizer.variables[len(reference.variables) :]
+    assert values([extra])[0].tolist() == [1.0, np.float32(0.1)]
 
 
 def test_predict_is_untouched():

@@ -81,7 +81,7 @@ def test_frozen_layers_cost_nothing():
     fit(model, difflr.phases.chain_thaw(model), [note], epochs=4)
     assert [live for live, _ in seen] == [2, 2, 2, 6]
     state = [number_of for _, number_of in seen]
-    assert state == [2 + 2 * 2 + 1] * 3 + [2 + 6 * 2 + 3]  # step and rate, two moments each, one scalar for each group
+    assert state == [2 + 2 * 2 + 1] * 3 + [2 + 6 * 2 + 1]  # step and rate, two moments each, the multipliers
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="about torch")

@@ -288,7 +288,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """The plan with the multipliers of this moment."""
         if self._groups is None:
             return self.plan
-        return self._groups.plan._with_multipliers(self._groups.current)
+        return self._groups.plan._with_multipliers(self._groups.current())
 
     def get_config(self) -> dict[str, Any]:
         """The optimizer's own config, and the plan as data: paths and numbers.
@@ -359,7 +359,6 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
 
     def _check_values(self, state: dict[str, Any]) -> None:
         """Checks what is assigned next, one variable after another: after an error nothing is half changed."""
-        multipliers = set(map(id, self._groups.scalars))
         for number, variable in enumerate(self.variables):
             value: Any = state.get(str(number))
             shape = None if value is None else tuple(getattr(value, "shape", ()))
@@ -368,17 +367,18 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                     f"The saved state of optimizer '{self.name}' does not fit: {variable.path} has the shape "
                     f"{tuple(variable.shape)}, and in the file {shape or 'none'}."
                 )
-            if id(variable) in multipliers and not (np.isfinite(value) and value > 0):
+            if variable is self._groups.vector and not (np.isfinite(value) & (np.asarray(value) > 0)).all():
                 raise ValueError(
                     f"The saved state of optimizer '{self.name}' is damaged: a multiplier is a finite number above 0, and "
-                    f"that of {variable.path} is {value}. Use another copy of the file."
+                    f"those in the file are {shown(list(map(float, value)))}. Use another copy of the file."
                 )
 
     def _warn_of_other_multipliers(self, before: Plan) -> None:
+        now = self._current_plan()
         changed = [
-            f"{row.path} {self._groups.current(row):g} instead of {row.multiplier:g}"
-            for row in before.rows
-            if self._groups.current(row) != row.multiplier
+            f"{row.path} {row.multiplier:g} instead of {was.multiplier:g}"
+            for row, was in zip(now.rows, before.rows, strict=True)
+            if row.multiplier != was.multiplier
         ]
         if changed:
             warnings.warn(

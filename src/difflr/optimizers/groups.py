@@ -1,14 +1,16 @@
-"""The plan at work: one scalar per group of variables."""
+"""The plan at work: one number per group of variables."""
 
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.newcomer import Newcomer
+from difflr.optimizers.unstack import unstack
 from difflr.plan import Plan, Row
 from difflr.plan.rule import checked_multiplier
 
@@ -34,11 +36,11 @@ class Members:
 
 
 class Groups:
-    """The plan at work: for each live variable its group, for each group one scalar in the optimizer's state.
+    """The plan at work: for each live variable its group, and in the optimizer's state a vector with a number for each group.
 
-    One scalar variable per group, passed as state, compiles on XLA like a single rate; a constant per variable, or a
-    vector indexed per variable, takes 5 to 15 times as long (150 variables, JAX on a CPU). As part of the state the
-    numbers are saved and can change without recompiling.
+    As part of the state the numbers are saved and can change without recompiling; a constant for each variable would take
+    XLA 5 to 15 times as long to compile. One vector, and not a scalar for each group: on JAX every array that a step
+    takes and returns costs 2 to 4 microseconds.
     """
 
     def __init__(self, plan: Plan, live: list[Any], optimizer: Any, numbers: list[float] | None = None):
@@ -57,18 +59,14 @@ class Groups:
         self.any_frozen = bool(self._frozen)
         self._schedules = {n: group.schedule for n, group in enumerate(self._groups) if group.schedule is not None}
         self._last: Members | None = None
-        self._stacked: Any = None
         self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
-        self.scalars = [
-            optimizer.add_variable(
-                shape=(),
-                initializer=keras.initializers.Constant(multiplier),
-                dtype=keras.config.floatx(),
-                aggregation="only_first_replica",
-                name=f"multiplier_{number}",
-            )
-            for number, (_, multiplier) in enumerate(zip(self._groups, numbers, strict=True))
-        ]
+        self.vector = optimizer.add_variable(
+            shape=(len(numbers),),
+            initializer=lambda shape, dtype: keras.ops.convert_to_tensor(numbers, dtype),
+            dtype=keras.config.floatx(),
+            aggregation="only_first_replica",
+            name="multipliers",
+        )
 
     def of(self, position: int) -> int:
         """The number of the group of the live variable at `position`."""
@@ -84,7 +82,7 @@ class Groups:
         Args:
             for_decay: Whether they are for the weight decay, which has no part in the bias correction of newcomers.
         """
-        factors = dict(enumerate(map(keras.ops.convert_to_tensor, self.scalars)))
+        factors = dict(enumerate(unstack(self.vector)))
         for number, schedule in self._schedules.items():
             if for_decay and isinstance(schedule, Newcomer):
                 schedule = schedule.for_weight_decay
@@ -94,15 +92,11 @@ class Groups:
 
     def factors(self, for_decay: bool = False) -> Any:
         """The same as one tensor `(groups,)`: for torch's passes."""
+        if not self._schedules:
+            return keras_private.torch_values([self.vector])[0]
         import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
 
-        if self._schedules:
-            return torch.stack(list(self.rate_factors(for_decay).values()))
-        scalars = keras_private.torch_values(self.scalars)
-        versions = [scalar._version for scalar in scalars]  # what is assigned to a tensor counts in it
-        if self._stacked is None or self._stacked[0] != versions or not same(self._stacked[1], scalars):
-            self._stacked = versions, scalars, torch.stack(scalars)
-        return self._stacked[2]
+        return torch.stack(list(self.rate_factors(for_decay).values()))
 
     def decay_factors(self) -> Any:
         """The factors of the weight decay of all groups, likewise."""
@@ -119,24 +113,23 @@ class Groups:
             self._last = members
         return members
 
-    def current(self, row: Row) -> float:
-        """The multiplier of a live row now."""
-        if id(row.variable) not in self._number_of:
-            return row.multiplier
-        return self._read(self._number_of[id(row.variable)], row.multiplier)
+    def current(self) -> dict[int, float]:
+        """The multiplier of each live variable now, by its identity."""
+        numbers = self.numbers()
+        return {key: numbers[number] for key, number in self._number_of.items()}
 
     def numbers(self) -> list[float]:
         """The multiplier of each group now."""
-        return [self._read(number, group.multiplier) for number, group in enumerate(self._groups)]
+        planned = [group.multiplier for group in self._groups]
+        return [_shortest(number, each) for number, each in zip(self._now(), planned, strict=True)]
 
-    def _read(self, number: int, planned: float) -> float:
-        scalar = self.scalars[number]
-        if keras_private.is_away(scalar):
+    def _now(self) -> np.ndarray:
+        if keras_private.is_away(self.vector):
             raise RuntimeError(
                 "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
                 "`self.model.jax_state_sync()` first, then read or set multipliers."
             )
-        return _shortest(keras.ops.convert_to_numpy(scalar), planned)
+        return np.array(keras.ops.convert_to_numpy(self.vector))
 
     def layout(self) -> state_layout.Layout:
         """Of which variables the state is."""
@@ -170,8 +163,9 @@ class Groups:
                     f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the "
                     "plan."
                 )
-        for number in dict.fromkeys(self._number_at[p] for p in positions):
-            self.scalars[number].assign(multiplier)
+        numbers = self._now()
+        numbers[[self._number_at[p] for p in positions]] = multiplier
+        self.vector.assign(numbers)
 
 
 def same(first: Sequence[Any], second: Sequence[Any]) -> bool:

@@ -145,7 +145,7 @@ class Replanning:
         optimizer, live = self._optimizer, self._optimizer._groups.live
         slots = keras_private.slots(optimizer, len(live))
         shared = keras_private.shared_state(optimizer, self._before_build)
-        parts = (self._before_build, shared.values(), optimizer._groups.scalars, *slots.values())
+        parts = (self._before_build, shared.values(), [optimizer._groups.vector], *slots.values())
         known = set(map(id, itertools.chain(*parts)))
         strange = [variable.path for variable in optimizer.variables if id(variable) not in known]
         if strange:

@@ -216,10 +216,10 @@ class Plan:
             ]
         )
 
-    def _with_multipliers(self, current: Callable[[Row], float]) -> "Plan":
-        """The plan with the multipliers that an optimizer has at this moment."""
+    def _with_multipliers(self, current: dict[int, float]) -> "Plan":
+        """The plan with the multipliers that an optimizer has at this moment, by identity of the variable."""
         return self._replaced(
-            [row if row.frozen else dataclasses.replace(row, multiplier=current(row)) for row in self._rows]
+            [dataclasses.replace(row, multiplier=current.get(id(row.variable), row.multiplier)) for row in self._rows]
         )
 
     def _normalization_layers(self) -> list[keras.Layer]:

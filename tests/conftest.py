@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 # The tests, and the processes they start, compile the same small steps over and over: kept on disk, they take half of the
-# processor time on JAX already in the first run. Set before JAX is imported. Each Python has its own: they do not pack alike.
-_JAX_CACHE = Path(__file__).parents[1] / ".jax_cache" / str(sys.implementation.cache_tag)
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_JAX_CACHE))
+# processor time on JAX already in the first run. Set before JAX is imported. Each Python
+# has its own: they do not pack alike.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache" / str(sys.implementation.cache_tag))
+)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.newcomer import Newcomer
 from difflr.optimizers.unstack import unstack
-from difflr.plan import Plan, Row
+from difflr.plan import Plan
 from difflr.plan.rule import checked_multiplier
 
 EFFECTIVE_RATE = "effective_rate"
@@ -36,7 +36,7 @@ class Members:
 
 
 class Groups:
-    """The plan at work: for each live variable its group, and in the optimizer's state a vector with a number for each group.
+    """The plan at work: for each live variable its group, for each group a number in one vector of the optimizer's state.
 
     As part of the state the numbers are saved and can change without recompiling; a constant for each variable would take
     XLA 5 to 15 times as long to compile. One vector, and not a scalar for each group: on JAX every array that a step

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 import sys
+import time
 import traceback
 
 import keras
@@ -112,7 +113,10 @@ def example(name):
 
 
 class Checks:
-    """Runs checks one after another and prints what they found, as JSON: what fails is told with its traceback."""
+    """Runs checks one after another and prints what they found, as JSON: what fails is told with its traceback.
+
+    What is done is told on the standard error, too: of several processes one that fails leaves the others waiting.
+    """
 
     def __init__(self):
         self.full = "full" in sys.argv
@@ -123,6 +127,9 @@ class Checks:
             self.found[name] = check(*arguments)
         except Exception:
             self.found[name] = traceback.format_exc()
+            print(f"{name}: {self.found[name]}", file=sys.stderr)
+        else:
+            print(f"{time.process_time():.0f} s: {name}", file=sys.stderr)
         finally:
             keras.config.set_dtype_policy("float32")
 

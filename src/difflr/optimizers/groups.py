@@ -40,7 +40,7 @@ class Groups:
 
     As part of the state the numbers are saved and can change without recompiling; a constant for each variable would take
     XLA 5 to 15 times as long to compile. One vector, and not a scalar for each group: on JAX every array that a step
-    takes and returns costs 2 to 4 microseconds.
+    takes and returns costs some microseconds.
     """
 
     def __init__(self, plan: Plan, live: list[Any], optimizer: Any, numbers: list[float] | None = None):

@@ -99,9 +99,10 @@ def test_broken_off_while_it_saves(unbroken, tmp_path, monkeypatch):
         if half < len(content):
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Path, "write_bytes", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(KeyboardInterrupt):
         run(new_model(), PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)
+    monkeypatch.undo()
     assert os.listdir(tmp_path) == ["1.weights.h5"]
     model = new_model()
     run(model, PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)

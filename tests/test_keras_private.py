@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import tempfile
 
 import keras
 import numpy as np
@@ -469,6 +470,22 @@ def test_an_optimizer_is_followed_on_copies():
     )
     keras_private.set_applications(optimizer, 7)
     assert int(optimizer.iterations) == 7
+
+
+@needs(
+    "weights_file",
+    "keras.src.saving.saving_lib:H5IOStore",
+    "keras.src.saving.saving_lib:_save_state",
+)
+def test_weights_are_written_into_memory():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    kernel = keras.ops.convert_to_numpy(model.weights[0])
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.weights.h5"
+        path.write_bytes(keras_private.weights_file(model))
+        model.weights[0].assign(0 * kernel)
+        model.load_weights(path)
+    assert np.array_equal(keras.ops.convert_to_numpy(model.weights[0]), kernel)
 
 
 @needs("trace")

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import io
 
 import keras
 from keras.src.backend import compute_output_spec
@@ -18,6 +19,7 @@ from keras.src.models.functional import (
     functional_like_constructor,
 )
 from keras.src.models.model import functional_init_arguments
+from keras.src.saving import saving_lib
 from keras.src.utils.naming import to_snake_case
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -61,6 +63,7 @@ __all__ = [
     "trace",
     "trained",
     "unbuild",
+    "weights_file",
 ]
 
 
@@ -420,6 +423,19 @@ def callback_list():
         if isinstance(caller, keras.callbacks.CallbackList):
             return caller
     return None
+
+
+def weights_file(model):
+    """What `model.save_weights` writes into a file, as bytes.
+
+    Needed because HDF5 crashes the whole process when the disk is full under a file of its own. Keras makes the
+    weights inside a `.keras` file in memory as well.
+    """
+    memory = io.BytesIO()
+    store = saving_lib.H5IOStore(memory, mode="w")
+    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    store.close()
+    return memory.getvalue()
 
 
 def begin_with_epoch(model, epoch):

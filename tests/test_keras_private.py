@@ -323,6 +323,15 @@ def test_state_is_in_lists_by_variable():
     assert len(optimizer.variables) == len(before) + sum(map(len, lists.values()))
 
 
+def test_state_in_dictionaries_by_path_is_found(monkeypatch):
+    """As in Muon of Keras 3.12."""
+    optimizer, _, variables = built("Adam")
+    momenta = dict(zip([v.path for v in variables], optimizer._momentums, strict=True))
+    monkeypatch.setattr(optimizer, "_momentums", dict(reversed(momenta.items())))
+    found = keras_private.slots(optimizer, len(variables))["_momentums"]
+    assert list(map(id, found)) == list(map(id, momenta.values()))
+
+
 @needs("shared_state", "keras:optimizers.Nadam._u_product")
 def test_state_of_no_variable_is_an_attribute():
     optimizer, before, _ = built("Nadam")

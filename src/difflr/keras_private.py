@@ -316,7 +316,7 @@ def slots(optimizer, count):
     """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
 
     Keras's optimizers find the state of a variable by its position in such lists, under names of their own
-    (`_momentums`, `_velocities`, ...). An entry may be `None`.
+    (`_momentums`, `_velocities`, ...). An entry may be `None`. Muon of Keras 3.12 finds it by the path in dictionaries.
     """
     own = set(map(id, optimizer.variables))
 
@@ -325,7 +325,9 @@ def slots(optimizer, count):
             return False
         return any(each is not None for each in value) and all(each is None or id(each) in own for each in value)
 
-    return {name: value for name, value in vars(optimizer).items() if is_slot(name, value)}
+    by_path = {name: value for name, value in vars(optimizer).items() if isinstance(value, dict)}
+    listed = {name: [value.get(each.path) for each in trained(optimizer)] for name, value in by_path.items()}
+    return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
 
 
 def shared_state(optimizer, before_build):

@@ -354,13 +354,17 @@ def test_an_optimizer_can_be_built_again():
     optimizer.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
-@needs("set_trained", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
-def test_a_loss_scale_has_a_list_of_its_own():
+@needs("forget_step", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
+def test_a_step_is_made_anew_for_those_who_are_live():
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(wrapper)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
     wrapper.build(variables)
     number = len(wrapper.variables)
-    keras_private.set_trained(wrapper, variables[1:])
+    model.make_train_function()
+    keras_private.forget_step(model, variables[1:])
+    assert model.train_function is None
     assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
     assert len(wrapper.variables) == number
     if keras.backend.backend() != "jax":  # there Keras applies a loss scale in stateless steps only

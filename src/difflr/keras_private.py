@@ -43,6 +43,7 @@ __all__ = [
     "decays",
     "fast_class",
     "functional_init_arguments",
+    "forget_step",
     "graph",
     "is_away",
     "live_learning_rate",
@@ -53,7 +54,6 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
-    "set_trained",
     "shared_state",
     "slots",
     "strategy_scope",
@@ -353,11 +353,21 @@ def unbuild(optimizer, before_build):
     optimizer.built = False
 
 
-def set_trained(wrapper, variables):
-    """Tells a `LossScaleOptimizer` which variables the optimizer inside trains now; it has a list of its own."""
-    with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
-        wrapper._trainable_variables = list(variables)
-    wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(variables)}
+def forget_step(model, live):
+    """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
+
+    Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
+    compiled for variables of the same shapes in another order; and since Keras 3.16 `fit` in several processes of
+    torch keeps a `DistributedDataParallel`, which waits for the gradients of those who were live when it was made.
+    """
+    if hasattr(model.optimizer, "inner_optimizer"):
+        wrapper = model.optimizer
+        with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
+            wrapper._trainable_variables = list(live)
+        wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(live)}
+    model.train_function = model.test_function = model.predict_function = None
+    if getattr(model, "ddp_model", None) is not None:
+        model.ddp_model = None
 
 
 def load_apart(wrapper):

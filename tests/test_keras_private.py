@@ -361,9 +361,12 @@ def test_a_step_is_made_anew_for_those_who_are_live():
     model.compile(wrapper)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
     wrapper.build(variables)
+    inner = wrapper.inner_optimizer
+    keras_private.unbuild(inner, inner.variables[:2])
+    inner.build(variables[1:])
     number = len(wrapper.variables)
     model.make_train_function()
-    keras_private.forget_step(model, variables[1:])
+    keras_private.forget_step(model)
     assert model.train_function is None
     assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
     assert len(wrapper.variables) == number

@@ -353,7 +353,7 @@ def unbuild(optimizer, before_build):
     optimizer.built = False
 
 
-def forget_step(model, live):
+def forget_step(model):
     """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
 
     Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
@@ -362,8 +362,9 @@ def forget_step(model, live):
     """
     if hasattr(model.optimizer, "inner_optimizer"):
         wrapper = model.optimizer
+        live = list(trained(wrapper.inner_optimizer))
         with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
-            wrapper._trainable_variables = list(live)
+            wrapper._trainable_variables = live
         wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(live)}
     model.train_function = model.test_function = model.predict_function = None
     if getattr(model, "ddp_model", None) is not None:

@@ -46,3 +46,15 @@ def test_there_was_something_to_go_on_from(runs, name):
     here = runs.here[name]
     moved = [not np.array_equal(a, b) for a, b in zip(here["at_break"].values(), here["state"].values(), strict=False)]
     assert sum(moved) > 2
+
+
+def test_state_has_the_same_paths_before_and_after_loading(tmp_path):
+    """`OrbaxCheckpoint` and `set_state_tree` find the optimizer's state by path."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+    model.compile(difflr.optimizers.Adam(0.1, name="adam"), loss="mse", run_eagerly=True)
+    model.fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    paths = [variable.path for variable in model.optimizer.variables]
+    assert paths == [variable.path for variable in loaded.optimizer.variables]
+    assert set(paths) > {"adam/head_kernel_momentum", "adam/head_bias_velocity"}

@@ -230,7 +230,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             return super().apply(grads)
         trainable_variables = list(trainable_variables)
         if not self.built and len(grads):
-            with keras.name_scope(self.name):
+            with keras.name_scope(self.name, caller=self):
                 self.build(trainable_variables)
         if self._groups is not None and self._groups.any_frozen:
             pairs = [

@@ -58,7 +58,7 @@ def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> 
     below = {id(layer) for each in groups[:number] for layer in each.statistics}
     frozen_layers = tuple(each.path for each in plan._statistics if id(each.layer) in below)
     optimizer._replanning.go_live(model, Live(live, "freeze_to", plan.frozen_statistics, frozen_layers))
-    keras_private.forget_step(model, optimizer._groups.live)
+    keras_private.forget_step(model)
     return [each.name for each in groups[number:]]
 
 
@@ -77,7 +77,7 @@ def unfreeze(model: keras.Model) -> None:
     optimizer = _ready_optimizer(model, "unfreeze")
     if optimizer._replanning.in_force:
         optimizer._replanning.go_back(model)
-        keras_private.forget_step(model, optimizer._groups.live)
+        keras_private.forget_step(model)
 
 
 def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:

@@ -205,7 +205,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def _build_step(self) -> None:
         """Lets Keras make its functions anew, for the variables that are live now."""
-        keras_private.forget_step(self.model, self._optimizer._groups.live)
+        keras_private.forget_step(self.model)
         self.model.make_train_function(force=True)
 
     # -- when a phase ends --------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """`model.save`, `load_model` in another process, train on: equal to training on without the break, bit for bit."""
 
+import keras
 import numpy as np
 import pytest
 
+import difflr
 from saving import kinds
 
 # Keras saves that layers are not trainable with functional and Sequential models, and with no subclassed ones.

@@ -52,7 +52,8 @@ def test_there_was_something_to_go_on_from(runs, name):
 
 def test_state_has_the_same_paths_before_and_after_loading(tmp_path):
     """`OrbaxCheckpoint` and `set_state_tree` find the optimizer's state by path."""
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="head")])
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(inputs))
     model.compile(difflr.optimizers.Adam(0.1, name="adam"), loss="mse", run_eagerly=True)
     model.fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0)
     model.save(tmp_path / "model.keras")

@@ -67,6 +67,18 @@ def test_trainable_variables_keeps_frozen_ones():
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
 
 
+@needs("base_of_lora", "keras:layers.Dense._kernel", "keras:layers.Embedding._embeddings")
+def test_lora_freezes_one_variable():
+    dense, embedding = keras.layers.Dense(2), keras.layers.Embedding(3, 2)
+    for layer in (dense, embedding):
+        layer.build((None, 3))
+        assert keras_private.base_of_lora(layer) is None
+        first = layer.trainable_variables[0]
+        layer.enable_lora(1)
+        assert keras_private.base_of_lora(layer) is first
+        assert not first.trainable
+
+
 @needs("begin_with_epoch", "keras:Model._initial_epoch")
 def test_fit_begins_with_the_epoch_it_is_told_by_a_callback():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -31,6 +31,7 @@ __all__ = [
     "OptimizerHooks",
     "SGD_SCALES_FIRST",
     "applications",
+    "base_of_lora",
     "bases_below",
     "begin_with_epoch",
     "bias_correction",
@@ -133,6 +134,16 @@ def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     `layer.trainable_variables` is empty once `layer.trainable = False`; a plan has to see frozen variables too.
     """
     return list(layer._trainable_variables)
+
+
+def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
+    """The variable that `layer.enable_lora` froze.
+
+    Needed as it means what `trainable = False` by hand means, whoever had frozen the variable before.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return None
+    return layer._embeddings if isinstance(layer, keras.layers.Embedding) else layer._kernel
 
 
 def decays(optimizer, variable) -> bool:

@@ -107,6 +107,19 @@ def test_thawed_after_the_plan_was_made():
     assert moved(compiled(model, SGD(0.1, multipliers=difflr.Plan(model))))[BODY] > 0
 
 
+def test_another_one_is_frozen_than_when_the_optimizer_was_built():
+    """JAX's `fit` gives the optimizer arrays, which say nothing of whose they are."""
+    model = network()
+    freeze(model)
+    compiled(model, SGD(0.1, multipliers=difflr.Plan(model, {"mid": 0.001})))
+    moved(model)
+    freeze(model, True)
+    model.get_layer("mid").trainable = False
+    compiled(model, model.optimizer)
+    with pytest.raises(ValueError, match="`trainable = True` was set on body|built for other variables: mid/kernel"):
+        moved(model)
+
+
 def test_nothing_is_frozen_by_a_plan_that_is_refused():
     model = compiled(network(), SGD(0.1, multipliers=0.0))
     with pytest.raises(ValueError, match="freezes all 6 variables"):

@@ -263,10 +263,11 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """As in Keras, for JAX: `trainable_variables` and `grads` are those of the live variables.
 
         Raises:
-            ValueError: If their number is another; the message says how many the plan freezes.
+            ValueError: If their number is another, the message says how many the plan freezes; or if their shapes are.
         """
         if self.built:
             self._check_number(len(trainable_variables), "trainable variables")
+            self._check_shapes(trainable_variables)
         return super().stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def _check_number(self, number: int, what: str) -> None:
@@ -279,6 +280,16 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                 f"{frozen}. "
                 "Take `model.trainable_variables` after the optimizer was made and built."
             )
+
+    def _check_shapes(self, values: Sequence[Any]) -> None:
+        """JAX gives arrays without names: those of other variables would train at the rates of these."""
+        for variable, value in zip(self._groups.live if self._groups else (), values, strict=False):
+            if tuple(variable.shape) != tuple(value.shape):
+                raise ValueError(
+                    f"The optimizer was built for other variables: {self.plan.row(variable).path} has the shape "
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. Somebody was frozen or thawed by "
+                    "hand since, or the model is another one: compile with a new optimizer."
+                )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
         """As in Keras; here it is saved with the plan.

@@ -113,6 +113,7 @@ matrix: $(READY) ## every Keras on every Python found (PYTHONS="3.14" KERAS="3.1
 
 .PHONY: keras-own
 keras-own: $(READY) ## Keras's own tests with our optimizers in place of its own, on each backend
+	$(BIN)/python -m pip install -qq --editable '.[keras-own]'
 	@failed=; \
 	for backend in $(BACKENDS); do \
 	  KERAS_BACKEND=$$backend MPLBACKEND=agg $(BIN)/python tests/keras_own/run.py $(KERAS_OWN_ARGS) || failed="$$failed $$backend"; \

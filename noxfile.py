@@ -37,8 +37,8 @@ def matrix(session: nox.Session) -> None:
     """The tests on each Keras with one Python."""
     needs = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
     backend = next((each for each in needs["dev"] if each.startswith(f"{BACKEND}==")), None) or needs[BACKEND][0]
-    session.install("-q", "keras", backend, "matplotlib", *needs["test"])
-    session.install("-q", "--no-deps", "--editable", ".")
+    session.install("-q", "keras", backend, *needs["cli"], *needs["report"], *needs["test"])
+    session.install("-q", "--no-deps", "keras-hub==0.32.0", "--editable", ".")  # as in the Makefile
     for keras in KERAS:
         run(session, keras)
 

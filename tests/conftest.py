@@ -28,12 +28,15 @@ hypothesis.settings.load_profile("quick")  # another: --hypothesis-profile=thoro
 
 def pytest_collection_modifyitems(items):
     """A test that is about no backend runs on the quickest: the whole suite is to take minutes."""
-    if keras.backend.backend() == "torch":
-        return
-    skipped = pytest.mark.skip(reason="the same on every backend")
+    backend = keras.backend.backend()
+    elsewhere = pytest.mark.skip(reason="the same on every backend")
+    raises = pytest.mark.skip(reason="Keras's own Muon raises at the first step")
+    without_muon = backend == "tensorflow" and keras.__version__.startswith("3.12.")
     for item in items:
-        if item.get_closest_marker("same_everywhere"):
-            item.add_marker(skipped)
+        if backend != "torch" and item.get_closest_marker("same_everywhere"):
+            item.add_marker(elsewhere)
+        if without_muon and "muon" in item.name.lower():
+            item.add_marker(raises)
 
 
 @pytest.fixture(scope="module")

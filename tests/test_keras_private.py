@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pathlib
 import re
+import tempfile
 
 import keras
 import numpy as np
@@ -322,6 +323,15 @@ def test_state_is_in_lists_by_variable():
     assert len(optimizer.variables) == len(before) + sum(map(len, lists.values()))
 
 
+def test_state_in_dictionaries_by_path_is_found(monkeypatch):
+    """As in Muon of Keras 3.12."""
+    optimizer, _, variables = built("Adam")
+    momenta = dict(zip([v.path for v in variables], optimizer._momentums, strict=True))
+    monkeypatch.setattr(optimizer, "_momentums", dict(reversed(momenta.items())))
+    found = keras_private.slots(optimizer, len(variables))["_momentums"]
+    assert list(map(id, found)) == list(map(id, momenta.values()))
+
+
 @needs("shared_state", "keras:optimizers.Nadam._u_product")
 def test_state_of_no_variable_is_an_attribute():
     optimizer, before, _ = built("Nadam")
@@ -469,6 +479,22 @@ def test_an_optimizer_is_followed_on_copies():
     )
     keras_private.set_applications(optimizer, 7)
     assert int(optimizer.iterations) == 7
+
+
+@needs(
+    "weights_file",
+    "keras.src.saving.saving_lib:H5IOStore",
+    "keras.src.saving.saving_lib:_save_state",
+)
+def test_weights_are_written_into_memory():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    kernel = keras.ops.convert_to_numpy(model.weights[0])
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.weights.h5"
+        path.write_bytes(keras_private.weights_file(model))
+        model.weights[0].assign(0 * kernel)
+        model.load_weights(path)
+    assert np.array_equal(keras.ops.convert_to_numpy(model.weights[0]), kernel)
 
 
 @needs("trace")

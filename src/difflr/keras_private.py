@@ -8,6 +8,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import io
 
 import keras
 from keras.src.backend import compute_output_spec
@@ -18,6 +19,7 @@ from keras.src.models.functional import (
     functional_like_constructor,
 )
 from keras.src.models.model import functional_init_arguments
+from keras.src.saving import saving_lib
 from keras.src.utils.naming import to_snake_case
 from keras.src.utils.tracking import DotNotTrackScope
 
@@ -61,6 +63,7 @@ __all__ = [
     "trace",
     "trained",
     "unbuild",
+    "weights_file",
 ]
 
 
@@ -313,7 +316,7 @@ def slots(optimizer, count):
     """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
 
     Keras's optimizers find the state of a variable by its position in such lists, under names of their own
-    (`_momentums`, `_velocities`, ...). An entry may be `None`.
+    (`_momentums`, `_velocities`, ...). An entry may be `None`. Muon of Keras 3.12 finds it by the path in dictionaries.
     """
     own = set(map(id, optimizer.variables))
 
@@ -322,7 +325,9 @@ def slots(optimizer, count):
             return False
         return any(each is not None for each in value) and all(each is None or id(each) in own for each in value)
 
-    return {name: value for name, value in vars(optimizer).items() if is_slot(name, value)}
+    by_path = {name: value for name, value in vars(optimizer).items() if isinstance(value, dict)}
+    listed = {name: [value.get(each.path) for each in trained(optimizer)] for name, value in by_path.items()}
+    return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
 
 
 def shared_state(optimizer, before_build):
@@ -420,6 +425,19 @@ def callback_list():
         if isinstance(caller, keras.callbacks.CallbackList):
             return caller
     return None
+
+
+def weights_file(model):
+    """What `model.save_weights` writes into a file, as bytes.
+
+    Needed because HDF5 crashes the whole process when the disk is full under a file of its own. Keras makes the
+    weights inside a `.keras` file in memory as well.
+    """
+    memory = io.BytesIO()
+    store = saving_lib.H5IOStore(memory, mode="w")
+    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    store.close()
+    return memory.getvalue()
 
 
 def begin_with_epoch(model, epoch):

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from difflr.files import whole_file, write_whole
+from difflr import keras_private
+from difflr.files import write_whole
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -82,8 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
         self.folder.mkdir(exist_ok=True)
         before, self._weights = self._weights, f"epoch-{epoch + 1}.weights.h5"
-        with whole_file(self.folder / self._weights) as unfinished:
-            self.model.save_weights(unfinished)
+        write_whole(self.folder / self._weights, keras_private.weights_file(self.model))
         record = {"settings": self._settings, "history": self.history, "weights": self._weights}
         write_whole(self._record, json.dumps(record, indent=1))
         if before:

@@ -1,13 +1,17 @@
 """`BackupAndRestore`: the backup is whole at any time, and a run goes on from it as if there had been no break."""
 
+import contextlib
 import os
+import resource
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import difflr
+from difflr.files import whole_file
 from saving.conftest import saying
 from training import phases_interrupted as interrupted
 from training.in_phases import assert_same
@@ -38,25 +42,67 @@ def test_a_broken_run_goes_on_exactly(unbroken, tmp_path, at):
     assert not folder.exists()
 
 
-def killed(*_, **__):
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def full_disk(room):
+    """No file can become longer than `room` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [100, 10_000])
+def test_a_full_disk_leaves_the_last_backup(unbroken, tmp_path, room):
+    """HDF5 crashes the whole process when it meets a full disk itself."""
+    with pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES["steps"], difflr.BackupAndRestore(tmp_path), Interrupt(1), epochs=EPOCHS)
+    kept = (tmp_path / "1.weights.h5").read_bytes()
+    assert len(kept) > room
+    backup = difflr.BackupAndRestore(tmp_path)
+    backup.on_epoch_end = full_disk(room)(backup.on_epoch_end)
+    with pytest.raises(OSError, match="File too large"):
+        run(new_model(), PHASES["steps"], backup, epochs=EPOCHS)
+    assert os.listdir(tmp_path) == ["1.weights.h5"]
+    assert (tmp_path / "1.weights.h5").read_bytes() == kept
+    model = new_model()
+    run(model, PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)
+    assert_same(state(model), unbroken)
+
+
+def test_a_full_disk_leaves_the_saved_model(tmp_path):
+    path, model = tmp_path / "model.keras", small()
+    fit(model, keras.callbacks.Callback(), epochs=1)
+    model.save(path)
+    kept = path.read_bytes()
+
+    def save():
+        with whole_file(path) as unfinished:
+            model.save(unfinished)
+
+    with full_disk(5000), pytest.raises(OSError, match="File too large"):
+        save()
+    assert os.listdir(tmp_path) == ["model.keras"]
+    assert path.read_bytes() == kept
+    save()
+    assert keras.saving.load_model(path).optimizer.iterations == 1
 
 
 def test_broken_off_while_it_saves(unbroken, tmp_path, monkeypatch):
     """In the middle of writing: the epoch before is what is there."""
-    backup, model = difflr.BackupAndRestore(tmp_path), new_model()
-    save = model.save_weights
+    write = Path.write_bytes
 
-    def save_half(path):
-        save(path)
-        if backup._saved():
-            with open(path, "r+b") as file:
-                file.truncate(1000)
-            killed()
+    def write_half(path, content):
+        half = len(content) // 2 if os.path.exists(tmp_path / "1.weights.h5") else len(content)
+        write(path, content[:half])
+        if half < len(content):
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "save_weights", save_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(KeyboardInterrupt):
-        run(model, PHASES["steps"], backup, epochs=EPOCHS)
+        run(new_model(), PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)
+    monkeypatch.undo()
     assert os.listdir(tmp_path) == ["1.weights.h5"]
     model = new_model()
     run(model, PHASES["steps"], difflr.BackupAndRestore(tmp_path), epochs=EPOCHS)

@@ -5,6 +5,7 @@ import pytest
 
 from keras_own import run
 
+pytestmark = pytest.mark.skipif(not run.tests_of_keras(), reason="this Keras comes without its tests")
 TORCH = keras.backend.backend() == "torch"
 FEW = [f"keras.src.optimizers.{name}_test" for name in ("sgd", "adam", "adamw")]
 

@@ -12,8 +12,6 @@ BACKEND = keras.backend.backend()
 
 # Found from Keras: the next Keras optimizer is tested without an edit here.
 NAMES = sorted(optimizer_classes())
-if BACKEND == "tensorflow" and keras.__version__.startswith("3.12."):
-    NAMES.remove("Muon")  # Keras's own Muon raises there, at the first step
 
 
 def knows(name, *settings):

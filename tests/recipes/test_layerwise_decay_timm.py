@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 import keras
-import keras_hub
 import pytest
 
 import difflr
@@ -100,14 +99,16 @@ def test_vision_transformer():
 
 
 def test_vision_transformer_of_keras_hub():
+    keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
     backbone = keras_hub.models.ViTBackbone((224, 224, 3), 16, num_layers=12, num_heads=3, hidden_dim=192, mlp_dim=768)
     model = keras_hub.models.ViTImageClassifier(backbone, num_classes=1000)
     assert_is_timms(difflr.layerwise_decay(as_if_trained(model), 0.75), "vit_tiny_patch16_224", ALL)
 
 
+@pytest.mark.skipif(keras.__version__.startswith("3.12."), reason="KerasHub's Swin does not build there")
 @pytest.mark.filterwarnings("ignore:Layer '.*was passed an input with a mask")
 def test_swin_transformer_of_keras_hub():
-    keras_hub = pytest.importorskip("keras_hub")
+    keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
     backbone = keras_hub.models.SwinTransformerBackbone(
         image_shape=(224, 224, 3),
         patch_size=4,

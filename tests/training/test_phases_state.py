@@ -7,7 +7,7 @@ import pytest
 import difflr
 from difflr import keras_private
 from difflr.optimizers.replanning import Live
-from optimizers.steps import BACKEND, NAMES, knows, ours
+from optimizers.steps import BACKEND, NAMES, ours
 from training.in_phases import new_model, number
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -15,8 +15,6 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 AVERAGES = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 2}
 SETTINGS = {"plain": {}, "averaged and clipped": {**AVERAGES, "global_clipnorm": 1e6}}
 ALL = ("low", "mid", "head")
-# Keras 3.12's Muon keeps its state in dictionaries by path, and phases refuse it.
-NAMES = [name for name in NAMES if name != "Muon" or knows("Muon", "adam_weight_decay")]
 
 
 class Run:

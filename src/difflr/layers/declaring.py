@@ -268,7 +268,8 @@ def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
     """
     if cls in _seen or cls in (keras.layers.Layer, keras.layers.InputLayer):
         return False
-    if issubclass(cls, (keras.layers.Wrapper, keras.layers.RNN, keras.layers.StackedRNNCells)):
+    layers = keras.layers
+    if issubclass(cls, (layers.Wrapper, layers.Bidirectional, layers.RNN, layers.StackedRNNCells)):
         return True
     for parent in cls.__mro__:
         if not issubclass(parent, keras.layers.Layer) or parent is keras.layers.Layer:

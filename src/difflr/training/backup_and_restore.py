@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.files import whole_file
+from difflr.files import write_whole
 
 
 class BackupAndRestore(keras.callbacks.Callback):
@@ -71,8 +71,7 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
-        with whole_file(Path(self.backup_dir) / f"{epoch + 1}.weights.h5") as unfinished:
-            self.model.save_weights(unfinished)
+        write_whole(Path(self.backup_dir) / f"{epoch + 1}.weights.h5", keras_private.weights_file(self.model))
         for number, path in self._saved().items():
             if number != epoch + 1:
                 path.unlink(missing_ok=True)

@@ -47,7 +47,8 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
     """
 
     def __init__(self, raise_error: bool = False, freq: int | None = None):
-        super().__init__(raise_error)
+        super().__init__()
+        self.raise_error = raise_error  # Keras 3.12 does not know it
         if freq is not None and (isinstance(freq, bool) or not isinstance(freq, int) or freq < 1):
             raise ValueError(f"`freq` must be an integer >= 1, or None. Received: {freq!r}.")
         self.freq = freq

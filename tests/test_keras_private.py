@@ -67,6 +67,18 @@ def test_trainable_variables_keeps_frozen_ones():
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
 
 
+@needs("base_of_lora", "keras:layers.Dense._kernel", "keras:layers.Embedding._embeddings")
+def test_lora_freezes_one_variable():
+    dense, embedding = keras.layers.Dense(2), keras.layers.Embedding(3, 2)
+    for layer in (dense, embedding):
+        layer.build((None, 3))
+        assert keras_private.base_of_lora(layer) is None
+        first = layer.trainable_variables[0]
+        layer.enable_lora(1)
+        assert keras_private.base_of_lora(layer) is first
+        assert not first.trainable
+
+
 @needs("begin_with_epoch", "keras:Model._initial_epoch")
 def test_fit_begins_with_the_epoch_it_is_told_by_a_callback():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -354,13 +366,20 @@ def test_an_optimizer_can_be_built_again():
     optimizer.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
-@needs("set_trained", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
-def test_a_loss_scale_has_a_list_of_its_own():
+@needs("forget_step", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
+def test_a_step_is_made_anew_for_those_who_are_live():
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(wrapper)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
     wrapper.build(variables)
+    inner = wrapper.inner_optimizer
+    keras_private.unbuild(inner, inner.variables[:2])
+    inner.build(variables[1:])
     number = len(wrapper.variables)
-    keras_private.set_trained(wrapper, variables[1:])
+    model.make_train_function()
+    keras_private.forget_step(model)
+    assert model.train_function is None
     assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
     assert len(wrapper.variables) == number
     if keras.backend.backend() != "jax":  # there Keras applies a loss scale in stateless steps only

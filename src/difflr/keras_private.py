@@ -31,6 +31,7 @@ __all__ = [
     "OptimizerHooks",
     "SGD_SCALES_FIRST",
     "applications",
+    "base_of_lora",
     "bases_below",
     "begin_with_epoch",
     "bias_correction",
@@ -43,6 +44,7 @@ __all__ = [
     "decays",
     "fast_class",
     "functional_init_arguments",
+    "forget_step",
     "graph",
     "is_away",
     "live_learning_rate",
@@ -53,7 +55,6 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
-    "set_trained",
     "shared_state",
     "slots",
     "strategy_scope",
@@ -133,6 +134,16 @@ def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     `layer.trainable_variables` is empty once `layer.trainable = False`; a plan has to see frozen variables too.
     """
     return list(layer._trainable_variables)
+
+
+def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
+    """The variable that `layer.enable_lora` froze.
+
+    Needed as it means what `trainable = False` by hand means, whoever had frozen the variable before.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return None
+    return layer._embeddings if isinstance(layer, keras.layers.Embedding) else layer._kernel
 
 
 def decays(optimizer, variable) -> bool:
@@ -353,11 +364,22 @@ def unbuild(optimizer, before_build):
     optimizer.built = False
 
 
-def set_trained(wrapper, variables):
-    """Tells a `LossScaleOptimizer` which variables the optimizer inside trains now; it has a list of its own."""
-    with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
-        wrapper._trainable_variables = list(variables)
-    wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(variables)}
+def forget_step(model):
+    """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
+
+    Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
+    compiled for variables of the same shapes in another order; and since Keras 3.16 `fit` in several processes of
+    torch keeps a `DistributedDataParallel`, which waits for the gradients of those who were live when it was made.
+    """
+    if hasattr(model.optimizer, "inner_optimizer"):
+        wrapper = model.optimizer
+        live = list(trained(wrapper.inner_optimizer))
+        with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
+            wrapper._trainable_variables = live
+        wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(live)}
+    model.train_function = model.test_function = model.predict_function = None
+    if getattr(model, "ddp_model", None) is not None:
+        model.ddp_model = None
 
 
 def load_apart(wrapper):

@@ -84,8 +84,9 @@ WITH_WEIGHTS = {
     "GRU": Case({"units": 2, "unroll": True}),
     "GRUCell": Case({"units": 2}, cell=True),
     "GroupNormalization": Case({"groups": 3}),
-    "GroupQueryAttention": Case(
-        {"head_dim": 2, "num_query_heads": 2, "num_key_value_heads": 1}, shapes=((4, 3), (5, 3))
+    **dict.fromkeys(
+        ("GroupQueryAttention", "GroupedQueryAttention"),  # the second since Keras 3.16
+        Case({"head_dim": 2, "num_query_heads": 2, "num_key_value_heads": 1}, shapes=((4, 3), (5, 3))),
     ),
     "LSTM": Case({"units": 2, "unroll": True}),
     "LSTMCell": Case({"units": 2}, cell=True),
@@ -102,6 +103,7 @@ WITH_WEIGHTS = {
     "SimpleRNNCell": Case({"units": 2}, cell=True),
     "SpectralNormalization": Case({"layer": lambda: LAYERS.Dense(2)}),
     "StackedRNNCells": Case({"cells": lambda: [LAYERS.GRUCell(2), LAYERS.LSTMCell(2)]}, cell=True),
+    "TernaryDense": Case({"units": 2}),  # since Keras 3.16
     "TimeDistributed": Case({"layer": lambda: LAYERS.Dense(2)}),
 }
 
@@ -163,6 +165,7 @@ WITHOUT_WEIGHTS = {
             "CutMix",
             "Equalization",
             "MixUp",
+            "Mosaic",
             "RandAugment",
             "RandomElasticTransform",
             "RandomErasing",

@@ -1,8 +1,10 @@
 """`model.save`, `load_model` in another process, train on: equal to training on without the break, bit for bit."""
 
+import keras
 import numpy as np
 import pytest
 
+import difflr
 from saving import kinds
 
 # Keras saves that layers are not trainable with functional and Sequential models, and with no subclassed ones.
@@ -46,3 +48,16 @@ def test_there_was_something_to_go_on_from(runs, name):
     here = runs.here[name]
     moved = [not np.array_equal(a, b) for a, b in zip(here["at_break"].values(), here["state"].values(), strict=False)]
     assert sum(moved) > 2
+
+
+def test_state_has_the_same_paths_before_and_after_loading(tmp_path):
+    """`OrbaxCheckpoint` and `set_state_tree` find the optimizer's state by path."""
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(inputs))
+    model.compile(difflr.optimizers.Adam(0.1, name="adam"), loss="mse", run_eagerly=True)
+    model.fit(np.ones((2, 3)), np.ones((2, 2)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    paths = [variable.path for variable in model.optimizer.variables]
+    assert paths == [variable.path for variable in loaded.optimizer.variables]
+    assert set(paths) > {"adam/head_kernel_momentum", "adam/head_bias_velocity"}

@@ -118,8 +118,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             variables: The model's trainable variables.
 
         Raises:
-            ValueError: If the plan does not cover them, or freezes them all, or says something of variables and there are
-                none.
+            ValueError: If the plan does not cover them, or freezes them all, or gives a rate to what was frozen by hand
+                since, or says something of variables and there are none.
         """
         if self.built:
             return
@@ -129,19 +129,22 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         model = self._model() if self._model is not None else None
         plan = self._given_multipliers.resolve(list(variables), model)
         plan = plan._without_decay([v for v in variables if v in plan and not keras_private.decays(self, v)])
-        self._check_none_is_thawed_too_late(plan, variables)
-        plan.freeze()
+        self._check_the_others_train(plan, variables)
         live = [variable for variable in variables if not plan.row(variable).frozen]
         if not live:
             raise ValueError(
                 f"The plan freezes all {len(list(variables))} variables, so there is nothing to train. {plan!r}"
             )
+        plan.freeze()
         self._warn_of_decay_without_effect(plan)
         self._build_for(plan, live, self._given_multipliers.numbers)
 
     def _build_for_nothing(self) -> None:
         """As in Keras, where metrics and statistics can be computed with `fit`, unless somebody is to have a rate."""
-        if self._given_multipliers.names_variables:
+        given = self._given_multipliers
+        if isinstance(given.value, Plan) and all(row.frozen for row in given.value.rows):
+            raise ValueError(f"The plan freezes everything, so there is nothing to train. {given.value!r}")
+        if given.names_variables:
             raise ValueError(
                 "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
                 "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
@@ -155,13 +158,18 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         super().build(live)
         self._groups = Groups(plan, live, self, numbers)
 
-    def _check_none_is_thawed_too_late(self, plan: Plan, variables: Sequence[Any]) -> None:
+    def _check_the_others_train(self, plan: Plan, variables: Sequence[Any]) -> None:
+        """Checks those with a rate that Keras does not list: an optimizer beside this one may train them."""
         listed = set(map(id, variables))
-        late = [
-            row.path
-            for row in plan.rows
-            if not row.frozen and id(row.variable) not in listed and tree.marked_frozen(row.variable)
-        ]
+        others = [row for row in plan.rows if not row.frozen and id(row.variable) not in listed]
+        by_hand = [row.path for row in others if tree.frozen_by_hand(row.variable, row.layer)]
+        if by_hand:
+            raise ValueError(
+                f"The plan gives a rate to {binding.listed(by_hand)}, where `trainable = False` was set after the plan was "
+                "made: it would have no effect. Make the plan anew, with what is frozen now, or freeze in the plan, with "
+                "difflr.FROZEN."
+            )
+        late = [row.path for row in others if tree.marked_frozen(row.variable)]
         if late:
             raise ValueError(
                 f"An earlier plan froze {binding.listed(late)}, so Keras builds the optimizer without them, and it is "
@@ -192,13 +200,13 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             ValueError: If the optimizer was built for variables of another model, or was loaded and the order of the
                 model's layers has changed since it was saved.
         """
-        self._model = weakref.ref(model)
         given = self._given_multipliers
         if self._groups is None and model.built and not isinstance(given.value, dict):
             given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is thawed from here on
         if self._groups is not None:
             self._groups.plan = self._replanning.bound(model) or self._groups.plan._tied_to(model)
             self._groups.plan.freeze()
+        self._model = weakref.ref(model)
 
     # -- what Keras asks for ------------------------------------------------------------------------------------------
 
@@ -224,31 +232,42 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         Args:
             grads: Gradients.
             trainable_variables: Their variables; `None` for those the optimizer was built with.
+
+        Raises:
+            ValueError: If a variable that the plan freezes was thawed by hand.
         """
         if trainable_variables is None:
             self._check_number(len(grads), "gradients")
             return super().apply(grads)
         trainable_variables = list(trainable_variables)
         if not self.built and len(grads):
-            with keras.name_scope(self.name):
+            with keras.name_scope(self.name, caller=self):
                 self.build(trainable_variables)
         if self._groups is not None and self._groups.any_frozen:
-            pairs = [
-                (gradient, variable)
-                for gradient, variable in zip(grads, trainable_variables, strict=True)
-                if not self._groups.is_frozen(variable)
-            ]
+            pairs = list(zip(grads, trainable_variables, strict=True))
+            self._check_none_is_thawed([v for _, v in pairs if self._groups.is_frozen(v)])
+            pairs = [(gradient, variable) for gradient, variable in pairs if not self._groups.is_frozen(variable)]
             grads, trainable_variables = [g for g, _ in pairs], [v for _, v in pairs]
         return super().apply(grads, trainable_variables)
+
+    def _check_none_is_thawed(self, frozen: Sequence[Any]) -> None:
+        thawed = [self.plan.row(variable) for variable in frozen if variable.trainable]
+        if thawed:
+            raise ValueError(
+                f"`trainable = True` was set on {binding.listed([row.path for row in thawed])}, and the plan of the "
+                f"optimizer freezes it ({thawed[0].decided.get('frozen', 'multiplier 0')}), so it would not train. Make a "
+                "new plan and compile with a new optimizer; to thaw in the middle of a training there are phases."
+            )
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
         """As in Keras, for JAX: `trainable_variables` and `grads` are those of the live variables.
 
         Raises:
-            ValueError: If their number is another; the message says how many the plan freezes.
+            ValueError: If their number is another, the message says how many the plan freezes; or if their shapes are.
         """
         if self.built:
             self._check_number(len(trainable_variables), "trainable variables")
+            self._check_shapes(trainable_variables)
         return super().stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def _check_number(self, number: int, what: str) -> None:
@@ -261,6 +280,16 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                 f"{frozen}. "
                 "Take `model.trainable_variables` after the optimizer was made and built."
             )
+
+    def _check_shapes(self, values: Sequence[Any]) -> None:
+        """JAX gives arrays without names: those of other variables would train at the rates of these."""
+        for variable, value in zip(self._groups.live if self._groups else (), values, strict=False):
+            if tuple(variable.shape) != tuple(value.shape):
+                raise ValueError(
+                    f"The optimizer was built for other variables: {self.plan.row(variable).path} has the shape "
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. Somebody was frozen or thawed by "
+                    "hand since, or the model is another one: compile with a new optimizer."
+                )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
         """As in Keras; here it is saved with the plan.

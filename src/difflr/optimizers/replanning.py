@@ -15,6 +15,7 @@ from difflr.optimizers.newcomer import Newcomer
 from difflr.plan import Plan, Row, binding, plain_data, tree
 from difflr.plan.plain_data import shown
 from difflr.plan.plan import STATISTICS
+from difflr.plan.rows import BY_USER
 
 SAVED = "phases"
 SAVED_ASIDE = "aside_"
@@ -89,9 +90,10 @@ class Replanning:
         return self._live
 
     def whole_plan(self) -> Plan:
-        """The plan without phases, with the multipliers of this moment."""
+        """The plan without phases, with the multipliers of this moment, and what the user has frozen since."""
         current = self._optimizer._current_plan()
-        return current if self._whole is None else _with_multipliers_of(self._whole, current)
+        whole = current if self._whole is None else _with_multipliers_of(self._whole, current)
+        return whole._replaced([_as_frozen_by_hand(row) for row in whole.rows])
 
     def go_live(self, model: keras.Layer, live: Live, warm_up_steps: int = 0, own_bias_correction: bool = True) -> None:
         """Makes these variables train, and nobody else, with all state kept.
@@ -307,6 +309,13 @@ def _row(whole: Row, member: Member | None, betas: tuple[float, float | None] | 
     joined_at = member.joined_at if member.warm_up_steps else 0  # else groups would differ by it
     newcomer = Newcomer(whole.schedule, joined_at, member.warm_up_steps, behind, beta_1, beta_2)
     return dataclasses.replace(whole, schedule=newcomer)
+
+
+def _as_frozen_by_hand(row: Row) -> Row:
+    if row.frozen or not tree.frozen_by_hand(row.variable, row.layer):
+        return row
+    decided = {**row.decided, "frozen": BY_USER}
+    return dataclasses.replace(row, multiplier=0.0, schedule=None, frozen=True, decided=decided)
 
 
 def _with_multipliers_of(whole: Plan, current: Plan) -> Plan:

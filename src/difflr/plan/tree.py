@@ -48,13 +48,20 @@ def marked_frozen(thing: object) -> bool:
 
 
 def layer_frozen_by_plan(layer: keras.Layer) -> bool:
-    """Whether a plan set `layer.trainable = False`.
+    """Whether a plan set `layer.trainable = False`, which it does for BatchNormalization alone.
 
     The flag of a layer is saved with the model, the mark on it is not; then its variables, which a loaded plan marks
     again, tell.
     """
     variables = keras_private.own_trainable_variables(layer)
-    return marked_frozen(layer) or bool(variables and all(map(marked_frozen, variables)))
+    normalizes = isinstance(layer, keras.layers.BatchNormalization)
+    return marked_frozen(layer) or bool(normalizes and variables and all(map(marked_frozen, variables)))
+
+
+def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
+    """Whether the user, not a plan, has frozen this variable or the layer that owns it."""
+    by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
+    return by_layer or not (variable.trainable or marked_frozen(variable))
 
 
 def walk(model: keras.Layer) -> list[Leaf]:
@@ -72,6 +79,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
     def visit(layer: keras.Layer, path: str, above: frozenset[int], frozen: bool, saved: bool) -> None:
         above = above | {id(layer)}
         by_plan = layer_frozen_by_plan(layer)
+        base = keras_private.base_of_lora(layer)
         frozen = frozen or not (layer.trainable or by_plan)
         variables = keras_private.own_trainable_variables(layer)
         names = _variable_names(layer, variables)
@@ -86,7 +94,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
                 leaf.paths.append(_unique(full, taken))
             leaf.ancestors.update(above)
             by_hand = not (variable.trainable or marked_frozen(variable) or by_plan)
-            leaf.frozen_by_user = leaf.frozen_by_user or frozen or by_hand
+            leaf.frozen_by_user = leaf.frozen_by_user or frozen or by_hand or variable is base
         children = keras_private.sublayers(layer)
         saved = saved and keras_private.saves_its_layers(layer)
         for child, name in zip(children, layer_names(layer, children, saved), strict=True):

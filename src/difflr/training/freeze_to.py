@@ -58,7 +58,7 @@ def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> 
     below = {id(layer) for each in groups[:number] for layer in each.statistics}
     frozen_layers = tuple(each.path for each in plan._statistics if id(each.layer) in below)
     optimizer._replanning.go_live(model, Live(live, "freeze_to", plan.frozen_statistics, frozen_layers))
-    _build_step_anew(model)
+    keras_private.forget_step(model)
     return [each.name for each in groups[number:]]
 
 
@@ -77,7 +77,7 @@ def unfreeze(model: keras.Model) -> None:
     optimizer = _ready_optimizer(model, "unfreeze")
     if optimizer._replanning.in_force:
         optimizer._replanning.go_back(model)
-        _build_step_anew(model)
+        keras_private.forget_step(model)
 
 
 def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
@@ -97,13 +97,6 @@ def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     return optimizer
-
-
-def _build_step_anew(model: keras.Model) -> None:
-    """Lets Keras make its functions anew at the next `fit`, for the variables that are live then."""
-    if model.optimizer.built and hasattr(model.optimizer, "inner_optimizer"):
-        keras_private.set_trained(model.optimizer, model.optimizer.inner_optimizer._groups.live)
-    model.train_function = model.test_function = model.predict_function = None
 
 
 def _number(group: int | str, groups: list[DepthGroup]) -> int:

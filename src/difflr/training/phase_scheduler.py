@@ -205,12 +205,8 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def _build_step(self) -> None:
         """Lets Keras make its functions anew, for the variables that are live now."""
-        if self.model.optimizer is not self._optimizer:
-            keras_private.set_trained(self.model.optimizer, self._optimizer._groups.live)
+        keras_private.forget_step(self.model)
         self.model.make_train_function(force=True)
-        # JAX would take a function compiled before for variables of the same shapes in another order.
-        self.model.test_function = None
-        self.model.predict_function = None
 
     # -- when a phase ends --------------------------------------------------------------------------------------------
 

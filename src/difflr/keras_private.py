@@ -37,6 +37,7 @@ __all__ = [
     "bias_correction",
     "callback_list",
     "calls",
+    "clock",
     "compile_arguments",
     "clipped",
     "copy_of",
@@ -399,6 +400,14 @@ def _load_own_variables(wrapper, store):
 def trained(optimizer):
     """The variables that an optimizer was built with; `optimizer.variables` are those of its own state."""
     return list(optimizer._trainable_variables) if optimizer.built else []
+
+
+def clock(optimizer):
+    """What Keras gives a schedule as the step: a count of batches, where `optimizer.iterations` counts updates.
+
+    They differ where gradients are accumulated.
+    """
+    return optimizer._iterations
 
 
 def applications(optimizer):

@@ -27,7 +27,7 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int = 0) -> tupl
     ```
     """
     if not 0 <= fraction < 1:
-        raise ValueError(f"`validation_split` must be at least 0 and below 1. Received: {fraction!r}.")
+        raise ValueError(f"`fraction` must be at least 0 and below 1. Received: {fraction!r}.")
     random = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):

@@ -45,7 +45,7 @@ def read_table(
     ```
     """
     file = Path(file)
-    csv.field_size_limit(MOST_CHARACTERS)
+    before = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(opened, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
@@ -61,6 +61,8 @@ def read_table(
         raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
     except csv.Error as error:
         raise ValueError(f"{file} is no CSV file: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
     if not rows:
         raise ValueError(f"{file} has no rows below the names of its columns.")
     kept = [(text, label.strip()) for _, text, label in rows if text.strip() and _is_label(label)]

@@ -11,7 +11,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.optimizers import state_layout
 from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
-from difflr.optimizers.groups import EFFECTIVE_RATE, Groups
+from difflr.optimizers.groups import EFFECTIVE_RATE, Groups, check_held
 from difflr.optimizers.replanning import Replanning
 from difflr.plan import Plan, VariableMapping, binding, tree
 from difflr.plan.plain_data import shown
@@ -135,6 +135,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             raise ValueError(
                 f"The plan freezes all {len(list(variables))} variables, so there is nothing to train. {plan!r}"
             )
+        rows = [plan.row(variable) for variable in live]
+        check_held([row.multiplier for row in rows], [row.path for row in rows])
         plan.freeze()
         self._warn_of_decay_without_effect(plan)
         self._build_for(plan, live, self._given_multipliers.numbers)
@@ -311,7 +313,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             print_function: What receives the text. Defaults to `print`.
         """
         rate = float(keras.ops.convert_to_numpy(self.learning_rate))
-        print_function(self._current_plan().table(rate))
+        print_function(self._current_plan().table(rate, keras_private.applications(self)))
 
     def _current_plan(self) -> Plan:
         """The plan with the multipliers of this moment."""

@@ -86,7 +86,7 @@ class Groups:
         for number, schedule in self._schedules.items():
             if for_decay and isinstance(schedule, Newcomer):
                 schedule = schedule.for_weight_decay
-            now = schedule(self._optimizer.iterations)
+            now = schedule(keras_private.clock(self._optimizer))
             factors[number] = factors[number] * keras.ops.cast(now, factors[number].dtype)
         return factors
 
@@ -163,9 +163,31 @@ class Groups:
                     f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the "
                     "plan."
                 )
+        check_held([multiplier], [self.plan.row(self.live[positions[0]]).path])
         numbers = self._now()
         numbers[[self._number_at[p] for p in positions]] = multiplier
         self.vector.assign(numbers)
+
+
+def check_held(numbers: Sequence[float], paths: Sequence[str]) -> None:
+    """Checks that the multipliers are numbers in Keras's float type too, in which they are kept and multiplied.
+
+    Args:
+        numbers: Multipliers above 0.
+        paths: Whose, for the error.
+
+    Raises:
+        ValueError: If one would become 0, or infinite.
+    """
+    floatx = keras.config.floatx()
+    limits = np.finfo("float32" if floatx == "bfloat16" else floatx)  # both have the same exponents
+    lowest, highest = float(limits.smallest_subnormal), float(limits.max)
+    for number, path in zip(numbers, paths, strict=True):
+        if not lowest <= number <= highest:
+            raise ValueError(
+                f"The multiplier of {path} is {number:g}, and {floatx} holds numbers from {lowest:.2g} to {highest:.2g}: it "
+                f"would be {'infinite' if number > 1 else '0, without effect'}. To freeze, use difflr.FROZEN."
+            )
 
 
 def same(first: Sequence[Any], second: Sequence[Any]) -> bool:

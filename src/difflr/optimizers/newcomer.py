@@ -21,6 +21,8 @@ class Newcomer(keras.optimizers.schedules.LearningRateSchedule):
         behind: Integer, how many gradients fewer than the optimizer's the variables have had.
         beta_1: Adam's `beta_1`, or Adamax's; `None` for no clock of their own.
         beta_2: Adam's `beta_2`; `None` where only the first moment is corrected, as in Adamax.
+        accumulation: Integer, the number of batches whose gradients are accumulated. Schedules count batches, as Keras's
+            do; all other numbers here are of updates.
 
     Reference: Kingma and Ba, "Adam", 2015, section 2 (the factor on the rate) and 7.1 (Adamax). `torch.optim.Adam`
     keeps a step for each parameter.
@@ -34,6 +36,7 @@ class Newcomer(keras.optimizers.schedules.LearningRateSchedule):
         behind: int = 0,
         beta_1: float | None = None,
         beta_2: float | None = None,
+        accumulation: int = 1,
     ):
         self.schedule = schedule
         self.joined_at = joined_at
@@ -41,12 +44,13 @@ class Newcomer(keras.optimizers.schedules.LearningRateSchedule):
         self.behind = behind
         self.beta_1 = beta_1
         self.beta_2 = beta_2
+        self.accumulation = accumulation
 
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
         factor = self.for_weight_decay(step)
         if self.beta_1 is None or not self.behind:
             return factor
-        step = keras.ops.cast(step, keras.config.floatx()) + 1.0
+        step = keras.ops.cast(step // self.accumulation, keras.config.floatx()) + 1.0
         return factor * self._correction(step - self.behind) / self._correction(step)
 
     def for_weight_decay(self, step: Any) -> Any:
@@ -54,7 +58,7 @@ class Newcomer(keras.optimizers.schedules.LearningRateSchedule):
         floatx = keras.config.floatx()
         factor = keras.ops.ones((), floatx) if self.schedule is None else keras.ops.cast(self.schedule(step), floatx)
         if self.warm_up_steps:
-            done = keras.ops.cast(step, floatx) - self.joined_at + 1.0
+            done = keras.ops.cast(step // self.accumulation, floatx) - self.joined_at + 1.0
             factor = factor * keras.ops.minimum(done / self.warm_up_steps, 1.0)
         return factor
 
@@ -73,6 +77,7 @@ class Newcomer(keras.optimizers.schedules.LearningRateSchedule):
             "behind": self.behind,
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
+            "accumulation": self.accumulation,
         }
 
     @classmethod

@@ -131,7 +131,8 @@ class Replanning:
     def _plan_in_force(self) -> Plan:
         whole, live = self._whole, self._live
         betas = keras_private.bias_correction(self._optimizer)
-        rows = [_row(row, self._members.get(id(row.variable)), betas, live.reason) for row in whole.rows]
+        accumulation = self._optimizer.gradient_accumulation_steps or 1
+        rows = [_row(row, self._members.get(id(row.variable)), betas, live.reason, accumulation) for row in whole.rows]
         statistics = [
             dataclasses.replace(s, frozen=s.frozen or s.path in live.frozen_layers) for s in whole._statistics
         ]
@@ -295,7 +296,9 @@ class Replanning:
         return self._plan_in_force()
 
 
-def _row(whole: Row, member: Member | None, betas: tuple[float, float | None] | None, reason: str) -> Row:
+def _row(
+    whole: Row, member: Member | None, betas: tuple[float, float | None] | None, reason: str, accumulation: int
+) -> Row:
     """The row of a variable while it is live (`member`), or while it is not."""
     if whole.frozen:
         return whole
@@ -307,7 +310,7 @@ def _row(whole: Row, member: Member | None, betas: tuple[float, float | None] | 
         return whole
     beta_1, beta_2 = betas if behind and betas else (None, None)
     joined_at = member.joined_at if member.warm_up_steps else 0  # else groups would differ by it
-    newcomer = Newcomer(whole.schedule, joined_at, member.warm_up_steps, behind, beta_1, beta_2)
+    newcomer = Newcomer(whole.schedule, joined_at, member.warm_up_steps, behind, beta_1, beta_2, accumulation)
     return dataclasses.replace(whole, schedule=newcomer)
 
 

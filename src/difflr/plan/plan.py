@@ -339,15 +339,16 @@ class Plan:
         config = binding.read_json(text)
         return binding.bind_to_model(config, cls(model), cls._from_rows)
 
-    def table(self, learning_rate: float | None = None) -> str:
+    def table(self, learning_rate: float | None = None, step: int | None = None) -> str:
         """The plan as an aligned table, variables with equal settings folded together.
 
         Args:
             learning_rate: The base rate; adds a column with effective rates.
+            step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
         """
         from difflr.report.plan_table import as_text
 
-        return as_text(self, learning_rate)
+        return as_text(self, learning_rate, step)
 
     def verify(
         self,

@@ -18,7 +18,8 @@ def times(first: Row, second: Row) -> Row:
     schedules = _factors(first.schedule, second.schedule)
     multiplier = first.multiplier * second.multiplier
     weight_decay_multiplier = first.weight_decay_multiplier * second.weight_decay_multiplier
-    if not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
+    vanished = multiplier == 0 and first.multiplier and second.multiplier
+    if vanished or not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
         raise ValueError(
             f"The product of the multipliers of {first.path} is beyond all floats: {first.multiplier:g} * "
             f"{second.multiplier:g}, weight decay {first.weight_decay_multiplier:g} * "

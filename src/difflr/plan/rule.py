@@ -44,12 +44,13 @@ LIVE = _Value("LIVE", {"frozen": False})
 """The value of a rule that undoes an earlier rule's freezing."""
 
 
-def checked_multiplier(value: Any, what: str = "multiplier") -> float:
+def checked_multiplier(value: Any, what: str = "multiplier", zero_freezes: bool = True) -> float:
     """`value` as a float, if it can be a multiplier: a finite number that is not negative.
 
     Args:
         value: What the user gave.
         what: The name of the argument, for the error.
+        zero_freezes: Whether it is a multiplier indeed, so that the error may speak of freezing.
 
     Raises:
         ValueError: If it is negative, NaN, infinite, a boolean, a string, or no number at all.
@@ -66,8 +67,9 @@ def checked_multiplier(value: Any, what: str = "multiplier") -> float:
         hint = ""
         if isinstance(value, str):
             is_number = _reads_as_number(value)
-            hint = f" Write {value.strip()[:40]} without quotes." if is_number else " To freeze, use `difflr.FROZEN`."
-        if isinstance(value, (bool, np.bool_)):
+            freeze = " To freeze, use `difflr.FROZEN`." if zero_freezes else ""
+            hint = f" Write {value.strip()[:40]} without quotes." if is_number else freeze
+        if isinstance(value, (bool, np.bool_)) and zero_freezes:
             hint = " To freeze, use `difflr.FROZEN`."
         raise ValueError(
             f"`{what}` must be a finite number >= 0, such as 0.1. "
@@ -75,10 +77,8 @@ def checked_multiplier(value: Any, what: str = "multiplier") -> float:
         )
     if not math.isfinite(number) or number < 0:
         given = shown(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
-        raise ValueError(
-            f"`{what}` must be a finite number >= 0, such as 0.1. Received: {given}. "
-            "0 freezes; a training direction cannot be turned round."
-        )
+        hint = " 0 freezes; a training direction cannot be turned round." if zero_freezes else ""
+        raise ValueError(f"`{what}` must be a finite number >= 0, such as 0.1. Received: {given}.{hint}")
     return number
 
 

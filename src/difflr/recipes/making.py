@@ -33,6 +33,10 @@ def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers
             row = dataclasses.replace(row, **axes, decided={**row.decided, **dict.fromkeys(axes, who)})
             if row.frozen:
                 row = dataclasses.replace(row, multiplier=0.0)
+            elif row.multiplier == 0:
+                raise ValueError(
+                    f"The multiplier of {row.path} is smaller than any float ({who}): choose a larger one."
+                )
         rows.append(row)
     frozen = set(map(id, frozen_layers))
     statistics = [

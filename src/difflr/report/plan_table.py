@@ -4,6 +4,8 @@ import collections
 import html
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from difflr.report.group_labels import covering_names, layers_above
 
 if TYPE_CHECKING:
@@ -13,12 +15,15 @@ MAX_NAMES = 4
 MAX_CHARACTERS = 80
 
 
-def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[str], list[list[str]]]:
+def table_rows(
+    plan: "Plan", learning_rate: float | None = None, step: int | None = None
+) -> tuple[list[str], list[list[str]]]:
     """The table as data: the header, and its rows as text.
 
     Args:
         plan: The plan.
         learning_rate: The base rate, for the column of effective rates.
+        step: The step at which schedules are counted in; `None`: they are not.
     """
     folded: dict[Any, list[Row]] = {}
     for row in plan.rows:
@@ -41,7 +46,7 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
             "frozen" if first.frozen else f"{first.multiplier:g}",
         ]
         if learning_rate is not None:
-            line.append("-" if first.frozen else f"{first.multiplier * learning_rate:.3g}")
+            line.append("-" if first.frozen else f"{first.multiplier * learning_rate * _factor(first, step):.3g}")
         if with_decay:
             line.append("-" if first.frozen else f"{first.weight_decay_multiplier:g}")
         if with_schedule:
@@ -49,6 +54,12 @@ def table_rows(plan: "Plan", learning_rate: float | None = None) -> tuple[list[s
         line.append(_reasons(first) or "default")
         lines.append(line)
     return header, lines
+
+
+def _factor(row: "Row", step: int | None) -> float:
+    if row.schedule is None or step is None:
+        return 1.0
+    return float(keras.ops.convert_to_numpy(row.schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
 
 
 def _reasons(row: "Row") -> str:
@@ -87,9 +98,9 @@ def footer(plan: "Plan", learning_rate: float | None = None) -> str:
     return text + "."
 
 
-def as_text(plan: "Plan", learning_rate: float | None = None) -> str:
+def as_text(plan: "Plan", learning_rate: float | None = None, step: int | None = None) -> str:
     """The plan as an aligned table; numbers to the right."""
-    header, lines = table_rows(plan, learning_rate)
+    header, lines = table_rows(plan, learning_rate, step)
     widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
     left = {0, len(header) - 1}
 

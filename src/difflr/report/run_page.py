@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr import keras_private
 from difflr.files import write_whole
 from difflr.report import comparison, drawing, log_picture, phase_spans, plan_picture, rate_map, run_pictures
 from difflr.report.lanes import as_plan, lanes_of
@@ -202,6 +203,11 @@ class Page:
             phases: The phases, or `None`.
         """
         steps_per_epoch, steps = planned_steps(model, history)
+        updates = phases is not None and any(
+            each.steps or each.warm_up_steps for each in phase_spans.checked_phases(phases)
+        )
+        if updates and accumulation(model) > 1:  # phases count updates, schedules batches
+            return None
         if not steps or (constant_rate(model, log_of(history)) is None and not _schedule(model)):
             return None
         numbers = rate_map.rate_map(
@@ -242,7 +248,8 @@ class Page:
         if phases is None:
             return None
         phases = phase_spans.checked_phases(phases)
-        steps_per_epoch, _ = planned_steps(model, history)
+        batches, _ = planned_steps(model, history)
+        steps_per_epoch = None if batches is None else batches // accumulation(model)
         counts_both = any(phase.steps for phase in phases) and not all(phase.steps or phase.endless for phase in phases)
         if counts_both and steps_per_epoch is None:
             return {"picture": None}
@@ -292,7 +299,7 @@ class Page:
 
 
 def planned_steps(model: Any, history: Any) -> tuple[int | None, int | None]:
-    """Optimizer steps in an epoch and in all, where `fit` told and the run began with the optimizer's first step.
+    """Batches in an epoch and in all, where `fit` told and the run began with the optimizer's first step.
 
     Args:
         model: The model, or `None`.
@@ -303,14 +310,14 @@ def planned_steps(model: Any, history: Any) -> tuple[int | None, int | None]:
     optimizer = getattr(model, "optimizer", None)
     if not batches or not epochs or optimizer is None:
         return None, None
-    accumulated = optimizer.gradient_accumulation_steps or 1
-    if batches % accumulated:
-        return None, None
-    in_epoch = batches // accumulated
-    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
     began = getattr(history, "epoch", None) or [0]
-    whole = began[0] == 0 and done <= in_epoch * (began[-1] + 1)
-    return in_epoch, in_epoch * epochs if whole else None
+    whole = began[0] == 0 and keras_private.applications(optimizer) <= batches * (began[-1] + 1)
+    return batches, batches * epochs if whole else None
+
+
+def accumulation(model: Any) -> int:
+    """The number of batches in one update."""
+    return getattr(getattr(model, "optimizer", None), "gradient_accumulation_steps", None) or 1
 
 
 def _schedule(model: Any) -> bool:

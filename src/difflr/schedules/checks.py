@@ -15,7 +15,7 @@ def checked_rate(value: Any, name: str = "peak_learning_rate") -> float:
     Raises:
         ValueError: If it is not.
     """
-    number = checked_multiplier(value, name)
+    number = checked_multiplier(value, name, zero_freezes=False)
     if number == 0:
         raise ValueError(f"`{name}` must be above 0: with 0 nothing would ever be trained. Received: {shown(value)}.")
     return number
@@ -27,7 +27,7 @@ def checked_number(value: Any, name: str, lowest: float = 0.0, highest: float = 
     Raises:
         ValueError: If it is not.
     """
-    number = checked_multiplier(value, name)
+    number = checked_multiplier(value, name, zero_freezes=False)
     if not lowest <= number <= highest:
         span = f"from {lowest:g} to {highest:g}" if highest < math.inf else f">= {lowest:g}"
         raise ValueError(f"`{name}` must be a number {span}. Received: {shown(value)}.")
@@ -40,7 +40,7 @@ def checked_steps(value: Any, name: str = "num_steps", lowest: int = 1) -> int:
     Raises:
         ValueError: If it is no integer, or below `lowest`.
     """
-    number = checked_multiplier(value, name)
+    number = checked_multiplier(value, name, zero_freezes=False)
     if number < lowest or number != int(number):
         raise ValueError(
             f"`{name}` counts optimizer steps (batches, not epochs) and must be an integer >= {lowest}. "
@@ -62,7 +62,7 @@ def checked_schedule(value: Any, name: str = "schedule") -> Any:
             f"`{name}` must be a keras.optimizers.schedules.LearningRateSchedule, or a number. "
             f"Received: {shown(value)} (of type {type(value).__name__})."
         )
-    return checked_multiplier(value, name)
+    return checked_multiplier(value, name, zero_freezes=False)
 
 
 def as_float(step: Any) -> Any:

@@ -233,10 +233,12 @@ def _in_force(row: Row, states: Sequence[PartState]) -> Row:
 
 def _factors(row: Row, part: PartState) -> tuple[float, float]:
     """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
-    rate = row.multiplier * _at(row.schedule, part.step)
+    each = part.optimizer.gradient_accumulation_steps or 1
+    batch = part.step * each + each - 1  # that of the update: schedules count batches
+    rate = row.multiplier * _at(row.schedule, batch)
     slow = row.schedule.for_weight_decay if isinstance(row.schedule, Newcomer) else row.schedule
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
-    decay = row.weight_decay_multiplier * (row.multiplier * _at(slow, part.step) if follows else 1.0)
+    decay = row.weight_decay_multiplier * (row.multiplier * _at(slow, batch) if follows else 1.0)
     return rate, decay
 
 

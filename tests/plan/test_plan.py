@@ -298,10 +298,9 @@ def test_a_product_with_0_freezes_and_says_so():
 def test_products_at_the_ends_of_the_floats():
     model = kinds.nested()
     tiny, huge = (difflr.Plan(model, {"head": number}) for number in (1e-200, 1e200))
-    assert row(tiny * tiny, "head/kernel").frozen
-    assert "frozen  rule 1: 'head' * rule 1: 'head'" in str(tiny * tiny)
-    with pytest.raises(ValueError, match="product of the multipliers of head/kernel is beyond all floats"):
-        huge * huge
+    for plan in (tiny, huge):
+        with pytest.raises(ValueError, match="product of the multipliers of head/kernel is beyond all floats"):
+            plan * plan
 
 
 def test_products_of_plans_that_disagree_about_statistics():

@@ -246,10 +246,12 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             with keras.name_scope(self.name, caller=self):
                 self.build(trainable_variables)
         if self._groups is not None and self._groups.any_frozen:
-            pairs = list(zip(grads, trainable_variables, strict=True))
-            self._check_none_is_thawed([v for _, v in pairs if self._groups.is_frozen(v)])
-            pairs = [(gradient, variable) for gradient, variable in pairs if not self._groups.is_frozen(variable)]
-            grads, trainable_variables = [g for g, _ in pairs], [v for _, v in pairs]
+            frozen = [variable for variable in trainable_variables if self._groups.is_frozen(variable)]
+            if frozen:
+                self._check_none_is_thawed(frozen)
+                both = zip(grads, trainable_variables, strict=True)
+                pairs = [(gradient, variable) for gradient, variable in both if not self._groups.is_frozen(variable)]
+                grads, trainable_variables = [g for g, _ in pairs], [v for _, v in pairs]
         return super().apply(grads, trainable_variables)
 
     def _check_none_is_thawed(self, frozen: Sequence[Any]) -> None:

@@ -103,6 +103,31 @@ def test_values_and_rules_are_copied(copied):
     assert copy.copy(plan).rows[0].variable is plan.rows[0].variable
 
 
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copied_plan_is_for_the_same_model(copied):
+    """In a dict of settings, say; the weights are the model's, so that only they may move."""
+    model = kinds.mlp(one="one", two="two", head="head")
+    plan = copied({"plan": Plan(model, {"one": FROZEN, "two": 0.1})})["plan"]
+    kinds.tried(model, optimizers.SGD(0.1, multipliers=plan))
+    assert plan.row(model.get_layer("one").kernel).frozen
+    assert not model.get_layer("one").trainable_variables
+    plan.verify(model, (kinds.VECTORS, kinds.TARGETS))
+
+
+def test_an_unpickled_plan_says_that_it_is_for_another_model():
+    model = kinds.mlp(one="one", two="two", head="head")
+    plan = pickle.loads(pickle.dumps(Plan(model, {"one": 0.1})))
+    model.compile(optimizers.SGD(0.1, multipliers=plan), loss="mse")
+    with pytest.raises(ValueError, match="does not cover 6 of the 6 .* copied or changed since.*from_json"):
+        kinds.train(model, kinds.VECTORS)
+    with pytest.raises(KeyError, match="does not cover the variable 'one/kernel'"):
+        plan.row(model.get_layer("one").kernel)
+    assert all(plan.row(row.variable) is row for row in plan.rows)
+    again = Plan.from_json(model, plan.to_json())
+    kinds.tried(model, optimizers.SGD(0.1, multipliers=again))
+    again.verify(model, (kinds.VECTORS, kinds.TARGETS))
+
+
 def test_layers_come_back_with_their_declarations():
     layer = difflr.layers.Dense(2, W_learning_rate_multiplier=0.0, learning_rate_multiplier={"bias": 0.3}, name="own")
     for again in (

@@ -59,7 +59,8 @@ class Given:
                 raise ValueError(
                     f"The plan does not cover {len(unknown)} of the {len(variables)} variables the optimizer is "
                     f"built with, such as {getattr(unknown[0], 'path', unknown[0])}. It was made for another "
-                    f"model, or the model was changed since: {value!r}. Make the plan for this model."
+                    f"model, or the model was copied or changed since: {value!r}. Make the plan for this model, or "
+                    "take it along: difflr.Plan.from_json(model, plan.to_json())."
                 )
             return value
         if isinstance(value, dict):

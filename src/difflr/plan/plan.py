@@ -81,6 +81,13 @@ class Plan:
         self._frozen_statistics = frozen_statistics
         self._by_variable = {id(row.variable): row for row in self._rows}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
+        """This plan: it does not change, and copies of the variables would belong to no model."""
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
+        self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"])
+
     @classmethod
     def _from_rows(cls, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> "Plan":
         plan = cls.__new__(cls)

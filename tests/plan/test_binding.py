@@ -128,6 +128,49 @@ def test_more_hostile_text(text, message):
     assert len(str(error.value)) < 600
 
 
+def row_with(number, **fields):
+    config = json.loads(difflr.Plan(kinds.nested(), RULES).to_json())
+    config["rows"][number].update(fields)
+    return json.dumps(config)
+
+
+BY_USER = {"frozen": "layer.trainable = False"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            row_with(0, Multiplier=3),
+            "unknown field 'Multiplier'. Did you mean 'multiplier'\\? Expected: path, variable",
+        ),
+        (row_with(0, lr=3), r"Row 0 of the plan \(backbone/stem/kernel\) has the unknown field 'lr'\. Expected: path"),
+        (
+            json.dumps({**json.loads(altered()), "frozen_statistic": "keep"}),
+            "The plan .* Did you mean 'frozen_statistics'",
+        ),
+        (
+            altered(statistics=[{"path": "backbone/bare", "frozen": True, "by_user": False, "by_users": True}]),
+            r"Entry of 'statistics' 0 of the plan \(backbone/bare\) .* Did you mean 'by_user'",
+        ),
+        (
+            row_with(0, decided={"multipliers": "me"}),
+            "'decided', has the unknown field 'multipliers'. Did you mean 'mul",
+        ),
+        (row_with(0, decided=BY_USER), "frozen is False, and 'decided' says that it is frozen"),
+        (row_with(0, keeps_statistics=True), "frozen is False, and 'keeps_statistics' says that it is frozen"),
+        (
+            row_with(0, keeps_statistics=True, frozen=True, multiplier=0.0),
+            "row of backbone/stem/kernel has 'keeps_statistics', and its layer has none: it is a Dense",
+        ),
+    ],
+)
+def test_what_would_have_no_effect_or_freeze_unseen(text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        difflr.Plan.from_json(kinds.nested(), text)
+    assert len(str(error.value)) < 600
+
+
 @pytest.mark.parametrize("field", sorted(json.loads(difflr.Plan(kinds.nested()).to_json())["rows"][0]))
 def test_a_field_that_is_missing(field):
     config = json.loads(difflr.Plan(kinds.nested(), RULES).to_json())

@@ -69,6 +69,10 @@ def test_objects_and_functions():
     ("target", "message"),
     [
         ("haed", "Did you mean 'head'"),
+        ("HEAD", "Did you mean 'head'"),
+        ("Backbone/INNER", "Did you mean 'backbone/inner'"),
+        ("STEM", "Did you mean 'backbone/stem'"),
+        ("kind:BIAS", "Did you mean 'kind:bias'"),
         ("backbone/inner/b", "layer tree begins with: backbone, head"),
         ("kind:bais", "Did you mean 'kind:bias'"),
         ("nothing*", "matches no trainable variable"),

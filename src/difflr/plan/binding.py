@@ -17,7 +17,7 @@ import keras
 
 from difflr.plan import plain_data
 from difflr.plan.plain_data import shown
-from difflr.plan.rule import checked_multiplier
+from difflr.plan.rule import AXES, checked_multiplier
 
 if TYPE_CHECKING:
     from difflr.plan.plan import Plan
@@ -124,6 +124,8 @@ def check_config(config: Any) -> None:
     Raises:
         ValueError: If it is not; the message names the row and the field.
     """
+    from difflr.plan.rows import BY_USER
+
     plain_data.check(config, "The plan")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
@@ -137,6 +139,7 @@ def check_config(config: Any) -> None:
             "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
             f"Received: {shown(config.get('frozen_statistics'))}."
         )
+    plain_data.check_fields(config, ("format", "frozen_statistics", "rows", "statistics"), "The plan")
     seen: set[str] = set()
     for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
         for number, entry in enumerate(entries):
@@ -146,12 +149,14 @@ def check_config(config: Any) -> None:
                     raise ValueError(
                         f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
                     )
+            plain_data.check_fields(entry, fields, f"{title} {number} of the plan ({entry['path'][:100]})")
             if entry["path"] in seen:
                 raise ValueError(
                     f"{title} {number} of the plan says for the second time what {shown(entry['path'])} gets."
                 )
             seen.add(entry["path"])
     for number, row in enumerate(rows):
+        where = f"Row {number} of the plan ({row['path'][:100]})"
         for field in ("multiplier", "weight_decay_multiplier"):
             checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
         if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
@@ -160,8 +165,15 @@ def check_config(config: Any) -> None:
             raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
         if row["frozen"] != (row["multiplier"] == 0):
             raise ValueError(
-                f"Row {number} of the plan ({row['path'][:100]}) contradicts itself: frozen is {row['frozen']}, "
-                f"the multiplier is {row['multiplier']}; 0 is the same as frozen."
+                f"{where} contradicts itself: frozen is {row['frozen']}, the multiplier is {row['multiplier']}; 0 is the "
+                "same as frozen."
+            )
+        plain_data.check_fields(row["decided"], AXES, f"{where}, 'decided',")
+        if not row["frozen"] and (row["keeps_statistics"] or row["decided"].get("frozen") == BY_USER):
+            field = "keeps_statistics" if row["keeps_statistics"] else "decided"
+            raise ValueError(
+                f"{where} contradicts itself: frozen is False, and '{field}' says that it is frozen. "
+                f"Received: {shown(row[field])}."
             )
     schedules = {json.dumps(row["schedule"], sort_keys=True): n for n, row in enumerate(rows) if row["schedule"]}
     for text, number in schedules.items():
@@ -216,6 +228,13 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan", from_rows: Callable[...
                 reshaped,
             )
         )
+    for row in fresh.rows:
+        has_none = row.layer is not None and not isinstance(row.layer, keras.layers.BatchNormalization)
+        if saved[row.path]["keeps_statistics"] and has_none:
+            raise ValueError(
+                f"The plan's row of {row.path} has 'keeps_statistics', and its layer has none: it is a "
+                f"{type(row.layer).__name__}, and only BatchNormalization has moving statistics. Set it to false."
+            )
     rows = [_bound(saved[row.path], row.variable, row) for row in fresh.rows]
     statistics = [
         dataclasses.replace(

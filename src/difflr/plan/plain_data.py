@@ -1,9 +1,10 @@
 """Plain data that somebody else wrote: read within bounds, and checked before anything is made of it."""
 
+import difflib
 import json
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 MAX_CHARACTERS = 20_000_000
@@ -21,6 +22,40 @@ def shown(thing: Any) -> str:
     except (RecursionError, ValueError):  # a ValueError: an integer of thousands of digits
         return f"a {type(thing).__name__} too large or too deep to be shown"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """The names most like `name`, in capitals or not.
+
+    Args:
+        name: What was received.
+        known: What is expected.
+        count: How many at most.
+        cutoff: How alike they are at least, 0 to 1.
+    """
+    folded: dict[str, list[str]] = {}
+    for each in known:
+        folded.setdefault(each.casefold(), []).append(each)
+    close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
+    return [each for key in close for each in folded[key]][:count]
+
+
+def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
+    """Checks that `data` has no other fields than those known.
+
+    Args:
+        data: What was read.
+        known: The names of the fields.
+        where: What it is, for errors.
+
+    Raises:
+        ValueError: If it has; the message has the nearest one.
+    """
+    unknown = next((field for field in data if field not in known), None)
+    if unknown is not None:
+        close = nearest(unknown[:MAX_SHOWN], known, 1, 0.4)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"{where} has the unknown field {shown(unknown)}.{hint} Expected: {', '.join(known)}.")
 
 
 def read_json(text: Any, what: str) -> Any:

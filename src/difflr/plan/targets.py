@@ -1,13 +1,12 @@
 """Targets: which leaves of the layer tree a rule speaks about."""
 
-import difflib
 import re
 from typing import Any
 
 import keras
 
 from difflr import keras_private
-from difflr.plan.plain_data import shown
+from difflr.plan.plain_data import nearest, shown
 from difflr.plan.rule import describe
 from difflr.plan.tree import Leaf
 
@@ -96,7 +95,7 @@ class Targets:
     def _match_kind(self, target: str) -> list[Match]:
         kind = target.removeprefix("kind:")
         if kind not in KINDS:
-            close = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.3)
+            close = nearest(kind, KINDS, 1, 0.3)
             hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
             raise ValueError(
                 f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}"
@@ -136,11 +135,11 @@ class Targets:
 
     def _closest(self, pattern: str) -> list[str]:
         known = list(self._by_prefix)
-        close = difflib.get_close_matches(pattern.strip("/"), known, n=3, cutoff=0.6)
+        close = nearest(pattern.strip("/"), known)
         if not close:  # the right name at the wrong depth
             last = pattern.strip("*/").split("/")[-1]
-            deeper = [path for path in known if path.split("/")[-1] == last]
-            names = difflib.get_close_matches(last, [path.split("/")[-1] for path in known], n=1, cutoff=0.6)
+            deeper = [path for path in known if path.split("/")[-1].casefold() == last.casefold()]
+            names = nearest(last, [path.split("/")[-1] for path in known], 1)
             close = deeper or [path for path in known if names and path.split("/")[-1] == names[0]]
         return close[:3]
 

@@ -1,13 +1,13 @@
 """What all recipes share: turning decisions about variables into a plan."""
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
 
 from difflr.plan import Plan, Row
+from difflr.plan.plain_data import nearest
 from difflr.plan.rows import BY_USER
 
 # For one row: axis -> value, and who says so; None: the recipe says nothing about it.
@@ -52,5 +52,5 @@ def factor_or_frozen(multiplier: float) -> dict[str, Any]:
 
 def close_matches(name: str, known: Collection[str]) -> str:
     """A hint such as ` Did you mean 'block_3'?`, or nothing."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    close = nearest(name, known, 3, 0.5)
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -24,12 +24,19 @@ a_schedule = strategies.sampled_from(
 )
 by_axis = {"multiplier": multipliers, "weight_decay_multiplier": multipliers, "schedule": a_schedule}
 by_axis["frozen"] = strategies.booleans()
+
+
+def says_one_thing(axes):
+    """Whether a rule sets something, and does not contradict itself."""
+    return axes and (not {"frozen", "multiplier"} <= set(axes) or axes["frozen"] == (axes["multiplier"] == 0))
+
+
 values = strategies.one_of(
     multipliers,
     a_schedule,
     strategies.just(difflr.FROZEN),
     strategies.just(difflr.LIVE),
-    strategies.fixed_dictionaries({}, optional=by_axis).filter(bool),
+    strategies.fixed_dictionaries({}, optional=by_axis).filter(says_one_thing),
 )
 
 

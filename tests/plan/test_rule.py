@@ -58,6 +58,30 @@ def test_a_rule_that_sets_nothing():
         difflr.Rule("x")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"multiplier": 0.1, "frozen": True}, r"'body' contradicts itself. .*multiplier=0\.1, frozen=True\. Leave one"),
+        (
+            {"multiplier": 0, "frozen": False},
+            r"'body' contradicts itself. .*multiplier=0, frozen=False\. 0 freezes: to",
+        ),
+    ],
+)
+def test_a_rule_that_contradicts_itself(value, message):
+    """One half of it would be dropped."""
+    with pytest.raises(ValueError, match=message):
+        difflr.Rule.of("body", value)
+    assert difflr.Rule("body", multiplier=0, frozen=True).frozen
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="body"), keras.layers.Dense(1, name="head")]
+    )
+    plan = difflr.Plan(
+        model, [("*", 0.1), ("*", difflr.FROZEN), ("head", difflr.LIVE)]
+    )  # what the first may have meant
+    assert [row.multiplier for row in plan.rows] == [0, 0, 0.1, 0.1]
+
+
 def test_no_schedule_and_no_flag():
     with pytest.raises(ValueError, match="LearningRateSchedule"):
         difflr.Rule("x", schedule=lambda step: 1.0)

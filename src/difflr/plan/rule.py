@@ -107,7 +107,7 @@ class Rule:
         frozen: Boolean. `True` freezes, `False` undoes an earlier rule's freezing.
 
     Raises:
-        ValueError: If a value is not of its kind, or the rule sets nothing.
+        ValueError: If a value is not of its kind, or the rule sets nothing or contradicts itself.
 
     Example:
 
@@ -143,6 +143,16 @@ class Rule:
         if not self.axes:
             raise ValueError(
                 f"The rule for {shown(self.target)} sets nothing. Give it at least one of: {', '.join(AXES)}."
+            )
+        if self.frozen is not None and self.multiplier is not None and self.frozen != (self.multiplier == 0):
+            fix = (
+                "Leave one of them out; what a later rule thaws has the multiplier of a rule of its own before it"
+                if self.frozen
+                else "0 freezes: to train it, give it a multiplier above 0"
+            )
+            raise ValueError(
+                f"The rule for {describe(self.target)} contradicts itself. Received: multiplier={self.multiplier:g}, "
+                f"frozen={self.frozen}. {fix}."
             )
 
     @property

@@ -15,5 +15,5 @@ def main() -> None:
     except ImportError as error:
         if error.name not in ("typer", "rich", "click"):
             raise
-        sys.exit("The command line needs typer and rich: pip install 'difflr[cli]'")
+        sys.exit('The command line needs typer and rich: pip install "difflr[cli]"')
     app(prog_name="difflr")

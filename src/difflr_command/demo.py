@@ -33,5 +33,5 @@ def demo(
     try:
         from difflr.demo import run_demo
     except ImportError as error:
-        raise typer.BadParameter(f"The demo needs its extra: pip install 'difflr[demo]' ({error})") from None
+        raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
     run_demo(seeds=seeds, epochs=epochs, output=output)

@@ -165,7 +165,7 @@ def prepare(settings: Settings, resume: bool) -> Run:
 def _check_can_report() -> None:
     for name in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(name) is None:
-            raise ValueError(f"--report needs {name}: pip install 'difflr[report]'")
+            raise ValueError(f'--report needs {name}: pip install "difflr[report]"')
 
 
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:

@@ -111,7 +111,7 @@ def _picture(file: Path, size: tuple[int, int], mode: str) -> np.ndarray:
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise ImportError("Pictures need Pillow: pip install 'difflr[cli]'.") from None
+        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:

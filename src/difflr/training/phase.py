@@ -31,7 +31,7 @@ class Phase:
             (`"backbone/block5*"`, `"*"` for everything), kinds (`"kind:head"`), layers, variables, functions.
         epochs: Integer. The phase ends after so many epochs, the one in which it begins included.
         steps: Integer. The phase ends after so many steps of the optimizer, in the middle of an epoch too.
-        monitor: The name of a metric such as `"val_loss"`. The phase ends when it has stopped to improve; with
+        monitor: The name of a metric such as `"val_loss"`. The phase ends when it has stopped improving; with
             `epochs` as well, at the latest after these.
         patience: Integer. The number of epochs without improvement after which it ends, as in
             `keras.callbacks.EarlyStopping`.

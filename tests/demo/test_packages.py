@@ -12,6 +12,8 @@ import pytest
 from difflr.demo import packages
 from difflr.demo.packages import Package, PackageError
 
+pytestmark = pytest.mark.same_everywhere
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

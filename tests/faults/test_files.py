@@ -12,6 +12,8 @@ import pytest
 from difflr import files
 from difflr.files import whole_file, write_whole
 
+pytestmark = pytest.mark.same_everywhere
+
 
 def in_process(code, folder):
     """What becomes of a process of its own (without Keras, so it is quick) that runs `code`."""

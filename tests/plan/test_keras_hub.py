@@ -6,6 +6,8 @@ import difflr
 
 keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)  # it may be too new for an old Keras, or too old
 
+pytestmark = pytest.mark.same_everywhere
+
 SMALL = {"num_layers": 2, "num_heads": 2}
 
 

@@ -6,6 +6,8 @@ import difflr
 from difflr.plan.targets import path_expression
 from plan import models_of_all_kinds as kinds
 
+pytestmark = pytest.mark.same_everywhere
+
 
 def chosen(model, target):
     plan = difflr.Plan(model, [(target, 0.5)])

@@ -5,7 +5,7 @@ from keras import layers
 import difflr
 from plan import models_of_all_kinds as kinds
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.same_everywhere]
 
 
 def paths(model):

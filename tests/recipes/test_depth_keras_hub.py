@@ -5,7 +5,7 @@ import pytest
 from difflr.recipes import depth_groups
 
 keras_hub = pytest.importorskip("keras_hub", exc_type=ImportError)
-pytestmark = pytest.mark.usefixtures("of_zeros")
+pytestmark = [pytest.mark.usefixtures("of_zeros"), pytest.mark.same_everywhere]
 
 TEXT = {"vocabulary_size": 9, "num_layers": 2, "num_heads": 2, "hidden_dim": 4, "intermediate_dim": 8}
 

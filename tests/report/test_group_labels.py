@@ -1,9 +1,12 @@
 import keras
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import difflr
 from difflr.report.group_labels import group_labels, group_names
+
+pytestmark = pytest.mark.same_everywhere
 
 PATHS = ["body/stem/kernel", "body/stem/bias", "body/top/kernel", "body/top/bias", "head/kernel", "head/bias"]
 

@@ -44,6 +44,8 @@ PHASES = difflr.Phases(
     ]
 )
 
+pytestmark = pytest.mark.same_everywhere
+
 
 PLATEAU = difflr.Phases([difflr.Phase("head", monitor="val_loss", patience=2), difflr.Phase("*", warm_up_steps=2)])
 OF_A_PLAN = [

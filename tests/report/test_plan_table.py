@@ -3,6 +3,8 @@ import pytest
 
 import difflr
 
+pytestmark = pytest.mark.same_everywhere
+
 
 @pytest.fixture
 def model():

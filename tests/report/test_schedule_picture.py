@@ -9,6 +9,8 @@ from difflr.schedules import OneCycle, SlantedTriangular, plot_schedule
 
 pytest.importorskip("matplotlib")
 
+pytestmark = pytest.mark.same_everywhere
+
 
 @pytest.fixture
 def axes():

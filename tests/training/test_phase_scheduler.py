@@ -327,3 +327,34 @@ def test_equals_torch_with_the_gradients_switched_off_by_hand():
             optimizer.step()
     for mine, theirs in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("swap_first", [True, False])
+def test_averages_in_the_model_while_the_phase_changes(swap_first):
+    """`SwapEMAWeights` takes them out again at the beginning of the next epoch, before a phase may begin."""
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3, name="body"), keras.layers.Dense(1, name="head")]
+    )
+    model.compile(difflr.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), loss="mse")
+    phases = difflr.PhaseScheduler([difflr.Phase("head", epochs=1), difflr.Phase("body")])
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), phases][:: 1 if swap_first else -1]
+    seen = []  # on torch: elsewhere the weights are with `fit` between batches
+    look = (
+        (lambda batch, logs=None: seen.append(keras.ops.convert_to_numpy(model.layers[1].kernel)))
+        if keras.backend.backend() == "torch"
+        else None
+    )
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+
+    def train():
+        x = np.ones((2, 2), "float32")
+        model.fit(x, x[:, :1], epochs=2, verbose=0, callbacks=[*callbacks, note])
+
+    if swap_first:
+        train()
+        assert len(seen) in (0, 2)
+        for weights in seen[1:]:
+            np.testing.assert_array_equal(weights, seen[0])  # the head's own weights, not their averages
+    else:
+        with pytest.raises(ValueError, match="Put it before"):
+            train()

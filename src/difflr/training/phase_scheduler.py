@@ -74,6 +74,17 @@ class PhaseScheduler(keras.callbacks.Callback):
             optimizer.bind(model)
             if optimizer is not model.optimizer:
                 keras_private.load_apart(model.optimizer)
+        self._check_order()
+
+    def _check_order(self) -> None:
+        everybody = keras_private.callback_list()
+        callbacks = everybody.callbacks if everybody is not None else []
+        behind = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
+        if any(isinstance(each, keras.callbacks.SwapEMAWeights) and each.swap_on_epoch for each in behind):
+            raise ValueError(
+                "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would take the averages for the "
+                "weights when a phase begins. Put it before: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
+            )
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         self._check_optimizer()

@@ -374,7 +374,7 @@ def forget_step(model):
     """
     if hasattr(model.optimizer, "inner_optimizer"):
         wrapper = model.optimizer
-        live = list(trained(wrapper.inner_optimizer))
+        live = trained(wrapper.inner_optimizer)
         with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
             wrapper._trainable_variables = live
         wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(live)}

@@ -1,5 +1,6 @@
 """Data from files: what is read, what is skipped, and what is refused."""
 
+import csv
 import os
 import re
 
@@ -182,6 +183,18 @@ def test_the_scales():
         data.to_scale(pictures[..., :1], "caffe")
 
 
+def test_long_texts_are_read_and_the_limit_of_others_stays(tmp_path):
+    """Python's csv has one limit for the whole process."""
+    before, long = csv.field_size_limit(), "x" * 200_000
+    (tmp_path / "long.csv").write_text(f"text,label\n{long},a\nshort,b\n")
+    assert data.read_table(tmp_path / "long.csv").x[0] == long
+    with pytest.raises(ValueError, match="has no column 'words'"):
+        data.read_table(tmp_path / "long.csv", text_column="words")
+    assert csv.field_size_limit() == before
+    with pytest.raises(csv.Error, match="field larger than field limit"):
+        list(csv.reader([f"{'x' * (before + 1)}"]))
+
+
 def test_the_split_is_the_same_share_of_each_class():
     labels = np.array([0] * 10 + [1] * 20 + [2] * 2 + [3])
     train, validation = data.stratified_split(labels, 0.2, seed=1)
@@ -190,7 +203,7 @@ def test_the_split_is_the_same_share_of_each_class():
     assert data.stratified_split(labels, 0.2, seed=1)[1].tolist() == validation.tolist()
     assert data.stratified_split(labels, 0.2, seed=2)[1].tolist() != validation.tolist()
     assert len(data.stratified_split(labels, 0)[1]) == 0
-    with pytest.raises(ValueError, match="at least 0 and below 1"):
+    with pytest.raises(ValueError, match="`fraction` must be at least 0 and below 1"):
         data.stratified_split(labels, 1.0)
 
 

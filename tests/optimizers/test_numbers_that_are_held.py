@@ -8,6 +8,7 @@ import pytest
 
 import difflr
 from difflr.optimizers import SGD
+from difflr.optimizers.newcomer import Newcomer
 
 
 def network():
@@ -84,3 +85,14 @@ def test_a_group_schedule_has_the_clock_of_the_base_rate(accumulation):
             seen.append(float(keras.ops.convert_to_numpy(variable)[0]))
     np.testing.assert_allclose(seen[16:], seen[:16], rtol=1e-6)
     assert seen[-1] < -1
+
+
+def test_a_newcomer_warms_up_by_updates_and_its_schedule_counts_batches():
+    """With two batches in an update: batch 3 belongs to the second update of four."""
+    ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
+    for schedule, factor in ((None, 1.0), (ramp, 1 - 3 / 8)):
+        newcomer = Newcomer(schedule, warm_up_steps=4, accumulation=2)
+        for each in (newcomer, Newcomer.from_config(newcomer.get_config())):
+            assert float(keras.ops.convert_to_numpy(each(keras.ops.convert_to_tensor(3)))) == pytest.approx(
+                0.5 * factor
+            )

@@ -239,8 +239,8 @@ def test_an_inbound_node_holds_its_input_tensors():
 
 
 def test_layers_of_a_stored_attribute_are_found_once():
-    """`difflr.plan.tree` passes over the attributes in which Keras keeps layers and variables once more."""
-    from difflr.plan.tree import _KERAS_STORES
+    """`difflr.plan.layer_tree` passes over the attributes in which Keras keeps layers and variables once more."""
+    from difflr.plan.layer_tree import _KERAS_STORES
 
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))

@@ -106,17 +106,19 @@ def layerwise(task: Task) -> None:
 
 
 def ulmfit(task: Task) -> None:
-    """Each group at 1/2.6 of the rate of the one above; one thaws each epoch.
+    """Each group at 1/2.6 of the rate of the one above; one unfreezes each epoch.
 
-    While they thaw there is a triangle for each epoch, then one for the rest, as in AllenNLP's `SlantedTriangular`.
+    While they unfreeze there is a triangle for each epoch, then one for the rest, as in AllenNLP's `SlantedTriangular`.
     """
     groups = [*map(list, task.pair.groups), [task.pair.head]]
     rates = {pattern: 2.6 ** (place - len(groups) + 1) for place, group in enumerate(groups) for pattern in group}
     each = task.steps_per_epoch
-    thawing = len(groups) - 1
-    triangles = [difflr.schedules.SlantedTriangular(task.learning_rate, each)] * thawing
-    triangles.append(difflr.schedules.SlantedTriangular(task.learning_rate, (task.pair.epochs - thawing) * each))
-    task.compile(Joined(triangles, [each * number for number in range(1, thawing + 1)]), difflr.Plan(task.model, rates))
+    unfreezing = len(groups) - 1
+    triangles = [difflr.schedules.SlantedTriangular(task.learning_rate, each)] * unfreezing
+    triangles.append(difflr.schedules.SlantedTriangular(task.learning_rate, (task.pair.epochs - unfreezing) * each))
+    task.compile(
+        Joined(triangles, [each * number for number in range(1, unfreezing + 1)]), difflr.Plan(task.model, rates)
+    )
     task.fit(callbacks=[difflr.PhaseScheduler(difflr.phases.top_down(task.model, groups=groups))])
 
 

@@ -33,7 +33,7 @@ def table(runs):
         rows.append(
             f"| {NAMES[name]} | {found['minutes']:.0f} | {found['steps']:,} | {found['changes']} "
             f"| {found['early']:.0f} MB, {found['late']:.0f} MB | {found['growth_per_hour']:+.1f} MB an hour "
-            f"| {', '.join(f'{ratio:.2f} ({live})' for live, ratio in found['step_ratios'].items())} |"
+            f"| {', '.join(f'{ratio:.2f} ({trainable})' for trainable, ratio in found['step_ratios'].items())} |"
         )
     return "\n".join(rows)
 
@@ -41,7 +41,7 @@ def table(runs):
 def numbers(lines):
     """What the page tells of one run.
 
-    The first third is warming up. Steps are compared within what is live: the median of the second third, and of the
+    The first third is warming up. Steps are compared within what is trainable: the median of the second third, and of the
     last.
     """
     total = lines[-1]["minutes"]
@@ -61,18 +61,18 @@ def numbers(lines):
 
 
 def step_ratios(earlier, later):
-    """For each live set that both have: the time of a step later, divided by that earlier."""
+    """For each trainable set that both have: the time of a step later, divided by that earlier."""
     before, after = (step_seconds(lines) for lines in (earlier, later))
-    return {live: after[live] / before[live] for live in before if live in after}
+    return {trainable: after[trainable] / before[trainable] for trainable in before if trainable in after}
 
 
 def step_seconds(lines):
-    """For each live set the median, without the epochs in which it was compiled."""
+    """For each trainable set the median, without the epochs in which it was compiled."""
     found = {}
     for line in lines:
         if not line["first"]:
-            found.setdefault(line["live"], []).append(line["step_seconds"])
-    return {live: statistics.median(times) for live, times in found.items()}
+            found.setdefault(line["trainable"], []).append(line["step_seconds"])
+    return {trainable: statistics.median(times) for trainable, times in found.items()}
 
 
 def draw(runs, file):
@@ -88,10 +88,10 @@ def draw(runs, file):
         look = {"color": colour, "linestyle": dash, "linewidth": 1.2}
         minutes = [line["minutes"] for line in lines]
         above.plot(minutes, [line["resident_bytes"] / MEGABYTE for line in lines], label=NAMES[name], **look)
-        whole = [line for line in lines if line["live"] == "everything" and not line["first"]]
+        whole = [line for line in lines if line["trainable"] == "everything" and not line["first"]]
         below.plot([line["minutes"] for line in whole], [1e3 * line["step_seconds"] for line in whole], **look)
     above.set(ylabel="memory, MB", ylim=(0, None))
-    below.set(ylabel="one step with everything live,\nms of processor time", xlabel="minutes", ylim=(0, None))
+    below.set(ylabel="one step with everything trainable,\nms of processor time", xlabel="minutes", ylim=(0, None))
     above.legend(frameon=False)
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)

@@ -18,8 +18,8 @@ from benchmarks import measure
 NUM_BLOCKS, UNITS, CLASSES = 6, 64, 5
 EXAMPLES, BATCH = 4096, 32
 EPOCHS_PER_PHASE = 12
-# In turn, for ever: freezing and thawing again, with all state kept.
-LIVE = {"head": "head", "upper half": ["head", "block4", "block5", "block6"], "everything": "*"}
+# In turn, for ever: freezing and unfreezing again, with all state kept.
+TRAINABLE = {"head": "head", "upper half": ["head", "block4", "block5", "block6"], "everything": "*"}
 
 
 class Recorder(keras.callbacks.Callback):
@@ -41,11 +41,11 @@ class Recorder(keras.callbacks.Callback):
         self.steps_ended, self.steps = time.process_time(), batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        name = list(LIVE)[epoch // EPOCHS_PER_PHASE % len(LIVE)]
+        name = list(TRAINABLE)[epoch // EPOCHS_PER_PHASE % len(TRAINABLE)]
         line = {
             "epoch": epoch,
             "minutes": (time.monotonic() - self.began) / 60,
-            "live": name,
+            "trainable": name,
             "first": epoch % EPOCHS_PER_PHASE == 0,
             "resident_bytes": measure.resident_bytes(),
             "step_seconds": (self.steps_ended - self.steps_began) / (self.steps - self.first),
@@ -80,8 +80,10 @@ def main(seconds, path, least=0):
     optimizer = difflr.optimizers.AdamW(1e-4, weight_decay=0.01, global_clipnorm=1.0, multipliers=plan)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss=loss, metrics=["accuracy"])
-    turns = max(least, int(seconds)) // len(LIVE) + 1  # more than there is time for: the recorder ends the run
-    phases = [difflr.Phase(live, epochs=EPOCHS_PER_PHASE) for _ in range(turns) for live in LIVE.values()]
+    turns = max(least, int(seconds)) // len(TRAINABLE) + 1  # more than there is time for: the recorder ends the run
+    phases = [
+        difflr.Phase(trainable, epochs=EPOCHS_PER_PHASE) for _ in range(turns) for trainable in TRAINABLE.values()
+    ]
     with tempfile.TemporaryDirectory() as folder, Path(path).open("w") as file:
         callbacks = [
             difflr.PhaseScheduler(phases),

@@ -10,7 +10,7 @@ CHECKS = {
     "scheduler": rates.SCHEDULER,
     "clip": rates.CLIP,
     "freeze": freezing.FREEZE,
-    "thaw": freezing.THAW,
+    "unfreeze": freezing.THAW,
     "devices": devices.DEVICE,
     "resume": saving.RESUME,
     "step": speed.STEP,

@@ -1,4 +1,4 @@
-"""Freezing and thawing inside one `fit`."""
+"""Freezing and unfreezing inside one `fit`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,19 +19,19 @@ class Flag(keras.callbacks.Callback):
     """Sets `trainable` of `body` at the beginning of epochs, as one does between two calls of `fit`.
 
     Args:
-        live: In which epochs `body` is to train.
+        trainable: In which epochs `body` is to train.
         new_step: Whether Keras is told to build its training step anew.
     """
 
-    def __init__(self, live: tuple[int, ...], new_step: bool = False):
+    def __init__(self, trainable: tuple[int, ...], new_step: bool = False):
         super().__init__()
-        self.live = live
+        self.trainable = trainable
         self.new_step = new_step
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         body = self.model.get_layer("body")
-        if body.trainable != (epoch in self.live):
-            body.trainable = epoch in self.live
+        if body.trainable != (epoch in self.trainable):
+            body.trainable = epoch in self.trainable
             if self.new_step:
                 self.model.make_train_function(force=True)
 
@@ -40,15 +40,15 @@ class RateOfBody(keras.callbacks.Callback):
     """Sets the rate of the optimizer that has `body` to 0 and back.
 
     Args:
-        live: In which epochs `body` is to train.
+        trainable: In which epochs `body` is to train.
     """
 
-    def __init__(self, live: tuple[int, ...]):
+    def __init__(self, trainable: tuple[int, ...]):
         super().__init__()
-        self.live = live
+        self.trainable = trainable
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.model.optimizer.optimizers[0].learning_rate = RATE if epoch in self.live else 0.0
+        self.model.optimizer.optimizers[0].learning_rate = RATE if epoch in self.trainable else 0.0
 
 
 def stock(model: keras.Model) -> keras.optimizers.Optimizer:
@@ -70,11 +70,11 @@ def ours(model: keras.Model) -> keras.optimizers.Optimizer:
     return difflr.optimizers.SGD(RATE, momentum=MOMENTUM)
 
 
-def phases(*live: str) -> difflr.PhaseScheduler:
+def phases(*trainable: str) -> difflr.PhaseScheduler:
     """An epoch for each."""
-    last = len(live) - 1
+    last = len(trainable) - 1
     return difflr.PhaseScheduler(
-        [difflr.Phase(each, epochs=None if place == last else 1) for place, each in enumerate(live)]
+        [difflr.Phase(each, epochs=None if place == last else 1) for place, each in enumerate(trainable)]
     )
 
 
@@ -90,9 +90,9 @@ def freeze_trial(make: Callable[[keras.Model], Any], callback: Callable[[], Any]
     moves = effects.Moves(("body", "head"))
     x = np.random.default_rng(0).normal(size=effects.X.shape)  # for the statistics
     model.fit(x, effects.Y, batch_size=8, epochs=2, shuffle=False, verbose=0, callbacks=[callback(), moves])
-    live, frozen = moves.moves
-    right = live["body"] > 0 and frozen["body"] == 0 and frozen["head"] > 0
-    seen = f"body moved {live['body']:.2g}, then {frozen['body']:.2g} (asked 0); head moved on by {frozen['head']:.2g}"
+    trainable, frozen = moves.moves
+    right = trainable["body"] > 0 and frozen["body"] == 0 and frozen["head"] > 0
+    seen = f"body moved {trainable['body']:.2g}, then {frozen['body']:.2g} (asked 0); head moved on by {frozen['head']:.2g}"
     return Outcome(PASSED if right else FAILED, seen)
 
 
@@ -102,15 +102,15 @@ FREEZE = Check(
     "neither its weights nor its moving statistics are to move, and the head is to train on.",
     freeze_trial,
     keras={
-        PLAIN: {"make": stock, "callback": lambda: Flag(live=(0,))},
+        PLAIN: {"make": stock, "callback": lambda: Flag(trainable=(0,))},
         "and `make_train_function(force=True)`": {"make": stock, "callback": lambda: Flag((0,), new_step=True)},
-        "a rate of 0 in a `MultiOptimizer`": {"make": two, "callback": lambda: RateOfBody(live=(0,))},
+        "a rate of 0 in a `MultiOptimizer`": {"make": two, "callback": lambda: RateOfBody(trainable=(0,))},
     },
     difflr={PLAIN: {"make": ours, "callback": lambda: phases("*", "head")}},
 )
 
 
-# -- thawing ----------------------------------------------------------------------------------------------------------
+# -- unfreezing ----------------------------------------------------------------------------------------------------------
 
 
 def momentum_moves(epochs: int) -> list[float]:
@@ -140,17 +140,17 @@ def thaw_trial(make: Callable[[keras.Model], Any], callback: Callable[[], Any]) 
 
 
 THAW = Check(
-    "Thawing in the middle of `fit`, momenta kept",
+    "Unfreezing in the middle of `fit`, momenta kept",
     "SGD with momentum, one `fit`: the head alone, everything, the head alone, everything, an epoch each. The head is to go "
     "as if nothing had happened, and the body to go on with the momentum it had when it was frozen.",
     thaw_trial,
     keras={
-        PLAIN: {"make": stock, "callback": lambda: Flag(live=(1, 3))},
+        PLAIN: {"make": stock, "callback": lambda: Flag(trainable=(1, 3))},
         "an optimizer built for all variables first, and `make_train_function(force=True)`": {
             "make": stock_for_all,
             "callback": lambda: Flag((1, 3), new_step=True),
         },
-        "a rate of 0 in a `MultiOptimizer`": {"make": two, "callback": lambda: RateOfBody(live=(1, 3))},
+        "a rate of 0 in a `MultiOptimizer`": {"make": two, "callback": lambda: RateOfBody(trainable=(1, 3))},
     },
     difflr={PLAIN: {"make": ours, "callback": lambda: phases("head", "*", "head", "*")}},
 )

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 NAMES = (  # in the order of the page
     *("backbone", "nothing", "overlap", "plateau", "scheduler", "clip"),
-    *("freeze", "thaw", "devices", "resume", "step", "decay"),
+    *("freeze", "unfreeze", "devices", "resume", "step", "decay"),
 )
 ALONE = ("devices",)  # in a process of their own
 SIDES = ("Keras", "difflr")
@@ -72,7 +72,7 @@ def run_all(
 
 
 def in_a_process(backend: str, side: str, names: Sequence[str]) -> list[Line]:
-    """What a worker wrote; a check that it did not live to tell of is a refusal."""
+    """What a worker wrote; a check that it did not trainable to tell of is a refusal."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "lines"
         command = [sys.executable, "-m", "benchmarks.twelve_checks.worker", backend, side, str(file), *names]

@@ -37,7 +37,7 @@ def compiled():
 
 
 def fit(model, first, last):
-    phases = [difflr.Phase("head", epochs=1), difflr.Phase("*", warm_up_steps=4)]
+    phases = [difflr.Phase("head", epochs=1), difflr.Phase("*", warmup_steps=4)]
     callbacks = [difflr.PhaseScheduler(phases)]
     settings = {"batch_size": 64, "shuffle": False, "verbose": 0, "callbacks": callbacks}
     model.fit(X, Y, initial_epoch=first, epochs=last, **settings)

@@ -58,7 +58,7 @@ def compiled():
 
 
 def fit(model, first, last, x=X, y=Y, batch_size=BATCH):
-    phases = [difflr.Phase("head", epochs=1), difflr.Phase("*", warm_up_steps=4)]
+    phases = [difflr.Phase("head", epochs=1), difflr.Phase("*", warmup_steps=4)]
     callbacks = [difflr.PhaseScheduler(phases)]
     settings = {"batch_size": batch_size, "shuffle": False, "verbose": 0, "callbacks": callbacks}
     model.fit(x, y, initial_epoch=first, epochs=last, **settings)

@@ -7,7 +7,7 @@ multipliers.
 
 from difflr import data, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
-from difflr.plan import FROZEN, LIVE, Plan, Rule, VariableMapping
+from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
 from difflr.recipes import (
     bias_double,
     discriminative,
@@ -19,18 +19,10 @@ from difflr.recipes import (
     surgical,
 )
 from difflr.verification import PlanNotKept, Verification, VerifyPlan
-from difflr.training import (
-    BackupAndRestore,
-    GroupLogger,
-    Phase,
-    Phases,
-    PhaseScheduler,
-    TerminateOnNaN,
-    fine_tune,
-    freeze_to,
-    phases,
-    unfreeze,
-)
+from difflr import phases
+from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
+from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
+from difflr.fine_tuning import fine_tune
 from difflr.report import (
     plot_log,
     plot_phases,
@@ -47,7 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Rule",
     "FROZEN",
-    "LIVE",
+    "TRAINABLE",
     "Plan",
     "VariableMapping",
     "layerwise_decay",

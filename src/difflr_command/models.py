@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import difflr
-from difflr.report.plan_table import footer, table_rows
+from difflr.plan.table import footer, table_rows
 
 NARROW = 110
 

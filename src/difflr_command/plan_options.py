@@ -37,7 +37,7 @@ Rules = Annotated[
     typer.Option(
         "--rule",
         metavar="TARGET=VALUE",
-        help="Who gets what: a layer, a pattern or a kind, and a multiplier, 'frozen' or 'live'; TARGET:decay=NUMBER for "
+        help="Who gets what: a layer, a pattern or a kind, and a multiplier, 'frozen' or 'trainable'; TARGET:decay=NUMBER for "
         "weight decay. As in 'backbone/**=0.1', '*/bias=2', 'backbone/stem=frozen', 'kind:norm:decay=0'. Repeat it; a "
         "later rule wins.",
     ),
@@ -72,14 +72,14 @@ def parse_rule(text: str) -> tuple[str, Any]:
     target, equals, value = (part.strip() for part in text.rpartition("="))
     if not equals or not target:
         raise ValueError(f"A rule is TARGET=VALUE, such as 'backbone=0.1'. Received: --rule '{text}'.")
-    words = {"frozen": difflr.FROZEN, "live": difflr.LIVE}
+    words = {"frozen": difflr.FROZEN, "trainable": difflr.TRAINABLE}
     decay = target.removesuffix(":decay")
     if value in words and decay == target:
         return target, words[value]
     try:
         number = float(value)
     except ValueError:
-        expected = "a number" if decay != target else "a number, 'frozen' or 'live'"
+        expected = "a number" if decay != target else "a number, 'frozen' or 'trainable'"
         raise ValueError(f"The value of a rule is {expected}. Received: '{value}' in --rule '{text}'.") from None
     return (decay, {"weight_decay_multiplier": number}) if decay != target else (target, number)
 

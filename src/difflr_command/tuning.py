@@ -17,7 +17,7 @@ from rich.console import Console
 
 import difflr
 from difflr.files import whole_file
-from difflr.training.fine_tune import default_plan
+from difflr.fine_tuning.fine_tune import default_plan
 from difflr_command import console
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.inputs import Data, read, some
@@ -169,8 +169,8 @@ def _check_can_report() -> None:
 
 
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
-    """Whether something but the head is live."""
-    head = {id(variable) for variable in difflr.recipes.depth_groups(model)[-1].variables}
+    """Whether something but the head is trainable."""
+    head = {id(variable) for variable in difflr.depth.depth_groups(model)[-1].variables}
     return any(not row.frozen and id(row.variable) not in head for row in plan.rows)
 
 
@@ -309,12 +309,12 @@ def _report(page: Path, settings: Settings, run: Run) -> None:
         "data": run.data.described,
         "skipped": str(len(run.data.skipped)),
     }
-    first = [difflr.Phase(live="kind:head", epochs=run.freeze_epochs)] if run.freeze_epochs else []
+    first = [difflr.Phase(trainable="kind:head", epochs=run.freeze_epochs)] if run.freeze_epochs else []
     difflr.write_report(
         page,
         run.model,
         _columns(run.checkpoint.history),
-        phases=difflr.Phases([*first, difflr.Phase(live="*")]),
+        phases=difflr.Phases([*first, difflr.Phase(trainable="*")]),
         title=f"{settings.model.stem} on {settings.data.name}",
         settings=told,
     )

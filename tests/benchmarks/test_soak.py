@@ -15,7 +15,7 @@ def lines(growth=0, slower=1):
         {
             "epoch": minute,
             "minutes": float(minute),
-            "live": ["head", "everything"][minute // 5 % 2],
+            "trainable": ["head", "everything"][minute // 5 % 2],
             "first": minute % 5 == 0,
             "resident_bytes": 500 * report.MEGABYTE + (minute - 20) * growth if minute > 10 else 0,
             "step_seconds": (9 if minute % 5 == 0 else 1) * (slower if minute >= 40 else 1) / 1e3,
@@ -43,7 +43,7 @@ def test_a_short_run_writes_its_page(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     file = folder / f"{keras.backend.backend()}.jsonl"
     worker.main(0.01, file, least=8)
-    lived = [json.loads(line)["live"] for line in file.read_text().splitlines()]
+    lived = [json.loads(line)["trainable"] for line in file.read_text().splitlines()]
     assert lived == ["head", "head", "upper half", "upper half", "everything", "everything", "head", "head"]
     text = report.write(tmp_path).read_text()
     assert "| 3 |" in text

@@ -8,7 +8,7 @@ from benchmarks.twelve_checks.check import FAILED, PASSED, REFUSED, SLOWER, Chec
 import difflr
 
 # Elsewhere than on torch what they need is compiled for seconds; `make checks` runs them all on all three.
-ON_TORCH = ("backbone", "plateau", "thaw", "freeze", "resume", "decay")
+ON_TORCH = ("backbone", "plateau", "unfreeze", "freeze", "resume", "decay")
 QUICK = [
     name
     for name in runs.NAMES

@@ -51,7 +51,7 @@ def test_a_plan_for_the_new_head(here):
 WRONG = [
     (["--rule", "stem"], r"TARGET=VALUE.*Received: --rule 'stem'"),
     (["--rule", "=0.1"], "TARGET=VALUE"),
-    (["--rule", "stem=slow"], "a number, 'frozen' or 'live'. Received: 'slow'"),
+    (["--rule", "stem=slow"], "a number, 'frozen' or 'trainable'. Received: 'slow'"),
     (["--rule", "stem:decay=frozen"], "is a number. Received: 'frozen'"),
     (["--rule", "stem=-1"], "finite number >= 0"),
     (["--rule", "stm=0.1"], "Did you mean 'stem'"),

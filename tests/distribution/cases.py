@@ -27,7 +27,7 @@ RULES = {
     "middle": {"multiplier": 0.5, "weight_decay_multiplier": 0.0},
     "kind:bias": {"weight_decay_multiplier": 0.5},
 }
-PHASES = [Phase("head", epochs=1), Phase(["head", "high"], steps=3, warm_up_steps=2), Phase("*")]
+PHASES = [Phase("head", epochs=1), Phase(["head", "high"], steps=3, warmup_steps=2), Phase("*")]
 PHASES_ACCUMULATED = [Phase("head", epochs=1), Phase(["head", "high"], steps=1), Phase("*")]
 
 DECAY = {"weight_decay": 0.1}

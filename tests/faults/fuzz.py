@@ -15,7 +15,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["difflr.plan", "difflr.optimizers", "difflr.training", "difflr.schedules"]):
+with atheris.instrument_imports(include=["difflr"]):
     import difflr  # noqa: F401
 
 from faults import readers
@@ -24,7 +24,7 @@ ODD = [
     None, True, False, 0, 1, -1, 0.5, 1e-3, 1e308, -1e-9, 2**31, 10**30, 10**400, float("nan"), float("inf"), "", "*",
     "**/", "[", "[9-1]", "kind:bias", "kind:", "head", "backbone/low", "backbone/low/kernel", "head/bias", "a" * 3000,
     "\ud800", "\x00", "0.1", "keep", "update", [], {}, [[]], {"": None}, [1, 2], "SGD", "difflr", "builtins", "eval",
-    "keras.optimizers.schedules", "CosineDecay", "difflr>Joined", "difflr>Newcomer", "difflr>ScheduleProduct", "__lambda__",
+    "keras.optimizers.schedules", "CosineDecay", "difflr>Joined", "difflr>LateStart", "difflr>ScheduleProduct", "__lambda__",
     "function", "__tensor__", "__numpy__", "Lambda", "val_loss", "*a" * 30,
 ]  # fmt: skip
 FOLDER = sys.argv[1]

@@ -28,7 +28,7 @@ import keras
 import numpy as np
 
 import difflr
-from training import phases_interrupted as interrupted
+from phases import phases_interrupted as interrupted
 
 AIMS = {"fit": b"f", "save": b"s", "phase change": b"p"}
 ENDS = {"save": b"S", "phase change": b"P"}

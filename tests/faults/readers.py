@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 import difflr
-from difflr.optimizers import state_layout
-from difflr.plan import binding, tree
+from difflr.optimizers import saved_state
+from difflr.plan import layer_tree
+from difflr.plan.schedule_json import schedule_from_json
 
 LONGEST_MESSAGE = 3_000
 SOURCE = str(Path(difflr.__file__).parent)
@@ -97,15 +98,15 @@ def model():
 
 @functools.cache
 def variables():
-    return [leaf.variable for leaf in tree.walk(model()) if leaf.variable is not None]
+    return [leaf.variable for leaf in layer_tree.walk(model()) if leaf.variable is not None]
 
 
-def thaw():
-    for leaf in tree.walk(model()):
+def unfreeze():
+    for leaf in layer_tree.walk(model()):
         for thing in (leaf.variable, leaf.layer):
             if thing is not None:
                 thing.trainable = True
-                setattr(thing, tree.FROZEN_MARK, False)
+                setattr(thing, layer_tree.FROZEN_MARK, False)
 
 
 def check(plan):
@@ -143,7 +144,7 @@ def phases(text):
 
 @reader
 def schedule(text):
-    made = binding.schedule_from_json(json.loads(text))
+    made = schedule_from_json(json.loads(text))
     if not isinstance(made, keras.optimizers.schedules.LearningRateSchedule):
         raise Finding(f"It is no schedule: {made!r}")
 
@@ -162,7 +163,7 @@ def optimizer(text):
         if not (np.isfinite(made._groups.numbers()).all() and min(made._groups.numbers()) >= 0):
             raise Finding(f"Accepted: {made._groups.numbers()}")
     finally:
-        thaw()
+        unfreeze()
 
 
 @reader
@@ -199,7 +200,7 @@ def state(text):
             raise
         check(made.plan._tied_to(model()))
     finally:
-        thaw()
+        unfreeze()
 
 
 def _everything(made):
@@ -209,7 +210,7 @@ def _everything(made):
 
 def _as_saved(name, value):
     if name in ("layout", "phases"):
-        return state_layout.as_array(value)
+        return saved_state.as_array(value)
     try:
         return np.asarray(value, "float32")
     except OverflowError:  # no file can hold it

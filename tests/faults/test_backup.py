@@ -12,10 +12,10 @@ import pytest
 
 import difflr
 from difflr.files import whole_file
+from phases import phases_interrupted as interrupted
+from phases.in_phases import assert_same
+from phases.phases_interrupted import PHASES, Interrupt, new_model, run, state
 from saving.conftest import saying
-from training import phases_interrupted as interrupted
-from training.in_phases import assert_same
-from training.phases_interrupted import PHASES, Interrupt, new_model, run, state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 EPOCHS = 4

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.plan import plain_data
+from difflr import checks
 from difflr.plan.targets import path_expression
 from faults import readers
 
@@ -49,7 +49,7 @@ PLANS = {
     "objects": ('{"a":' * 100_000, "This is not the JSON text of a plan"),
     "a long number": ('{"format": ' + "1" * 100_000 + "}", "This is not the JSON text of a plan"),
     "a long word": (json.dumps({"format": "x" * 1_000_000}), "expected the format 'difflr plan 1'"),
-    "too long": ("[" + " " * plain_data.MAX_CHARACTERS, "has at most 20000000 characters"),
+    "too long": ("[" + " " * checks.MAX_CHARACTERS, "has at most 20000000 characters"),
     "said twice": ('{"format": "difflr plan 1", "format": 3}', "'format' is said twice"),
     "NaN": (json.dumps({**WHOLE, "rows": [{"multiplier": float("nan")}]}), "'rows/0/multiplier' is no finite number"),
     "infinity": ('{"rows": [1e999]}', "'rows/0' is no finite number: inf"),

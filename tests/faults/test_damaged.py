@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.optimizers import state_layout
+from difflr.optimizers import saved_state
 from faults.readers import Finding, read
 from saving import kinds
 
@@ -104,8 +104,8 @@ def test_flipped_bits_in_weights(saved, tmp_path):
                 message = ""
             assert "damaged: its checksum is another" in message or not layout <= place < layout + 60
         told = any("multipliers of the saved state" in str(each.message) for each in caught)
-        live = [row.multiplier for row in model.optimizer._current_plan().rows]
-        assert told or live == [row.multiplier for row in model.optimizer.plan.rows]
+        trainable = [row.multiplier for row in model.optimizer._current_plan().rows]
+        assert told or trainable == [row.multiplier for row in model.optimizer.plan.rows]
         model.load_weights(saved / "all.weights.h5")
     assert everything(model) == before
 
@@ -258,16 +258,16 @@ def test_phases_that_do_not_fit_leave_the_optimizer_as_it_was(tmp_path):
 
 
 def test_checksum():
-    written = state_layout.as_array({"a": [1, 2.5]})
-    assert state_layout.from_array(written) == {"a": [1, 2.5]}
+    written = saved_state.as_array({"a": [1, 2.5]})
+    assert saved_state.from_array(written) == {"a": [1, 2.5]}
     for place in range(len(written)):
         damaged = np.array(written)
         damaged[place] ^= 4
         with pytest.raises(ValueError, match="damaged"):
-            state_layout.from_array(damaged)
+            saved_state.from_array(damaged)
     for none in (np.zeros(0), np.float32(3.0), np.frombuffer(b"x", "uint8")):
         with pytest.raises(ValueError, match="damaged"):
-            state_layout.from_array(none)
+            saved_state.from_array(none)
 
 
 def test_a_reader_that_half_changes_is_found_out(monkeypatch):

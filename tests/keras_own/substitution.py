@@ -12,8 +12,8 @@ import sys
 import keras
 
 import difflr
+from difflr.optimizers.differential import optimizer_classes
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
-from difflr.optimizers.make import optimizer_classes
 
 MULTIPLIER = float(os.environ.get("DIFFLR_MULTIPLIER", "1"))
 SCHEDULES = keras.optimizers.schedules

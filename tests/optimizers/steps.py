@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 import difflr
-from difflr.optimizers.make import optimizer_classes
+from difflr.optimizers.differential import optimizer_classes
 
 BACKEND = keras.backend.backend()
 

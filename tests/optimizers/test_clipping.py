@@ -1,4 +1,4 @@
-"""Gradients are clipped before any rate is applied, and a global norm is one norm over the live variables."""
+"""Gradients are clipped before any rate is applied, and a global norm is one norm over the trainable variables."""
 
 import numpy as np
 import pytest

@@ -43,7 +43,7 @@ def test_frozen_half_stands_still_and_the_rest_is_stock(name, frozen):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_state_for_frozen_variables(name):
-    """What a stock optimizer has for the live ones alone, and one number for their group."""
+    """What a stock optimizer has for the trainable ones alone, and one number for their group."""
     variables = new_variables()
     optimizer = ours(name, slow_half(variables, FROZEN))
     optimizer.build(variables)
@@ -143,7 +143,7 @@ STATISTICS = {"gamma": False, "beta": False, "moving_mean": True, "moving_varian
         ({"norm": 0.1}, "keep", ALL),
         ({"norm/gamma": FROZEN}, "keep", {**ALL, "gamma": False}),
     ],
-    ids=["kept", "updated", "live", "half frozen"],
+    ids=["kept", "updated", "trainable", "half frozen"],
 )
 def test_statistics(rules, frozen_statistics, expected):
     model = normalized()
@@ -202,10 +202,10 @@ def test_a_mapping_says_that_it_cannot_thaw():
     assert moves_by_weight(norm, trained(model, difflr.Plan(model, {norm: 0.1}))) == ALL
 
 
-# -- thawing ----------------------------------------------------------------------------------------------------------
+# -- unfreezing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_later_plan_thaws():
+def test_a_later_plan_unfreezes():
     model = normalized()
     norm = model.get_layer("norm")
     assert moves_by_weight(norm, trained(model, difflr.Plan(model, {"norm": FROZEN, "body": FROZEN}))) == NONE

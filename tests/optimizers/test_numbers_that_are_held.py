@@ -8,7 +8,7 @@ import pytest
 
 import difflr
 from difflr.optimizers import SGD
-from difflr.optimizers.newcomer import Newcomer
+from difflr.optimizers.late_start import LateStart
 
 
 def network():
@@ -91,8 +91,8 @@ def test_a_newcomer_warms_up_by_updates_and_its_schedule_counts_batches():
     """With two batches in an update: batch 3 belongs to the second update of four."""
     ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
     for schedule, factor in ((None, 1.0), (ramp, 1 - 3 / 8)):
-        newcomer = Newcomer(schedule, warm_up_steps=4, accumulation=2)
-        for each in (newcomer, Newcomer.from_config(newcomer.get_config())):
+        newcomer = LateStart(schedule, warmup_steps=4, accumulation=2)
+        for each in (newcomer, LateStart.from_config(newcomer.get_config())):
             assert float(keras.ops.convert_to_numpy(each(keras.ops.convert_to_tensor(3)))) == pytest.approx(
                 0.5 * factor
             )

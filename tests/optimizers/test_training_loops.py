@@ -95,23 +95,23 @@ def test_loop(step_method, frozen):
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_apply_and_apply_gradients(frozen):
-    """Both, on every backend, with the gradients of all variables or of the live ones; the first call builds."""
+    """Both, on every backend, with the gradients of all variables or of the trainable ones; the first call builds."""
     results = []
-    for how in ("apply", "apply_gradients", "live", "live, in order"):
+    for how in ("apply", "apply_gradients", "trainable", "trainable, in order"):
         variables = new_variables()
         optimizer = ours("Adam", slow_half(variables, difflr.FROZEN if frozen else 0.1))
-        optimizer.build(variables) if how.startswith("live") else None
+        optimizer.build(variables) if how.startswith("trainable") else None
         for grads in gradients(2):
             pairs = list(zip(tensors(grads), variables, strict=True))
-            live = [(grad, variable) for grad, variable in pairs if variable.trainable]
+            trainable = [(grad, variable) for grad, variable in pairs if variable.trainable]
             if how == "apply":
                 optimizer.apply(tensors(grads), variables)
             elif how == "apply_gradients":
                 optimizer.apply_gradients(pairs)
-            elif how == "live":
-                optimizer.apply_gradients(live)
+            elif how == "trainable":
+                optimizer.apply_gradients(trainable)
             else:
-                optimizer.apply([grad for grad, _ in live])
+                optimizer.apply([grad for grad, _ in trainable])
         results.append(values(variables))
     for result in results[1:]:
         assert_same(result, results[0])
@@ -137,7 +137,7 @@ def half_frozen():
 
 def test_too_many_gradients():
     optimizer, _ = half_frozen()
-    with pytest.raises(ValueError, match=r"Received 4 gradients, but 2 variables are live: the plan freezes 2"):
+    with pytest.raises(ValueError, match=r"Received 4 gradients, but 2 variables are trainable: the plan freezes 2"):
         optimizer.apply(tensors(gradients(1)[0]))
 
 
@@ -175,7 +175,7 @@ def test_stateless_apply_with_the_frozen_ones_too():
     optimizer, variables = half_frozen()
     state = [variable.value for variable in optimizer.variables]
     with pytest.raises(
-        ValueError, match=r"Received 4 trainable variables, but 2 variables are live: the plan freezes 2"
+        ValueError, match=r"Received 4 trainable variables, but 2 variables are trainable: the plan freezes 2"
     ):
         optimizer.stateless_apply(state, tensors(gradients(1)[0]), [variable.value for variable in variables])
 
@@ -184,10 +184,10 @@ def test_stateless_apply_with_the_frozen_ones_too():
 def test_stateless_apply_changes_no_variable():
     optimizer, variables = half_frozen()
     before = values([*variables, *optimizer.variables])
-    live = [variable.value for variable in variables[:2]]
+    trainable = [variable.value for variable in variables[:2]]
     new, state = optimizer.stateless_apply(
-        [variable.value for variable in optimizer.variables], tensors(gradients(1)[0][:2]), live
+        [variable.value for variable in optimizer.variables], tensors(gradients(1)[0][:2]), trainable
     )
     assert_same(values([*variables, *optimizer.variables]), before)
-    assert not np.array_equal(new[0], live[0])
+    assert not np.array_equal(new[0], trainable[0])
     assert int(state[0]) == 1

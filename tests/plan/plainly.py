@@ -75,5 +75,5 @@ def resolved(model, rules):
 
 
 def trained(expected):
-    """Of what is expected the live variables: nothing else matters for those that are frozen."""
+    """Of what is expected the trainable variables: nothing else matters for those that are frozen."""
     return {path: each for path, each in expected.items() if not each.frozen}

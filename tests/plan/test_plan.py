@@ -33,7 +33,7 @@ def test_later_rules_win_axis_by_axis():
 def test_frozen_is_an_axis_of_its_own():
     plan = difflr.Plan(kinds.nested(), {"backbone/stem": difflr.FROZEN, "*/bias": 2.0})
     assert row(plan, "backbone/stem/bias").frozen
-    plan = difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN, "backbone/stem": difflr.LIVE})
+    plan = difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN, "backbone/stem": difflr.TRAINABLE})
     assert not row(plan, "backbone/stem/kernel").frozen
     assert row(plan, "backbone/inner/a/kernel").frozen
 
@@ -63,7 +63,7 @@ def test_what_the_user_froze_stays_frozen():
     model.get_layer("backbone").trainable = False
     plan = difflr.Plan(model, {"head": 2.0})
     assert row(plan, "backbone/stem/kernel").decided["frozen"] == "layer.trainable = False"
-    for value in (0.5, difflr.LIVE):
+    for value in (0.5, difflr.TRAINABLE):
         with pytest.raises(ValueError, match=r"layer\.trainable = True"):
             difflr.Plan(model, {"backbone/stem": value})
 
@@ -193,7 +193,7 @@ def test_resolution_does_not_look_at_every_pair(monkeypatch):
 
 def test_live_does_not_undo_a_multiplier_of_0():
     with pytest.raises(ValueError, match=r"Rule 2: 'head' has no effect: .* frozen by rule 1.*a multiplier above 0"):
-        difflr.Plan(kinds.nested(), [("head", 0.0), ("head", difflr.LIVE)])
+        difflr.Plan(kinds.nested(), [("head", 0.0), ("head", difflr.TRAINABLE)])
     plan = difflr.Plan(kinds.nested(), [("*", difflr.FROZEN), ("head", {"multiplier": 0.5, "frozen": False})])
     assert row(plan, "head/kernel").multiplier == 0.5
 
@@ -214,7 +214,7 @@ def test_freezing_leaves_the_other_axes_as_they_are():
     assert row(plan, "head/kernel").setting == (0.5, 2.0, "", False)
     again = difflr.Plan(
         kinds.nested(),
-        [("head", {"multiplier": 0.5}), ("*", difflr.FROZEN), ("head", difflr.LIVE)],
+        [("head", {"multiplier": 0.5}), ("*", difflr.FROZEN), ("head", difflr.TRAINABLE)],
     )
     assert row(again, "head/kernel").multiplier == 0.5
 
@@ -268,7 +268,7 @@ def test_one_variable_frozen_by_the_user():
 
 
 @pytest.mark.parametrize("rules", [{"backbone": difflr.FROZEN}, {"backbone": 0.0}])
-def test_statistics_of_a_layer_without_weights_are_frozen_and_thawed(rules):
+def test_statistics_of_a_layer_without_weights_are_frozen_and_unfrozen(rules):
     model = kinds.nested()
     bare = model.get_layer("backbone").get_layer("bare")
     plan = difflr.Plan(model, rules)

@@ -35,7 +35,7 @@ values = strategies.one_of(
     multipliers,
     a_schedule,
     strategies.just(difflr.FROZEN),
-    strategies.just(difflr.LIVE),
+    strategies.just(difflr.TRAINABLE),
     strategies.fixed_dictionaries({}, optional=by_axis).filter(says_one_thing),
 )
 

@@ -31,11 +31,11 @@ def test_the_error_names_target_value_and_fix():
 
 def test_frozen_and_live():
     assert difflr.Rule.of("head", difflr.FROZEN).axes == {"frozen": True}
-    assert difflr.Rule.of("head", difflr.LIVE).axes == {"frozen": False}
+    assert difflr.Rule.of("head", difflr.TRAINABLE).axes == {"frozen": False}
     assert repr(difflr.FROZEN) == "difflr.FROZEN"
 
 
-@pytest.mark.parametrize("value", [difflr.FROZEN, difflr.LIVE])
+@pytest.mark.parametrize("value", [difflr.FROZEN, difflr.TRAINABLE])
 def test_values_survive_copies(value):
     assert copy.deepcopy(value) is value
     assert pickle.loads(pickle.dumps(value)) is value
@@ -77,7 +77,7 @@ def test_a_rule_that_contradicts_itself(value, message):
         [keras.Input((2,)), keras.layers.Dense(2, name="body"), keras.layers.Dense(1, name="head")]
     )
     plan = difflr.Plan(
-        model, [("*", 0.1), ("*", difflr.FROZEN), ("head", difflr.LIVE)]
+        model, [("*", 0.1), ("*", difflr.FROZEN), ("head", difflr.TRAINABLE)]
     )  # what the first may have meant
     assert [row.multiplier for row in plan.rows] == [0, 0, 0.1, 0.1]
 

@@ -31,10 +31,10 @@ def test_the_weights_move_by_their_multipliers():
     model = as_if_trained(network())
     plan = difflr.layerwise_decay(model, 0.5, freeze_below=0.2)
     optimizer = difflr.optimizers.SGD(1.0, multipliers=plan)
-    live = model.trainable_variables
-    optimizer.build(live)
+    trainable = model.trainable_variables
+    optimizer.build(trainable)
     before = {row.path: keras.ops.convert_to_numpy(row.variable) for row in plan.rows}
-    optimizer.apply([keras.ops.ones(variable.shape) for variable in live], live)
+    optimizer.apply([keras.ops.ones(variable.shape) for variable in trainable], trainable)
     for row in plan.rows:
         moved = before[row.path] - keras.ops.convert_to_numpy(row.variable)
         expected = {"block_0": 0, "block_1": 0.25, "block_2": 0.5, "head": 1}[row.path.split("/")[0]]

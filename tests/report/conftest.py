@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.report.lanes import lanes_of
+from difflr.report.plan_layers import lanes_of
 from report.runs import HOSTILE, small_model
 
 
@@ -17,7 +17,7 @@ def run():
     """A model after training in phases."""
     keras.utils.set_random_seed(0)
     model = small_model()
-    phases = difflr.Phases([difflr.Phase("kind:head", epochs=2), difflr.Phase("*", warm_up_steps=4)])
+    phases = difflr.Phases([difflr.Phase("kind:head", epochs=2), difflr.Phase("*", warmup_steps=4)])
     plan = difflr.Plan(model, {"backbone": 0.1, "*/bias": 0.5, "backbone/stem": difflr.FROZEN})
     schedule = difflr.schedules.WarmupCosine(1e-2, 12, warmup_steps=2)
     model.compile(difflr.optimizers.SGD(schedule, multipliers=plan), loss="mse", metrics=["mae"])

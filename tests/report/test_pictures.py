@@ -10,9 +10,9 @@ import pytest
 
 import difflr
 from difflr.report import drawing, phase_spans
-from difflr.report.lanes import lanes_of
-from difflr.report.phases_chart import rows_of
-from difflr.report.rate_map import rate_map
+from difflr.report.plan_layers import lanes_of
+from difflr.report.plot_phases import rows_of
+from difflr.report.plot_rate_map import rate_map
 from report.runs import HOSTILE, small_model
 
 LOG = {
@@ -40,14 +40,14 @@ PHASES = difflr.Phases(
     [
         difflr.Phase("head", epochs=1),
         difflr.Phase(["head", "backbone/block2"], steps=3),
-        difflr.Phase("*", warm_up_steps=2),
+        difflr.Phase("*", warmup_steps=2),
     ]
 )
 
 pytestmark = pytest.mark.same_everywhere
 
 
-PLATEAU = difflr.Phases([difflr.Phase("head", monitor="val_loss", patience=2), difflr.Phase("*", warm_up_steps=2)])
+PLATEAU = difflr.Phases([difflr.Phase("head", monitor="val_loss", patience=2), difflr.Phase("*", warmup_steps=2)])
 OF_A_PLAN = [
     lambda plan, axes: difflr.plot_plan(plan, 1e-3, axes),
     lambda plan, axes: difflr.plot_rate_map(plan, 1e-3, 20, PLATEAU, axes, steps_per_epoch=4),
@@ -84,7 +84,7 @@ def test_the_map_is_what_the_steps_did():
     own = difflr.schedules.Delayed(1.0, 3)
     plan = difflr.Plan(model, {"a": 0.5, "b": difflr.FROZEN, "c": own})
     phases = difflr.Phases(
-        [difflr.Phase("d", epochs=2), difflr.Phase(["d", "a"], epochs=2, warm_up_steps=3), difflr.Phase(["a", "c"])]
+        [difflr.Phase("d", epochs=2), difflr.Phase(["d", "a"], epochs=2, warmup_steps=3), difflr.Phase(["a", "c"])]
     )
     schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 4, 0.5)
     expected = rate_map(plan, schedule, 8, phases, steps_per_epoch=1)

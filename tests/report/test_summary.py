@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import difflr
-from difflr.optimizers.parts import effective_rates
+from difflr.optimizers.unwrap import effective_rates
 from difflr.report.flops import forward_flops, step_flops
 from difflr.report.summary_numbers import summary_numbers
 from optimizers.steps import BACKEND
@@ -88,8 +88,8 @@ def test_columns_sum_to_the_totals(make, rules):
     numbers = summary_numbers(model)
     outer = [each for each in numbers.layers if each.level == 0]
     assert sum(each.parameters for each in outer) == numbers.total.parameters == model.count_params()
-    live = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    assert sum(each.live for each in outer) == numbers.total.live == live
+    trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    assert sum(each.trainable for each in outer) == numbers.total.trainable == trainable
     assert sum(each.flops for each in outer) == pytest.approx(1) == numbers.total.flops
     assert sum(each.state for each in outer) == numbers.total.state
     own = numbers.optimizer_state - numbers.total.state  # the step, the rate, a multiplier for each group
@@ -145,10 +145,10 @@ def test_operations_by_hand():
 def test_what_freezing_saves_is_what_xla_counts():
     import jax
 
-    def counted(live):
+    def counted(trainable):
         layers = [keras.layers.Dense(64, activation="relu", name=f"layer{number}") for number in range(12)]
         model = keras.Sequential([keras.Input((64,)), *layers])
-        frozen = {f"layer{number}": difflr.FROZEN for number in range(12 - live)}
+        frozen = {f"layer{number}": difflr.FROZEN for number in range(12 - trainable)}
         plan = difflr.Plan(model, frozen)
         model.compile(difflr.optimizers.SGD(0.1, multipliers=plan), loss="mse")
         model.optimizer.build(model.trainable_variables)

@@ -23,7 +23,7 @@ def model():
     return result
 
 
-class Thaw(keras.callbacks.Callback):
+class Unfreeze(keras.callbacks.Callback):
     """Changes a multiplier and the rate in the second epoch, once."""
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -51,7 +51,7 @@ class Interrupt(keras.callbacks.Callback):
 
 def run(model, *callbacks, epochs=EPOCHS, **arguments):
     model.fit(
-        X, Y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=[Thaw(), *callbacks], **arguments
+        X, Y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=[Unfreeze(), *callbacks], **arguments
     )
 
 

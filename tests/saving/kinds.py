@@ -503,7 +503,7 @@ def told(model):
 def told_by(optimizer, model):
     plan = optimizer.plan
     return {
-        "live": [[row.path, *map(str, row.setting)] for row in plan.rows if not row.frozen],
+        "trainable": [[row.path, *map(str, row.setting)] for row in plan.rows if not row.frozen],
         "multipliers": [value for _, value in optimizer.multipliers.items() if value],
         "trained": len(model.trainable_variables),
         "follows": optimizer.weight_decay_follows,

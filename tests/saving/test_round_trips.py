@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr import FROZEN, LIVE, Plan, Rule, optimizers
+from difflr import FROZEN, TRAINABLE, Plan, Rule, optimizers
 from saving import kinds
 from saving.conftest import saying
 from saving.test_resume import assert_equal
@@ -93,7 +93,7 @@ def test_cloned_model_has_the_plan_and_no_state(cls):
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
 def test_values_and_rules_are_copied(copied):
     assert copied(FROZEN) is FROZEN
-    assert copied(LIVE) is LIVE
+    assert copied(TRAINABLE) is TRAINABLE
     assert copied({"a": FROZEN})["a"] is FROZEN
     rule = Rule("*/bias", multiplier=2.0, weight_decay_multiplier=0.0, frozen=False)
     assert copied(rule) == rule

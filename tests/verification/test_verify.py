@@ -93,7 +93,7 @@ def test_wrappers_schedules_and_a_warm_up_from_0():
 
 def test_phases():
     model, plan = compiled(difflr.optimizers.Adam, {"body": 0.1})
-    phases = difflr.Phases([difflr.Phase(live="head", steps=1), difflr.Phase(live="*", warm_up_steps=3)])
+    phases = difflr.Phases([difflr.Phase(trainable="head", steps=1), difflr.Phase(trainable="*", warmup_steps=3)])
     callbacks = [difflr.PhaseScheduler(phases), callback := difflr.VerifyPlan(plan)]
     model.fit(X, Y, epochs=1, batch_size=8, verbose=0, callbacks=callbacks)
     verdicts = [row.verdict for row in callback.verification.rows]

@@ -123,8 +123,8 @@ def part_rates(rates: dict[str, float]) -> dict[str, float]:
 
 def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     """The effective rate of every part at the start, from input to head; frozen parts on a line of their own."""
-    live = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
-    floor = 10 ** (np.floor(np.log10(min(live))) - 0.35)
+    trainable = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
+    floor = 10 ** (np.floor(np.log10(min(trainable))) - 0.35)
     axes.set_yscale("log")
     for outcome, (colour, marker) in zip(outcomes, LOOKS, strict=False):
         rates = part_rates(outcome.rates)
@@ -137,7 +137,7 @@ def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     parts = list(part_rates(outcomes[0].rates))
     axes.set_xticks(range(len(parts)), parts, fontsize=9.5)
     axes.set_xlabel("input  →  parts of the network  →  output", fontsize=9.5, color="#555555")
-    axes.set_ylim(floor / 2, 3 * max(live))
+    axes.set_ylim(floor / 2, 3 * max(trainable))
     if any(rate == 0 for outcome in outcomes for rate in outcome.rates.values()):
         axes.annotate("frozen", (0.25, floor), xytext=(0, 7), textcoords="offset points", fontsize=9.5, color="#555555")
     axes.set_title("Learning rate of each part, at the start", fontsize=11, loc="left", pad=10)

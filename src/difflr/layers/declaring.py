@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 
+from difflr.checks import checked_multiplier
 from difflr.plan import declared
-from difflr.plan.rule import checked_multiplier
 from difflr.plan.variable_mapping import VariableMapping
 
 
@@ -86,17 +86,17 @@ class DeclaresMultipliers:
                 raise ValueError(
                     f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
                 )
-        from difflr.plan import tree
+        from difflr.plan import layer_tree
 
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
                 variable.trainable = False
-                setattr(variable, tree.FROZEN_MARK, True)
-        for leaf in tree.walk(self):  # frozen whole: the statistics are kept, as a plan keeps them
+                setattr(variable, layer_tree.FROZEN_MARK, True)
+        for leaf in layer_tree.walk(self):  # frozen whole: the statistics are kept, as a plan keeps them
             layer = leaf.layer
-            if isinstance(layer, keras.layers.BatchNormalization) and tree.layer_frozen_by_plan(layer):
+            if isinstance(layer, keras.layers.BatchNormalization) and layer_tree.layer_frozen_by_plan(layer):
                 layer.trainable = False
-                setattr(layer, tree.FROZEN_MARK, True)
+                setattr(layer, layer_tree.FROZEN_MARK, True)
 
     def get_config(self) -> dict[str, Any]:
         """The layer's own config and what it declares, 0.0 included."""
@@ -192,7 +192,7 @@ def _checked_declaration(declaration: Any) -> Any:
 
 def _weights(layer: Any) -> list[tuple[keras.Variable, tuple[str, ...]]]:
     """The trainable variables of `layer` and its sublayers: `(variable, (name, path inside the layer))`."""
-    from difflr.plan.tree import walk
+    from difflr.plan.layer_tree import walk
 
     return [
         (leaf.variable, tuple(dict.fromkeys([leaf.path.split("/")[-1], leaf.path])))

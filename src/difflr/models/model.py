@@ -7,7 +7,7 @@ import keras
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.plan.declared import declared_multipliers
-from difflr.plan.tree import walk
+from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
 
 

@@ -4,7 +4,7 @@ Found from Keras itself; `differential` makes one of any other `keras.optimizers
 """
 
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
-from difflr.optimizers.make import differential, optimizer_classes
+from difflr.optimizers.differential import differential, optimizer_classes
 
 _CLASSES = {name: differential(stock) for name, stock in optimizer_classes().items()}
 globals().update(_CLASSES)

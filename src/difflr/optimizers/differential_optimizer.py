@@ -9,12 +9,12 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.optimizers import state_layout
-from difflr.optimizers.given import SAVED_NUMBERS, SAVED_PLAN, Given
+from difflr.checks import listed, shown
+from difflr.optimizers import saved_state
 from difflr.optimizers.groups import EFFECTIVE_RATE, Groups, check_held
-from difflr.optimizers.replanning import Replanning
-from difflr.plan import Plan, VariableMapping, binding, tree
-from difflr.plan.plain_data import shown
+from difflr.optimizers.multipliers_argument import SAVED_NUMBERS, SAVED_PLAN, Given
+from difflr.optimizers.replan import Replanning
+from difflr.plan import Plan, VariableMapping, layer_tree, saved_plan
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
 
@@ -104,12 +104,12 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         )
 
     @property
-    def multipliers(self) -> "LiveMultipliers":
+    def multipliers(self) -> "CurrentMultipliers":
         """Variable -> multiplier now, readable and, once built, settable: `optimizer.multipliers[layer] = 0.05`.
 
         Setting recompiles nothing. Variables in one group share a number, so the whole group has to be named.
         """
-        return LiveMultipliers(self)
+        return CurrentMultipliers(self)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Resolves the plan for `variables`, freezes what it freezes, and makes the state for the others.
@@ -130,16 +130,16 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         plan = self._given_multipliers.resolve(list(variables), model)
         plan = plan._without_decay([v for v in variables if v in plan and not keras_private.decays(self, v)])
         self._check_the_others_train(plan, variables)
-        live = [variable for variable in variables if not plan.row(variable).frozen]
-        if not live:
+        trainable = [variable for variable in variables if not plan.row(variable).frozen]
+        if not trainable:
             raise ValueError(
                 f"The plan freezes all {len(list(variables))} variables, so there is nothing to train. {plan!r}"
             )
-        rows = [plan.row(variable) for variable in live]
+        rows = [plan.row(variable) for variable in trainable]
         check_held([row.multiplier for row in rows], [row.path for row in rows])
         plan.freeze()
         self._warn_of_decay_without_effect(plan)
-        self._build_for(plan, live, self._given_multipliers.numbers)
+        self._build_for(plan, trainable, self._given_multipliers.numbers)
 
     def _build_for_nothing(self) -> None:
         """As in Keras, where metrics and statistics can be computed with `fit`, unless somebody is to have a rate."""
@@ -155,27 +155,27 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         warnings.warn("The model has no trainable variables: the optimizer trains nothing.", stacklevel=4)
         self._build_for(Plan._from_rows([], [], "keep"), [])
 
-    def _build_for(self, plan: Plan, live: list[Any], numbers: list[float] | None = None) -> None:
+    def _build_for(self, plan: Plan, trainable: list[Any], numbers: list[float] | None = None) -> None:
         self._replanning.before_build(self.variables)
-        super().build(live)
-        self._groups = Groups(plan, live, self, numbers)
+        super().build(trainable)
+        self._groups = Groups(plan, trainable, self, numbers)
 
     def _check_the_others_train(self, plan: Plan, variables: Sequence[Any]) -> None:
         """Checks those with a rate that Keras does not list: an optimizer beside this one may train them."""
         listed = set(map(id, variables))
         others = [row for row in plan.rows if not row.frozen and id(row.variable) not in listed]
-        by_hand = [row.path for row in others if tree.frozen_by_hand(row.variable, row.layer)]
+        by_hand = [row.path for row in others if layer_tree.frozen_by_hand(row.variable, row.layer)]
         if by_hand:
             raise ValueError(
-                f"The plan gives a rate to {binding.listed(by_hand)}, where `trainable = False` was set after the plan was "
+                f"The plan gives a rate to {listed(by_hand)}, where `trainable = False` was set after the plan was "
                 "made: it would have no effect. Make the plan anew, with what is frozen now, or freeze in the plan, with "
                 "difflr.FROZEN."
             )
-        late = [row.path for row in others if tree.marked_frozen(row.variable)]
+        late = [row.path for row in others if layer_tree.marked_frozen(row.variable)]
         if late:
             raise ValueError(
-                f"An earlier plan froze {binding.listed(late)}, so Keras builds the optimizer without them, and it is "
-                "too late to thaw them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which thaws."
+                f"An earlier plan froze {listed(late)}, so Keras builds the optimizer without them, and it is "
+                "too late to unfreeze them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which unfreezes."
             )
 
     def _warn_of_decay_without_effect(self, plan: Plan) -> None:
@@ -204,7 +204,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """
         given = self._given_multipliers
         if self._groups is None and model.built and not isinstance(given.value, dict):
-            given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is thawed from here on
+            given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is unfrozen from here on
         if self._groups is not None:
             self._groups.plan = self._replanning.bound(model) or self._groups.plan._tied_to(model)
             self._groups.plan.freeze()
@@ -236,7 +236,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             trainable_variables: Their variables; `None` for those the optimizer was built with.
 
         Raises:
-            ValueError: If a variable that the plan freezes was thawed by hand.
+            ValueError: If a variable that the plan freezes was unfrozen by hand.
         """
         if trainable_variables is None:
             self._check_number(len(grads), "gradients")
@@ -248,23 +248,23 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         if self._groups is not None and self._groups.any_frozen:
             frozen = [variable for variable in trainable_variables if self._groups.is_frozen(variable)]
             if frozen:
-                self._check_none_is_thawed(frozen)
+                self._check_none_is_unfrozen(frozen)
                 both = zip(grads, trainable_variables, strict=True)
                 pairs = [(gradient, variable) for gradient, variable in both if not self._groups.is_frozen(variable)]
                 grads, trainable_variables = [g for g, _ in pairs], [v for _, v in pairs]
         return super().apply(grads, trainable_variables)
 
-    def _check_none_is_thawed(self, frozen: Sequence[Any]) -> None:
-        thawed = [self.plan.row(variable) for variable in frozen if variable.trainable]
-        if thawed:
+    def _check_none_is_unfrozen(self, frozen: Sequence[Any]) -> None:
+        unfrozen = [self.plan.row(variable) for variable in frozen if variable.trainable]
+        if unfrozen:
             raise ValueError(
-                f"`trainable = True` was set on {binding.listed([row.path for row in thawed])}, and the plan of the "
-                f"optimizer freezes it ({thawed[0].decided.get('frozen', 'multiplier 0')}), so it would not train. Make a "
-                "new plan and compile with a new optimizer; to thaw in the middle of a training there are phases."
+                f"`trainable = True` was set on {listed([row.path for row in unfrozen])}, and the plan of the "
+                f"optimizer freezes it ({unfrozen[0].decided.get('frozen', 'multiplier 0')}), so it would not train. Make a "
+                "new plan and compile with a new optimizer; to unfreeze in the middle of a training there are phases."
             )
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-        """As in Keras, for JAX: `trainable_variables` and `grads` are those of the live variables.
+        """As in Keras, for JAX: `trainable_variables` and `grads` are those of the trainable variables.
 
         Raises:
             ValueError: If their number is another, the message says how many the plan freezes; or if their shapes are.
@@ -275,23 +275,23 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         return super().stateless_apply(optimizer_variables, grads, trainable_variables)
 
     def _check_number(self, number: int, what: str) -> None:
-        if self._groups is None or number == len(self._groups.live):
+        if self._groups is None or number == len(self._groups.trainable):
             return
         frozen = sum(row.frozen for row in self.plan.rows)
-        if number > len(self._groups.live) and frozen:
+        if number > len(self._groups.trainable) and frozen:
             raise ValueError(
-                f"Received {number} {what}, but {len(self._groups.live)} variables are live: the plan freezes "
+                f"Received {number} {what}, but {len(self._groups.trainable)} variables are trainable: the plan freezes "
                 f"{frozen}. "
                 "Take `model.trainable_variables` after the optimizer was made and built."
             )
 
     def _check_shapes(self, values: Sequence[Any]) -> None:
         """JAX gives arrays without names: those of other variables would train at the rates of these."""
-        for variable, value in zip(self._groups.live if self._groups else (), values, strict=False):
+        for variable, value in zip(self._groups.trainable if self._groups else (), values, strict=False):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
                     f"The optimizer was built for other variables: {self.plan.row(variable).path} has the shape "
-                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. Somebody was frozen or thawed by "
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. Somebody was frozen or unfrozen by "
                     "hand since, or the model is another one: compile with a new optimizer."
                 )
 
@@ -335,7 +335,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         config["fused"] = self.fused
         if self._groups is not None:
             config["multipliers"] = {
-                SAVED_PLAN: binding.to_config(self._groups.plan),
+                SAVED_PLAN: saved_plan.to_config(self._groups.plan),
                 SAVED_NUMBERS: self._groups.numbers(),
             }
         else:
@@ -349,7 +349,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             store: What Keras saves it in.
         """
         super().save_own_variables(store)
-        store[state_layout.LAYOUT] = state_layout.as_array([] if self._groups is None else self._groups.layout())
+        store[saved_state.LAYOUT] = saved_state.as_array([] if self._groups is None else self._groups.layout())
         self._replanning.save(store)
 
     def load_own_variables(self, store: Any) -> None:
@@ -367,16 +367,16 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                 without the state.
         """
         state = {name: store[name] for name in list(store.keys())}
-        saved = state.pop(state_layout.LAYOUT, None)
+        saved = state.pop(saved_state.LAYOUT, None)
         if self._groups is None:
             return super().load_own_variables(state)
-        saved = None if saved is None else state_layout.layout_from_array(saved)
+        saved = None if saved is None else saved_state.layout_from_array(saved)
         if saved == []:
             return None
         model = self._model() if self._model is not None else None
         with self._replanning.undone_on_error(state, model):
             self._replanning.load(state, model)
-            difference = saved and state_layout.difference(saved, self._groups.layout(), self._groups.plan.rows)
+            difference = saved and saved_state.difference(saved, self._groups.layout(), self._groups.plan.rows)
             if difference or len(state) != len(self.variables):
                 raise ValueError(
                     f"The saved state of optimizer '{self.name}' has {len(state)} variables and does not fit this "
@@ -415,13 +415,13 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         ]
         if changed:
             warnings.warn(
-                f"The multipliers of the saved state replace those of the plan: {binding.listed(changed)}. They are part "
+                f"The multipliers of the saved state replace those of the plan: {listed(changed)}. They are part "
                 "of the state, as the learning rate is; for others set `optimizer.multipliers[layer]` after loading.",
                 stacklevel=3,
             )
 
 
-class LiveMultipliers(VariableMapping):
+class CurrentMultipliers(VariableMapping):
     """The multipliers of an optimizer at this moment, by variable; frozen ones are 0.
 
     Reading gives floats. Setting takes a layer or a variable and changes the next step, without recompiling.

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.optimizers import state_layout
-from difflr.optimizers.newcomer import Newcomer
+from difflr.checks import checked_multiplier
+from difflr.optimizers import saved_state
+from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.unstack import unstack
 from difflr.plan import Plan
-from difflr.plan.rule import checked_multiplier
 
 EFFECTIVE_RATE = "effective_rate"
 
@@ -36,22 +36,22 @@ class Members:
 
 
 class Groups:
-    """The plan at work: for each live variable its group, for each group a number in one vector of the optimizer's state.
+    """The plan at work: for each trainable variable its group, for each group a number in one vector of the optimizer's state.
 
     As part of the state the numbers are saved and can change without recompiling; a constant for each variable would take
     XLA 5 to 15 times as long to compile. One vector, and not a scalar for each group: on JAX every array that a step
     takes and returns costs some microseconds.
     """
 
-    def __init__(self, plan: Plan, live: list[Any], optimizer: Any, numbers: list[float] | None = None):
-        present = set(map(id, live))
+    def __init__(self, plan: Plan, trainable: list[Any], optimizer: Any, numbers: list[float] | None = None):
+        present = set(map(id, trainable))
         self.plan = plan
-        self.live = live
+        self.trainable = trainable
         self._optimizer = optimizer
         self._groups = [group for group in plan.groups if any(id(row.variable) in present for row in group.rows)]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}
-        self._number_at = [number_of[id(variable)] for variable in live]
-        self._number_of = {id(variable): number for variable, number in zip(live, self._number_at, strict=True)}
+        self._number_at = [number_of[id(variable)] for variable in trainable]
+        self._number_of = {id(variable): number for variable, number in zip(trainable, self._number_at, strict=True)}
         numbers = numbers or [group.multiplier for group in self._groups]
         if len(numbers) != len(self._groups):
             raise ValueError(f"The saved plan has {len(self._groups)} groups and multipliers for {len(numbers)}.")
@@ -69,7 +69,7 @@ class Groups:
         )
 
     def of(self, position: int) -> int:
-        """The number of the group of the live variable at `position`."""
+        """The number of the group of the trainable variable at `position`."""
         return self._number_at[position]
 
     def is_frozen(self, variable: Any) -> bool:
@@ -80,11 +80,11 @@ class Groups:
         """The factors on the base rate at this step: group number -> scalar tensor.
 
         Args:
-            for_decay: Whether they are for the weight decay, which has no part in the bias correction of newcomers.
+            for_decay: Whether they are for the weight decay, which has no part in the bias correction of newly unfrozen variables.
         """
         factors = dict(enumerate(unstack(self.vector)))
         for number, schedule in self._schedules.items():
-            if for_decay and isinstance(schedule, Newcomer):
+            if for_decay and isinstance(schedule, LateStart):
                 schedule = schedule.for_weight_decay
             now = schedule(keras_private.clock(self._optimizer))
             factors[number] = factors[number] * keras.ops.cast(now, factors[number].dtype)
@@ -105,7 +105,7 @@ class Groups:
         return multipliers * factors if self._optimizer.weight_decay_follows == EFFECTIVE_RATE else multipliers
 
     def members(self, variables: Sequence[Any]) -> "Members":
-        """The groups of `variables`, some or all of the live ones in any order."""
+        """The groups of `variables`, some or all of the trainable ones in any order."""
         members = self._last
         if members is None or not same(members.variables, variables):
             positions = [self._optimizer._variable_position(variable) for variable in variables]
@@ -114,7 +114,7 @@ class Groups:
         return members
 
     def current(self) -> dict[int, float]:
-        """The multiplier of each live variable now, by its identity."""
+        """The multiplier of each trainable variable now, by its identity."""
         numbers = self.numbers()
         return {key: numbers[number] for key, number in self._number_of.items()}
 
@@ -131,10 +131,10 @@ class Groups:
             )
         return np.array(keras.ops.convert_to_numpy(self.vector))
 
-    def layout(self) -> state_layout.Layout:
+    def layout(self) -> saved_state.Layout:
         """Of which variables the state is."""
         rows = self.plan.rows
-        return state_layout.layout(rows, [self._number_of.get(id(row.variable), -1) for row in rows])
+        return saved_state.layout(rows, [self._number_of.get(id(row.variable), -1) for row in rows])
 
     def set(self, target: Any, value: Any) -> None:
         """Sets the multiplier of the groups that make up `target`."""
@@ -146,24 +146,24 @@ class Groups:
             )
         variables = target.trainable_variables if isinstance(target, keras.Layer) else [target]
         chosen = {id(variable) for variable in variables}
-        positions = [p for p, variable in enumerate(self.live) if id(variable) in chosen]
+        positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
         if not positions:
             name = self.plan.row(target).path if target in self.plan else getattr(target, "path", target)
             raise KeyError(f"The optimizer trains no variable of {name}: it is frozen, or belongs to another model.")
         for number in dict.fromkeys(self._number_at[p] for p in positions):
             left_out = [
                 self.plan.row(variable).path
-                for p, variable in enumerate(self.live)
+                for p, variable in enumerate(self.trainable)
                 if self._number_at[p] == number and p not in positions
             ]
             if left_out:
                 raise ValueError(
-                    f"'{self.plan.row(self.live[positions[0]]).path}' shares its multiplier with "
+                    f"'{self.plan.row(self.trainable[positions[0]]).path}' shares its multiplier with "
                     f"{len(left_out)} variables that were not named: {', '.join(left_out[:4])}"
                     f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the "
                     "plan."
                 )
-        check_held([multiplier], [self.plan.row(self.live[positions[0]]).path])
+        check_held([multiplier], [self.plan.row(self.trainable[positions[0]]).path])
         numbers = self._now()
         numbers[[self._number_at[p] for p in positions]] = multiplier
         self.vector.assign(numbers)

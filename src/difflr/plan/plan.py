@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.plan import binding, tree
+from difflr.checks import checked_multiplier
+from difflr.plan import layer_tree, saved_plan
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
 from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, Group, Row, StatisticsLayer
-from difflr.plan.rule import as_rules, checked_multiplier
+from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Plan:
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The live rows, those with equal settings together, in order of first appearance."""
+        """The trainable rows, those with equal settings together, in order of first appearance."""
         members: dict[tuple, list[Row]] = {}
         for row in self._rows:
             if not row.frozen:
@@ -144,24 +145,24 @@ class Plan:
         frozen. An optimizer that is given the plan calls this.
         """
         for layer in self._normalization_layers():
-            if not layer.trainable and tree.layer_frozen_by_plan(layer):
+            if not layer.trainable and layer_tree.layer_frozen_by_plan(layer):
                 layer.trainable = True
-                setattr(layer, tree.FROZEN_MARK, False)
+                setattr(layer, layer_tree.FROZEN_MARK, False)
         for row in self._rows:
             if row.decided.get("frozen") == BY_USER:
                 row.variable.trainable = False
             elif row.frozen:
                 row.variable.trainable = False
-                setattr(row.variable, tree.FROZEN_MARK, True)
-            elif tree.marked_frozen(row.variable):
+                setattr(row.variable, layer_tree.FROZEN_MARK, True)
+            elif layer_tree.marked_frozen(row.variable):
                 row.variable.trainable = True
-                setattr(row.variable, tree.FROZEN_MARK, False)
+                setattr(row.variable, layer_tree.FROZEN_MARK, False)
         if self._frozen_statistics == "keep":
             by_plan = {id(each.layer) for each in self._statistics if not each.by_user}
             for layer in self.kept_statistics():
                 if layer.trainable or id(layer) in by_plan:
                     layer.trainable = False
-                    setattr(layer, tree.FROZEN_MARK, True)
+                    setattr(layer, layer_tree.FROZEN_MARK, True)
 
     def _replaced(self, rows: list[Row]) -> "Plan":
         return Plan._from_rows(rows, self._statistics, self._frozen_statistics)
@@ -176,9 +177,9 @@ class Plan:
                 f"The plan belongs to another model than {type(model).__name__} '{model.name}'. "
                 f"Only in the plan: {_some(set(missing))}. Only in the model: {_some(set(unknown))}."
             )
-        live = [row for row in self._rows if not row.frozen]
-        if {row.path for row in live} <= {row.path for row in fresh.rows}:
-            binding.check_order([row.path for row in live], [fresh.row(row.variable).path for row in live])
+        trainable = [row for row in self._rows if not row.frozen]
+        if {row.path for row in trainable} <= {row.path for row in fresh.rows}:
+            saved_plan.check_order([row.path for row in trainable], [fresh.row(row.variable).path for row in trainable])
         rows = []
         for row in fresh.rows:
             if row.variable in self:
@@ -198,7 +199,7 @@ class Plan:
         owners = {
             id(leaf.variable): leaf.layer
             for layer in layers
-            for leaf in tree.walk(layer)
+            for leaf in layer_tree.walk(layer)
             if leaf.variable is not None and isinstance(leaf.layer, keras.layers.BatchNormalization)
         }
         return self._replaced(
@@ -329,7 +330,7 @@ class Plan:
         assert difflr.Plan.from_json(model, plan.to_json()) == plan
         ```
         """
-        return json.dumps(binding.to_config(self), indent=1)
+        return json.dumps(saved_plan.to_config(self), indent=1)
 
     @classmethod
     def from_json(cls, model: keras.Layer, text: str) -> "Plan":
@@ -343,8 +344,8 @@ class Plan:
             ValueError: If the text is no plan, or the model has changed; the message reports what matched and what
                 did not.
         """
-        config = binding.read_json(text)
-        return binding.bind_to_model(config, cls(model), cls._from_rows)
+        config = saved_plan.read_json(text)
+        return saved_plan.bind_to_model(config, cls(model), cls._from_rows)
 
     def table(self, learning_rate: float | None = None, step: int | None = None) -> str:
         """The plan as an aligned table, variables with equal settings folded together.
@@ -353,7 +354,7 @@ class Plan:
             learning_rate: The base rate; adds a column with effective rates.
             step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
         """
-        from difflr.report.plan_table import as_text
+        from difflr.plan.table import as_text
 
         return as_text(self, learning_rate, step)
 
@@ -423,7 +424,7 @@ class Plan:
         return f"<difflr.Plan: {len(self._rows)} variables, {len(self.groups)} groups, {frozen} frozen>"
 
     def _repr_html_(self) -> str:
-        from difflr.report.plan_table import as_html
+        from difflr.plan.table import as_html
 
         return as_html(self)
 

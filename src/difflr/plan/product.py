@@ -5,9 +5,8 @@ import json
 import math
 from typing import Any
 
-from difflr.plan import binding
 from difflr.plan.rows import BY_USER, Row
-from difflr.plan.schedule_product import ScheduleProduct
+from difflr.plan.schedule_json import ScheduleProduct, schedule_to_json
 
 
 def times(first: Row, second: Row) -> Row:
@@ -46,7 +45,7 @@ def _factors(*schedules: Any) -> list[Any]:
     for schedule in schedules:
         if schedule is not None:
             factors += schedule.schedules if isinstance(schedule, ScheduleProduct) else [schedule]
-    return sorted(factors, key=lambda each: json.dumps(binding.schedule_to_json(each), sort_keys=True))
+    return sorted(factors, key=lambda each: json.dumps(schedule_to_json(each), sort_keys=True))
 
 
 def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:

@@ -6,17 +6,17 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.plan import tree
+from difflr.plan import layer_tree
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.rows import BY_USER, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe
 from difflr.plan.targets import Targets
 
 
-def leaves_of(model: Any) -> list[tree.Leaf]:
+def leaves_of(model: Any) -> list[layer_tree.Leaf]:
     """The leaves of a model or of a list of variables, checked."""
     if isinstance(model, keras.Layer):
-        leaves = tree.walk(model)
+        leaves = layer_tree.walk(model)
         empty = not any(leaf.variable is not None for leaf in leaves)
         unbuilt = [layer for layer in _all_layers(model) if not layer.built]
         name = f"{type(model).__name__} '{model.name}'"
@@ -33,7 +33,7 @@ def leaves_of(model: Any) -> list[tree.Leaf]:
     if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
         variables = list(model)
         if variables and all(hasattr(variable, "shape") and hasattr(variable, "name") for variable in variables):
-            return tree.flat(variables)
+            return layer_tree.flat(variables)
     raise TypeError(
         "A plan is made for a built Keras model or layer, or for a list of variables. "
         f"Received: {model!r} (of type {type(model).__name__})."
@@ -57,7 +57,7 @@ _Decisions = dict[str, tuple[Any, int]]
 
 
 def resolve(
-    leaves: list[tree.Leaf], model: keras.Layer | None, rules: list[Rule]
+    leaves: list[layer_tree.Leaf], model: keras.Layer | None, rules: list[Rule]
 ) -> tuple[list[Row], list[StatisticsLayer]]:
     """The rows of the plan, and the layers that only own statistics."""
     targets = Targets(leaves, model)
@@ -91,7 +91,7 @@ def resolve(
     return rows, statistics
 
 
-def _agreed(leaf: tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
+def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
     """What all paths of a variable agree on; a shared variable has several."""
     first_path, *others = by_path
     settled = by_path[first_path]
@@ -111,7 +111,7 @@ def _agreed(leaf: tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -
     return settled
 
 
-def _row(leaf: tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
+def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
     values = {axis: value for axis, (value, _) in settled.items()}
     decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
     if leaf.frozen_by_user:
@@ -145,7 +145,7 @@ def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
     return used
 
 
-def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], rows: list[Row]) -> str:
+def _hidden(number: int, rule: Rule, names: list[str], leaves: list[layer_tree.Leaf], rows: list[Row]) -> str:
     """The error for a rule that decides nothing."""
     by_path = {row.path: row for row in rows}
     matched = [by_path[leaf.path] for leaf in leaves if leaf.path in by_path]
@@ -161,7 +161,7 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[tree.Leaf], 
         elif rule.frozen is False:
             fix = "to train it again, give it a multiplier above 0"
         else:
-            fix = "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.LIVE` as well"
+            fix = "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.TRAINABLE` as well"
         return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
     return (
         f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, or leave it out."

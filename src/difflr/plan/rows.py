@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.plan import binding
+from difflr.plan.schedule_json import schedule_to_json
 
 BY_USER = "layer.trainable = False"
 
@@ -53,7 +53,7 @@ class Row:
     @property
     def setting(self) -> tuple[float, float, str, bool]:
         """What makes two rows the same group."""
-        schedule = "" if self.schedule is None else json.dumps(binding.schedule_to_json(self.schedule), sort_keys=True)
+        schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
         if self.frozen:
             return (0.0, 0.0, "", True)
         return (self.multiplier, self.weight_decay_multiplier, schedule, False)
@@ -78,7 +78,7 @@ class StatisticsLayer:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Live variables with equal settings: the optimizer treats them as one.
+    """Trainable variables with equal settings: the optimizer treats them as one.
 
     Args:
         rows: The rows of the plan it holds.

@@ -1,15 +1,13 @@
 """`Rule`: who gets what."""
 
 import dataclasses
-import math
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from difflr.plan.plain_data import shown
+from difflr.checks import checked_multiplier, shown
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen")
 
@@ -40,53 +38,8 @@ class _Value(Mapping):
 FROZEN = _Value("FROZEN", {"frozen": True})
 """The value of a rule that freezes: no update, no decay, no optimizer state, no gradient computed."""
 
-LIVE = _Value("LIVE", {"frozen": False})
+TRAINABLE = _Value("TRAINABLE", {"frozen": False})
 """The value of a rule that undoes an earlier rule's freezing."""
-
-
-def checked_multiplier(value: Any, what: str = "multiplier", zero_freezes: bool = True) -> float:
-    """`value` as a float, if it can be a multiplier: a finite number that is not negative.
-
-    Args:
-        value: What the user gave.
-        what: The name of the argument, for the error.
-        zero_freezes: Whether it is a multiplier indeed, so that the error may speak of freezing.
-
-    Raises:
-        ValueError: If it is negative, NaN, infinite, a boolean, a string, or no number at all.
-    """
-    number: float | None = None
-    if not isinstance(value, (bool, np.bool_, str, bytes, keras.Variable)):
-        try:
-            number = float(value)
-        except OverflowError:  # an integer beyond all floats
-            number = math.inf
-        except (TypeError, ValueError):
-            number = None
-    if number is None:
-        hint = ""
-        if isinstance(value, str):
-            is_number = _reads_as_number(value)
-            freeze = " To freeze, use `difflr.FROZEN`." if zero_freezes else ""
-            hint = f" Write {value.strip()[:40]} without quotes." if is_number else freeze
-        if isinstance(value, (bool, np.bool_)) and zero_freezes:
-            hint = " To freeze, use `difflr.FROZEN`."
-        raise ValueError(
-            f"`{what}` must be a finite number >= 0, such as 0.1. "
-            f"Received: {shown(value)} (of type {type(value).__name__}).{hint}"
-        )
-    if not math.isfinite(number) or number < 0:
-        given = shown(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
-        hint = " 0 freezes; a training direction cannot be turned round." if zero_freezes else ""
-        raise ValueError(f"`{what}` must be a finite number >= 0, such as 0.1. Received: {given}.{hint}")
-    return number
-
-
-def _reads_as_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +99,7 @@ class Rule:
             )
         if self.frozen is not None and self.multiplier is not None and self.frozen != (self.multiplier == 0):
             fix = (
-                "Leave one of them out; what a later rule thaws has the multiplier of a rule of its own before it"
+                "Leave one of them out; what a later rule unfreezes has the multiplier of a rule of its own before it"
                 if self.frozen
                 else "0 freezes: to train it, give it a multiplier above 0"
             )
@@ -166,7 +119,7 @@ class Rule:
 
         Args:
             target: As for the class.
-            value: A number (the multiplier), a `LearningRateSchedule`, `FROZEN`, `LIVE`, or a mapping of axis
+            value: A number (the multiplier), a `LearningRateSchedule`, `FROZEN`, `TRAINABLE`, or a mapping of axis
                 names to values.
 
         Raises:

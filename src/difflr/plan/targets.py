@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.plan.plain_data import nearest, shown
+from difflr.checks import nearest, shown
+from difflr.plan.layer_tree import Leaf
 from difflr.plan.rule import describe
-from difflr.plan.tree import Leaf
 
 MAX_PATTERN = 2_000
 KINDS = ("kernel", "bias", "norm", "embedding", "vector", "head")

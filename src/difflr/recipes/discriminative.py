@@ -5,11 +5,11 @@ from typing import Any
 
 import keras
 
-from difflr.plan import Plan, tree
-from difflr.plan.rule import checked_multiplier
+from difflr.checks import checked_multiplier
+from difflr.depth.depth_groups import depth_groups
+from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import Targets
-from difflr.recipes.depth import depth_groups
-from difflr.recipes.making import factor_or_frozen, plan_of
+from difflr.recipes.plan_from_decisions import factor_or_frozen, plan_of
 
 
 def discriminative(
@@ -25,7 +25,7 @@ def discriminative(
         low: Float > 0, the multiplier of the lowest group; `None`: all groups but the last get `high / 10`.
         high: Float > 0, the multiplier of the last group.
         groups: From the bottom to the top, each a target (layer, path pattern, kind, ...; as in `difflr.Rule`) or a
-            list of targets; together they hold every variable once. `None`: `difflr.recipes.depth_groups(model)`.
+            list of targets; together they hold every variable once. `None`: `difflr.depth.depth_groups(model)`.
 
     Returns:
         A `difflr.Plan`.
@@ -64,7 +64,7 @@ def discriminative(
 def _given(model: keras.Layer, groups: Sequence[Any]) -> list[list[keras.Variable]]:
     """The variables of the groups that the user named."""
     rows = Plan(model).rows
-    leaves = tree.walk(model)
+    leaves = layer_tree.walk(model)
     targets = Targets(leaves, model)
     found: dict[int, int] = {}
     members: list[list[keras.Variable]] = []

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr.checks import checked_multiplier
+from difflr.depth.depth_groups import HEAD, DepthGroup, depth_groups
 from difflr.plan import Plan, Row
-from difflr.plan.rule import checked_multiplier
+from difflr.plan.layer_tree import Leaf
 from difflr.plan.targets import is_kind
-from difflr.plan.tree import Leaf
-from difflr.recipes.depth import HEAD, DepthGroup, depth_groups
-from difflr.recipes.making import plan_of
+from difflr.recipes.plan_from_decisions import plan_of
 
 MANY_KERNELS = 12  # in one group: more than any block has
 
@@ -29,7 +29,7 @@ def layerwise_decay(
     """A plan in which each block trains at `decay_rate` times the rate of the block above it.
 
     The head gets 1, the block below it `decay_rate`, the next `decay_rate ** 2`, down to the embeddings. What a block is
-    is read off the model's graph; `difflr.recipes.depth_groups` shows it. In a model with several towers each
+    is read off the model's graph; `difflr.depth.depth_groups` shows it. In a model with several towers each
     counts its own blocks, from where they meet.
 
     Args:
@@ -93,7 +93,7 @@ def layerwise_decay(
 
 def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
     name = f"{type(model).__name__} '{model.name}'"
-    fix = "`difflr.recipes.depth_groups(model)` shows the groups; give `depth=` a function path -> depth."
+    fix = "`difflr.depth.depth_groups(model)` shows the groups; give `depth=` a function path -> depth."
     if len(groups) == 1:
         warnings.warn(
             f"Layer-wise decay has no effect: {name} has all its variables in one depth group. {fix}", stacklevel=3

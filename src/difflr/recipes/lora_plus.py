@@ -2,9 +2,9 @@
 
 import keras
 
+from difflr.checks import checked_multiplier
 from difflr.plan import Plan
-from difflr.plan.rule import checked_multiplier
-from difflr.recipes.making import plan_of
+from difflr.recipes.plan_from_decisions import plan_of
 
 
 def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from difflr.plan import Plan, Row
-from difflr.recipes.making import close_matches, plan_of
+from difflr.recipes.plan_from_decisions import close_matches, plan_of
 
 OPTIMIZERS = ("adam", "sgd")
 

@@ -4,13 +4,13 @@ Nothing here is needed to train; matplotlib is imported when something is drawn.
 """
 
 from difflr.report.summary import summary
-from difflr.report.plan_picture import plot_plan
-from difflr.report.schedule_picture import plot_schedule
-from difflr.report.rate_map import plot_rate_map
-from difflr.report.phases_chart import plot_phases
-from difflr.report.log_picture import plot_log
-from difflr.report.run_record import read_report
-from difflr.report.run_page import write_report
+from difflr.report.plot_plan import plot_plan
+from difflr.report.plot_schedule import plot_schedule
+from difflr.report.plot_rate_map import plot_rate_map
+from difflr.report.plot_phases import plot_phases
+from difflr.report.plot_log import plot_log
+from difflr.report.read_report import read_report
+from difflr.report.write_report import write_report
 
 __all__ = [
     "summary",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from difflr.report.run_record import log_in
+from difflr.report.read_report import log_in
 
 MAX_METRICS = 6
 MAX_DIFFERENCES = 40
@@ -50,7 +50,7 @@ def results(record: dict[str, Any]) -> list[Result]:
 
 def better(name: str) -> int:
     """1 if larger values of a metric are better, -1 if smaller ones are, 0 if its name does not tell."""
-    from difflr.training.phase import LARGER_IS_BETTER, SMALLER_IS_BETTER
+    from difflr.phases.phase import LARGER_IS_BETTER, SMALLER_IS_BETTER
 
     smaller = any(word in name.lower() for word in SMALLER_IS_BETTER)
     larger = any(word in name.lower() for word in LARGER_IS_BETTER)

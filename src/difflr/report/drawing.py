@@ -183,11 +183,11 @@ def colour_scale(values: np.ndarray) -> Any:
     """
     from matplotlib.colors import LogNorm
 
-    live = np.where(values > 0, values, np.nan)
-    peaks = [row[~np.isnan(row)].max() for row in live if not np.isnan(row).all()]
+    trainable = np.where(values > 0, values, np.nan)
+    peaks = [row[~np.isnan(row)].max() for row in trainable if not np.isnan(row).all()]
     if not peaks:
         return LogNorm(0.5, 2, clip=True)
-    low, high = max(np.nanmin(live), min(peaks) / 10), max(peaks)
+    low, high = max(np.nanmin(trainable), min(peaks) / 10), max(peaks)
     return LogNorm(low, high, clip=True) if high > 1.01 * low else LogNorm(low / 2, high * 2, clip=True)
 
 
@@ -234,7 +234,7 @@ def frozen_patch() -> Any:
 
 
 def frozen_background(axes: Any) -> None:
-    """Fills the axes with what stands for frozen; what is live is drawn over it."""
+    """Fills the axes with what stands for frozen; what is trainable is drawn over it."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **FROZEN))

@@ -42,20 +42,20 @@ def forward_flops(model: keras.Model) -> dict[int, float] | None:
     return found
 
 
-def step_flops(forward: dict[int, float], live: Collection[int]) -> float:
+def step_flops(forward: dict[int, float], trainable: Collection[int]) -> float:
     """The arithmetic of a training step: forward, and backward as far as it is needed.
 
     The gradient of a weight costs as much as its forward pass, and so does the gradient of its layer's input, which is
-    needed where something is live in a layer that was called before.
+    needed where something is trainable in a layer that was called before.
 
     Args:
         forward: What `forward_flops` returned.
-        live: The identities of the variables that are trained.
+        trainable: The identities of the variables that are trained.
     """
     total, any_before = 0.0, False
     for key, flops in forward.items():
-        total += flops * (1 + (key in live) + any_before)
-        any_before = any_before or key in live
+        total += flops * (1 + (key in trainable) + any_before)
+        any_before = any_before or key in trainable
     return total
 
 

@@ -1,12 +1,12 @@
-"""The numbers behind the pictures of phases: from when to when each lasts, and who is live in it."""
+"""The numbers behind the pictures of phases: from when to when each lasts, and who is trainable in it."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from difflr.phases import Phases
     from difflr.plan import Plan
-    from difflr.training import Phases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ def checked_phases(phases: Any) -> "Phases":
     Raises:
         TypeError: If it is none and no list of `difflr.Phase`.
     """
-    from difflr.training import Phase, Phases, PhaseScheduler
+    from difflr.phases import Phase, Phases, PhaseScheduler
 
     if isinstance(phases, PhaseScheduler):
         return phases.phases
@@ -59,7 +59,7 @@ def spans(phases: "Phases", unit: str, steps_per_epoch: float | None = None) -> 
     Raises:
         ValueError: If it is needed and not given.
     """
-    from difflr.training.phases_on_model import earliest_end
+    from difflr.phases.resolve import earliest_end
 
     in_steps = all(phase.steps is not None or phase.endless for phase in phases)
     in_epochs = all(phase.steps is None for phase in phases)
@@ -83,7 +83,7 @@ def spans(phases: "Phases", unit: str, steps_per_epoch: float | None = None) -> 
 
 
 def live_in(phases: "Phases", plan: "Plan", model: Any = None) -> list[frozenset[int]]:
-    """The identities of the variables that are live in each phase.
+    """The identities of the variables that are trainable in each phase.
 
     Args:
         phases: The phases.
@@ -93,10 +93,10 @@ def live_in(phases: "Phases", plan: "Plan", model: Any = None) -> list[frozenset
     Raises:
         ValueError: If the phases do not fit the plan.
     """
-    from difflr.plan.tree import Leaf
-    from difflr.training.phases_on_model import resolve
+    from difflr.phases.resolve import resolve
+    from difflr.plan.layer_tree import Leaf
 
-    if model is None and any(target == "kind:head" for phase in phases for target in phase.live):
+    if model is None and any(target == "kind:head" for phase in phases for target in phase.trainable):
         raise ValueError(
             "'kind:head' is found from the model's graph, which a plan does not hold: give the `model` as well."
         )

@@ -37,8 +37,8 @@ def summary(
     is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML.
 
     The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position, in the
-    forward pass, as many again for its gradient where it is live, and as many for the gradient of its input where
-    something before it is live. Norms, activations, the products inside attention and the optimizer are left out.
+    forward pass, as many again for its gradient where it is trainable, and as many for the gradient of its input where
+    something before it is trainable. Norms, activations, the products inside attention and the optimizer are left out.
 
     Args:
         model: A built model; compiled or not.
@@ -122,7 +122,7 @@ def cells(each: LayerNumbers, show_trainable: bool = False) -> list[str]:
     """
     prefix = "   " * each.level + "└ " if each.level else ""
     empty = not each.groups and not each.parameters
-    frozen = bool(each.parameters) and not each.live
+    frozen = bool(each.parameters) and not each.trainable
     line = [
         rich.markup.escape(f"{prefix}{each.layer.name} ({type(each.layer).__name__})"),
         f"{each.parameters:,}",
@@ -136,7 +136,7 @@ def cells(each: LayerNumbers, show_trainable: bool = False) -> list[str]:
     ]
     if show_trainable:
         line.append(
-            "-" if not each.layer.weights else "Y" if each.live == each.planned else "N" if frozen else "partly"
+            "-" if not each.layer.weights else "Y" if each.trainable == each.planned else "N" if frozen else "partly"
         )
     return line
 
@@ -150,8 +150,8 @@ def footer(numbers: SummaryNumbers) -> list[str]:
     total = numbers.total
     lines = [
         f"Total params: {total.parameters:,}",
-        f"Trained now: {total.live:,} in {len(total.groups)} group{'s' if len(total.groups) != 1 else ''}",
-        f"Not trained: {total.parameters - total.live:,}",
+        f"Trained now: {total.trainable:,} in {len(total.groups)} group{'s' if len(total.groups) != 1 else ''}",
+        f"Not trained: {total.parameters - total.trainable:,}",
     ]
     if numbers.optimizer_state is not None:
         lines.append(f"Optimizer state: {memory(numbers.optimizer_state)}")

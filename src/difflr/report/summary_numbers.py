@@ -9,10 +9,10 @@ import keras
 
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.parts import effective_rates, parts
-from difflr.plan import Plan, Row, tree
+from difflr.optimizers.unwrap import effective_rates, parts
+from difflr.plan import Plan, Row, layer_tree
+from difflr.plan.group_names import group_labels
 from difflr.report.flops import forward_flops, step_flops
-from difflr.report.group_labels import group_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +36,13 @@ class LayerNumbers:
         layer: The layer.
         level: How deep it is nested.
         groups: The labels of its groups; of frozen weights none.
-        multipliers: The multipliers of its live weights, smallest first, each once.
+        multipliers: The multipliers of its trainable weights, smallest first, each once.
         rates: Their effective rates now; empty where no optimizer is known.
         decays: Their factors on the weight decay.
         rates_at: The same rates at each moment asked for.
         parameters: How many numbers it holds, statistics included.
         planned: How many of them a plan speaks of: all but statistics.
-        live: How many of them are trained.
+        trainable: How many of them are trained.
         state: Bytes of the optimizer's state for it; `None` where the optimizer is not built.
         flops: Its part in the arithmetic of the forward pass, 0 to 1; `None` where that is not known.
     """
@@ -56,7 +56,7 @@ class LayerNumbers:
     rates_at: tuple[tuple[float, ...], ...]
     parameters: int
     planned: int
-    live: int
+    trainable: int
     state: int | None
     flops: float | None
 
@@ -175,9 +175,9 @@ def _walk(model: keras.Layer, level: int = 0) -> Iterable[tuple[keras.Layer, int
 
 
 def _of_layer(layer: keras.Layer, level: int, facts: _Facts) -> LayerNumbers:
-    own = {id(leaf.variable) for leaf in tree.walk(layer) if leaf.variable is not None} & facts.rows.keys()
+    own = {id(leaf.variable) for leaf in layer_tree.walk(layer) if leaf.variable is not None} & facts.rows.keys()
     keys = [key for key in facts.rows if key in own]
-    live = [key for key in keys if not facts.rows[key].frozen]
+    trainable = [key for key in keys if not facts.rows[key].frozen]
     flops = None
     if facts.flops is not None:
         total = sum(facts.flops.values())
@@ -185,14 +185,14 @@ def _of_layer(layer: keras.Layer, level: int, facts: _Facts) -> LayerNumbers:
     return LayerNumbers(
         layer,
         level,
-        tuple(dict.fromkeys(facts.labels[key] for key in live)),
-        _each_once(facts.rows[key].multiplier for key in live),
-        _each_once(facts.rates[key] for key in live if key in facts.rates),
-        _each_once(facts.rows[key].weight_decay_multiplier for key in live),
-        tuple(_each_once(rates[key] for key in live if key in rates) for rates in facts.rates_at),
+        tuple(dict.fromkeys(facts.labels[key] for key in trainable)),
+        _each_once(facts.rows[key].multiplier for key in trainable),
+        _each_once(facts.rates[key] for key in trainable if key in facts.rates),
+        _each_once(facts.rows[key].weight_decay_multiplier for key in trainable),
+        tuple(_each_once(rates[key] for key in trainable if key in rates) for rates in facts.rates_at),
         layer.count_params() if layer.built else 0,
         sum(facts.rows[key].num_parameters for key in keys),
-        sum(facts.rows[key].num_parameters for key in live),
+        sum(facts.rows[key].num_parameters for key in trainable),
         None if facts.state is None else sum(facts.state.get(key, 0) for key in keys),
         flops,
     )
@@ -202,8 +202,8 @@ def _saved(plan: Plan, facts: _Facts) -> float | None:
     if not facts.flops:
         return None
     everything = step_flops(facts.flops, set(facts.rows))
-    live = {id(row.variable) for row in plan.rows if not row.frozen}
-    return 1 - step_flops(facts.flops, live) / everything if everything else None
+    trainable = {id(row.variable) for row in plan.rows if not row.frozen}
+    return 1 - step_flops(facts.flops, trainable) / everything if everything else None
 
 
 def _moments(optimizer: Any, num_steps: int) -> list[Moment]:

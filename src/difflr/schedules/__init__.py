@@ -8,6 +8,6 @@ from difflr.schedules.one_cycle import OneCycle
 from difflr.schedules.warmup_cosine import WarmupCosine
 from difflr.schedules.delayed import Delayed
 from difflr.schedules.joined import Joined
-from difflr.report.schedule_picture import plot_schedule
+from difflr.report.plot_schedule import plot_schedule
 
 __all__ = ["SlantedTriangular", "OneCycle", "WarmupCosine", "Delayed", "Joined", "plot_schedule"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from difflr.schedules import checks
+from difflr import checks
 from difflr.schedules.joined import Joined, restored
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from difflr.schedules import checks
+from difflr import checks
+from difflr.plan.schedule_json import schedule_from_json
 
 
 @keras.saving.register_keras_serializable(package="difflr")
@@ -68,8 +69,6 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
 
 def restored(config: Any) -> Any:
     """A schedule or number from what `get_config` made of it."""
-    from difflr.plan.binding import schedule_from_json
-
     return schedule_from_json(config) if isinstance(config, dict) else config
 
 

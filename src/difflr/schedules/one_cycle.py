@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from difflr.plan.plain_data import shown
-from difflr.schedules import checks
+from difflr import checks
+from difflr.checks import shown
 
 ANNEALINGS = ("cosine", "linear")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from difflr.schedules import checks
+from difflr import checks
 
 
 @keras.saving.register_keras_serializable(package="difflr")

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from difflr.plan.binding import listed
+from difflr.checks import listed
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from difflr import keras_private
+from difflr.callbacks.measured_step import MeasuredStep
 from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.parts import base_rate, parts
+from difflr.optimizers.unwrap import base_rate, parts
 from difflr.plan import Plan
-from difflr.training.measured_step import MeasuredStep
 
 Values = dict[int, np.ndarray]
 MAX_BATCHES = 64  # until the weights change: gradients may be accumulated, or not finite under a large loss scale
@@ -29,7 +29,7 @@ class PartState:
         slots: Its state by attribute, an array (or `None`) for each of the variables.
         shared: Its state that belongs to no variable, by attribute.
         plan: The plan it has, with the multipliers of that moment; `None` if it is none of difflr's.
-        in_phase: Whether a phase of freezing and thawing chooses who is live.
+        in_phase: Whether a phase of freezing and unfreezing chooses who is trainable.
     """
 
     optimizer: Any

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from difflr import keras_private
+from difflr.checks import listed
 from difflr.optimizers.differential_optimizer import FOLLOWS
-from difflr.optimizers.newcomer import Newcomer
-from difflr.optimizers.parts import parts
-from difflr.plan import Plan, Row, binding
-from difflr.report.group_labels import group_labels
+from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.unwrap import parts
+from difflr.plan import Plan, Row
+from difflr.plan.group_names import group_labels
 from difflr.verification import judgement
 from difflr.verification.first_batch import first_batch
 from difflr.verification.judgement import PlanNotKept, Verification, VerifiedRow
@@ -221,11 +222,11 @@ def _noise(variable: Any, value: np.ndarray) -> float:
 
 
 def _in_force(row: Row, states: Sequence[PartState]) -> Row:
-    """The row as a phase of freezing and thawing has it now."""
+    """The row as a phase of freezing and unfreezing has it now."""
     for part in states:
         if part.in_phase and part.plan is not None and row.variable in part.plan and not row.frozen:
             now = part.plan.row(row.variable)
-            schedule = now.schedule if isinstance(now.schedule, Newcomer) else row.schedule
+            schedule = now.schedule if isinstance(now.schedule, LateStart) else row.schedule
             multiplier = 0.0 if now.frozen else row.multiplier
             return dataclasses.replace(row, multiplier=multiplier, schedule=schedule, frozen=now.frozen)
     return row
@@ -236,7 +237,7 @@ def _factors(row: Row, part: PartState) -> tuple[float, float]:
     each = part.optimizer.gradient_accumulation_steps or 1
     batch = part.step * each + each - 1  # that of the update: schedules count batches
     rate = row.multiplier * _at(row.schedule, batch)
-    slow = row.schedule.for_weight_decay if isinstance(row.schedule, Newcomer) else row.schedule
+    slow = row.schedule.for_weight_decay if isinstance(row.schedule, LateStart) else row.schedule
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
     decay = row.weight_decay_multiplier * (row.multiplier * _at(slow, batch) if follows else 1.0)
     return rate, decay
@@ -260,20 +261,18 @@ def _culprits(plan: Plan, rows: Sequence[Row], observation: Observation, judged:
     forgotten = [row.path for row in rows if not row.frozen and id(row.variable) not in trained]
     if forgotten:
         faults.append(
-            f"The optimizer was built with other variables: it does not train {binding.listed(forgotten)}. Compile the "
+            f"The optimizer was built with other variables: it does not train {listed(forgotten)}. Compile the "
             "model with a new optimizer after whatever changed its variables, or what is trainable."
         )
     moving = [row.path for row in judged if row.verdict == judgement.MOVES]
     if moving:
         faults.append(
-            f"The plan freezes {binding.listed(moving)}, and they move: they were made trainable again, or the optimizer "
+            f"The plan freezes {listed(moving)}, and they move: they were made trainable again, or the optimizer "
             "has another plan or none."
         )
     unused = [row.path for row in judged if row.verdict == judgement.UNUSED]
     if unused:
-        faults.append(
-            f"No gradient reaches {binding.listed(unused)}, whatever the weights are: they have no part in the loss."
-        )
+        faults.append(f"No gradient reaches {listed(unused)}, whatever the weights are: they have no part in the loss.")
     if any(row.verdict == judgement.BROKEN for row in judged):
         for part in observation.parts:
             faults += _about_optimizer(part, rows)
@@ -299,7 +298,7 @@ def _about_optimizer(part: PartState, rows: Sequence[Row]) -> list[str]:
     ]
     if other:
         return [
-            f"The optimizer has other multipliers than this plan: {binding.listed(other)}. It was given another plan, or "
+            f"The optimizer has other multipliers than this plan: {listed(other)}. It was given another plan, or "
             "`optimizer.multipliers` was set since, by you or by a callback."
         ]
     return []
@@ -321,7 +320,7 @@ def _statistics_faults(plan: Plan, observation: Observation) -> list[str]:
         ("keeps", "moved: the layers are trainable") if keep else ("updates", "did not move: the layers are frozen")
     )
     return [
-        f"The plan {said} the moving statistics of frozen BatchNormalization layers, and those of {binding.listed(wrong)} "
+        f"The plan {said} the moving statistics of frozen BatchNormalization layers, and those of {listed(wrong)} "
         f"{done}. `layer.trainable` was set after the plan was given to the optimizer."
     ]
 
@@ -374,6 +373,6 @@ def _check_belongs(plan: Plan, model: keras.Layer) -> None:
     missing = [row.path for row in plan.rows if id(row.variable) not in there]
     if missing:
         raise ValueError(
-            f"The plan is for another model than '{model.name}', which does not have {binding.listed(missing)}. Make the "
+            f"The plan is for another model than '{model.name}', which does not have {listed(missing)}. Make the "
             "plan for this one: difflr.Plan(model, rules)."
         )

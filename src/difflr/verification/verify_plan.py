@@ -6,7 +6,7 @@ import keras
 
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.parts import parts
+from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.verification.judgement import PlanNotKept, Verification
 from difflr.verification.observation import MAX_BATCHES, Observation

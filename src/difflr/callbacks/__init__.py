@@ -1,0 +1,7 @@
+"""Callbacks: logs for each group, backups, the stop at NaN."""
+
+from difflr.callbacks.group_logger import GroupLogger
+from difflr.callbacks.backup_and_restore import BackupAndRestore
+from difflr.callbacks.terminate_on_nan import TerminateOnNaN
+
+__all__ = ["BackupAndRestore", "GroupLogger", "TerminateOnNaN"]

@@ -1,0 +1,93 @@
+"""`fit`: compiled functions, callbacks, weights files."""
+
+import contextlib
+import functools
+import inspect
+import io
+
+import keras
+from keras.src.saving import saving_lib
+from keras.src.utils.tracking import DotNotTrackScope
+
+from difflr.keras_private.optimizers import trained
+
+
+def compile_arguments(model: keras.Model) -> dict:
+    """The arguments with which a model was compiled, to compile it again; empty if it is not compiled.
+
+    The public `get_compile_config` has them serialised, which losses and metrics that are plain functions do not survive.
+    """
+    return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
+
+
+def forget_step(model):
+    """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
+
+    Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
+    compiled for variables of the same shapes in another order; and since Keras 3.16 `fit` in several processes of
+    torch keeps a `DistributedDataParallel`, which waits for the gradients of those who were trainable when it was made.
+    """
+    if hasattr(model.optimizer, "inner_optimizer"):
+        wrapper = model.optimizer
+        trainable = trained(wrapper.inner_optimizer)
+        with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
+            wrapper._trainable_variables = trainable
+        wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(trainable)}
+    model.train_function = model.test_function = model.predict_function = None
+    if getattr(model, "ddp_model", None) is not None:
+        model.ddp_model = None
+
+
+def load_apart(wrapper):
+    """Lets a `LossScaleOptimizer` load its own numbers whatever the optimizer inside trains at that moment.
+
+    Keras saves the state of the inner optimizer twice, and leaves out all of it, the loss scale too, if its length
+    differs from that of the optimizer in memory; the inner one finds its state by itself.
+    """
+    wrapper.load_own_variables = functools.partial(_load_own_variables, wrapper)
+
+
+def _load_own_variables(wrapper, store):
+    for number, variable in enumerate(wrapper._variables):
+        variable.assign(store[str(number)])
+
+
+def callback_list():
+    """The `CallbackList` that is handing the model to a callback's `set_model` at this moment, or `None`.
+
+    What a callback adds to the logs is seen by those after it only, and there is no way to its neighbours but this.
+    """
+    frame = inspect.currentframe()
+    for _ in range(8):
+        frame = frame.f_back if frame is not None else None
+        caller = frame.f_locals.get("self") if frame is not None else None
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return caller
+    return None
+
+
+def weights_file(model):
+    """What `model.save_weights` writes into a file, as bytes.
+
+    Needed because HDF5 crashes the whole process when the disk is full under a file of its own. Keras makes the
+    weights inside a `.keras` file in memory as well.
+    """
+    memory = io.BytesIO()
+    store = saving_lib.H5IOStore(memory, mode="w")
+    saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    store.close()
+    return memory.getvalue()
+
+
+def begin_with_epoch(model, epoch):
+    """Lets the `fit` that is about to begin start with this epoch; `None`: with the one it is told.
+
+    That is how Keras's own `BackupAndRestore` does it; it leaves the number behind, and the next `fit` takes it for its own.
+    """
+    model._initial_epoch = epoch
+
+
+def strategy_scope(model):
+    """The scope of TensorFlow's distribution strategy, in which new variables of an optimizer have to be made."""
+    strategy = getattr(model, "_distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()

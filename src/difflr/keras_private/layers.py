@@ -1,0 +1,103 @@
+"""Layers and models: the layer tree, the graph of a functional model, and who owns which variable."""
+
+import functools
+
+import keras
+from keras.src.backend import compute_output_spec
+from keras.src.models.functional import (
+    Functional,  # the class behind `keras.Model(inputs, outputs)`
+    functional_like_constructor,
+)
+from keras.src.models.model import functional_init_arguments
+from keras.src.utils.naming import to_snake_case
+
+__all__ = ["Functional", "functional_init_arguments", "to_snake_case"]
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers directly below `layer`, in Keras's order.
+
+    `Model.layers` is public, but plain layers with sublayers (`MultiHeadAttention`, `Bidirectional`, `LSTM` with its
+    cell) only have the private `_flatten_layers`; and a functional model's `layers` leaves out those outside its graph.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def saves_its_layers(model: keras.Layer) -> bool:
+    """Whether the config of `model` holds its layers, names and all, as of a functional or Sequential model.
+
+    A subclass with a constructor of its own makes them by its code again.
+    """
+    if isinstance(model, Functional):
+        return functional_like_constructor(type(model))
+    return isinstance(model, keras.Sequential) and type(model).__init__ is keras.Sequential.__init__
+
+
+def output_layers(model: keras.Layer) -> list[keras.Layer]:
+    """For each output of a functional model, the last layer with weights on the way to it.
+
+    The graph is public only as `tensor._keras_history` and the operations' inbound nodes.
+    """
+    if not isinstance(model, Functional):
+        return []
+    inside = set(map(id, model.operations))
+    found: dict[int, keras.Layer] = {}
+    seen: set[int] = set()
+    tensors = list(model.outputs)
+    while tensors:
+        tensor = tensors.pop(0)
+        operation, node_index, _ = tensor._keras_history
+        if id(operation) not in inside or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if isinstance(operation, keras.Layer) and operation.weights:
+            found[id(operation)] = operation
+        else:
+            tensors.extend(operation._inbound_nodes[node_index].input_tensors)
+    return list(found.values())
+
+
+def calls(model: Functional) -> list[tuple[keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]]]:
+    """The calls in a functional model, each after those it needs: (operation, its input tensors, its output tensors).
+
+    `layer.output` is no substitute: it is that of the layer's first call, which may be in another model.
+    """
+    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
+    return [(node.operation, list(node.input_tensors), list(node.outputs)) for _, nodes in by_depth for node in nodes]
+
+
+def graph(model: Functional) -> list[tuple[keras.Operation, list[int], list[int]]]:
+    """The calls in a functional model, each after those it needs: (operation, input tensors, output tensors), by id.
+
+    Public are only `model.operations`, without the edges between them.
+    """
+    return [(operation, list(map(id, inputs)), list(map(id, outputs))) for operation, inputs, outputs in calls(model)]
+
+
+def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables that `layer` itself made to be trained, whether they are frozen now or not.
+
+    `layer.trainable_variables` is empty once `layer.trainable = False`; a plan has to see frozen variables too.
+    """
+    return list(layer._trainable_variables)
+
+
+def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
+    """The variable that `layer.enable_lora` froze.
+
+    Needed as it means what `trainable = False` by hand means, whoever had frozen the variable before.
+    """
+    if not getattr(layer, "lora_enabled", False):
+        return None
+    return layer._embeddings if isinstance(layer, keras.layers.Embedding) else layer._kernel
+
+
+def trace(model, shapes):
+    """Calls a model on tensors that are nothing but shapes, so that every layer in it is called, at no cost.
+
+    `model.compute_output_spec` asks only the graph of a functional model, which ends at layers that hold layers.
+    """
+    tensors = [keras.KerasTensor(shape, dtype=tensor.dtype, name=tensor.name) for shape, tensor in shapes]
+    several = isinstance(model, Functional) and isinstance(model.input, (list, tuple, dict))
+    inputs = keras.tree.pack_sequence_as(model.input, tensors) if several else tensors[0]
+    return compute_output_spec(functools.partial(model.call, training=False), inputs)

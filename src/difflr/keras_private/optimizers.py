@@ -1,0 +1,171 @@
+"""Optimizers: their classes, their settings, and the names of their state."""
+
+import functools
+import importlib
+
+import keras
+from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.variables import get_autocast_scope
+
+
+def decays(optimizer, variable) -> bool:
+    """Whether `variable` decays, that is `exclude_from_weight_decay` does not name it, asked before `optimizer` is built.
+
+    Until Keras 3.15 `_use_weight_decay` answers at any time, since 3.16 of a built optimizer only.
+    """
+    excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
+    return optimizer._use_weight_decay(variable) if excluded is None else not excluded(variable)
+
+
+def fast_class(optimizer_class: type) -> type:
+    """The class an instance of `optimizer_class` really has on this backend.
+
+    On torch `TorchOptimizer.__new__` swaps exact classes only (`keras.optimizers.Adam`) for their vectorised
+    versions; a subclass of `keras.optimizers.Adam` silently loses the fast path, a subclass of this does not.
+    """
+    return type(optimizer_class.__new__(optimizer_class))
+
+
+def public_class(optimizer_class: type) -> type:
+    """The class of `keras.optimizers` behind a backend's version of it (torch: `torch_adam.Adam`), or itself."""
+    for parent in optimizer_class.__mro__:
+        if vars(keras.optimizers).get(parent.__name__) is parent:
+            return parent
+    return optimizer_class
+
+
+# Whether SGD on torch rounds `rate * gradient` before it adds it, as it does since Keras 3.16.
+SGD_SCALES_FIRST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)
+
+
+# Wrappers around several optimizers (since Keras 3.15).
+MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
+
+
+def live_learning_rate(optimizer: keras.optimizers.Optimizer):
+    """The schedule or callable given as `learning_rate`, or the current number as a float."""
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.Variable):
+        return float(keras.ops.convert_to_numpy(rate))
+    return rate
+
+
+def copy_weight_decay_exclusions(source, target) -> None:
+    """Carries what `exclude_from_weight_decay` set on `source` to `target`; it is in no config (Keras 3.15)."""
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+
+
+@functools.cache
+def _torch_core():
+    """The module of Keras's backend that knows torch's devices; `ops.core` since Keras 3.16."""
+    try:
+        return importlib.import_module("keras.src.backend.torch.ops.core")
+    except ModuleNotFoundError:
+        return importlib.import_module("keras.src.backend.torch.core")
+
+
+def torch_values(variables):
+    """The tensors of Keras variables, on torch.
+
+    `Variable.value` asks for Keras's scopes and the device each time, 4 microseconds: a third of a step of 150 small
+    weights. Here they are asked for once.
+    """
+    if in_stateless_scope() or get_autocast_scope() is not None or str(_torch_core().get_device()) == "meta":
+        return [variable.value for variable in variables]
+    return [variable.value if variable._value is None else variable._value for variable in variables]
+
+
+def nadam_product(optimizer):
+    """Nadam's product of momenta: one variable of the whole optimizer, stepped inside its collective update."""
+    return optimizer._u_product
+
+
+def is_away(variable):
+    """Whether JAX's `fit` has taken the value of `variable` into its own state, as it does between the batches."""
+    return variable._value is None
+
+
+# The lists of an optimizer with `use_ema` and with `gradient_accumulation_steps`: no public name leads to them.
+AVERAGES = "_model_variables_moving_average"
+
+
+ACCUMULATORS = "_accumulated_gradients"
+
+
+def slots(optimizer, count):
+    """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
+
+    Keras's optimizers find the state of a variable by its position in such lists, under names of their own
+    (`_momentums`, `_velocities`, ...). An entry may be `None`. Muon of Keras 3.12 finds it by the path in dictionaries.
+    """
+    own = set(map(id, optimizer.variables))
+
+    def is_slot(name, value):
+        if name == "_variables" or not isinstance(value, list) or len(value) != count:
+            return False
+        return any(each is not None for each in value) and all(each is None or id(each) in own for each in value)
+
+    by_path = {name: value for name, value in vars(optimizer).items() if isinstance(value, dict)}
+    listed = {name: [value.get(each.path) for each in trained(optimizer)] for name, value in by_path.items()}
+    return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
+
+
+def shared_state(optimizer, before_build):
+    """The variables that `build` made and that belong to no variable of the model, such as Nadam's `_u_product`."""
+    known = set(map(id, before_build))
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, keras.Variable) and id(value) not in known and any(value is v for v in optimizer.variables)
+    }
+
+
+def unbuild(optimizer, before_build):
+    """Takes an optimizer back to where it was before `build`, its step and its rate excepted.
+
+    Keras means an optimizer to be built once: there is no public way to train other variables with it.
+    """
+    kept = set(map(id, before_build))
+    for variable in optimizer.variables:
+        if id(variable) not in kept:
+            optimizer._untrack_variable(variable)
+    optimizer._trainable_variables_indices = {}
+    optimizer.built = False
+
+
+def trained(optimizer):
+    """The variables that an optimizer was built with; `optimizer.variables` are those of its own state."""
+    return list(optimizer._trainable_variables) if optimizer.built else []
+
+
+def clock(optimizer):
+    """What Keras gives a schedule as the step: a count of batches, where `optimizer.iterations` counts updates.
+
+    They differ where gradients are accumulated.
+    """
+    return optimizer._iterations
+
+
+def applications(optimizer):
+    """How many gradients an optimizer was given; `optimizer.iterations` counts updates, where gradients are accumulated."""
+    return int(keras.ops.convert_to_numpy(optimizer._iterations))
+
+
+def set_applications(optimizer, number):
+    """Makes an optimizer take its next step for the one after `number` gradients."""
+    optimizer._iterations.assign(number)
+
+
+def clipped(optimizer, gradients):
+    """The gradients as the optimizer clips them: one norm over all of them, or each for itself."""
+    return optimizer._clip_gradients(gradients)
+
+
+def copy_of(variable, value):
+    """A variable with another value that an optimizer takes for `variable`: Muon chooses its update by the path."""
+    copy = keras.Variable(value, dtype=variable.dtype, name=variable.name)
+    copy._path = variable.path
+    copy.constraint = variable.constraint
+    return copy

@@ -1,0 +1,93 @@
+"""Schedules as JSON, and the product of schedules: what a variable gets whose two plans both have one."""
+
+import inspect
+import math
+from typing import Any
+
+import keras
+
+from difflr.checks import shown
+
+
+def schedule_to_json(schedule: Any) -> dict[str, Any]:
+    """A schedule as plain data, the same for equal schedules."""
+    return _without_identity(keras.saving.serialize_keras_object(schedule))
+
+
+def _without_identity(config: Any) -> Any:
+    """`config` without the object numbers that Keras adds while it saves or loads a model."""
+    if isinstance(config, dict):
+        return {key: _without_identity(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_without_identity(each) for each in config] if isinstance(config, (list, tuple)) else config
+
+
+def schedule_from_json(config: Any) -> Any:
+    """The schedule that `schedule_to_json` wrote; nothing else is built from it.
+
+    Raises:
+        ValueError: If it is no schedule.
+    """
+    schedules = keras.optimizers.schedules
+    name = config.get("class_name") if isinstance(config, dict) else None
+    registered = config.get("registered_name") or name if isinstance(config, dict) else None
+    known = keras.saving.get_registered_object(registered) if isinstance(registered, str) else None
+    if known is None and isinstance(name, str) and config.get("module") == "keras.optimizers.schedules":
+        known = vars(schedules).get(name)
+    if not (inspect.isclass(known) and issubclass(known, schedules.LearningRateSchedule)):
+        raise ValueError(
+            "A plan's schedule must be a LearningRateSchedule of keras.optimizers.schedules, or one registered with "
+            f"@keras.saving.register_keras_serializable(). Received: {shown(config)}"
+        )
+    try:
+        made = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except Exception as error:  # whatever the code of the class raises
+        raise ValueError(f"The plan's schedule {shown(name)} cannot be made: {shown(str(error))}") from None
+    if not isinstance(made, known):
+        raise ValueError(f"The plan's schedule {shown(name)} is none. Received: {shown(config)}")
+    return made
+
+
+def check_schedule(config: dict[str, Any]) -> None:
+    """Checks that a schedule can be made, and gives a factor.
+
+    Raises:
+        ValueError: If it cannot be made, or its first value is negative or infinite.
+    """
+    schedule = schedule_from_json(config)
+    try:
+        first = float(keras.ops.convert_to_numpy(schedule(0)))
+    except Exception as error:  # whatever its code raises
+        raise ValueError(f"The plan's schedule {schedule!r} gives no number: {shown(str(error))}") from None
+    if first < 0 or first == math.inf:  # that of a newcomer is NaN before it joins
+        raise ValueError(f"A factor is a finite number >= 0. The plan's schedule {schedule!r} begins with {first}.")
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
+    """The product of several schedules at each step.
+
+    Args:
+        schedules: List of `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+
+    def __init__(self, schedules: list[Any]):
+        self.schedules = list(schedules)
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        product = self.schedules[0](step)
+        for schedule in self.schedules[1:]:
+            product = product * schedule(step)
+        return product
+
+    def get_config(self) -> dict[str, Any]:
+        """The schedules, serialised."""
+        return {"schedules": [keras.saving.serialize_keras_object(schedule) for schedule in self.schedules]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ScheduleProduct":
+        """The product that `get_config` describes.
+
+        Raises:
+            ValueError: If it holds anything but schedules; nothing else is built from it.
+        """
+        return cls([schedule_from_json(schedule) for schedule in config["schedules"]])

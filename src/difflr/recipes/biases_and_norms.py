@@ -1,0 +1,84 @@
+"""Habits of the trade: double rates for biases, no decay where there is no kernel."""
+
+from typing import Any
+
+import keras
+
+from difflr.plan import Plan, layer_tree
+from difflr.plan.targets import Targets
+from difflr.recipes.plan_from_decisions import plan_of
+
+
+def bias_double(model: keras.Layer) -> Plan:
+    """A plan in which biases train at twice the base rate, without weight decay.
+
+    Args:
+        model: A built model.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If the model is not built or has no biases.
+
+    Example:
+
+    ```python
+    plan = difflr.layerwise_decay(model, 0.75) * difflr.bias_double(model)
+    ```
+
+    Reference: Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014), whose reference models
+    say `param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }`.
+    """
+    biases = _matched(model, ["kind:bias"])
+    axes = {"multiplier": 2.0, "weight_decay_multiplier": 0.0}
+    return plan_of(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
+
+
+def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
+    """A plan without weight decay on biases, norm weights and other vectors; rates are left alone.
+
+    Args:
+        model: A built model.
+        also: Further targets (layers, path patterns, kinds, ...; as in `difflr.Rule`) that get no decay, such as
+            `["kind:embedding", "*/class_token"]`.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If the model is not built, has nothing of the kind, or one of `also` matches nothing.
+
+    Example:
+
+    ```python
+    plan = difflr.layerwise_decay(model, 0.75) * difflr.no_decay(model)
+    ```
+
+    Reference: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks" (CVPR 2019),
+    section 3.1; timm's `param_groups_weight_decay` (`timm/optim/_param_groups.py`).
+    """
+    rows = Plan(model).rows
+    targets = ["kind:vector", "kind:bias", "kind:norm"]
+    leaves = layer_tree.walk(model)
+    known = Targets(leaves, model)
+    excluded = _matched(model, list(also) if isinstance(also, (list, tuple)) else [also])
+    for target in targets:
+        try:
+            excluded |= {id(leaves[position].variable) for position, _ in known.match(target)}
+        except ValueError:  # none of this kind
+            continue
+    if not excluded:
+        raise ValueError(
+            f"{type(model).__name__} '{model.name}' has neither biases nor norm weights nor other vectors, only "
+            f"{', '.join(row.path for row in rows[:3])}, ...: there is nothing to exclude from weight decay."
+        )
+    axes = {"weight_decay_multiplier": 0.0}
+    return plan_of(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
+
+
+def _matched(model: keras.Layer, targets: list[Any]) -> set[int]:
+    Plan(model)  # says what is wrong with a model that is not built
+    leaves = layer_tree.walk(model)
+    known = Targets(leaves, model)
+    return {id(leaves[position].variable) for target in targets for position, _ in known.match(target)}

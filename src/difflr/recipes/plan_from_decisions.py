@@ -1,0 +1,56 @@
+"""What all recipes share: turning decisions about variables into a plan."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import keras
+
+from difflr.checks import nearest
+from difflr.plan import Plan, Row
+from difflr.plan.rows import BY_USER
+
+# For one row: axis -> value, and who says so; None: the recipe says nothing about it.
+Decision = tuple[Mapping[str, Any], str] | None
+
+
+def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers: Collection[keras.Layer] = ()) -> Plan:
+    """The plan of `model` in which `decide` has set what it sets.
+
+    What the user froze stays frozen.
+
+    Args:
+        model: A built model.
+        decide: What each row gets.
+        frozen_layers: The layers with nothing but statistics that are frozen.
+    """
+    plan = Plan(model)
+    rows = []
+    for row in plan.rows:
+        decision = None if row.decided.get("frozen") == BY_USER else decide(row)
+        if decision is not None:
+            axes, who = decision
+            row = dataclasses.replace(row, **axes, decided={**row.decided, **dict.fromkeys(axes, who)})
+            if row.frozen:
+                row = dataclasses.replace(row, multiplier=0.0)
+            elif row.multiplier == 0:
+                raise ValueError(
+                    f"The multiplier of {row.path} is smaller than any float ({who}): choose a larger one."
+                )
+        rows.append(row)
+    frozen = set(map(id, frozen_layers))
+    statistics = [
+        dataclasses.replace(each, frozen=each.frozen or id(each.layer) in frozen) for each in plan._statistics
+    ]
+    return Plan._from_rows(rows, statistics, plan.frozen_statistics)
+
+
+def factor_or_frozen(multiplier: float) -> dict[str, Any]:
+    """The axes that `multiplier` sets; 0 freezes."""
+    return {"multiplier": multiplier} if multiplier else {"frozen": True}
+
+
+def close_matches(name: str, known: Collection[str]) -> str:
+    """A hint such as ` Did you mean 'block_3'?`, or nothing."""
+    close = nearest(name, known, 3, 0.5)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

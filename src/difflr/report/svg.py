@@ -1,0 +1,55 @@
+"""The pictures of a report, as SVG that takes the ink of the page and loads nothing."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+INK = "#123456"  # of no colour map; becomes the ink of the page
+WIDTH = 5.4  # inches: on a telephone still legible
+
+
+def as_svg(draw: Callable[[Any], None], height: float, number: int, name: str) -> str:
+    """A picture as an `<svg>` element.
+
+    Args:
+        draw: Function that draws on the axes it is given.
+        height: Float, inches.
+        number: Which picture of the page it is: makes its ids its own.
+        name: What it shows, for those who do not see it.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    ink = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    settings: dict[str, Any] = dict.fromkeys(ink, INK)
+    settings |= {"axes.facecolor": "none", "svg.fonttype": "none", "svg.hashsalt": f"difflr {number}"}
+    buffer = io.StringIO()
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has one
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        draw(figure.subplots())
+        figure.savefig(buffer, format="svg", transparent=True)
+    return cleaned(buffer.getvalue(), number, name)
+
+
+def cleaned(text: str, number: int, name: str) -> str:
+    """Matplotlib's SVG, fit to stand in a page with others.
+
+    Args:
+        text: The SVG document.
+        number: Which picture of the page it is.
+        name: What it shows.
+    """
+    import html
+
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"(\sid=\"|url\(#|href=\"#)", rf"\g<1>p{number}-", text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", text)
+    text = re.sub(r"^<svg ([^>]*?)>", rf'<svg \1 role="img" aria-label="{html.escape(name)}">', text, count=1)
+    text = re.sub(r"^(<svg [^>]*?) height=\"[^\"]*\"", r"\1", text)
+    text = re.sub(r"^(<svg [^>]*?) width=\"[^\"]*\"", r"\1", text)
+    return text.replace(INK, "currentColor")

@@ -1,0 +1,194 @@
+"""The calls inside a layer or model: read off the graph of a functional model, or off one traced call.
+
+A traced call runs `layer.call` on `KerasTensor`s, which have a shape and no data. Keras records every layer and operation
+that is called on them, as it does when a functional model is made. Afterwards the layer is put back as it was.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras.src.backend.common import global_state
+from keras.src.models.functional import Functional
+
+UNKNOWN_SIZE = 32  # stands for the sizes that the shapes of a model leave open
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # positional, and by name
+
+
+class UnreadableError(ValueError):
+    """A layer whose call cannot be traced."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer or operation.
+
+    Args:
+        operation: What is called.
+        arguments: With what, positional and by name.
+        inputs: The tensors among the arguments.
+        outputs: The tensors it returns.
+    """
+
+    operation: keras.Operation
+    arguments: Arguments
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What the call may train: the variables in the layer at all depths, and those among the arguments."""
+        inside = all_trainable_variables(self.operation) if isinstance(self.operation, keras.Layer) else []
+        return inside + [each for each in keras.tree.flatten(self.arguments) if isinstance(each, keras.Variable)]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Graph:
+    """The calls inside a layer.
+
+    Args:
+        inputs: The tensors that the layer takes.
+        calls: The calls, each after those it needs.
+        outputs: The tensors that the layer returns.
+    """
+
+    inputs: list[keras.KerasTensor]
+    calls: list[Call]
+    outputs: list[keras.KerasTensor]
+
+
+def graph_of(layer: keras.Layer, arguments: Arguments | None = None) -> Graph:
+    """The calls inside `layer`.
+
+    Args:
+        layer: A built layer or model of any kind.
+        arguments: What it is called with, as in `Call.arguments`. `None`: what it was built for.
+
+    Raises:
+        UnreadableError: If `layer.call` does not run on symbolic tensors, as it does not with operations of one backend
+            (`tf.nn.relu`) in place of `keras.ops`.
+    """
+    functional = layer
+    if isinstance(layer, keras.Sequential) and type(layer).call is keras.Sequential.call and layer._functional:
+        functional = layer._functional
+    if isinstance(functional, Functional) and type(functional).call is Functional.call:
+        inputs, outputs = list(functional.inputs), list(functional.outputs)
+        return Graph(inputs, _calls(inputs, outputs), outputs)
+    errors = []
+    for args, kwargs in [arguments] if arguments else _possible_arguments(layer):
+        try:
+            return _traced(layer, args, kwargs)
+        except Exception as error:  # whatever the user's code raises
+            errors.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}")
+    why = f" ({errors[0][:200]})" if errors else ", as the shapes of its inputs are not known"
+    raise UnreadableError(f"the call of {type(layer).__name__} '{layer.name}' cannot be traced{why}")
+
+
+def all_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables in `layer`, at all depths, that were made to be trained, frozen ones too; each once.
+
+    `layer.trainable_variables` leaves out what is frozen.
+    """
+    found = {id(each): each for inner in layer._flatten_layers() for each in inner._trainable_variables}
+    return list(found.values())
+
+
+def _calls(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) -> list[Call]:
+    """The calls between `inputs` and `outputs`, each after those it needs.
+
+    Keras keeps the way back from each tensor in `_keras_history`. A `keras.Function` would give it too, but refuses
+    layers of one name, which only functional models rule out.
+    """
+    known = set(map(id, inputs))
+    calls: dict[int, Call] = {}
+    pending = [(tensor, False) for tensor in reversed(outputs)]
+    while pending:
+        tensor, is_ready = pending.pop()
+        operation, node_index, _ = tensor._keras_history
+        if id(tensor) in known or operation is None or isinstance(operation, keras.layers.InputLayer):
+            continue
+        node = operation._inbound_nodes[node_index]
+        if id(node) in calls:
+            continue
+        if is_ready:
+            arguments = (node.arguments.args, node.arguments.kwargs)
+            calls[id(node)] = Call(operation, arguments, list(node.input_tensors), list(node.outputs))
+        else:
+            pending += [(tensor, True), *((each, False) for each in reversed(node.input_tensors))]
+    return list(calls.values())
+
+
+def _possible_arguments(layer: keras.Layer) -> Iterator[Arguments]:
+    """What `layer` may be called with, from the shapes it was built for, which come without a dtype."""
+    if isinstance(layer, Functional):
+        yield (layer.input,), {}
+        return
+    shapes = layer._build_shapes_dict or {}
+    sizes = (UNKNOWN_SIZE, None) if None in keras.tree.flatten(list(shapes.values())) else (None,)
+    for dtype, size in itertools.product((keras.config.floatx(), "int32"), sizes if shapes else ()):
+        tensors = {
+            name.removesuffix("_shape"): keras.tree.map_shape_structure(
+                lambda shape, dtype=dtype, size=size: keras.KerasTensor(
+                    [n or size for n in shape], dtype, name="input"
+                ),
+                shape,
+            )
+            for name, shape in shapes.items()
+        }
+        yield ((), tensors) if len(tensors) > 1 else (tuple(tensors.values()), {})
+
+
+def _traced(layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
+    def copy(value: Any) -> Any:  # else Keras would note the call in the graph that the tensor comes from
+        is_tensor = isinstance(value, keras.KerasTensor)
+        return keras.KerasTensor(value.shape, value.dtype, name=value.name) if is_tensor else value
+
+    args, kwargs = keras.tree.map_structure(copy, (args, kwargs))
+    if layer._call_has_training_arg:
+        kwargs.setdefault("training", False)
+    inputs = _tensors((args, kwargs))
+    with _unchanged(layer), keras.StatelessScope(), warnings.catch_warnings(action="ignore"):
+        outputs = _tensors(layer.call(*args, **kwargs))
+        if not outputs:
+            raise ValueError("it returns no tensors")
+        return Graph(inputs, _calls(inputs, outputs), outputs)
+
+
+def _tensors(structure: Any) -> list[keras.KerasTensor]:
+    return [each for each in keras.tree.flatten(structure) if isinstance(each, keras.KerasTensor)]
+
+
+@contextlib.contextmanager
+def _unchanged(layer: keras.Layer) -> Iterator[None]:
+    """Puts `layer`, the layers in it and Keras's counters of names back as they were, and lets no layer make weights."""
+    layers = layer._flatten_layers()
+    attributes = [(vars(each), dict(vars(each))) for each in layers]
+    values: list[Any] = [value for _, kept in attributes for value in kept.values()]
+    lists = [(value, list(value)) for value in values if isinstance(value, list)]
+    sets = [(value, set(value)) for value in values if isinstance(value, set)]
+    counters = global_state.get_global_attribute("object_name_uids", {})
+    counted = dict(counters)
+    unlocked = [each._tracker for each in layers if not each._tracker.locked]
+    try:
+        for tracker in unlocked:
+            tracker.lock("A traced call makes no weights.")
+        yield
+    finally:
+        for tracker in unlocked:
+            tracker.unlock()
+        for now, kept in attributes:
+            for name in now.keys() - kept.keys():
+                del now[name]
+            now.update(kept)
+        for value, items in lists:
+            list.__setitem__(value, slice(None), items)
+        for value, members in sets:
+            value.intersection_update(members)
+            set.update(value, members)
+        counters.clear()
+        counters.update(counted)

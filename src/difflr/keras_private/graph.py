@@ -187,8 +187,8 @@ def _unchanged(layer: keras.Layer) -> Iterator[None]:
             now.update(kept)
         for value, items in lists:
             list.__setitem__(value, slice(None), items)
-        for value, members in sets:
-            value.intersection_update(members)
-            set.update(value, members)
+        for group, members in sets:
+            group.intersection_update(members)
+            group.update(members)
         counters.clear()
         counters.update(counted)

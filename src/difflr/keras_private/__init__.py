@@ -16,6 +16,7 @@ from difflr.keras_private.layers import (
     Functional,
     base_of_lora,
     functional_init_arguments,
+    let_trainable_be_set,
     own_trainable_variables,
     saves_its_layers,
     sublayers,
@@ -24,6 +25,8 @@ from difflr.keras_private.layers import (
 )
 from difflr.keras_private.optimizers import (
     ACCUMULATORS,
+    ITERATION,
+    LEARNING_RATE,
     AVERAGES,
     MULTI_OPTIMIZERS,
     SGD_SCALES_FIRST,
@@ -58,12 +61,16 @@ from difflr.keras_private.fit import (
     compile_arguments,
     forget_step,
     load_apart,
+    renew_step,
+    sync_state,
     strategy_scope,
     weights_file,
 )
 
 __all__ = [
     "ACCUMULATORS",
+    "ITERATION",
+    "LEARNING_RATE",
     "AVERAGES",
     "Arguments",
     "Call",
@@ -90,9 +97,12 @@ __all__ = [
     "forget_step",
     "functional_init_arguments",
     "graph_of",
+    "let_trainable_be_set",
     "is_away",
     "live_learning_rate",
     "load_apart",
+    "renew_step",
+    "sync_state",
     "nadam_product",
     "own_trainable_variables",
     "public_class",

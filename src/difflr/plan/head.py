@@ -14,6 +14,12 @@ from difflr.plan import layer_tree
 
 RECTIFIED = ("relu", "relu6", "gelu", "silu", "swish", "leaky_relu", "elu", "selu", "mish")
 MANY_KERNELS = 12  # more than any head has
+NORMALIZATION_LAYERS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+)
 PARALLEL = re.compile(r"expert|head|branch")  # series whose members stand side by side
 
 FIX = (
@@ -78,7 +84,7 @@ def is_kernel(variable: keras.Variable) -> bool:
 
 def is_norm(layer: keras.Operation) -> bool:
     """Whether it is a normalisation layer."""
-    return any("norm" in cls.__name__.lower() for cls in type(layer).__mro__)
+    return isinstance(layer, NORMALIZATION_LAYERS)
 
 
 def is_composite(layer: keras.Operation) -> bool:

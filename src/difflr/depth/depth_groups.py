@@ -36,6 +36,11 @@ class DepthGroup:
     statistics: tuple[keras.Layer, ...] = ()
 
     @property
+    def ids(self) -> set[int]:
+        """The identities of its variables, and of its layers that have statistics only."""
+        return {*map(id, self.variables), *map(id, self.statistics)}
+
+    @property
     def num_parameters(self) -> int:
         """How many numbers its variables hold."""
         return sum(math.prod(variable.shape) for variable in self.variables)

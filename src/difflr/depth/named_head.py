@@ -36,6 +36,8 @@ def named_head(model: keras.Layer, head: Target = HEAD) -> set[int]:
             f"`head` must be a target that covers whole layers, such as `model.get_layer(...)`. Received: {head!r}, which "
             "is only a part of a layer."
         )
+    if head is None or is_default(head):
+        return found
     return found | _after(nodes_around(model, found), found)
 
 

@@ -6,7 +6,6 @@ that is called on them, as it does when a functional model is made. Afterwards t
 
 import contextlib
 import dataclasses
-import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
-UNKNOWN_SIZE = 32  # stands for the sizes that the shapes of a model leave open
+BATCH_SIZE, UNKNOWN_SIZE = 2, 32  # stand for the sizes that shapes leave open: of the batch, and others
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # positional, and by name
 
@@ -80,7 +79,7 @@ def graph_of(layer: keras.Layer, arguments: Arguments | None = None) -> Graph:
         inputs, outputs = list(functional.inputs), list(functional.outputs)
         return Graph(inputs, _calls(inputs, outputs), outputs)
     errors = []
-    for args, kwargs in [arguments] if arguments else _possible_arguments(layer):
+    for args, kwargs in _possible_arguments(layer, arguments):
         try:
             return _traced(layer, args, kwargs)
         except Exception as error:  # whatever the user's code raises
@@ -123,34 +122,45 @@ def _calls(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) ->
     return list(calls.values())
 
 
-def _possible_arguments(layer: keras.Layer) -> Iterator[Arguments]:
-    """What `layer` may be called with, from the shapes it was built for, which come without a dtype."""
+def _possible_arguments(layer: keras.Layer, arguments: Arguments | None) -> Iterator[Arguments]:
+    """What `layer` may be called with: `arguments`, or what it was built for, of which the dtype is not known.
+
+    Sizes that are left open get a number first, as Keras would trace each layer twice with two sizes of its own; then
+    they stay open, for what is built for larger ones.
+    """
     if isinstance(layer, Functional):
-        yield (layer.input,), {}
-        return
-    shapes = layer._build_shapes_dict or {}
-    sizes = (UNKNOWN_SIZE, None) if None in keras.tree.flatten(list(shapes.values())) else (None,)
-    for dtype, size in itertools.product((keras.config.floatx(), "int32"), sizes if shapes else ()):
-        tensors = {
-            name.removesuffix("_shape"): keras.tree.map_shape_structure(
-                lambda shape, dtype=dtype, size=size: keras.KerasTensor(
-                    [n or size for n in shape], dtype, name="input"
-                ),
-                shape,
-            )
-            for name, shape in shapes.items()
-        }
-        yield ((), tensors) if len(tensors) > 1 else (tuple(tensors.values()), {})
+        arguments = arguments or ((layer.input,), {})
+    possible = [arguments] if arguments else [_built_for(layer, dtype) for dtype in (keras.config.floatx(), "int32")]
+    for args in filter(None, possible):
+        is_open = any(None in tensor.shape for tensor in _tensors(args))
+        for sizes in ((BATCH_SIZE, UNKNOWN_SIZE), (None, None)) if is_open else ((None, None),):
+            yield keras.tree.map_structure(lambda value, sizes=sizes: _copy(value, *sizes), args)
+
+
+def _built_for(layer: keras.Layer, dtype: str) -> Arguments | None:
+    """Tensors of the shapes that `layer` was built for: one is the first argument, several go by name."""
+    tensors = {
+        name.removesuffix("_shape"): keras.tree.map_shape_structure(
+            lambda shape: keras.KerasTensor(shape, dtype, name="input"), shape
+        )
+        for name, shape in (layer._build_shapes_dict or {}).items()
+    }
+    if not tensors:
+        return None
+    return ((), tensors) if len(tensors) > 1 else (tuple(tensors.values()), {})
+
+
+def _copy(value: Any, batch_size: int | None, size: int | None) -> Any:
+    """A tensor like `value`: called on itself, Keras would note the call in the graph that it comes from."""
+    if not isinstance(value, keras.KerasTensor):
+        return value
+    shape = [n or (size if axis else batch_size) for axis, n in enumerate(value.shape)]
+    return keras.KerasTensor(shape, value.dtype, name=value.name)
 
 
 def _traced(layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    def copy(value: Any) -> Any:  # else Keras would note the call in the graph that the tensor comes from
-        is_tensor = isinstance(value, keras.KerasTensor)
-        return keras.KerasTensor(value.shape, value.dtype, name=value.name) if is_tensor else value
-
-    args, kwargs = keras.tree.map_structure(copy, (args, kwargs))
     if layer._call_has_training_arg:
-        kwargs.setdefault("training", False)
+        kwargs = {"training": False, **kwargs}
     inputs = _tensors((args, kwargs))
     with _unchanged(layer), keras.StatelessScope(), warnings.catch_warnings(action="ignore"):
         outputs = _tensors(layer.call(*args, **kwargs))

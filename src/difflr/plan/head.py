@@ -35,13 +35,13 @@ def head_of(model: keras.Layer) -> list[Part]:
 
     It is read off the graph of a functional model, or off one traced call of any other. A model that only wraps another
     one is looked into. A normalisation between a global pooling and the head is part of the head. Features that a model
-    returns beside its predictions are no head; nor is a layer whose weights are used below as well, as a tied embedding's.
+    returns beside its predictions are no head, nor are weights that are used below as well, as a tied embedding's.
 
     Args:
         model: A built model or layer.
 
     Returns:
-        Layers, and variables that belong to the model itself. Empty if all that comes last is used below as well.
+        Layers, and variables where a layer is not head as a whole. Empty if all that comes last is used below as well.
 
     Raises:
         ValueError: If it cannot be read, or what comes last is no head.
@@ -67,8 +67,7 @@ def head_of(model: keras.Layer) -> list[Part]:
         _check_head(model, graph.calls[number].operation)
     last |= flow.vectors_behind(last) | {norm for number in last for norm in flow.norms_before(number)}
     below = {id(each) for number, call in enumerate(graph.calls) if number not in last for each in call.variables}
-    apart = [graph.calls[number] for number in sorted(last)]
-    parts = [part for call in apart if not below.intersection(map(id, call.variables)) for part in _parts(call)]
+    parts = [part for number in sorted(last) for part in _parts(graph.calls[number], below)]
     return list({id(part): part for part in parts}.values())
 
 
@@ -212,26 +211,28 @@ class _Flow:
         return {n for n in found if not any(self._before[other] >> n & 1 for other in found - {n})}
 
 
-def _parts(call: Call) -> list[Part]:
-    return [call.operation] if isinstance(call.operation, keras.Layer) else list(call.variables)
+def _parts(call: Call, below: set[int]) -> list[Part]:
+    """The layer that is called; of one that shares weights with what is below, the variables that it has alone."""
+    if isinstance(call.operation, keras.Layer) and not below.intersection(map(id, call.variables)):
+        return [call.operation]
+    return [variable for variable in call.variables if id(variable) not in below]
 
 
 def _check_reached(model: keras.Layer, graph: Graph) -> None:
-    """Raises if the call leaves out kernels, which may be a head that is used elsewhere, as in `train_step`."""
+    """Raises if no output depends on some kernels, which may be a head that is used elsewhere, as in `train_step`.
+
+    Embeddings are the bottom wherever they are used: those of positions take no input of the model.
+    """
     reached = {id(variable) for call in graph.calls for variable in call.variables}
     left_out = [
         leaf.path.rpartition("/")[0] or leaf.path
         for leaf in layer_tree.walk(model)
         if leaf.variable is not None and leaf.variable.trainable and is_kernel(leaf.variable)
-        if id(leaf.variable) not in reached
+        if id(leaf.variable) not in reached and not isinstance(leaf.layer, keras.layers.Embedding)
     ]
     if left_out:
-        raise ValueError(
-            _ask(
-                model,
-                f"cannot be found: no output depends on {listed(list(dict.fromkeys(left_out)))}, which may be its",
-            )
-        )
+        names = listed(list(dict.fromkeys(left_out)))
+        raise ValueError(_ask(model, f"cannot be found: no output depends on {names}, which may be head or body"))
 
 
 def _check_blocks(model: keras.Layer, graph: Graph, last: list[keras.Operation]) -> None:

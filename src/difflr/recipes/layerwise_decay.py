@@ -126,7 +126,7 @@ def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
 
 
 def _is_bias_or_norm(row: Row) -> bool:
-    leaf = Leaf(row.variable, row.layer, [row.path], set())
+    leaf = Leaf(row.variable, row.layer, [row.path], row.path)
     return is_kind(leaf, "bias") or is_kind(leaf, "norm")
 
 

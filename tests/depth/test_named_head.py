@@ -125,12 +125,8 @@ def test_depth_is_the_order_of_calls(classifier):
 
 
 def test_a_part_of_a_layer_made_of_layers_can_be_head(classifier):
-    heads = {
-        row.path.rpartition("/")[0]
-        for row in difflr.head_and_backbone(classifier, 0, head="encoder/pro*").rows
-        if not row.frozen
-    }
-    assert heads == {"encoder/projection", "classifier"}
+    plan = difflr.head_and_backbone(classifier, 0, head="encoder/pro*")
+    assert {row.path.rpartition("/")[0] for row in plan.rows if not row.frozen} == {"encoder/projection", "classifier"}
     assert [group.name for group in depth_groups(classifier, head=["encoder/projection"])][:-1] == [
         "encoder/first", "encoder/second",
     ]  # fmt: skip
@@ -154,11 +150,31 @@ def test_within_a_part_of_the_model(classifier):
         depth_groups(classifier, within="encodr")
 
 
-class Unreadable(Encoder):
+class Stack(keras.layers.Layer):
+    """A series of blocks, called by one backend's own operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = [Encoder() for _ in range(3)]
+
+    def build(self, shape):
+        for block in self.blocks:
+            block.build(shape)
+
     def call(self, x):
         if isinstance(x, keras.KerasTensor):
             raise TypeError("only real tensors, please")
-        return super().call(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def test_blocks_that_cannot_be_told_apart_are_one_group_with_a_warning():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, D(2, name="top")(Stack()(D(4, name="stem")(inputs))))
+    with pytest.warns(UserWarning, match="layers in 'stack' cannot be read"):
+        groups = depth_groups(model)
+    assert [group.name for group in groups] == ["stem", "stack", "head"]
 
 
 class UnreadableModel(Classifier):

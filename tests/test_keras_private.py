@@ -107,6 +107,7 @@ def test_the_graph_is_where_it_was():
     "graph_of, Arguments, UnreadableError, all_trainable_variables",
     "keras:Layer._build_shapes_dict",
     "keras:Layer._call_has_training_arg",
+    "keras:Layer._tracker",
 )
 def test_a_call_can_be_traced():
     class Twice(keras.Model):

@@ -80,6 +80,7 @@ class Careless(ByCode):
             self.last, x = x, self.late(x)
         self.seen.append(x.shape)
         self.counter.assign_add(1.0)
+        self.add_loss(keras.ops.mean(x))
         return super().call(self.noise(x, training=True), training)
 
 

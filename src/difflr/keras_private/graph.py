@@ -83,8 +83,8 @@ def graph_of(layer: keras.Layer, arguments: Arguments | None = None) -> Graph:
         try:
             return _traced(layer, args, kwargs)
         except Exception as error:  # whatever the user's code raises
-            errors.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}")
-    why = f" ({errors[0][:200]})" if errors else ", as the shapes of its inputs are not known"
+            errors.append(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    why = f" ({errors[0][:250]})" if errors else ", as the shapes of its inputs are not known"
     raise UnreadableError(f"the call of {type(layer).__name__} '{layer.name}' cannot be traced{why}")
 
 
@@ -187,6 +187,8 @@ def _unchanged(layer: keras.Layer) -> Iterator[None]:
     try:
         for tracker in unlocked:
             tracker.lock("A traced call makes no weights.")
+        for now, _ in attributes:
+            now["add_loss"] = lambda loss: None  # it takes no symbolic tensors
         yield
     finally:
         for tracker in unlocked:

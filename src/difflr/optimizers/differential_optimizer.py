@@ -370,8 +370,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
                     f"The optimizer was built for other variables: {self._groups.plan.row(variable).path} has the shape "
-                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen by "
-                    "hand since, or the model is another one: compile with a new optimizer."
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen "
+                    "by hand since, or the model is another one: compile with a new optimizer."
                 )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:

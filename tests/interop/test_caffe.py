@@ -166,7 +166,7 @@ def test_names_with_slashes_and_names_given_by_hand():
     top = keras.layers.Dense(3, name="conv_7x7")
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(top(inner(inputs))))
     text = net(*(layer(name, "lr_mult: 5") for name in ("inception/1x1", "conv/7x7", "loss3/classifier")))
-    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe match nothing in the model: 'loss3/classifier"):
+    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe decide nothing in the model: 'loss3/classifier"):
         translation = from_caffe(text, model)
     assert translation.unmatched == ("loss3/classifier param 0",)
     assert [row.path for row in translation.plan.rows if row.multiplier == 5] == [
@@ -220,9 +220,9 @@ def test_report_says_what_matched_and_what_did_not():
             net(layer("conv1", "lr_mult: 3"), layer("conv11", "lr_mult: 3")), model_of("conv1", "head")
         )
     lines = str(translation).splitlines()
-    assert lines[0] == "From Caffe: 2 settings matched, 1 did not."
+    assert lines[0] == "From Caffe: 2 settings took effect, 1 did not."
     assert "  conv1 param 0 -> conv1/kernel" in lines
-    assert "Matched nothing: conv11 param 0" in lines
+    assert "Decides nothing: conv11 param 0" in lines
     assert "Not mentioned (multiplier 1): head/kernel" in lines
 
 

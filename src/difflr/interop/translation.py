@@ -49,10 +49,10 @@ class Translation:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"From {self.peer}: {len(self.matched)} settings matched, {len(self.unmatched)} did not."]
+        lines = [f"From {self.peer}: {len(self.matched)} settings took effect, {len(self.unmatched)} did not."]
         lines += [f"  {setting} -> {', '.join(paths)}" for setting, paths in self.matched.items()]
         for title, names in (
-            ("Matched nothing", self.unmatched),
+            ("Decides nothing", self.unmatched),
             ("Not mentioned (multiplier 1)", self.unmentioned),
             ("Frozen by `trainable = False`", self.frozen_by_user),
             ("Note", self.notes),
@@ -124,7 +124,7 @@ def _report_unmatched(peer: str, unmatched: list[str], number: int, paths: list[
             f"The layer-tree paths of the model begin with: {', '.join(paths[:5])}."
         )
     warnings.warn(
-        f"{len(unmatched)} of {number} settings from {peer} match nothing in the model: {listed}.", stacklevel=4
+        f"{len(unmatched)} of {number} settings from {peer} decide nothing in the model: {listed}.", stacklevel=4
     )
 
 

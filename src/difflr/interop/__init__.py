@@ -6,6 +6,9 @@ from difflr.interop.caffe import CaffeSchedule, from_caffe
 from difflr.interop.keras2 import load_keras2
 from difflr.interop.lr_multiplier import from_lr_multiplier
 from difflr.interop.keras_adamw import from_keras_adamw
+from difflr.interop.torch_param_groups import torch_param_groups
+from difflr.interop.optax_transform import optax_transform
+from difflr.interop.yaml_text import plan_from_dict, plan_from_yaml, plan_to_dict, plan_to_yaml
 
 __all__ = [
     "Translation",
@@ -15,4 +18,10 @@ __all__ = [
     "load_keras2",
     "from_lr_multiplier",
     "from_keras_adamw",
+    "torch_param_groups",
+    "optax_transform",
+    "plan_to_dict",
+    "plan_from_dict",
+    "plan_to_yaml",
+    "plan_from_yaml",
 ]

@@ -6,6 +6,8 @@ from difflr.interop.caffe import CaffeSchedule, from_caffe
 from difflr.interop.keras2 import load_keras2
 from difflr.interop.lr_multiplier import from_lr_multiplier
 from difflr.interop.keras_adamw import from_keras_adamw
+from difflr.interop.multi_optimizer import from_multi_optimizer, to_multi_optimizer
+from difflr.interop.tfa import from_tfa
 from difflr.interop.torch_param_groups import torch_param_groups
 from difflr.interop.optax_transform import optax_transform
 from difflr.interop.yaml_text import plan_from_dict, plan_from_yaml, plan_to_dict, plan_to_yaml
@@ -18,6 +20,9 @@ __all__ = [
     "load_keras2",
     "from_lr_multiplier",
     "from_keras_adamw",
+    "from_multi_optimizer",
+    "to_multi_optimizer",
+    "from_tfa",
     "torch_param_groups",
     "optax_transform",
     "plan_to_dict",

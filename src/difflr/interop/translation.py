@@ -68,6 +68,7 @@ def translate(
     settings: Iterable[str],
     *,
     notes: Iterable[str] = (),
+    name_of: Callable[[Row], str] = lambda row: row.path,
 ) -> Translation:
     """The plan in which each variable gets what `decide` says, and the report on `settings`.
 
@@ -77,6 +78,7 @@ def translate(
         decide: Row of the plan without rules -> what it gets; `None`: no setting is about it.
         settings: The names of all settings, in order. Those that decide nothing are warned of.
         notes: Differences that matter, in words.
+        name_of: The name of a variable in the other system, for errors.
 
     Raises:
         ValueError: If there are settings, and none matches.
@@ -95,7 +97,7 @@ def translate(
         for setting in decision[1] if decision else ():
             matched.setdefault(setting, []).append(row.path)
     unmatched = [setting for setting, paths in matched.items() if not paths]
-    _report_unmatched(peer, unmatched, len(matched), [row.path for row in Plan(model).rows])
+    _report_unmatched(peer, unmatched, len(matched), [name_of(row) for row in Plan(model).rows])
     return Translation(
         plan=Plan(model, rules),
         peer=peer,
@@ -111,17 +113,17 @@ def _frozen_by_user(row: Row) -> bool:
     return row.frozen and not row.decided.get("frozen", "").startswith("declared by")
 
 
-def _report_unmatched(peer: str, unmatched: list[str], number: int, paths: list[str]) -> None:
+def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[str]) -> None:
     if not unmatched:
         return
-    parts = {part for path in paths for part in (path, *path.split("/"))}
+    parts = {part for name in names for part in (name, *name.replace(".", "/").split("/"))}
     close = {name: difflib.get_close_matches(name.split()[0], parts, 1, 0.6) for name in unmatched[:5]}
     listed = ", ".join(f"'{name}'" + (f" (nearest: '{near[0]}')" if near else "") for name, near in close.items())
     listed += f", ... ({len(unmatched)} in all)" if len(unmatched) > 5 else ""
     if len(unmatched) == number:
         raise ValueError(
             f"None of the {number} settings from {peer} matches the model: {listed}. "
-            f"The layer-tree paths of the model begin with: {', '.join(paths[:5])}."
+            f"There the model's variables would be called: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
         )
     warnings.warn(
         f"{len(unmatched)} of {number} settings from {peer} decide nothing in the model: {listed}.", stacklevel=4

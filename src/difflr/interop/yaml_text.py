@@ -7,6 +7,9 @@ import keras
 
 from difflr.plan import Plan
 
+MAX_CHARACTERS = 5_000_000
+MAX_DEPTH = 60
+
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
     """The plan as plain data: what `plan.to_json()` writes.
@@ -74,11 +77,23 @@ def plan_from_yaml(model: keras.Layer, text: str) -> Plan:
     """
     yaml = _yaml()
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ValueError("The YAML of a plan has no aliases (`*name`): write out what they stand for.")
+        _check(yaml, text)
         return plan_from_dict(model, yaml.safe_load(text))
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ValueError(f"This is no YAML: {error}") from None
+
+
+def _check(yaml: Any, text: str) -> None:
+    """Checks, without building anything, that the text is neither deep nor short for a huge one."""
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"A plan in YAML has at most {MAX_CHARACTERS} characters. Received: {len(text)}.")
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("The YAML of a plan has no aliases (`*name`): write out what they stand for.")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"A plan in YAML is at most {MAX_DEPTH} deep.")
 
 
 def _yaml() -> Any:

@@ -169,13 +169,13 @@ def of_big_vision(config):
 if __name__ == "__main__":
     repositories = ("pytorch-image-models", "mmengine", "mmpretrain", "detectron2", "big_vision")
     git = [["git", "-C", str(Path(sys.argv[1]) / name), "rev-parse", "HEAD"] for name in repositories]
-    commits = [subprocess.run(each, capture_output=True, text=True, check=True).stdout.strip() for each in git]
+    commits = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for command in git]
     result = {
         "commits": dict(zip(repositories, commits, strict=True)),
-        "timm": {name: of_timm(each) for name, each in cases.TIMM.items()},
-        "mmengine": {name: of_mmengine(each) for name, each in cases.MMENGINE.items()},
-        "mmpretrain": {name: of_mmengine(each, by_depth=True) for name, each in cases.MMPRETRAIN.items()},
-        "detectron2": {name: of_detectron2(each) for name, each in cases.DETECTRON2.items()},
-        "big_vision": {name: of_big_vision(each) for name, each in cases.BIG_VISION.items()},
+        "timm": {name: of_timm(case) for name, case in cases.TIMM.items()},
+        "mmengine": {name: of_mmengine(case) for name, case in cases.MMENGINE.items()},
+        "mmpretrain": {name: of_mmengine(case, by_depth=True) for name, case in cases.MMPRETRAIN.items()},
+        "detectron2": {name: of_detectron2(case) for name, case in cases.DETECTRON2.items()},
+        "big_vision": {name: of_big_vision(case) for name, case in cases.BIG_VISION.items()},
     }
     Path(__file__).with_name("peer_tables.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -1,14 +1,18 @@
 """Caffe: published nets table by table, what Caffe refuses, and its update against numpy."""
 
+import contextlib
 import io
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
 
 import difflr
 from difflr.interop import CaffeSchedule, from_caffe
+from difflr.interop.caffe.prototxt import read_net, read_solver
 
 PUBLISHED = Path(__file__).parent / "prototxt"  # BVLC/caffe 9b891540, with its licence
 
@@ -121,7 +125,7 @@ def test_both_spellings_and_their_defaults(text):
 
 
 @pytest.mark.same_everywhere
-def test_shared_parameter_has_what_any_layer_says():
+def test_shared_parameter_has_what_any_layer_sets():
     text = layer("a", 'name: "w" lr_mult: 3'), layer("b", 'name: "w" decay_mult: 0.5')
     expected = {"a": [(3, 0.5), (1, 1)], "b": [(3, 0.5), (1, 1)]}
     assert table(from_caffe(net(*text), model_of("a", "b")).plan) == expected
@@ -133,7 +137,7 @@ def test_shared_parameter_has_what_any_layer_says():
 @pytest.mark.parametrize("axis", ["lr_mult", "decay_mult"])
 def test_shared_parameter_with_two_values_is_refused(axis):
     text = net(layer("a", f'name: "w" {axis}: 3'), layer("b", f'name: "w" {axis}: 1'))
-    with pytest.raises(ValueError, match=f"'w' has different values of `{axis}`: a param 0 says 3, b param 0 says 1"):
+    with pytest.raises(ValueError, match=f"'w' has different values of `{axis}`: a param 0 sets 3, b param 0 sets 1"):
         from_caffe(text, model_of("a", "b"))
 
 
@@ -249,6 +253,19 @@ def test_report_says_what_matched_and_what_did_not():
 def test_bad_net_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         from_caffe(io.StringIO(text), model_of("a"))
+
+
+TOKENS = "layer { name: 'a' } param { lr_mult: 2 -1 nan 1e400 layers blobs_lr: < > [ ] ; ' type: { \\ true \x00 [a.b/c]"
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.filterwarnings("ignore:.*Caffe does not know")
+@hypothesis.given(st.lists(st.sampled_from(TOKENS.split(" ")), max_size=25), st.booleans())
+def test_whatever_stands_in_a_file_it_is_read_or_refused(tokens, in_layer):
+    text = " ".join(tokens)
+    for read in (read_net, read_solver):
+        with contextlib.suppress(ValueError):
+            read(io.StringIO(f"layer {{ name: 'a' {text} }}" if in_layer else text))
 
 
 @pytest.mark.same_everywhere

@@ -68,8 +68,8 @@ def placed(kind, config, *inbound):
 
 def functional(name, layers, inputs, outputs):
     ends = {
-        "input_layers": [[each, 0, 0] for each in inputs],
-        "output_layers": [[each, number, 0] for each, number in outputs],
+        "input_layers": [[name, 0, 0] for name in inputs],
+        "output_layers": [[name, number, 0] for name, number in outputs],
     }
     return {"class_name": "Model", "config": {"name": name, "layers": layers, **ends}}
 
@@ -127,9 +127,9 @@ def test_convolutions_of_all_ranks_and_dense(tmp_path, rank):
     x = np.random.default_rng(1).normal(size=(4, *RANKS[rank])).astype("float32")
     stock = keras.models.clone_model(loaded, clone_function=_stock)
     stock.set_weights(values)
-    for each in (loaded, stock):
-        each.compile(keras.optimizers.SGD(0.1), loss=mean_output)
-        each.fit(x, np.zeros((4, 2), "float32"), batch_size=4, verbose=0)
+    for model in (loaded, stock):
+        model.compile(keras.optimizers.SGD(0.1), loss=mean_output)
+        model.fit(x, np.zeros((4, 2), "float32"), batch_size=4, verbose=0)
     factors = (0.1, 0.0, 1.0, 2.0)
     for got, plain, start, factor in zip(loaded.get_weights(), stock.get_weights(), values, factors, strict=True):
         np.testing.assert_allclose(got - start, factor * (plain - start), atol=1e-6)
@@ -276,9 +276,9 @@ def test_declared_multipliers_are_the_plans_and_stay_with_the_file(tmp_path):
     declaring = declare_multipliers(plan, model)
     declaring.save(tmp_path / "declaring.keras")
     loaded = keras.models.load_model(tmp_path / "declaring.keras")
-    for each in (declaring, loaded):
-        assert [row.multiplier for row in difflr.Plan(each).rows] == [row.multiplier for row in plan.rows]
-        for got, expected in zip(each.get_weights(), model.get_weights(), strict=True):
+    for copy in (declaring, loaded):
+        assert [row.multiplier for row in difflr.Plan(copy).rows] == [row.multiplier for row in plan.rows]
+        for got, expected in zip(copy.get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(got, expected)
     config = declaring.get_layer("inner").get_layer("conv").get_config()
     assert (config[W], config[B]) == (0.2, 0.0)

@@ -50,18 +50,18 @@ def test_torch_groups_step_as_difflrs_optimizer(name, follows):
 
     settings = {"AdamW": {"eps": EPSILON}, "SGD": {"momentum": 0.9, "nesterov": True}}[name]
     decay = DECAY if name == "AdamW" else 0.0
-    variables, mine = new_variables(), new_variables()
+    variables, copies = new_variables(), new_variables()
     groups = torch_param_groups(plan_for(variables), RATE, decay, weight_decay_follows=follows)
-    theirs = getattr(torch.optim, name)(groups, **settings)
+    torch_optimizer = getattr(torch.optim, name)(groups, **settings)
     settings = {"epsilon": EPSILON, "weight_decay": DECAY} if name == "AdamW" else settings
     ours = getattr(difflr.optimizers, name)(
-        RATE, multipliers=plan_for(mine), weight_decay_follows=follows, fused=False, **settings
+        RATE, multipliers=plan_for(copies), weight_decay_follows=follows, fused=False, **settings
     )
-    ours.build(mine[:3])
-    for grads, expected in zip(gradients(STEPS), stepwise(ours, mine), strict=True):
+    ours.build(copies[:3])
+    for grads, expected in zip(gradients(STEPS), stepwise(ours, copies), strict=True):
         for variable, gradient in zip(variables[:3], tensors(grads), strict=False):
             variable.value.grad = gradient
-        theirs.step()
+        torch_optimizer.step()
         assert_close(values(variables), expected, **TOLERANCE)
 
 
@@ -123,15 +123,15 @@ SCHEDULES = {
 @pytest.mark.parametrize("schedules", SCHEDULES)
 def test_optax_transform_steps_as_difflrs_optimizer(schedules, follows):
     in_optax, in_keras, of_group = SCHEDULES[schedules]
-    variables, mine = new_variables(), new_variables()
+    variables, copies = new_variables(), new_variables()
     settings = {"weight_decay": DECAY, "weight_decay_follows": follows}
     plan = plan_for(variables, of_group)
     transform = optax_transform(plan, optax.adamw, variables, learning_rate=in_optax, eps=EPSILON, **settings)
     parameters = [variable.value for variable in variables]
     state = transform.init(parameters)
-    ours = difflr.optimizers.AdamW(in_keras, multipliers=plan_for(mine, of_group), epsilon=EPSILON, **settings)
-    ours.build(mine[:3])
-    for grads, expected in zip(gradients(STEPS), stepwise(ours, mine), strict=True):
+    ours = difflr.optimizers.AdamW(in_keras, multipliers=plan_for(copies, of_group), epsilon=EPSILON, **settings)
+    ours.build(copies[:3])
+    for grads, expected in zip(gradients(STEPS), stepwise(ours, copies), strict=True):
         updates, state = transform.update(tensors(grads), state, parameters)
         parameters = optax.apply_updates(parameters, updates)
         assert_close([np.asarray(parameter) for parameter in parameters], expected, **TOLERANCE)

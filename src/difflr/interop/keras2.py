@@ -42,7 +42,7 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
     """A model saved by the Keras 2 fork of the original request, with its weights and multipliers.
 
     Layers with `W_learning_rate_multiplier` or `b_learning_rate_multiplier` become those of `difflr.layers` with the same
-    arguments; 0.0 freezes, `None` says nothing. Everything else is loaded by Keras's own loader for legacy files.
+    arguments; 0.0 freezes, `None` declares nothing. Everything else is loaded by Keras's own loader for legacy files.
     Models of plain Keras 2, without multipliers, load too.
 
     Args:
@@ -50,7 +50,7 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
         weights: For JSON, the HDF5 file with the weights (`model.save_weights`); `None`: as initialised.
 
     Returns:
-        A `difflr.Model` or `difflr.Sequential`, not compiled: with every optimizer it trains as its layers say.
+        A `difflr.Model` or `difflr.Sequential`, not compiled: its multipliers apply with any optimizer.
 
     Raises:
         ValueError: If the file holds no model, or a multiplier stands at a layer that can have none.
@@ -100,7 +100,7 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
 def _translated(part: Any, declare: bool) -> Any:
     """The configuration with classes and arguments of today, at all depths, with or without the multipliers."""
     if isinstance(part, list):
-        return [_translated(each, declare) for each in part]
+        return [_translated(item, declare) for item in part]
     if not isinstance(part, dict):
         return part
     part = {name: _translated(value, declare) for name, value in part.items()}
@@ -156,7 +156,7 @@ def _shifted(references: Any, models: set[str]) -> Any:
     if len(references) > 2 and isinstance(references[0], str):
         name, number, *rest = references
         return [name, max(number - 1, 0) if name in models else number, *rest]
-    return [_shifted(each, models) for each in references]
+    return [_shifted(item, models) for item in references]
 
 
 def _translate_layer(part: dict[str, Any], declare: bool) -> None:

@@ -46,17 +46,17 @@ def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
     chosen = {id(row.variable): one_optimizer(choose(row.variable)) for row in Plan(model).rows}
     keys = list(choose) if isinstance(choose, Mapping) else []
     default = getattr(choose, "default_optimizer", None)
-    every = SameClass([*([default] if default is not None else []), *chosen.values()])
+    merged = SameClass([*([default] if default is not None else []), *chosen.values()])
 
     def decide(row: Row) -> Decision:
         path = row.variable.path
         matching = [path] if path in keys else [key for key in keys if re.fullmatch(key, path)]
-        return every.axes(chosen[id(row.variable)]), matching
+        return merged.axes(chosen[id(row.variable)]), matching
 
     translation = translate(
-        "MultiOptimizer", model, decide, keys, notes=every.notes, name_of=lambda row: row.variable.path
+        "MultiOptimizer", model, decide, keys, notes=merged.notes, name_of=lambda row: row.variable.path
     )
-    return dataclasses.replace(translation, learning_rate=every.rate, optimizer=every.optimizer(translation.plan))
+    return dataclasses.replace(translation, learning_rate=merged.rate, optimizer=merged.optimizer(translation.plan))
 
 
 def _map_of(optimizer: Any) -> Any:
@@ -83,8 +83,8 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
         A `keras.optimizers.MultiOptimizer`.
 
     Raises:
-        ValueError: If it cannot be said: the base rate or a group has a schedule, or two variables in different groups have
-            the same `variable.path`.
+        ValueError: If a MultiOptimizer cannot express it: the base rate or a group has a schedule, or two variables in
+            different groups have the same `variable.path`.
 
     Example:
 
@@ -98,7 +98,9 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     check_plan(plan)
     config = one_optimizer(optimizer).get_config()
     if isinstance(config["learning_rate"], dict) or any(group.schedule is not None for group in plan.groups):
-        raise ValueError("A MultiOptimizer holds one rate for each group: schedules times multipliers cannot be said.")
+        raise ValueError(
+            "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
+        )
     paths = [row.variable.path for row in plan.rows if not row.frozen]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice and len(plan.groups) > 1:

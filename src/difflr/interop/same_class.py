@@ -23,20 +23,20 @@ class SameClass:
     """
 
     def __init__(self, optimizers: Iterable[Any]):
-        every = list({id(optimizer): optimizer for optimizer in optimizers}.values())
-        configs = [optimizer.get_config() for optimizer in every]
+        candidates = list({id(optimizer): optimizer for optimizer in optimizers}.values())
+        configs = [optimizer.get_config() for optimizer in candidates]
         rates = [_rate(config["learning_rate"]) for config in configs]
         decays = [_shortest(config.get("weight_decay") or 0.0) for config in configs]
         highest = max(range(len(rates)), key=lambda number: _size(rates[number]), default=None)
         if highest is None or not rates[highest]:
-            raise ValueError(f"Expected optimizers with a rate above 0. Received: {every!r}.")
-        self.base, base = every[highest], configs[highest]
-        for optimizer, config in zip(every, configs, strict=True):
+            raise ValueError(f"Expected optimizers with a rate above 0. Received: {candidates!r}.")
+        self.base, base = candidates[highest], configs[highest]
+        for optimizer, config in zip(candidates, configs, strict=True):
             _check_alike(self.base, base, optimizer, config)
         self.rate, self.decay = rates[highest], max(decays)
         self._axes = {
             id(optimizer): _axes(self.rate, self.decay, rate, decay)
-            for optimizer, rate, decay in zip(every, rates, decays, strict=True)
+            for optimizer, rate, decay in zip(candidates, rates, decays, strict=True)
         }
         self._config = {**base, "weight_decay": self.decay or base.get("weight_decay")}
 

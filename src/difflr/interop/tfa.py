@@ -39,7 +39,7 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
     `tensorflow_addons/optimizers/discriminative_layer_training.py`.
     """
     pairs = [(one_optimizer(optimizer), layers) for optimizer, layers in optimizers_and_layers]
-    every = SameClass(optimizer for optimizer, _ in pairs)
+    merged = SameClass(optimizer for optimizer, _ in pairs)
     owners: dict[int, list[int]] = {}
     for number, (_, layers) in enumerate(pairs):
         listed = layers if isinstance(layers, (list, tuple)) else [layers]
@@ -56,7 +56,7 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
             )
         if not numbers:
             return {"frozen": True}, ["in no pair: not trained"]
-        return every.axes(pairs[numbers[0]][0]), [names[numbers[0]]]
+        return merged.axes(pairs[numbers[0]][0]), [names[numbers[0]]]
 
-    translation = translate("TensorFlow Addons", model, decide, names, notes=every.notes)
-    return dataclasses.replace(translation, learning_rate=every.rate, optimizer=every.optimizer(translation.plan))
+    translation = translate("TensorFlow Addons", model, decide, names, notes=merged.notes)
+    return dataclasses.replace(translation, learning_rate=merged.rate, optimizer=merged.optimizer(translation.plan))

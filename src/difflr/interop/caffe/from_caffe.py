@@ -22,7 +22,7 @@ def from_caffe(
     """The plan that a Caffe net's prototxt describes, and the schedule and optimizer of its solver.
 
     `lr_mult` becomes the multiplier of a variable, `decay_mult` its weight-decay multiplier; `lr_mult: 0` freezes. The
-    first `param` of a layer is about its weights, the second about its bias; what says nothing has 1. Layers are
+    first `param` of a layer is about its weights, the second about its bias; what is not set is 1. Layers are
     found by name, at any depth of the model: `conv1/7x7_s2` is a layer of that path, or one named `conv1_7x7_s2`.
     A Scale layer behind a BatchNorm layer is also looked for under the name of the BatchNorm layer.
 
@@ -91,7 +91,7 @@ def _settings(layers: list[CaffeLayer]) -> list[str]:
 
 
 def _default_of(layer: CaffeLayer) -> CaffeParameter:
-    """What Caffe takes for a parameter of which the layer says nothing."""
+    """Caffe's default for a parameter that the layer does not mention."""
     return CaffeParameter(f"{layer.name} (default)")
 
 
@@ -111,8 +111,8 @@ def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any])
             earlier = decisions.setdefault(id(row.variable), (axes, [parameter.name]))
             if earlier[0] != axes:
                 raise ValueError(
-                    f"{row.path} belongs to two layers of the net with different multipliers: {earlier[1][0]} says "
-                    f"{earlier[0]}, {parameter.name} says {axes}. Say in `names` which layer is which."
+                    f"{row.path} belongs to two layers of the net with different multipliers: {earlier[1][0]} sets "
+                    f"{earlier[0]}, {parameter.name} sets {axes}. Use `names` to say which layer is which."
                 )
     return decisions
 

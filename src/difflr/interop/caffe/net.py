@@ -10,19 +10,19 @@ RATES = ("lr_mult", "decay_mult")
 
 @dataclasses.dataclass
 class CaffeParameter:
-    """What `param { ... }` says, with Caffe's default of 1 for what it does not.
+    """What `param { ... }` sets, with Caffe's default of 1 for the rest.
 
     Args:
         name: `conv1 param 0`, for reports.
         lr_mult: The factor on the rate.
         decay_mult: The factor on the weight decay.
-        said: Which of the two are said, not defaults.
+        explicit: Which of the two the file sets; the others are defaults.
     """
 
     name: str
     lr_mult: float = 1.0
     decay_mult: float = 1.0
-    said: set[str] = dataclasses.field(default_factory=set)
+    explicit: set[str] = dataclasses.field(default_factory=set)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
         solver: What `read_solver` returned: its `train_state` chooses layers, too.
 
     Raises:
-        ValueError: If layers that share a parameter say different things of it, as in Caffe.
+        ValueError: If layers that share a parameter set different values, as in Caffe.
 
     Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
     """
@@ -65,8 +65,8 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
         below = producers.get(layer.bottom[0]) if layer.bottom else None
         completes = below.name if kind == "Scale" and below is not None and below.type == "BatchNorm" else None
         parameters = [
-            _shared(shared, said_name, CaffeParameter(f"{layer.name} param {position}", said=set(rates), **rates))
-            for position, (said_name, rates) in enumerate(_specs(layer))
+            _shared(shared, shared_name, CaffeParameter(f"{layer.name} param {position}", explicit=set(rates), **rates))
+            for position, (shared_name, rates) in enumerate(_specs(layer))
         ]
         result.append(CaffeLayer(layer.name, kind, tuple(parameters), completes))
         producers.update(dict.fromkeys(layer.top, layer))
@@ -74,7 +74,7 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
 
 
 def _specs(layer: Any) -> list[tuple[str, dict[str, float]]]:
-    """For each parameter of a layer, in either format: its name, and the rates that are said."""
+    """For each parameter of a layer, in either format: its name, and the rates that the file sets."""
     if hasattr(layer, "blobs_lr"):
         number = max(len(layer.blobs_lr), len(layer.weight_decay), len(layer.param))
         return [
@@ -92,18 +92,18 @@ def _specs(layer: Any) -> list[tuple[str, dict[str, float]]]:
 
 
 def _shared(known: dict[str, CaffeParameter], name: str, parameter: CaffeParameter) -> CaffeParameter:
-    """The parameter of that name, to which later layers may add what the first did not say."""
+    """The parameter of that name, to which later layers may add what the first left open."""
     if not name:
         return parameter
     owner = known.setdefault(name, parameter)
-    for axis in parameter.said:
-        if axis in owner.said and getattr(owner, axis) != getattr(parameter, axis):
+    for axis in parameter.explicit:
+        if axis in owner.explicit and getattr(owner, axis) != getattr(parameter, axis):
             raise ValueError(
-                f"The shared parameter '{name}' has different values of `{axis}`: {owner.name} says "
-                f"{getattr(owner, axis):g}, {parameter.name} says {getattr(parameter, axis):g}. Caffe refuses this, too."
+                f"The shared parameter '{name}' has different values of `{axis}`: {owner.name} sets "
+                f"{getattr(owner, axis):g}, {parameter.name} sets {getattr(parameter, axis):g}. Caffe refuses this, too."
             )
         setattr(owner, axis, getattr(parameter, axis))
-        owner.said.add(axis)
+        owner.explicit.add(axis)
     return owner
 
 
@@ -114,9 +114,9 @@ def _is_included(layer: Any, states: Iterable[Any]) -> bool:
 
 
 def _meets(rule: Any, states: Iterable[Any]) -> bool:
-    """Whether the net that trains, in the last of the states that say so, meets an `include` or `exclude` rule."""
-    said = [state for state in states if state.HasField("level")]
-    level = said[-1].level if said else 0
+    """Whether the net that trains, meets an `include` or `exclude` rule."""
+    with_level = [state for state in states if state.HasField("level")]
+    level = with_level[-1].level if with_level else 0
     stages = {stage for state in states for stage in state.stage}
     return (
         not (rule.HasField("phase") and rule.phase != TRAIN)

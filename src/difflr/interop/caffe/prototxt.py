@@ -187,7 +187,8 @@ def _check_fields(text: str, kind: str, name: str) -> None:
         if token in ("[", "]"):
             in_list = token == "["
         elif token in ("{", "<"):
-            inside.append(_SCHEMA[inside[-1]].get(field, "Skipped").strip("*"))
+            message = _SCHEMA[inside[-1]].get(field, "").strip("*")
+            inside.append(message if message in _SCHEMA else "Skipped")
             if len(inside) > MAX_DEPTH:
                 raise ValueError(f"{name} is nested more than {MAX_DEPTH} deep.")
         elif token in ("}", ">"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-POLICIES = {  # the numbers that each needs beside `base_lr`
+POLICIES = {  # what a policy needs besides `base_lr`
     "fixed": (),
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),

@@ -143,7 +143,7 @@ def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
         raise ValueError(f"The solver's `type` must be one of {', '.join(_SOLVERS)}. Received: {kind!r}.")
     base, arguments = _SOLVERS[kind]
     if solver.momentum and "momentum" not in arguments.values():
-        raise ValueError(f"{kind} has no momentum, and the solver says `momentum: {solver.momentum:g}`. Remove it.")
+        raise ValueError(f"{kind} has no momentum, and the solver sets `momentum: {solver.momentum:g}`. Remove it.")
     if solver.regularization_type not in ("", "L1", "L2"):
         raise ValueError(f"`regularization_type` must be 'L1' or 'L2'. Received: {solver.regularization_type!r}.")
     clip, iter_size = _number(solver, "clip_gradients"), _number(solver, "iter_size")

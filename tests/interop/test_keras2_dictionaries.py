@@ -53,6 +53,7 @@ def test_lr_multiplier_over_time():
 
 
 @pytest.mark.same_everywhere
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # `pytest.warns` lets Keras's through as the test's own
 def test_adamw_takes_the_first_part_of_a_name():
     with pytest.warns(UserWarning, match="'lr dense_10'"):
         translation = from_keras_adamw(model_of_three(), lr_multipliers={"dense_1": 0.1, "dense_10": 0.2, "bias": 0.3})

@@ -72,7 +72,7 @@ def _map_of(optimizer: Any) -> Any:
 def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     """The plan as a `keras.optimizers.MultiOptimizer`: a copy of `optimizer` for every group.
 
-    What the plan freezes gets `trainable = False`. The rest has the limits of a MultiOptimizer: each group clips by itself,
+    What the plan freezes gets `trainable = False`, as if set by hand. The rest has the limits of a MultiOptimizer: each group clips by itself,
     and `learning_rate` of the whole is not to be had.
 
     Args:
@@ -110,8 +110,16 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
         decay = group_decay(group, config.get("weight_decay") or 0.0, "effective_rate")
         own = {"learning_rate": config["learning_rate"] * group.multiplier, "weight_decay": decay or None}
         copies["|".join(re.escape(row.variable.path) for row in group.rows)] = _copy(optimizer, config, own)
-    plan.freeze()
+    _freeze(plan)
     return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(_copy(optimizer, config, {}), copies))
+
+
+def _freeze(plan: Plan) -> None:
+    for row in plan.rows:
+        if row.frozen:
+            row.variable.trainable = False
+    for layer in plan.kept_statistics() if plan.frozen_statistics == "keep" else ():
+        layer.trainable = False
 
 
 def _copy(optimizer: Any, config: dict[str, Any], own: dict[str, Any]) -> Any:

@@ -18,8 +18,7 @@ def torch_param_groups(
     """The plan as parameter groups, for a training loop of your own with an optimizer of `torch.optim`.
 
     torch's schedulers multiply or replace the rate of each group from where it starts, so ratios stay with those that
-    multiply (`LambdaLR`, `StepLR`, `CosineAnnealingLR` with `eta_min=0`). Frozen parameters are in no group; `plan.freeze()`
-    also spares their gradients.
+    multiply (`LambdaLR`, `StepLR`, `CosineAnnealingLR` with `eta_min=0`). Frozen parameters are in no group.
 
     Args:
         plan: A plan for a Keras model on the torch backend.

@@ -30,8 +30,9 @@ class _DecayInGradient:
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Adds the decay to the gradient; the rest is the optimizer's."""
-        known = self._trainable_variables[self._get_variable_index(variable)]  # TensorFlow hands over its own
-        decay = self.coupled_weight_decay * self.plan.row(known).weight_decay_multiplier
+        # By group, not by `self.plan`: on TensorFlow `variable` is its own, and in a traced step no state can be read.
+        multiplier = self._groups.weight_decay_multipliers[self._group_number(variable)]
+        decay = self.coupled_weight_decay * multiplier
         if decay:
             value = keras.ops.cast(variable, gradient.dtype)
             gradient = gradient + decay * (keras.ops.sign(value) if self.regularization_type == "L1" else value)

@@ -72,8 +72,8 @@ def _map_of(optimizer: Any) -> Any:
 def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     """The plan as a `keras.optimizers.MultiOptimizer`: a copy of `optimizer` for every group.
 
-    What the plan freezes gets `trainable = False`, as if set by hand. The rest has the limits of a MultiOptimizer: each group clips by itself,
-    and `learning_rate` of the whole is not to be had.
+    What the plan freezes gets `trainable = False`, as if set by hand. The rest has the limits of a MultiOptimizer: each
+    group clips by itself, and `learning_rate` of the whole is not to be had.
 
     Args:
         plan: A plan for a Keras model.

@@ -93,7 +93,7 @@ def _make_class(stock: type, base: type) -> type:
         "__doc__": _doc(stock),
         "__signature__": _signature(base),
     }
-    cls = type(base.__name__, (DifferentialOptimizer, base, *keras_private.bases_below(base)), namespace)
+    cls = type(base.__name__, (DifferentialOptimizer, *keras_private.bases(base)), namespace)
     return keras.saving.register_keras_serializable(package=package)(cls)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import listed, shown
-from difflr.optimizers import saved_state
+from difflr.optimizers import saved_state, torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE, Groups, check_held
 from difflr.optimizers.multipliers_argument import SAVED_NUMBERS, SAVED_PLAN, Given
 from difflr.optimizers.replan import Replanning
+from difflr.optimizers.unstack import Tensor, unstack
 from difflr.plan import Plan, VariableMapping, layer_tree, saved_plan
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
@@ -59,6 +60,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     Reference: the original request's `v = momentum * m - lr * multiplier * g`; Caffe's `local_rate = rate * lr_mult`
     (`sgd_solver.cpp`).
     """
+
+    VECTORISED_STEPS = torch_passes.NAMES
 
     def __init__(
         self,
@@ -212,21 +215,20 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
 
     # -- what Keras asks for ------------------------------------------------------------------------------------------
 
-    def _rate_factors(self) -> dict[int, Any]:
-        return self._groups.rate_factors()
+    def _rate_factors(self) -> dict[int, Tensor]:
+        return dict(enumerate(unstack(self._groups.factors())))
 
-    def _decay_factors(self) -> dict[int, Any]:
-        multipliers = {number: each for number, each in enumerate(self._groups.weight_decay_multipliers) if each != 0}
-        if self.weight_decay_follows != EFFECTIVE_RATE:
-            return multipliers
-        rates = self._groups.rate_factors(for_decay=True)
-        return {number: rates[number] if each == 1 else rates[number] * each for number, each in multipliers.items()}
+    def _decay_factors(self) -> dict[int, Tensor]:
+        factors = enumerate(unstack(self._groups.decay_factors()))
+        return {number: factor for number, factor in factors if self._groups.weight_decay_multipliers[number]}
 
-    def _group_number(self, variable: Any) -> int:
-        return self._groups.of(self._variable_position(variable))
-
-    def _places(self, variables: Sequence[Any]) -> dict[int, list[int]]:
+    def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
+
+    def _vectorised_step(
+        self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
+    ) -> None:
+        torch_passes.run(name, self, self._groups, variables, grads, learning_rate)
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables, as in Keras; gradients of frozen variables are left out.

@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.checks import checked_multiplier
 from difflr.optimizers import saved_state
 from difflr.optimizers.late_start import LateStart
-from difflr.optimizers.unstack import unstack
+from difflr.optimizers.unstack import Tensor, stack
 from difflr.plan import Plan
 
 EFFECTIVE_RATE = "effective_rate"
@@ -76,39 +76,43 @@ class Groups:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def rate_factors(self, for_decay: bool = False) -> dict[int, Any]:
-        """The factors on the base rate at this step: group number -> scalar tensor.
+    def factors(self) -> Tensor:
+        """What the base rate of each group is multiplied by at this step, a tensor `(groups,)`."""
+        return self._factors(for_decay=False)
+
+    def decay_factors(self) -> Tensor:
+        """The same for the weight decay of each group; 0 for a group that does not decay."""
+        multipliers = self.weight_decay_multipliers
+        if self._optimizer.weight_decay_follows != EFFECTIVE_RATE:
+            return keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
+        factors = self._factors(for_decay=True)
+        if set(multipliers) == {1.0}:
+            return factors
+        return factors * keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
+
+    def _factors(self, for_decay: bool) -> Tensor:
+        """The multipliers, times the groups' own schedules.
 
         Args:
-            for_decay: Whether they are for the weight decay, which has no part in the bias correction of newly unfrozen variables.
+            for_decay: Whether they are for the weight decay, which has no part in the bias correction of variables that
+                were unfrozen late.
         """
-        factors = dict(enumerate(unstack(self.vector)))
+        vector = keras_private.values([self.vector])[0]
+        if not self._schedules:
+            return vector
+        clock, dtype = keras_private.clock(self._optimizer), keras.config.floatx()
+        now = [keras.ops.ones((), dtype)] * len(self._groups)
         for number, schedule in self._schedules.items():
             if for_decay and isinstance(schedule, LateStart):
                 schedule = schedule.for_weight_decay
-            now = schedule(keras_private.clock(self._optimizer))
-            factors[number] = factors[number] * keras.ops.cast(now, factors[number].dtype)
-        return factors
+            now[number] = keras.ops.cast(schedule(clock), dtype)
+        return vector * stack(now)
 
-    def factors(self, for_decay: bool = False) -> Any:
-        """The same as one tensor `(groups,)`: for torch's passes."""
-        if not self._schedules:
-            return keras_private.torch_values([self.vector])[0]
-        import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
-
-        return torch.stack(list(self.rate_factors(for_decay).values()))
-
-    def decay_factors(self) -> Any:
-        """The factors of the weight decay of all groups, likewise."""
-        factors = self.factors(for_decay=True)
-        multipliers = factors.new_tensor(self.weight_decay_multipliers)
-        return multipliers * factors if self._optimizer.weight_decay_follows == EFFECTIVE_RATE else multipliers
-
-    def members(self, variables: Sequence[Any]) -> "Members":
+    def members(self, variables: Sequence[keras.Variable]) -> "Members":
         """The groups of `variables`, some or all of the trainable ones in any order."""
         members = self._last
         if members is None or not same(members.variables, variables):
-            positions = [self._optimizer._variable_position(variable) for variable in variables]
+            positions = [keras_private.position(self._optimizer, variable) for variable in variables]
             members = Members(list(variables), positions, [self._number_at[position] for position in positions])
             self._last = members
         return members

@@ -1,11 +1,27 @@
 """The numbers of a vector, one by one, in the form that each backend compiles and runs quickest."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import keras
 
+Tensor: TypeAlias = Any  # one of the backend's, or a variable
 
-def unstack(vector: Any) -> list[Any]:
+
+def stack(scalars: Sequence[Tensor]) -> Tensor:
+    """The vector of `scalars`.
+
+    Args:
+        scalars: Tensors of shape `()`.
+    """
+    if keras.backend.backend() == "torch":
+        import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
+
+        return torch.stack(list(scalars))
+    return keras.ops.stack(scalars)
+
+
+def unstack(vector: Tensor) -> list[Tensor]:
     """The entries of `vector` as scalars.
 
     Args:
@@ -25,7 +41,7 @@ def unstack(vector: Any) -> list[Any]:
     return list(vector)
 
 
-def _unstack_for_xla_on_cpu(vector: Any) -> list[Any]:
+def _unstack_for_xla_on_cpu(vector: Tensor) -> list[Tensor]:
     """The same by one operation, again and again: takes the first entry, and rolls the others up.
 
     XLA compiles a kernel once for all places that use the same one. With `vector[0]`, `vector[1]`, ... it draws the index

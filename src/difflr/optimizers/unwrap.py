@@ -39,7 +39,7 @@ def effective_rates(optimizer: Any) -> dict[int, float]:
     for part in parts(optimizer):
         base = base_rate(part)
         if isinstance(part, DifferentialOptimizer) and part._groups is not None:
-            factors = {n: float(keras.ops.convert_to_numpy(f)) for n, f in part._groups.rate_factors().items()}
+            factors = keras.ops.convert_to_numpy(part._groups.factors()).tolist()
             for position, variable in enumerate(part._groups.trainable):
                 rates[id(variable)] = base * factors[part._groups.of(position)]
         else:

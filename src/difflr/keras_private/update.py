@@ -64,15 +64,14 @@ def _updates_one_by_one(optimizer_class):
 def vectorised_update(optimizer_class):
     """The name of the Keras optimizer whose vectorised update and decay on torch `optimizer_class` has, or `None`.
 
-    What somebody else wrote has none: it is not replaced, but called once for each group.
+    A class that replaces a part of it has none: it is not passed over, but called once for each group.
     """
     if not issubclass(optimizer_class, _torch_parallel_optimizer()) or _updates_one_by_one(optimizer_class):
         return None
-    update, *decay = (
-        _first_with(optimizer_class, name)
-        for name in ("_parallel_update_step", "_apply_weight_decay", "_use_weight_decay")
-    )
-    return update.__name__ if all(map(_is_in_keras, [update, *decay])) else None
+    parts = ("_backend_apply_gradients", "_apply_weight_decay", "_use_weight_decay", "_backend_update_step")
+    update = _first_with(optimizer_class, "_parallel_update_step")
+    whole = all(_is_in_keras(_first_with(optimizer_class, name)) for name in parts)
+    return update.__name__ if whole and _is_in_keras(update) else None
 
 
 def _is_in_keras(optimizer_class):

@@ -43,6 +43,7 @@ def scaled(rate, factors):
 # -- which class defines a method -------------------------------------------------------------------------------------
 
 
+@functools.cache
 def _first_with(optimizer_class, *names):
     """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
     ours = (OptimizerHooks, UpdateByGroup)

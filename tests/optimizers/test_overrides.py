@@ -130,7 +130,9 @@ def test_update_step_of_a_subclass(name):
 
 def test_compiled():
     variables = new_variables()
-    optimizer = made(UpdateStepAtHalfTheRate, difflr.optimizers.AdamW)(BASE, multipliers=slow_half(variables), **SETTINGS)
+    optimizer = made(UpdateStepAtHalfTheRate, difflr.optimizers.AdamW)(
+        BASE, multipliers=slow_half(variables), **SETTINGS
+    )
     optimizer.build(variables)
     got = train(optimizer, variables, step=compiled_step(optimizer, variables))
     assert_close(got, expected(UpdateStepAtHalfTheRate, "AdamW", **SETTINGS), rtol=1e-5, atol=1e-6)
@@ -179,7 +181,9 @@ class ByItself:
 def test_an_update_of_all_variables_by_itself_is_refused(way):
     variables = new_variables()
     optimizer = WAYS[way](ByItself, "SGD")(BASE, multipliers=slow_half(variables))
-    with pytest.raises(NotImplementedError, match=r"ByItself changes the variables in `_backend_update_step` by itself"):
+    with pytest.raises(
+        NotImplementedError, match=r"ByItself changes the variables in `_backend_update_step` by itself"
+    ):
         train(optimizer, variables)
 
 
@@ -206,9 +210,7 @@ def test_averages_and_accumulation_with_a_replaced_update():
     optimizer = made(UpdateStep, difflr.optimizers.Adam)(BASE, multipliers=slow_half(variables), **settings)
     got = train(optimizer, variables, steps=4)
     cls = made(UpdateStep, keras.optimizers.Adam)
-    at_base, at_slow = (
-        train(cls(rate, **settings), new_variables(), steps=4) for rate in (BASE, product(BASE, SLOW))
-    )
+    at_base, at_slow = (train(cls(rate, **settings), new_variables(), steps=4) for rate in (BASE, product(BASE, SLOW)))
     assert_close(got, at_base[:2] + at_slow[2:], rtol=1e-5, atol=1e-6)
     assert_all_differ(at_base[2:], at_slow[2:])
 

@@ -49,8 +49,6 @@ from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
     bias_correction,
-    scaled,
-    vectorised_update,
 )
 from difflr.keras_private.fit import (
     begin_with_epoch,
@@ -102,7 +100,6 @@ __all__ = [
     "position",
     "public_class",
     "saves_its_layers",
-    "scaled",
     "set_applications",
     "shared_state",
     "slots",
@@ -114,6 +111,5 @@ __all__ = [
     "trained",
     "unbuild",
     "values",
-    "vectorised_update",
     "weights_file",
 ]

@@ -83,7 +83,6 @@ def values(variables):
 _STATE = {
     "SGD": ("momentums",),
     "Adam": ("_momentums", "_velocities", "_velocity_hats"),
-    "AdamW": ("_momentums", "_velocities", "_velocity_hats"),
     "Adagrad": ("_accumulators",),
     "Adadelta": ("_accumulated_grads", "_accumulated_delta_vars"),
     "Adamax": ("_m", "_u"),
@@ -96,7 +95,7 @@ _STATE = {
 def state_of(optimizer, name):
     """The lists in which a built optimizer keeps the state of its variables, those that its settings call for.
 
-    SGD: momenta. Adam, AdamW: momenta, velocities, with `amsgrad` their maxima. Adagrad: sums of squares. Adadelta:
+    SGD: momenta. Adam (and AdamW): momenta, velocities, with `amsgrad` their maxima. Adagrad: sums of squares. Adadelta:
     averages of squares, of the gradients and of the steps. Adamax: momenta, norms. Lion: momenta. Nadam: momenta,
     velocities. RMSprop: velocities, if centered averages of the gradients, with momentum momenta.
 

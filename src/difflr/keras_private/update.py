@@ -16,12 +16,12 @@ between, or a subclass of the whole, replaces is called as in Keras, on every ba
 """
 
 import functools
-import inspect
-import warnings
 
 import keras
 
-from difflr.keras_private.optimizers import ACCUMULATORS, AVERAGES, position, values
+from difflr.keras_private.optimizers import values
+from difflr.keras_private.replicas import ReplicaHooks
+from difflr.keras_private.traps import TrapHooks
 
 
 def scaled(rate, factors):
@@ -46,8 +46,8 @@ def scaled(rate, factors):
 @functools.cache
 def _first_with(optimizer_class, *names):
     """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
-    ours = (OptimizerHooks, UpdateByGroup)
-    return next(c for c in optimizer_class.__mro__ if c not in ours and not vars(c).keys().isdisjoint(names))
+    others = (parent for parent in optimizer_class.__mro__ if not parent.__module__.startswith("difflr.keras_private."))
+    return next(parent for parent in others if not vars(parent).keys().isdisjoint(names))
 
 
 @functools.cache
@@ -99,13 +99,6 @@ def bias_correction(optimizer):
     if _is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
         return optimizer.beta_1, None
     return None
-
-
-@functools.cache
-def _settings(optimizer_class):
-    """What the constructors of a class and of its parents take."""
-    constructors = [vars(parent)["__init__"] for parent in optimizer_class.__mro__[:-1] if "__init__" in vars(parent)]
-    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
 
 
 # -- the two halves ---------------------------------------------------------------------------------------------------
@@ -174,14 +167,13 @@ def _hands_on(update):
     return checked_update
 
 
-class OptimizerHooks:
+class OptimizerHooks(TrapHooks, ReplicaHooks):
     """The upper half of the hooks: what Keras calls, and the questions about groups that a subclass answers."""
 
     VECTORISED_STEPS = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
 
     _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_at_rate` returns
     _updates = 0  # how often the rates of the groups were put in
-    _is_compiled = False  # whether a compiled step holds the settings of this optimizer
 
     def _rate_factors(self):
         """What the rate of each group is multiplied by at this step: group number -> factor."""
@@ -257,141 +249,9 @@ class OptimizerHooks:
         super()._apply_weight_decay(variables)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        self._is_compiled = self._is_compiled or _is_being_compiled(grads)
-        if _is_one_of_several_replicas():
-            self._apply_in_replica(grads, trainable_variables)
-            return
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
             # model was loaded: the gradients of one of them would add up from step to step.
             for value in values(trainable_variables):
                 value.grad = None
-
-    # -- what Keras does not say --------------------------------------------------------------------------------------
-
-    def build(self, variables):
-        super().build(variables)
-        # Since Keras 3.14.
-        if isinstance(self, getattr(keras.optimizers, "ScheduleFreeAdamW", ())) and _is_graph():
-            warnings.warn(
-                f"{type(self).__name__} starts from a copy of the weights. On TensorFlow Keras builds it inside the "
-                "compiled step, where the copy is never made: the first step sets every weight to plus or minus the "
-                "learning rate, whatever was trained before. Build it before `fit`: "
-                "`optimizer.build(model.trainable_variables)`.",
-                stacklevel=3,
-            )
-
-    def __setattr__(self, name, value):
-        # Learning rate and multipliers are state of the step. To make more of the settings so, catch them here.
-        before = vars(self).get(name, value)
-        super().__setattr__(name, value)
-        if self._is_compiled and name in _settings(type(self)) and isinstance(value, _SETTING) and before != value:
-            warnings.warn(
-                f"`{name}` was set to {value!r}, and the compiled training step keeps {before!r}: on "
-                f"{keras.backend.backend()} it is a constant of the step. To change it compile the model again before the "
-                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the state of the optimizer.",
-                stacklevel=2,
-            )
-
-    def _overwrite_model_variables_with_average_value(self, trainable_variables):
-        super()._overwrite_model_variables_with_average_value(trainable_variables)
-        if keras.backend.backend() == "jax":
-            # On JAX a weight and its average would be one array from here on, and the next `fit`, which gives both to
-            # the compiled step to be overwritten, would fail: "Attempt to donate the same buffer twice".
-            for average in getattr(self, AVERAGES):
-                if average is not None:
-                    average.assign(keras.ops.copy(average))
-
-    # -- replicas of `tf.distribute` ----------------------------------------------------------------------------------
-    # There Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has done so: a global
-    # norm is then none (Keras 2 summed first). And its conditions, for the accumulation and for the averages, are in the
-    # replicas, where TensorFlow lets none of their branches meet the other replicas (keras-team/keras #20582). Here
-    # gradients are summed first, and the conditions are above the replicas.
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars if _is_one_of_several_replicas() else super()._all_reduce_sum_gradients(grads_and_vars)
-
-    def _apply_in_replica(self, grads, trainable_variables):
-        import tensorflow as tf
-
-        pairs = super()._all_reduce_sum_gradients(list(zip(grads, trainable_variables, strict=True)))
-        grads = [gradient for gradient, _ in pairs]
-        if self.gradient_accumulation_steps or (self.use_ema and self.ema_overwrite_frequency):
-            context = tf.distribute.get_replica_context()
-            context.merge_call(self._apply_above_replicas, args=(grads, trainable_variables))
-        else:
-            super()._backend_apply_gradients(grads, trainable_variables)
-
-    def _apply_above_replicas(self, strategy, grads, trainable_variables):
-        each, arguments = strategy.extended.call_for_each_replica, (grads, trainable_variables)
-
-        def update():
-            each(self._update_in_replica, args=arguments)
-
-        def accumulate():
-            each(self._accumulate_in_replica, args=arguments)
-
-        def overwrite():
-            self._overwrite_model_variables_with_average_value(self._trainable_variables)
-
-        if self.gradient_accumulation_steps:
-            calls = self._iterations + 1
-            keras.ops.cond(calls % self.gradient_accumulation_steps == 0, update, accumulate)
-        else:
-            update()
-        if self.use_ema:
-            each(self._update_model_variables_moving_average, args=(self._trainable_variables,))
-            if self.ema_overwrite_frequency:
-                steps = self.iterations + 1
-                keras.ops.cond(steps % self.ema_overwrite_frequency == 0, overwrite, lambda: None)
-
-    def _accumulators_of(self, variables):
-        return [getattr(self, ACCUMULATORS)[position(self, variable)] for variable in variables]
-
-    def _update_in_replica(self, grads, trainable_variables):
-        steps = self.gradient_accumulation_steps
-        if steps:
-            sums = self._accumulators_of(trainable_variables)
-            grads = [(gradient + total) / steps for gradient, total in zip(grads, sums, strict=True)]
-        # As in Keras's `_backend_apply_gradients`, without its conditions.
-        grads = self._clip_gradients(grads)
-        self._apply_weight_decay(trainable_variables)
-        self._backend_update_step(grads, trainable_variables, self.learning_rate)
-        if steps:
-            self._backend_reset_gradient_accumulators()
-
-    def _accumulate_in_replica(self, grads, trainable_variables):
-        self._backend_increment_gradient_accumulators(grads, self._accumulators_of(trainable_variables))
-
-
-_SETTING = (int, float, type(None))
-
-
-def _is_one_of_several_replicas():
-    """Whether this runs as one of the replicas of a strategy of `tf.distribute`, which meet in a `merge_call`."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    if tf.__internal__.distribute.strategy_supports_no_merge_call() or tf.distribute.in_cross_replica_context():
-        return False
-    return tf.distribute.get_strategy().num_replicas_in_sync > 1
-
-
-def _is_graph():
-    """Whether TensorFlow writes down what happens as a graph."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.executing_eagerly()
-
-
-def _is_being_compiled(tensors):
-    """Whether this call is written down to be compiled. (torch compiles again when a setting has changed.)"""
-    if keras.backend.backend() != "jax":
-        return _is_graph()
-    import jax
-
-    return any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)

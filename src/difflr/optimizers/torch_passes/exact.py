@@ -211,7 +211,6 @@ def _add_scaled(targets: list[Tensor], values: Sequence[Tensor], factors: list[f
 PASSES: dict[str, Callable[[Step], None]] = {
     "SGD": sgd,
     "Adam": adam,
-    "AdamW": adam,
     "Adagrad": adagrad,
     "Adadelta": adadelta,
     "Adamax": adamax,

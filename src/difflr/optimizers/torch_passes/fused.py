@@ -108,7 +108,7 @@ def adagrad(step: Step) -> None:
         )
 
 
-PASSES: dict[str, Callable[[Step], None]] = {"SGD": sgd, "Adam": adam, "AdamW": adam, "Adagrad": adagrad}
+PASSES: dict[str, Callable[[Step], None]] = {"SGD": sgd, "Adam": adam, "Adagrad": adagrad}
 _KIND = operator.attrgetter("dtype", "device")
 
 

@@ -170,7 +170,7 @@ def _hands_on(update):
 class OptimizerHooks(TrapHooks, ReplicaHooks):
     """The upper half of the hooks: what Keras calls, and the questions about groups that a subclass answers."""
 
-    VECTORISED_STEPS = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
+    VECTORISED_STEPS: frozenset[str] = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
 
     _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_at_rate` returns
     _updates = 0  # how often the rates of the groups were put in

@@ -296,7 +296,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     def _vectorised_step(
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
-        torch_passes.run(name, self, self._groups, variables, grads, learning_rate)
+        torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables, as in Keras; gradients of frozen variables are left out.

@@ -54,6 +54,8 @@ from difflr.keras_private.fit import (
     forget_step,
     load_apart,
     strategy_scope,
+    sync_state,
+    values_in_state,
     weights_file,
 )
 
@@ -95,11 +97,13 @@ __all__ = [
     "slots",
     "strategy_scope",
     "sublayers",
+    "sync_state",
     "to_snake_case",
     "torch_pass_of",
     "torch_values",
     "trace",
     "trained",
     "unbuild",
+    "values_in_state",
     "weights_file",
 ]

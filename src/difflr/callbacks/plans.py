@@ -1,0 +1,14 @@
+"""The plans of an optimizer."""
+
+from difflr.optimizers import DifferentialOptimizer
+from difflr.plan import Plan
+
+
+def plan_in_force(optimizer: DifferentialOptimizer) -> Plan:
+    """The plan with the multipliers and the frozen variables of this moment."""
+    return optimizer._current_plan()
+
+
+def whole_plan(optimizer: DifferentialOptimizer) -> Plan:
+    """The plan without what only the current phase freezes."""
+    return optimizer._replanning.whole_plan()

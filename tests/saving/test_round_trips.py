@@ -111,7 +111,7 @@ def test_a_copied_plan_is_for_the_same_model(copied):
     kinds.tried(model, optimizers.SGD(0.1, multipliers=plan))
     assert plan.row(model.get_layer("one").kernel).frozen
     assert not model.get_layer("one").trainable_variables
-    plan.verify(model, (kinds.VECTORS, kinds.TARGETS))
+    difflr.verify(model, (kinds.VECTORS, kinds.TARGETS), plan=plan)
 
 
 def test_an_unpickled_plan_says_that_it_is_for_another_model():
@@ -125,7 +125,7 @@ def test_an_unpickled_plan_says_that_it_is_for_another_model():
     assert all(plan.row(row.variable) is row for row in plan.rows)
     again = Plan.from_json(model, plan.to_json())
     kinds.tried(model, optimizers.SGD(0.1, multipliers=again))
-    again.verify(model, (kinds.VECTORS, kinds.TARGETS))
+    difflr.verify(model, (kinds.VECTORS, kinds.TARGETS), plan=again)
 
 
 def test_layers_come_back_with_their_declarations():

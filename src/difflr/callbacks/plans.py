@@ -1,6 +1,9 @@
 """The plans of an optimizer."""
 
+import keras
+
 from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 
 
@@ -12,3 +15,9 @@ def plan_in_force(optimizer: DifferentialOptimizer) -> Plan:
 def whole_plan(optimizer: DifferentialOptimizer) -> Plan:
     """The plan without what only the current phase freezes."""
     return optimizer._replanning.whole_plan()
+
+
+def plan_of(model: keras.Layer) -> Plan:
+    """The plan in force."""
+    (part,) = parts(model.optimizer)
+    return plan_in_force(part)

@@ -215,7 +215,9 @@ def _is_update(observation: Observation, model: keras.Model, batch: Batch) -> bo
     arm = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: observation.arm())
     given = keras.utils.pack_x_y_sample_weight(*batch)
     given = given if isinstance(given, tuple) else (given,)
-    model.fit((given for _ in itertools.count()), steps_per_epoch=1, epochs=1, verbose=0, callbacks=[arm])
+    model.fit(
+        (given for _ in itertools.count()), steps_per_epoch=1, epochs=1, shuffle=False, verbose=0, callbacks=[arm]
+    )
     return observation.take()
 
 

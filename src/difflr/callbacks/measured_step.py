@@ -32,7 +32,7 @@ class Move(NamedTuple):
 
 
 Moves: TypeAlias = Mapping[int, Move]  # by identity of the variable
-Measure: TypeAlias = Callable[[Moves], Tensor]  # or a nested structure of tensors
+Measure: TypeAlias = Callable[[Moves], Tensor]  # or a nested structure of tensors: new ones, as weights change in place
 
 
 class MeasuredStep:
@@ -159,8 +159,8 @@ def _variables(model: keras.Model, state: Any, steps: int = 1) -> contextlib.Abs
 
 def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
     """The function that Keras makes of a model's step, with measures among its results."""
-    recorder = _Recorder()
-    step = _measuring(model.train_step, recorder, measures)
+    recorder = _Recorder(measures)
+    step = _measuring(model.train_step, recorder)
     own = model.train_function
     try:
         with _replaced(model, train_step=step):
@@ -177,14 +177,14 @@ def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
     return call
 
 
-def _measuring(train_step: Function, recorder: "_Recorder", measures: Sequence[Measure]) -> Function:
+def _measuring(train_step: Function, recorder: "_Recorder") -> Function:
     def step(*args: Any) -> Any:
-        recorder.moves = {}
+        recorder.clear()
         try:
             result = train_step(*args)
-            measured = tuple(measure(recorder.moves) for measure in measures)
+            measured = recorder.measured
         finally:
-            recorder.moves = {}
+            recorder.clear()
         if keras.backend.backend() == "jax":
             logs, state = result
             return (logs, measured), state
@@ -208,16 +208,32 @@ def _replaced(target: object, **attributes: Any) -> Iterator[None]:
 
 
 class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run in threads
-    """Notes what an optimizer does."""
+    """Measures what an optimizer does, as soon as it has done it: torch changes weights in place.
 
-    def __init__(self) -> None:
-        self.moves: dict[int, Move] = {}
+    Args:
+        measures: What is computed.
+    """
+
+    def __init__(self, measures: Sequence[Measure]):
+        self._measures = measures
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all, tensors too."""
+        self._moves: dict[int, Move] = {}
+        self._measured: tuple[Tensor, ...] | None = None
+
+    @property
+    def measured(self) -> tuple[Tensor, ...]:
+        """The measures."""
+        return tuple(measure({}) for measure in self._measures) if self._measured is None else self._measured
 
     def note(self, variables: Sequence[keras.Variable], *columns: Sequence[Tensor]) -> None:
         """Notes one application: values before and after it, and gradients, in the order of `variables`."""
         for variable, before, after, gradient in zip(variables, *columns, strict=True):
-            first = self.moves.get(id(variable))
-            self.moves[id(variable)] = Move(first.before if first else before, after, gradient)
+            first = self._moves.get(id(variable))
+            self._moves[id(variable)] = Move(first.before if first else before, after, gradient)
+        self._measured = tuple(measure(self._moves) for measure in self._measures)
 
 
 def _recording(optimizer: keras.optimizers.Optimizer, recorder: _Recorder) -> dict[str, Function]:

@@ -149,6 +149,8 @@ def _judge_part(
                 never = unused is not None and key in unused
                 verdict = judgement.UNUSED if never else judgement.NO_GRADIENT
                 judged[key] = VerifiedRow(row.path, rate, math.nan, verdict)
+            elif not all(is_finite(step[key]) for step in observation.gradients if key in step):
+                judged[key] = VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
             else:
                 found = observation.found[key]
                 real, noise = observation.left[key].astype("float64") - found, noise_of(row.variable, found)
@@ -156,10 +158,23 @@ def _judge_part(
                 judged[key] = compared(row, rate, real, once[key], slope, noise, tolerance)
                 if real.size > 1:
                     along.append(_is_along(real, once[key], slope, noise))
-    # Most of them: where gradients are tiny, beside Adam's epsilon, scaling them turns the update, too.
-    if has_own_rule(type(part.optimizer)) and sum(along) < len(along) / 2:
+    if has_own_rule(type(part.optimizer)) and not _is_comparable(along, list(judged.values())):
         return {key: _not_judged(row) for key, row in judged.items()}
     return judged
+
+
+def _is_comparable(along: Sequence[bool], rows: Sequence[VerifiedRow]) -> bool:
+    """Whether the moves of an optimizer differ from those it is compared with by what a plan can do.
+
+    Args:
+        along: For each variable whether it moved in the same direction. Most have to: where gradients are tiny, beside
+            Adam's epsilon, scaling them turns the update, too.
+        rows: What was measured. One factor for all of them is that of the update rule; a plan is about ratios.
+    """
+    factors = [row.measured / row.expected for row in rows if row.verdict in (judgement.KEPT, judgement.BROKEN)]
+    is_one_factor = bool(factors) and bool(np.allclose(factors, factors[0], rtol=0.02))
+    kept = all(row.verdict != judgement.BROKEN for row in rows)
+    return sum(along) >= len(along) / 2 and (kept or not is_one_factor)
 
 
 def _is_along(real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float) -> bool:

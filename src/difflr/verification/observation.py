@@ -124,7 +124,7 @@ def is_finite(value: np.ndarray) -> bool:
 
 def _everything(moves: Moves) -> dict[str, dict[str, Tensor]]:
     def there(values: dict[str, Tensor | None]) -> dict[str, Tensor]:
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: keras.ops.copy(value) for name, value in values.items() if value is not None}
 
     return {str(key): there(move._asdict()) for key, move in moves.items()}
 

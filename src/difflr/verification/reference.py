@@ -11,9 +11,9 @@ CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 class Reference:
-    """The stock optimizer behind one of the optimizers that were watched, on copies.
+    """The stock optimizer behind one of the optimizers that were watched, on copies, at one rate for all of them.
 
-    Not the watched optimizer at another multiplier: whatever is wrong with it would be wrong in both.
+    Not the watched optimizer with its plan: whatever is wrong with it would be wrong in both.
 
     Args:
         part: The optimizer before the update.
@@ -23,8 +23,10 @@ class Reference:
     def __init__(self, part: PartState, observation: Observation):
         self._part = part
         self._before = observation.found
-        self._class = stock_class(type(part.optimizer))
+        self._class = reference_class(type(part.optimizer))
         self._config = {**self._class.get_config(part.optimizer), "loss_scale_factor": None}
+        if issubclass(self._class, DifferentialOptimizer):
+            self._config["multipliers"] = None
         self._gradients = self._clipped(self._accumulated(observation.gradients))
 
     def moves(self, variables: list[keras.Variable], rate: float, decay: float) -> Values:
@@ -105,11 +107,24 @@ def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
     return stock if is_wrapped or public is keras.optimizers.Optimizer else public
 
 
-def has_own_rule(optimizer_class: type) -> bool:
-    """Whether code of neither Keras nor difflr is in an optimizer, which may then update in any way.
+def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
+    """What an optimizer is compared with: the stock one, or itself where somebody derived from one of difflr's.
 
     Args:
         optimizer_class: The class of an optimizer.
     """
-    bases = [each for each in optimizer_class.__mro__ if issubclass(each, keras.optimizers.Optimizer)]
-    return any(each.__module__.split(".")[0] not in ("keras", "difflr") for each in bases)
+    is_derived = issubclass(optimizer_class, DifferentialOptimizer) and not _is_of(optimizer_class, "difflr")
+    return optimizer_class if is_derived else stock_class(optimizer_class)
+
+
+def has_own_rule(optimizer_class: type) -> bool:
+    """Whether an optimizer may update in another way than the one that it is compared with.
+
+    Args:
+        optimizer_class: The class of an optimizer.
+    """
+    return not issubclass(optimizer_class, DifferentialOptimizer) and not _is_of(optimizer_class, "keras")
+
+
+def _is_of(optimizer_class: type, package: str) -> bool:
+    return optimizer_class.__module__.split(".")[0] == package

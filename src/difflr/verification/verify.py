@@ -199,7 +199,7 @@ def _of_compiled(plan: Plan, model: keras.Model, batch: Batch, tolerance: float)
     with Restored(model):
         _leave_rate_0(model)
         observation = Observation(model)
-        if not any(_is_update(observation, model, batch) for _ in range(MAX_BATCHES)):
+        if not _updates(observation, model, batch, MAX_BATCHES):
             raise ValueError(
                 f"In {MAX_BATCHES} steps the weights were not updated, so nothing can be measured. The learning rate is 0, "
                 "or the gradients are never all finite."
@@ -210,15 +210,22 @@ def _of_compiled(plan: Plan, model: keras.Model, batch: Batch, tolerance: float)
         return judge(plan, observation, tolerance, unused=silent)
 
 
-def _is_update(observation: Observation, model: keras.Model, batch: Batch) -> bool:
-    """Makes a step as `fit` does, which unlike `train_on_batch` passes on pairs as pairs, and says whether it was an update."""
-    arm = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: observation.arm())
-    given = keras.utils.pack_x_y_sample_weight(*batch)
-    given = given if isinstance(given, tuple) else (given,)
-    model.fit(
-        (given for _ in itertools.count()), steps_per_epoch=1, epochs=1, shuffle=False, verbose=0, callbacks=[arm]
+def _updates(observation: Observation, model: keras.Model, batch: Batch, max_steps: int) -> bool:
+    """Trains as `fit` does, which unlike `train_on_batch` passes on pairs as pairs, until the weights are updated."""
+    found = []
+
+    def look(number: int, logs: dict[str, Any]) -> None:
+        found.append(observation.take())
+        model.stop_training = found[-1]
+
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda number, logs: observation.arm(), on_train_batch_end=look
     )
-    return observation.take()
+    packed = keras.utils.pack_x_y_sample_weight(*batch)
+    packed = packed if isinstance(packed, tuple) else (packed,)
+    endless = (packed for _ in itertools.count())
+    model.fit(endless, steps_per_epoch=max_steps, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+    return any(found)
 
 
 def _leave_rate_0(model: keras.Model) -> None:
@@ -240,7 +247,7 @@ def _silent_elsewhere(model: keras.Model, batch: Batch) -> set[int]:
         value = keras.ops.convert_to_numpy(variable).astype("float32")
         variable.assign(value + numbers.normal(scale=0.1, size=value.shape).astype("float32"))
     observation = Observation(model)
-    _is_update(observation, model, batch)
+    _updates(observation, model, batch, max_steps=1)
     return {id(v) for v in model.trainable_variables if not has_gradient(observation.gradients, id(v))}
 
 

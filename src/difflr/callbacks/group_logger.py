@@ -10,8 +10,7 @@ import keras
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
 from difflr.callbacks.norms import MEASURES, norms
-from difflr.callbacks.plans import plan_in_force, whole_plan
-from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve
@@ -194,7 +193,7 @@ class GroupLogger(keras.callbacks.Callback):
             if not isinstance(part, DifferentialOptimizer):
                 members[number] = [id(variable) for variable in keras_private.trained(part)]
                 continue
-            plan = whole_plan(part)
+            plan = plan_of(self._watched, part).whole
             trainable = self._trainable_sets(part, plan)
             for row in plan.rows:
                 key = id(row.variable)
@@ -209,7 +208,7 @@ class GroupLogger(keras.callbacks.Callback):
         """Which variables are trainable: in each phase of this `fit`, or now."""
         if self._schedulers:
             return [each.variables for s in self._schedulers for each in resolve(s.phases, plan, self._watched)]
-        return [frozenset(id(row.variable) for row in plan_in_force(optimizer).rows if not row.frozen)]
+        return [frozenset(id(row.variable) for row in optimizer.plan.rows if not row.frozen)]
 
 
 def _mean(values: Sequence[float]) -> float:

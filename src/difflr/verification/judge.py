@@ -192,9 +192,9 @@ def _not_judged(row: VerifiedRow) -> VerifiedRow:
 def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
     """The row as a phase of freezing and unfreezing has it now."""
     for part in parts:
-        if part.plan is None or part.whole is None or row.variable not in part.plan or row.frozen:
+        if part.plan is None or row.variable not in part.plan or row.frozen:
             continue
-        now, whole = part.plan.row(row.variable), part.whole.row(row.variable)
+        now, whole = part.plan.row(row.variable), part.plan.whole.row(row.variable)
         if now.frozen and not whole.frozen:
             return dataclasses.replace(row, multiplier=0.0, frozen=True)
         if isinstance(now.schedule, LateStart):

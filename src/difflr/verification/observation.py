@@ -9,7 +9,6 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
-from difflr.callbacks.plans import plan_in_force, whole_plan
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import base_rate, parts
 from difflr.plan import Plan
@@ -30,7 +29,6 @@ class PartState:
         slots: Its state by attribute, an array (or `None`) for each of the variables.
         shared: Its state that belongs to no variable, by attribute.
         plan: The plan in force, with the multipliers of that moment; `None` if it is none of difflr's.
-        whole: The same plan without what only the current phase freezes.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -40,7 +38,6 @@ class PartState:
     slots: dict[str, list[np.ndarray | None]]
     shared: dict[str, np.ndarray]
     plan: Plan | None
-    whole: Plan | None
 
 
 class Observation:
@@ -131,7 +128,6 @@ def _everything(moves: Moves) -> dict[str, dict[str, Tensor]]:
 
 def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
     variables = keras_private.trained(optimizer)
-    differential = isinstance(optimizer, DifferentialOptimizer)
     slots = keras_private.slots(optimizer, len(variables)) if variables else {}
     return PartState(
         optimizer,
@@ -140,8 +136,7 @@ def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
         {name: [None if each is None else _as_numpy(each) for each in slot] for name, slot in slots.items()},
         {name: _as_numpy(each) for name, each in keras_private.shared_state(optimizer, []).items()},
-        plan_in_force(optimizer) if differential else None,
-        whole_plan(optimizer) if differential else None,
+        optimizer.plan if isinstance(optimizer, DifferentialOptimizer) else None,
     )
 
 

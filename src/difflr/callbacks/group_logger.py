@@ -10,7 +10,7 @@ import keras
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
 from difflr.callbacks.norms import MEASURES, norms
-from difflr.optimizers import DifferentialOptimizer, plan_of
+from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve
@@ -34,9 +34,9 @@ class GroupLogger(keras.callbacks.Callback):
 
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
     the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With
-    `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase: the
-    names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is none
-    of difflr's there is one group, `all`. Training is the same, bit for bit, with it and without it.
+    `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase:
+    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is
+    none of difflr's there is one group, `all`. Training is the same, bit for bit, with it and without it.
 
     Args:
         freq: `"epoch"`, the default: the last batch but one of each epoch is measured (the last may be smaller), or the
@@ -120,7 +120,7 @@ class GroupLogger(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         self._batch = batch
-        if self._is_due(batch):
+        if self._step is not None and self._is_due(batch):
             self._step.arm(self._watched)
         self._seen += self._watched.steps_per_execution
 
@@ -170,7 +170,7 @@ class GroupLogger(keras.callbacks.Callback):
 
     def _note(self) -> bool:
         """Whether the last step was measured; then its measures are kept."""
-        found = self._step.take()
+        found = None if self._step is None else self._step.take()
         if found is not None:
             self._measured.append(found.tolist())
         return found is not None
@@ -193,7 +193,7 @@ class GroupLogger(keras.callbacks.Callback):
             if not isinstance(part, DifferentialOptimizer):
                 members[number] = [id(variable) for variable in keras_private.trained(part)]
                 continue
-            plan = plan_of(self._watched, part).whole
+            plan = part.plan.whole
             trainable = self._trainable_sets(part, plan)
             for row in plan.rows:
                 key = id(row.variable)

@@ -115,17 +115,18 @@ class _ArmedStep:
     def __init__(self, model: keras.Model):
         self.measuring: list[MeasuredStep] = []
         self._model = model
-        self._own: Function | None = model.train_function
+        self._own: Function = model.train_function
         self._fit = getattr(model, "history", None)
 
     def __call__(self, *args: Any) -> Any:
         model, measuring, own = self._model, self.measuring, self._own
         # First of all: whatever happens from here on, the model has its own step again.
-        model.train_function, self._own = own, None
+        model.train_function = own
+        del self._own
         if getattr(model, "history", None) is not self._fit:  # the `fit` for which it was armed ended before this step
             return own(*args)
         function = measuring[0].function(model, own, measuring)
-        del own  # else the traceback of an interrupted step would keep it
+        del own  # as above: else the traceback of an interrupted step would keep it
         on_jax = keras.backend.backend() == "jax"
         with _variables(model, args[0] if on_jax else None, steps=model.steps_per_execution):
             _call_all([each.before for each in measuring])

@@ -13,8 +13,8 @@ MEASURES = ("update_ratio", "gradient_norm")
 def norms(groups: Sequence[frozenset[int]]) -> Measure:
     """A measure: norm of the update over norm of the weights, and norm of the gradient, `(len(MEASURES), groups)`.
 
-    Both are 0 for a group that is not trained in the step, and NaN if the step applies no gradients at all. Where the weights
-    are 0 before the update, as the biases of a new layer are, the ratio is 1: the update is all there is.
+    Both are 0 for a group that is not trained in the step, and NaN if the step applies no gradients at all. Where the
+    weights are 0 before the update, as the biases of a new layer are, the ratio is 1: the update is all there is.
 
     Args:
         groups: For each group the identities of its variables.

@@ -11,6 +11,7 @@ from difflr import keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers import build_checks, loading
 from difflr.optimizers.current_multipliers import CurrentMultipliers
+from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.groups import EFFECTIVE_RATE, Groups
 from difflr.optimizers.multipliers_argument import SAVED_PLAN, MultipliersArgument
 from difflr.optimizers.saved_state import HEADER, State
@@ -148,6 +149,15 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             return {}
         factors = [float(keras.ops.convert_to_numpy(factor)) for factor in self._groups.rate_factors().values()]
         return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+
+    def late_start(self, variable: keras.Variable) -> LateStart:
+        """When a trained variable joined the training, as far as its rate depends on it.
+
+        Args:
+            variable: One of the variables that the optimizer was built with.
+        """
+        place = self.plan_in_force.row(variable).place
+        return self._states.starts.get(place, LateStart()).with_effect(self)
 
     @property
     def loaded_plan(self) -> Plan | None:

@@ -195,19 +195,24 @@ def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
         if part.plan is None or row.variable not in part.plan or row.frozen:
             continue
         now, whole = part.plan.row(row.variable), part.plan.whole.row(row.variable)
-        if now.frozen and not whole.frozen:
-            return dataclasses.replace(row, multiplier=0.0, frozen=True)
-        if isinstance(now.schedule, LateStart):
-            return dataclasses.replace(row, schedule=now.schedule)
+        axes = ("frozen", "multiplier", "schedule", "schedule_start")
+        by_phase = {axis: getattr(now, axis) for axis in axes if getattr(now, axis) != getattr(whole, axis)}
+        return dataclasses.replace(row, **by_phase)
     return row
 
 
 def _factors(row: Row, part: PartState) -> tuple[float, float]:
     """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
-    each = part.optimizer.gradient_accumulation_steps or 1
-    batch = part.step * each + each - 1  # that of the update: schedules count batches
-    rate = row.multiplier * schedule_at(row.schedule, batch)
-    slow = row.schedule.for_weight_decay if isinstance(row.schedule, LateStart) else row.schedule
+    accumulation = part.optimizer.gradient_accumulation_steps or 1
+    batch = (
+        (part.step - row.schedule_start) * accumulation + accumulation - 1
+    )  # that of the update: schedules count batches
+    planned = row.multiplier * schedule_at(row.schedule, batch)
+    start = part.starts.get(id(row.variable), LateStart())
+    updates = keras.ops.convert_to_tensor(part.step, "float32")
+    rate, for_decay = (
+        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=each)))
+        for each in (False, True)
+    )
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
-    decay = row.weight_decay_multiplier * (row.multiplier * schedule_at(slow, batch) if follows else 1.0)
-    return rate, decay
+    return rate, row.weight_decay_multiplier * (for_decay if follows else 1.0)

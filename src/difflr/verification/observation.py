@@ -10,6 +10,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
 from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.unwrap import base_rate, parts
 from difflr.plan import Plan
 
@@ -29,6 +30,7 @@ class PartState:
         slots: Its state by attribute, an array (or `None`) for each of the variables.
         shared: Its state that belongs to no variable, by attribute.
         plan: The plan in force, with the multipliers of that moment; `None` if it is none of difflr's.
+        starts: When its variables joined the training, where it knows: by identity.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -38,6 +40,7 @@ class PartState:
     slots: dict[str, list[np.ndarray | None]]
     shared: dict[str, np.ndarray]
     plan: Plan | None
+    starts: dict[int, LateStart]
 
 
 class Observation:
@@ -128,6 +131,7 @@ def _everything(moves: Moves) -> dict[str, dict[str, Tensor]]:
 
 def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
     variables = keras_private.trained(optimizer)
+    differential = isinstance(optimizer, DifferentialOptimizer)
     slots = keras_private.slots(optimizer, len(variables)) if variables else {}
     return PartState(
         optimizer,
@@ -136,7 +140,8 @@ def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
         {name: [None if each is None else _as_numpy(each) for each in slot] for name, slot in slots.items()},
         {name: _as_numpy(each) for name, each in keras_private.shared_state(optimizer, []).items()},
-        optimizer.plan if isinstance(optimizer, DifferentialOptimizer) else None,
+        optimizer.plan if differential else None,
+        {id(variable): optimizer.late_start(variable) for variable in variables} if differential else {},
     )
 
 

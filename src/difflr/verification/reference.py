@@ -81,9 +81,9 @@ class Reference:
         if not steps:
             return sums
         earlier = self._part.slots.get(keras_private.ACCUMULATORS, [])
-        for variable, gradient in zip(self._part.variables, earlier, strict=False):
-            if gradient is not None and id(variable) in sums:
-                sums[id(variable)] = sums[id(variable)] + gradient
+        for variable, gradient_sum in zip(self._part.variables, earlier, strict=False):
+            if gradient_sum is not None and id(variable) in sums:
+                sums[id(variable)] = sums[id(variable)] + gradient_sum
         return {key: gradient / steps for key, gradient in sums.items()}
 
     def _clipped(self, gradients: Values) -> Values:

@@ -36,10 +36,11 @@ def verify(
 ) -> Verification:
     """Makes one real training step, measures how far every variable moved, and puts everything back as it was.
 
-    From the same state, with the same gradients, the stock Keras optimizer makes the step at the rate that the plan promises.
-    Where the two differ, `difflr.PlanNotKept` is raised, with a table and what is to blame. Variables about which the step
-    tells nothing are shown and not judged: those without a gradient in this batch, those whose move is lost in the precision
-    of the weights, frozen ones that their own layer changes, and those of an optimizer with an update rule of its own.
+    From the same state, with the same gradients, the stock Keras optimizer makes the step at the rate that the plan
+    promises. Where the two differ, `difflr.PlanNotKept` is raised, with a table and what is to blame. Variables about
+    which the step tells nothing are shown and not judged: those without a gradient in this batch, those whose move is lost
+    in the precision of the weights, frozen ones that their own layer changes, and those of an optimizer with an update
+    rule of its own.
 
     Args:
         model: A compiled model, of any kind; for a loop of your own, the model that it trains.

@@ -19,7 +19,7 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
-from difflr.verification import PlanNotKept, Verification, VerifyPlan
+from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
@@ -72,6 +72,7 @@ __all__ = [
     "freeze_to",
     "unfreeze",
     "summary",
+    "verify",
     "VerifyPlan",
     "Verification",
     "PlanNotKept",

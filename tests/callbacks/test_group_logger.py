@@ -142,7 +142,7 @@ def test_phases_have_the_same_names_all_along():
 
 
 def test_schedules_and_callbacks_of_the_rate_are_in_it():
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.02])
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.02])
     model = compiled(difflr.optimizers.SGD(rate, multipliers=lambda v: 0.1 if "body" in v.path else 1.0))
     history = logged(model, epochs=2)
     assert history["learning_rate/body"] == pytest.approx([0.01, 0.002])

@@ -62,8 +62,9 @@ from difflr.keras_private.fit import (
     forget_step,
     load_apart,
     renew_step,
-    sync_state,
     strategy_scope,
+    sync_state,
+    values_in_state,
     weights_file,
 )
 
@@ -102,7 +103,6 @@ __all__ = [
     "live_learning_rate",
     "load_apart",
     "renew_step",
-    "sync_state",
     "nadam_product",
     "own_trainable_variables",
     "position",
@@ -114,10 +114,12 @@ __all__ = [
     "state_of",
     "strategy_scope",
     "sublayers",
+    "sync_state",
     "to_snake_case",
     "trace",
     "trained",
     "unbuild",
     "values",
+    "values_in_state",
     "weights_file",
 ]

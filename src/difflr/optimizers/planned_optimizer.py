@@ -11,6 +11,7 @@ from difflr import keras_private
 from difflr.optimizers import build_checks
 from difflr.optimizers.current_multipliers import CurrentMultipliers
 from difflr.optimizers.groups import Groups
+from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.saved_state import Key
 from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
@@ -92,6 +93,15 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return {}
         factors = keras.ops.convert_to_numpy(self._groups.factors()).tolist()
         return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+
+    def late_start(self, variable: keras.Variable) -> LateStart:
+        """When a trained variable joined the training, as far as its rate depends on it.
+
+        Args:
+            variable: One of the variables that the optimizer was built with.
+        """
+        place = self._groups.plan.row(variable).place
+        return self._states.starts.get(place, LateStart()).with_effect(self)
 
     @property
     def loaded_plan(self) -> Plan | None:

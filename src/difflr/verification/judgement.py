@@ -13,8 +13,11 @@ MOVES = "FROZEN, MOVES"
 UNUSED = "NEVER USED"
 NO_GRADIENT = "no gradient in this batch"
 TOO_SMALL = "below the precision of the weights"
+NOT_FINITE = "NaN OR INFINITE"
+OVERWRITTEN = "not judged: frozen, and changed by its own layer"
+OWN_RULE = "not judged: the optimizer has an update rule of its own"
 RESTS = "the schedule is at 0 now"
-BAD = (BROKEN, MOVES, UNUSED)
+BAD = (BROKEN, MOVES, UNUSED, NOT_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +92,15 @@ class Verification:
         return "\n".join([texts[0], rule, *texts[1:], rule])
 
     def __str__(self) -> str:
+        return "\n".join([self.table(), *self._conclusion(), *self.faults])
+
+    def _conclusion(self) -> list[str]:
+        if not self.kept:
+            return []
+        if not any(row.verdict == KEPT for row in self.rows):
+            return ["Nothing that trains could be judged."]
         seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
-        verdict = (
-            f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says." if self.kept else ""
-        )
-        return "\n".join([self.table(), *([verdict] if verdict else []), *self.faults])
+        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says."]
 
     def __repr__(self) -> str:
         bad = sum(row.verdict in BAD for row in self.rows)

@@ -78,7 +78,7 @@ def check_new_plan(plan: Plan) -> None:
 
 
 def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
-    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable)]
+    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable, row.layer)]
     if by_hand:
         raise ValueError(
             f"The plan assigns a rate to {listed(by_hand)}, which was set to `trainable = False` after the plan was made: "

@@ -27,7 +27,7 @@ def load(optimizer: Any, state: State) -> None:
     saved = {row["place"]: row for row in state.plan["rows"]}
     known = {row.place for row in plan.rows if row.place in saved and saved[row.place]["shape"] == list(row.shape)}
     slots, expected = _slots(state), optimizer.slot_names()
-    if not known or slots != expected:
+    if (not known and (saved or plan.rows)) or slots != expected:
         warnings.warn(_not_loaded(optimizer, state, plan, slots, expected), stacklevel=4)
         return
     _check_shapes(optimizer, state, known)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.schedules import OneCycle, SlantedTriangular, plot_schedule
+from difflr import plot_schedule
+from difflr.schedules import OneCycle, SlantedTriangular
 
 pytest.importorskip("matplotlib")
 
@@ -40,15 +41,15 @@ def test_a_schedule_is_one_line_on_the_axes_given(axes):
 
 def test_an_optimizer_is_one_line_a_group_with_its_own_schedule_and_without_the_frozen(axes, model):
     own = SlantedTriangular(1.0, 50)
-    plan = difflr.Plan(model, {"stem": difflr.FROZEN, "body": {"multiplier": 0.1, "schedule": own}})
+    plan = difflr.Plan(model, {"stem": difflr.FROZEN, "body": {"multiplier": 0.2, "schedule": own}})
     optimizer = difflr.optimizers.AdamW(OneCycle(0.01, 50), multipliers=plan)
     plot_schedule(optimizer, 50, axes=axes)
     body, head = drawn(axes)
     base = np.array([float(keras.ops.convert_to_numpy(OneCycle(0.01, 50)(step))) for step in range(50)])
     factor = np.array([float(keras.ops.convert_to_numpy(own(step))) for step in range(50)])
     np.testing.assert_allclose(head, base, rtol=1e-5)
-    np.testing.assert_allclose(body, 0.1 * base * factor, rtol=1e-5)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["body (× 0.1)", "head (× 1)"]
+    np.testing.assert_allclose(body, 0.2 * base * factor, rtol=1e-5)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["body (× 0.2)", "head (× 1)"]
     assert axes.get_yscale() == "linear"
 
 
@@ -66,7 +67,7 @@ def test_a_stock_optimizer_and_a_long_run(axes):
 
 
 def test_what_is_no_schedule_is_refused_before_anything_is_drawn(axes):
-    with pytest.raises(TypeError, match="must be a keras.optimizers.schedules.LearningRateSchedule or an optimizer"):
+    with pytest.raises(TypeError, match="`schedule` must be a .*, a compiled model or an optimizer"):
         plot_schedule(0.1, 10, axes=axes)
     with pytest.raises(ValueError, match="not built yet"):
         plot_schedule(difflr.optimizers.SGD(0.1, multipliers={"body": 0.1}), 10, axes=axes)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.colors import LogNorm
+else:  # matplotlib is imported when something is drawn
+    Axes = Any
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without yellow and black, which paper or a dark page
 # swallows. Lines differ in their dashes as well, points in their markers.
@@ -25,11 +26,12 @@ MAP = "viridis"
 GREY = "#8C8C8C"
 FROZEN: dict[str, Any] = {"facecolor": "#D9D9D9", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
 LABEL_HEIGHT = 0.17  # inches, of small text
-MAX_LABEL = 34  # characters
-DECADES = 100.0  # values further apart than this get a logarithmic axis
+MAX_LABEL = 40  # characters
+MAX_TICKS = 8
+DECADES = 30.0  # a line whose quartiles are further apart than this gets a logarithmic axis
 
 
-def new_axes(height: float = 4.0) -> "Axes":
+def new_axes(height: float = 4.0) -> Axes:
     """Axes of a new figure.
 
     Args:
@@ -63,7 +65,7 @@ def line_styles(number: int) -> list[dict[str, Any]]:
 
 
 def legend(
-    axes: "Axes", handles: Sequence["Artist"], names: Sequence[str], outside: bool, title: str | None = None
+    axes: Axes, handles: Sequence["Artist"], names: Sequence[str], outside: bool, title: str | None = None
 ) -> None:
     """A legend: below axes that are alone in their figure, else where matplotlib finds room.
 
@@ -87,19 +89,19 @@ def legend(
         text.set_text(name)
 
 
-def figure_width(axes: "Axes") -> float:
+def figure_width(axes: Axes) -> float:
     """The width of the figure, in inches."""
     return float(axes.figure.bbox.width / axes.figure.dpi)
 
 
-def axis_inches(axes: "Axes") -> tuple[float, float]:
+def axis_inches(axes: Axes) -> tuple[float, float]:
     """Width and height of axes, in inches."""
     box = axes.get_window_extent()
     dpi = axes.figure.dpi
     return box.width / dpi, box.height / dpi
 
 
-def label_layers(axes: "Axes", paths: Sequence[str]) -> None:
+def label_layers(axes: Axes, paths: Sequence[str]) -> None:
     """Names the layers along the vertical axis, from top to bottom; where there is no room, blocks or every so many.
 
     Args:
@@ -115,7 +117,7 @@ def label_layers(axes: "Axes", paths: Sequence[str]) -> None:
     axes.set_ylim(len(paths) - 0.5, -0.5)
 
 
-def horizontal_grid(axes: "Axes") -> None:
+def horizontal_grid(axes: Axes) -> None:
     """Faint lines at the ticks of the vertical axis."""
     axes.grid(axis="y", color=GREY, alpha=0.3, linewidth=0.6)
 
@@ -127,47 +129,18 @@ def log_ticks(low: float, high: float) -> list[float]:
         low: Float > 0.
         high: Float >= `low`.
     """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if last - first <= 2 else (1,)
-    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
-    inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
-    return [inside[number] for number in evenly(len(inside), 8)] or [low]
-
-
-def colour_scale(values: np.ndarray) -> "LogNorm":
-    """A logarithmic colour scale for the finite values above 0 of some rows.
-
-    It begins at a tenth of the highest value of the lowest row, so that the long tail of a schedule does not take all
-    colours; smaller values have the lowest colour.
-
-    Args:
-        values: Float array `(rows, columns)`; NaN for nothing.
-    """
-    from matplotlib.colors import LogNorm
-
-    positive = np.where((values > 0) & np.isfinite(values), values, np.nan)
-    peaks = [row[~np.isnan(row)].max() for row in positive if not np.isnan(row).all()]
-    if not peaks:
-        return LogNorm(0.5, 2, clip=True)
-    low, high = max(np.nanmin(positive), min(peaks) / 10), max(peaks)
-    return LogNorm(low, high, clip=True) if high > 1.01 * low else LogNorm(low / 2, high * 2, clip=True)
-
-
-def colour_bar(axes: "Axes", norm: "LogNorm", label: str, values: np.ndarray) -> None:
-    """The bar that explains the colours; it has a tip where values lie beyond the scale.
-
-    Args:
-        axes: The axes beside which it goes.
-        norm: The scale.
-        label: What the colours mean.
-        values: The values drawn.
-    """
-    from matplotlib.cm import ScalarMappable
-
-    below, above = (values[values > 0] < 0.999 * norm.vmin).any(), (values > 1.001 * norm.vmax).any()
-    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[int(below), int(above)]
-    bar = axes.figure.colorbar(ScalarMappable(norm, MAP), ax=axes, label=label, pad=0.02, extend=extend)
-    plain_ticks(bar.ax.yaxis, norm.vmin, norm.vmax)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine, coarse = (
+        [
+            tick
+            for power in powers
+            for step in steps
+            if low * 0.999 <= (tick := float(f"{step}e{power}")) <= high * 1.001
+        ]
+        for steps in ((1, 2, 5), (1,))
+    )
+    ticks = fine if len(fine) <= MAX_TICKS else coarse
+    return [ticks[number] for number in evenly(len(ticks), MAX_TICKS)] or [low]
 
 
 def plain_ticks(axis: "Axis", low: float, high: float) -> None:
@@ -185,11 +158,12 @@ def plain_ticks(axis: "Axis", low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def log_axis(axis: "Axis", low: float, high: float) -> tuple[float, float]:
+def log_axis(axes: Axes, name: str, low: float, high: float) -> tuple[float, float]:
     """Makes an axis logarithmic, with some room around the values drawn.
 
     Args:
-        axis: `axes.xaxis` or `axes.yaxis`.
+        axes: The axes.
+        name: `"x"` or `"y"`.
         low: Float > 0, the lowest value drawn.
         high: Float, the highest.
 
@@ -197,15 +171,14 @@ def log_axis(axis: "Axis", low: float, high: float) -> tuple[float, float]:
         Where the axis begins and ends.
     """
     low, high = (low, high) if high > 1.5 * low else (low / 2, high * 2)
-    name = axis.axis_name
-    getattr(axis.axes, f"set_{name}scale")("log", nonpositive="mask")
-    plain_ticks(axis, low, high)
     room = (high / low) ** 0.06
-    getattr(axis.axes, f"set_{name}lim")(low / room, high * room)
+    getattr(axes, f"set_{name}scale")("log", nonpositive="mask")
+    getattr(axes, f"set_{name}lim")(low / room, high * room)
+    plain_ticks(axes.xaxis if name == "x" else axes.yaxis, low, high)
     return low / room, high * room
 
 
-def log_axis_for_decades(axes: "Axes", lines: Iterable[np.ndarray]) -> None:
+def log_axis_for_decades(axes: Axes, lines: Iterable[np.ndarray]) -> None:
     """A logarithmic vertical axis, if the peaks of the lines, or most of one line, span more than a decade or two.
 
     The tail of a schedule that ends near 0 is no reason; on a logarithmic axis it leaves the picture at the bottom.
@@ -219,20 +192,13 @@ def log_axis_for_decades(axes: "Axes", lines: Iterable[np.ndarray]) -> None:
     if not positive:
         return
     peaks = [line.max() for line in positive]
-    bulk = [np.quantile(line, [0.1, 0.9]) for line in positive]
+    bulk = [np.quantile(line, [0.25, 0.75]) for line in positive]
     if max(peaks) >= 10 * min(peaks) or any(high > DECADES * low for low, high in bulk):
         lowest = max(min(line.min() for line in positive), min(min(peaks), min(low for low, _ in bulk)) / 100)
-        log_axis(axes.yaxis, lowest, max(peaks))
+        log_axis(axes, "y", lowest, max(peaks))
 
 
-def frozen_background(axes: "Axes") -> None:
-    """Hatches the axes as frozen; what is trainable is drawn over it."""
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **FROZEN))
-
-
-def mark_phases(axes: "Axes", spans: Sequence[Span], first: float, last: float) -> None:
+def mark_phases(axes: Axes, spans: Sequence[Span], first: float, last: float) -> None:
     """Draws a line where a phase begins, dashed if that is only the earliest possible time, and names the phases.
 
     Args:
@@ -241,9 +207,11 @@ def mark_phases(axes: "Axes", spans: Sequence[Span], first: float, last: float) 
         first: Where the horizontal axis begins.
         last: Where it ends.
     """
+    full_height = axes.get_xaxis_transform()
     for before, span in itertools.pairwise(spans):
-        axes.axvline(span.begins, color="white", linewidth=2.6)
-        axes.axvline(span.begins, color="black", linewidth=1, linestyle="--" if before.at_least else "-")
+        axes.vlines(span.begins, 0, 1, "white", linewidth=2.6, transform=full_height)
+        dash = "--" if before.at_least else "-"
+        axes.vlines(span.begins, 0, 1, "black", dash, linewidth=1, transform=full_height)
     width = axis_inches(axes)[0] * 0.8  # what labels and a colour bar leave of it
     for span in spans:
         begins, ends = max(span.begins, first), min(span.ends, last)
@@ -267,7 +235,7 @@ def time_label(unit: str, spans: Sequence[Span]) -> str:
     return f"{unit} (dashed: at the earliest)" if any(span.at_least for span in spans[:-1]) else unit
 
 
-def whole_numbers(axes: "Axes") -> None:
+def whole_numbers(axes: Axes) -> None:
     """Lets the horizontal axis count in whole numbers."""
     from matplotlib.ticker import MaxNLocator
 

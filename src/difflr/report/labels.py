@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MANY_ROWS = 24
+
 
 def shortened(names: Sequence[str], longest: int) -> list[str]:
     """The names, cut in the middle where they are too long; different names stay different.
@@ -30,6 +32,21 @@ def shortened(names: Sequence[str], longest: int) -> list[str]:
 
 def _cut(name: str, begin: int, end: int) -> str:
     return name if len(name) <= begin + 1 + end else f"{name[:begin]}…{name[len(name) - end :]}"
+
+
+def rows_of_map(rows: Sequence[tuple[str, str]]) -> tuple[list[int], list[str]]:
+    """The order and the names of the rows of a map.
+
+    Many rows are sorted by variable, first all kernels, then all biases: side by side they would be stripes.
+
+    Args:
+        rows: For each row the path of the layer and the variable; an empty string for the whole layer.
+    """
+    variables = list(dict.fromkeys(variable for _, variable in rows))
+    if len(rows) <= MANY_ROWS or len(variables) == 1:
+        return list(range(len(rows))), ["/".join(filter(None, row)) for row in rows]
+    order = sorted(range(len(rows)), key=lambda number: variables.index(rows[number][1]))
+    return order, [": ".join(filter(None, reversed(rows[number]))) for number in order]
 
 
 def evenly(number: int, most: int) -> list[int]:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ MEASURES = {
 PHASE = "phase"
 HOW = "Pass the callback difflr.GroupLogger(): model.fit(..., callbacks=[difflr.GroupLogger()])."
 
-AnyHistory = keras.callbacks.History | Mapping[str, Sequence[float]] | str | os.PathLike[str]
+AnyHistory: TypeAlias = keras.callbacks.History | Mapping[str, Sequence[float]] | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,13 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from difflr.phases import Phase, Phases, PhaseScheduler
 from difflr.phases.resolve import earliest_end, plan_in_phase
 from difflr.plan import Plan
 
-AnyPhases = Phases | PhaseScheduler | Phase | Sequence[Phase]
+AnyPhases: TypeAlias = Phases | PhaseScheduler | Phase | Sequence[Phase]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,9 @@ def checked_phases(phases: AnyPhases) -> Phases:
         return phases.phases
     if isinstance(phases, Phases):
         return phases
-    if isinstance(phases, (Phase, Sequence)) and not isinstance(phases, str):
+    if isinstance(phases, Phase):
+        return Phases([phases])
+    if isinstance(phases, Sequence) and not isinstance(phases, str):
         return Phases(phases)
     raise TypeError(
         f"`phases` must be difflr.Phases, or a list of difflr.Phase. Received: {phases!r} (of type "

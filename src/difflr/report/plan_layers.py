@@ -1,11 +1,10 @@
 """The plan behind a picture: its layers in the order of the data flow, and what is treated alike in them."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import keras
 
-from difflr.optimizers import plan_of
+from difflr.optimizers.plan_of import plan_of
 from difflr.plan import Plan, Row
 
 
@@ -15,18 +14,13 @@ class Band:
 
     Args:
         layer: The path of the layer.
-        variables: The names of the variables; empty where they are all the layer has.
+        variables: The names of the variables, with commas; empty where they are all the layer has.
         rows: Their rows of the plan.
     """
 
     layer: str
-    variables: tuple[str, ...]
+    variables: str
     rows: tuple[Row, ...]
-
-    @property
-    def name(self) -> str:
-        """The path of the layer, or of the variables."""
-        return f"{self.layer}/{', '.join(self.variables)}" if self.variables else self.layer
 
     @property
     def row(self) -> Row:
@@ -64,7 +58,7 @@ def bands_of(*plans: Plan) -> list[Band]:
         key = tuple(_rate_setting(plan.row(row.variable)) for plan in plans)
         layers.setdefault(row.path.rpartition("/")[0] or row.path, {}).setdefault(key, []).append(row)
     return [
-        Band(layer, tuple(row.path.rpartition("/")[2] for row in rows) if len(alike) > 1 else (), tuple(rows))
+        Band(layer, ", ".join(row.path.rpartition("/")[2] for row in rows) if len(alike) > 1 else "", tuple(rows))
         for layer, alike in layers.items()
         for rows in alike.values()
     ]

@@ -1,22 +1,28 @@
 """`plot_log`: what a training logged: rates, update ratios and gradient norms of the groups, or a metric."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from difflr.report import drawing
 from difflr.report.heat_map import draw_heat_map
+from difflr.report.labels import rows_of_map
 from difflr.report.logs import MEASURES, AnyHistory, Log, lines_of, log_of
 from difflr.report.phase_spans import logged_spans
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 MAX_LINES = 12
 MAX_MARKED = 30  # epochs
+VARIABLES = (
+    "kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "embeddings",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "recurrent_kernel",
+)
 
 
-def plot_log(history: AnyHistory, measure: str = "learning_rate", axes: "Axes | None" = None) -> "Axes":
+def plot_log(history: AnyHistory, measure: str = "learning_rate", axes: drawing.Axes | None = None) -> drawing.Axes:
     """Draws what was logged while training, over the epochs.
 
     For each group of the plan, if `difflr.GroupLogger` was among the callbacks: its learning rate, the ratio of its
@@ -55,7 +61,7 @@ def plot_log(history: AnyHistory, measure: str = "learning_rate", axes: "Axes | 
     return axes
 
 
-def draw_log(axes: "Axes", log: Log, measure: str, outside: bool) -> None:
+def draw_log(axes: drawing.Axes, log: Log, measure: str, outside: bool) -> None:
     """Draws a measure: lines, or a map of many groups.
 
     Args:
@@ -66,10 +72,12 @@ def draw_log(axes: "Axes", log: Log, measure: str, outside: bool) -> None:
     """
     lines, label = lines_of(log, measure)
     if len(lines) > MAX_LINES:
-        edges, values = np.append(log.epochs, log.epochs[-1] + 1) - 0.5, np.array(list(lines.values()))
+        order, names = rows_of_map([_layer_and_variable(name) for name in lines])
+        values = np.array(list(lines.values()))[order]
+        edges = np.append(log.epochs, log.epochs[-1] + 1) - 0.5
         zero, missing = (values <= 0, "0, or frozen"), (np.isnan(values), "not measured")
         draw_heat_map(axes, values, edges, label, zero, missing)
-        drawing.label_layers(axes, list(lines))
+        drawing.label_layers(axes, names)
     else:
         draw_lines(axes, log.epochs, lines, measure in MEASURES, outside)
         axes.set_ylabel(drawing.shortened([label], drawing.MAX_LABEL)[0], parse_math=False)
@@ -81,7 +89,9 @@ def draw_log(axes: "Axes", log: Log, measure: str, outside: bool) -> None:
     drawing.whole_numbers(axes)
 
 
-def draw_lines(axes: "Axes", epochs: list[int], lines: dict[str, np.ndarray], positive: bool, outside: bool) -> None:
+def draw_lines(
+    axes: drawing.Axes, epochs: list[int], lines: dict[str, np.ndarray], positive: bool, outside: bool
+) -> None:
     """Draws a line for each name.
 
     Args:
@@ -92,6 +102,7 @@ def draw_lines(axes: "Axes", epochs: list[int], lines: dict[str, np.ndarray], po
         outside: Whether the legend goes below the axes.
     """
     handles, marker = [], "o" if len(epochs) <= MAX_MARKED else ""
+    infinite = [epoch for v in lines.values() for epoch, value in zip(epochs, v, strict=True) if value == np.inf]
     finite = [np.where(np.isfinite(v) & ((v > 0) | (not positive)), v, np.nan) for v in lines.values()]
     for values, style in zip(finite, drawing.line_styles(len(lines)), strict=True):
         handles += axes.plot(epochs, values, marker=marker, markersize=3.5, **style)
@@ -99,7 +110,17 @@ def draw_lines(axes: "Axes", epochs: list[int], lines: dict[str, np.ndarray], po
     if not positive and (everything > 0).any() and not (everything <= 0).any():
         drawing.log_axis_for_decades(axes, finite)
     elif positive and not np.isnan(everything).all():
-        drawing.log_axis(axes.yaxis, np.nanmin(everything), np.nanmax(everything))
+        drawing.log_axis(axes, "y", np.nanmin(everything), np.nanmax(everything))
+    if infinite:
+        top = axes.get_xaxis_transform()
+        handles += axes.plot(infinite, [0.97] * len(infinite), "^", color=drawing.GREY, transform=top)
     drawing.horizontal_grid(axes)
     if len(lines) > 1 or positive:
-        drawing.legend(axes, handles, list(lines), outside)
+        drawing.legend(axes, handles, [*lines, *["infinite"] * bool(infinite)], outside)
+
+
+def _layer_and_variable(group: str) -> tuple[str, str]:
+    """Both, out of the name of a group such as `block1/kernel+3`."""
+    layer, _, last = group.rpartition("/")
+    variable, plus, more = last.partition("+")
+    return (f"{layer}{plus}{more}", variable) if variable in VARIABLES else (group, "")

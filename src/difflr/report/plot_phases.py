@@ -1,7 +1,6 @@
 """`plot_phases`: a chart of who is trainable when."""
 
 import math
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -11,26 +10,23 @@ from difflr.phases import Phases
 from difflr.plan import Plan
 from difflr.plan.rule import describe
 from difflr.report import drawing
+from difflr.report.heat_map import draw_heat_map
+from difflr.report.labels import MANY_ROWS, rows_of_map
 from difflr.report.phase_spans import AnyPhases, Span, checked_phases, counts_steps, plans_in, spans
 from difflr.report.plan_layers import as_plan, bands_of
 from difflr.report.rates import Rate, first_rate
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MANY = 60  # rows
 
 
 def plot_phases(
     phases: AnyPhases,
     plan: Plan | keras.Layer | None = None,
     learning_rate: Rate | None = None,
-    axes: "Axes | None" = None,
+    axes: drawing.Axes | None = None,
     *,
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
-) -> "Axes":
-    """Draws who is trainable in which phase: a row for each layer, a bar where it trains, nothing where it is frozen.
+) -> drawing.Axes:
+    """Draws who is trainable in which phase: a row for each layer, hatched where it is frozen.
 
     Phases that count steps alone are drawn over steps, all others over epochs. A phase that ends on a plateau is drawn as
     short as it can be, and its end is dashed. A last phase without an end is as long as the longest before it, unless
@@ -38,7 +34,7 @@ def plot_phases(
 
     Args:
         phases: `difflr.Phases`, or a list of `difflr.Phase`.
-        plan: A `difflr.Plan`, or a built model: gives the layers, and each bar the colour of its rate. `None`: a row for
+        plan: A `difflr.Plan`, or a built model: a row for each layer, coloured by its rate. `None`: a row for
             each target that the phases name.
         learning_rate: The base rate: a number, an optimizer, or a schedule, of which the first step counts. `None`
             colours by the multiplier.
@@ -95,9 +91,10 @@ def rows_of(
     rate = first_rate(learning_rate)
     plans = plans_in(phases, as_plan(plan), [0] * len(phases))
     bands = bands_of(*plans)
-    rows = [[in_force.row(band.row.variable) for in_force in plans] for band in bands]
+    order, names = rows_of_map([(band.layer, band.variables) for band in bands])
+    rows = [[in_force.row(bands[number].row.variable) for in_force in plans] for number in order]
     values = [[np.nan if row.frozen else row.multiplier * rate for row in in_phases] for in_phases in rows]
-    return [band.name for band in bands], np.array(values), "multiplier" if learning_rate is None else "learning rate"
+    return names, np.array(values), "multiplier" if learning_rate is None else "learning rate"
 
 
 def cut(spans: list[Span], last: float | None) -> list[Span]:
@@ -113,44 +110,21 @@ def cut(spans: list[Span], last: float | None) -> list[Span]:
     return [Span(s.number, s.begins, min(s.ends, last), s.at_least) for s in spans if s.begins < last]
 
 
-def draw_phases(axes: "Axes", names: list[str], values: np.ndarray, spans: list[Span], label: str) -> None:
-    """Draws the bars.
+def draw_phases(axes: drawing.Axes, names: list[str], values: np.ndarray, spans: list[Span], label: str) -> None:
+    """Draws the chart.
 
     Args:
         axes: The axes.
         names: The rows, from top to bottom.
         values: Float array `(rows, phases)`; NaN where frozen.
         spans: When each phase begins and ends.
-        label: What the values are; empty for no colours.
+        label: What the values are; empty for one colour.
     """
-    import matplotlib
-
-    norm, colours = drawing.colour_scale(values), matplotlib.colormaps[drawing.MAP]
-    thickness = 0.75 if len(names) <= MANY else 1.0
-    first, last = spans[0].begins, spans[-1].ends
-    for row, line in enumerate(values):
-        for begins, ends, value in _bars(line, spans):
-            colour = colours(norm(value)) if label else drawing.COLOURS[0]
-            axes.barh(row, ends - begins, thickness, begins, color=colour, linewidth=0)
-    if len(names) <= MANY:
-        axes.hlines(range(len(names)), first, last, color=drawing.GREY, linewidth=0.5, zorder=0)
-    axes.set_xlim(first, last)
+    edges = np.array([*(span.begins for span in spans), spans[-1].ends])
+    values = values[:, [span.number for span in spans]]
+    draw_heat_map(axes, values, edges, label, (np.isnan(values), "frozen"), (values == 0, "trainable, at rate 0"))
+    if len(names) <= MANY_ROWS:
+        axes.hlines(np.arange(1, len(names)) - 0.5, edges[0], edges[-1], "white", linewidth=3)
     drawing.whole_numbers(axes)
     drawing.label_layers(axes, names)
-    drawing.mark_phases(axes, spans, first, last)
-    if label:
-        drawing.colour_bar(axes, norm, label, values)
-
-
-def _bars(values: np.ndarray, spans: list[Span]) -> list[tuple[float, float, float]]:
-    """Begin, end and value of each bar; phases in which nothing changes make one."""
-    bars: list[tuple[float, float, float]] = []
-    for span in spans:
-        value = float(values[span.number])
-        if np.isnan(value):
-            continue
-        if bars and bars[-1][1:] == (span.begins, value):
-            bars[-1] = (bars[-1][0], span.ends, value)
-        else:
-            bars.append((span.begins, span.ends, value))
-    return bars
+    drawing.mark_phases(axes, spans, edges[0], edges[-1])

@@ -1,6 +1,6 @@
 """`plot_plan`: the learning rate of every layer."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import keras
 
@@ -9,13 +9,12 @@ from difflr.report import drawing
 from difflr.report.plan_layers import Band, as_plan, bands_of
 from difflr.report.rates import Rate, first_rate
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 WHOLE = "whole layer"
 
 
-def plot_plan(plan: Plan | keras.Layer, learning_rate: Rate | None = None, axes: "Axes | None" = None) -> "Axes":
+def plot_plan(
+    plan: Plan | keras.Layer, learning_rate: Rate | None = None, axes: drawing.Axes | None = None
+) -> drawing.Axes:
     """Draws the learning rate of every layer, from the input at the top to the head at the bottom.
 
     Where the variables of a layer have different rates, each has a mark of its own. Frozen layers are marked in a column
@@ -55,7 +54,7 @@ def plot_plan(plan: Plan | keras.Layer, learning_rate: Rate | None = None, axes:
     return axes
 
 
-def draw_plan(axes: "Axes", bands: list[Band], rate: float, outside: bool) -> None:
+def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float, outside: bool) -> None:
     """Draws the marks.
 
     Args:
@@ -68,12 +67,12 @@ def draw_plan(axes: "Axes", bands: list[Band], rate: float, outside: bool) -> No
     position = {layer: number for number, layer in enumerate(layers)}
     trainable, frozen = [b for b in bands if not b.row.frozen], [b for b in bands if b.row.frozen]
     rates = [band.row.multiplier * rate for band in trainable] or [rate]
-    left, right = drawing.log_axis(axes.xaxis, min(rates), max(rates))
+    left, right = drawing.log_axis(axes, "x", min(rates), max(rates))
     size = 6 if len(layers) <= 40 else 3.5
     handles, names = [], []
     for number, (kind, some) in enumerate(_by_variable(trainable).items()):
         xs, ys = [band.row.multiplier * rate for band in some], [position[band.layer] for band in some]
-        look = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
+        look: dict[str, Any] = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
         handles += axes.plot(xs, ys, markersize=size, alpha=0.85, **look)
         names.append(kind)
     if frozen:
@@ -95,7 +94,7 @@ def _by_variable(bands: list[Band]) -> dict[str, list[Band]]:
     """The bands by the variables they stand for, the commonest first; the rarest together."""
     kinds: dict[str, list[Band]] = {}
     for band in bands:
-        kinds.setdefault(", ".join(band.variables) or WHOLE, []).append(band)
+        kinds.setdefault(band.variables or WHOLE, []).append(band)
     common = sorted(kinds, key=lambda kind: -len(kinds[kind]))
     rare = common[len(drawing.MARKERS) - 1 :] if len(common) > len(drawing.MARKERS) else []
     found = {kind: kinds[kind] for kind in common if kind not in rare}

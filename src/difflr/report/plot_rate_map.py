@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -13,12 +12,10 @@ from difflr.phases import Phases
 from difflr.plan import Plan
 from difflr.report import drawing
 from difflr.report.heat_map import draw_heat_map
+from difflr.report.labels import rows_of_map
 from difflr.report.phase_spans import AnyPhases, Span, checked_phases, plans_in, spans
-from difflr.report.plan_layers import Band, as_plan, bands_of
+from difflr.report.plan_layers import as_plan, bands_of
 from difflr.report.rates import Rate, accumulation_of, base_rate, schedule_of, values_at
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MAX_COLUMNS = 400
 
@@ -28,14 +25,14 @@ class RateMap:
     """The numbers of the map.
 
     Args:
-        bands: Its rows: layers, or variables of them with the same rate, in the order of the data flow.
+        names: The names of its rows: layers, or variables of them with the same rate.
         steps: Integer array `(columns,)`: the steps at which the rates were computed.
-        rates: Float array `(bands, columns)`; NaN where frozen.
+        rates: Float array `(rows, columns)`; NaN where frozen.
         last: The step before which the map ends.
         spans: The phases that begin before.
     """
 
-    bands: list[Band]
+    names: list[str]
     steps: np.ndarray
     rates: np.ndarray
     last: int
@@ -47,10 +44,10 @@ def plot_rate_map(
     learning_rate: Rate,
     num_steps: int,
     phases: AnyPhases | None = None,
-    axes: "Axes | None" = None,
+    axes: drawing.Axes | None = None,
     *,
     steps_per_epoch: int | None = None,
-) -> "Axes":
+) -> drawing.Axes:
     """Draws the learning rate of every layer at every step as a map, before training.
 
     A row for each layer, from the input at the top to the head at the bottom; variables of a layer with different rates
@@ -94,7 +91,7 @@ def plot_rate_map(
         None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch"),
         accumulation_of(learning_rate if isinstance(learning_rate, keras.optimizers.Optimizer) else None),
     )
-    axes = drawing.new_axes(drawing.height_for(len(numbers.bands))) if axes is None else axes
+    axes = drawing.new_axes(drawing.height_for(len(numbers.names))) if axes is None else axes
     draw_rate_map(axes, numbers)
     return axes
 
@@ -127,9 +124,10 @@ def rate_map(
     steps = np.unique([*np.linspace(0, last - 1, MAX_COLUMNS).astype("int64"), *begins])
     base_rates, updates = base(steps), steps // accumulation
     bands = bands_of(*plans)
+    order, names = rows_of_map([(band.layer, band.variables) for band in bands])
     rates = np.full((len(bands), len(steps)), np.nan)
     schedules: dict[tuple[int, str], np.ndarray] = {}
-    for number, band in enumerate(bands):
+    for number, band in enumerate(bands[position] for position in order):
         trained, warmup = not plan.whole.row(band.row.variable).frozen, np.ones(len(steps))
         for span, in_force in zip(found, plans, strict=True):
             row, inside = in_force.row(band.row.variable), (steps >= span.begins) & (steps < span.ends)
@@ -142,10 +140,10 @@ def rate_map(
                     schedules[key] = schedule_of(row, steps[inside], accumulation)
                 rates[number, inside] = (base_rates * warmup)[inside] * row.multiplier * schedules[key]
             trained = not row.frozen
-    return RateMap(bands, steps, rates, last, found if phases else [])
+    return RateMap(names, steps, rates, last, found if phases else [])
 
 
-def draw_rate_map(axes: "Axes", numbers: RateMap) -> None:
+def draw_rate_map(axes: drawing.Axes, numbers: RateMap) -> None:
     """Draws the map.
 
     Args:
@@ -156,6 +154,6 @@ def draw_rate_map(axes: "Axes", numbers: RateMap) -> None:
     edges = np.append(numbers.steps, numbers.last)
     frozen, at_zero = (np.isnan(rates), "frozen"), (rates == 0, "trainable, at rate 0")
     draw_heat_map(axes, rates, edges, "learning rate", frozen, at_zero)
-    drawing.label_layers(axes, [band.name for band in numbers.bands])
+    drawing.label_layers(axes, numbers.names)
     drawing.mark_phases(axes, numbers.spans, 0, numbers.last)
     axes.set_xlabel(drawing.time_label("step", numbers.spans))

@@ -1,22 +1,18 @@
 """`plot_schedule`: the learning rate of every group at every step, before training."""
 
-from typing import TYPE_CHECKING
-
 import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr.checks import checked_steps
-from difflr.optimizers import DifferentialOptimizer, plan_of
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.plan.group_names import group_names
 from difflr.report import drawing
 from difflr.report.labels import evenly
 from difflr.report.rates import accumulation_of, base_rate, schedule_of, values_at
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MAX_POINTS = 600
 MAX_NAMES = 10
@@ -25,8 +21,8 @@ MAX_NAMES = 10
 def plot_schedule(
     schedule: LearningRateSchedule | keras.optimizers.Optimizer | keras.Model,
     num_steps: int,
-    axes: "Axes | None" = None,
-) -> "Axes":
+    axes: drawing.Axes | None = None,
+) -> drawing.Axes:
     """Draws the learning rate at every step, for a compiled model or an optimizer with a plan one line for each group.
 
     The axis is logarithmic where the rates span decades.

@@ -1,5 +1,7 @@
 """Learning rates over the steps: the base rate, and what a row of the plan makes of it."""
 
+from typing import TypeAlias
+
 import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
@@ -9,7 +11,7 @@ from difflr.checks import checked_rate
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Row
 
-Rate = float | LearningRateSchedule | keras.optimizers.Optimizer
+Rate: TypeAlias = float | LearningRateSchedule | keras.optimizers.Optimizer
 
 
 def base_rate(learning_rate: Rate) -> float | LearningRateSchedule:

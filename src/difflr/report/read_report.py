@@ -1,8 +1,8 @@
 """`read_report`: the data of a run, out of a report."""
 
-import html.parser
 import json
 import os
+import re
 from pathlib import Path
 
 from difflr.report.record import Record, checked_record
@@ -51,27 +51,7 @@ def _text_of_record(path: Path) -> str:
     text = path.read_text(encoding="utf-8")
     if text.lstrip().startswith("{"):
         return text
-    finder = _Finder()
-    finder.feed(text)
-    if not finder.found:
+    found = re.search(rf'<script[^>]* id="{BLOCK}">(.*?)</script>', text, re.DOTALL)
+    if not found:
         raise ValueError("it does not hold the data of a run.")
-    return "".join(finder.found)
-
-
-class _Finder(html.parser.HTMLParser):
-    """Finds the block with the record."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self._inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside = tag == "script" and dict(attrs).get("id") == BLOCK
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = False
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.found.append(data)
+    return found[1]

@@ -69,9 +69,8 @@ def record_of(run: Run, title: str | None, notes: str | None, settings: Mapping[
 def _settings_of(run: Run) -> dict[str, Any]:
     """The settings of the optimizer, of `compile` and of `fit`."""
     settings: dict[str, Any] = {}
-    optimizer = run.optimizer
-    if optimizer is not None:
-        unwrapped = inner(optimizer)
+    optimizer, unwrapped = run.optimizer, inner(run.optimizer)
+    if unwrapped is not None:
         settings["optimizer"] = type(unwrapped).__name__
         settings["loss scaling"] = None if unwrapped is optimizer else type(optimizer).__name__
         with contextlib.suppress(ValueError):  # not built, with functions as rules
@@ -114,14 +113,14 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _number(value: float) -> int | float | str | None:
+def _number(value: float | np.number[Any]) -> int | float | str | None:
     """A number as JSON can hold it, short; `None` for NaN, text for infinite."""
-    value = float(f"{float(value):.{DIGITS}g}")
-    if math.isnan(value):
+    number = float(f"{float(value):.{DIGITS}g}")
+    if math.isnan(number):
         return None
-    if math.isinf(value):
-        return str(value)
-    return int(value) if value == int(value) and abs(value) < 1e15 else value
+    if math.isinf(number):
+        return str(number)
+    return int(number) if number == int(number) and abs(number) < 1e15 else number
 
 
 def log_in(record: Record) -> Log:

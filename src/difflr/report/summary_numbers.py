@@ -10,7 +10,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
 from difflr.checks import checked_steps
-from difflr.optimizers import plan_of
+from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.plan import Plan, layer_tree
 from difflr.plan.group_names import group_names

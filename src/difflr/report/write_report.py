@@ -15,7 +15,7 @@ from difflr.plan.table import footer, table_rows
 from difflr.report import comparison, drawing
 from difflr.report.labels import shortened
 from difflr.report.logs import HOW, MEASURES, AnyHistory, lines_of
-from difflr.report.phase_spans import AnyPhases, Span, spans
+from difflr.report.phase_spans import AnyPhases, spans
 from difflr.report.plan_layers import bands_of
 from difflr.report.plot_log import MAX_LINES, draw_log
 from difflr.report.plot_phases import cut, draw_phases, rows_of
@@ -28,7 +28,6 @@ from difflr.report.svg import as_svg
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from matplotlib.axes import Axes
 
 MAX_CURVES = 8
 UNKNOWN_PHASES = (
@@ -153,7 +152,7 @@ class Page:
         self.run = run
         self._count = 0
 
-    def plot(self, name: str, draw: Callable[["Axes"], None], height: float = 3.0) -> dict[str, str]:
+    def plot(self, name: str, draw: Callable[[drawing.Axes], None], height: float = 3.0) -> dict[str, str]:
         """A plot with its name.
 
         Args:
@@ -200,7 +199,7 @@ class Page:
         numbers = self.run.rate_map()
         if numbers is None:
             return None
-        height = drawing.height_for(len(numbers.bands)) + 0.4
+        height = drawing.height_for(len(numbers.names)) + 0.4
         return self.plot("Learning rate of each layer at each step", lambda axes: draw_rate_map(axes, numbers), height)
 
     def phases(self) -> dict[str, Any] | None:
@@ -208,24 +207,17 @@ class Page:
         run = self.run
         if run.phases is None:
             return None
-        found = self._phase_spans()
-        if found is None:
-            return {"plot": None}
+        if run.steps_per_epoch is None and any(phase.steps for phase in run.phases):
+            return {"plot": None}  # it is not known when each began
+        found = spans(run.phases, "epoch", run.steps_per_epoch, run.accumulation, run.log.phases)
+        found = cut(found, len(run.log.epochs))
         names, values, label = rows_of(run.phases, run.plan if run.plan.model is not None else None)
 
-        def draw(axes: "Axes") -> None:
+        def draw(axes: drawing.Axes) -> None:
             draw_phases(axes, names, values, found, label)
             axes.set_xlabel(drawing.time_label("epoch", found))
 
         return {"plot": self.plot("Who is trainable in which phase", draw, drawing.height_for(len(names)) + 0.2)}
-
-    def _phase_spans(self) -> list[Span] | None:
-        """When each phase began and ended, in epochs; `None` if that is not known."""
-        run = self.run
-        if run.steps_per_epoch is None and any(phase.steps for phase in run.phases or ()):
-            return None
-        found = spans(run.phases, "epoch", run.steps_per_epoch, run.accumulation, run.log.phases)
-        return cut(found, len(run.log.epochs))
 
     def comparison(self, records: list[Record]) -> dict[str, Any]:
         """This run and earlier ones side by side.
@@ -248,7 +240,7 @@ class Page:
         logs = {title: log_in(record) for title, record in zip(titles, records, strict=True)}
         logs = {title: log for title, log in logs.items() if name in log.values}
 
-        def draw(axes: "Axes") -> None:
+        def draw(axes: drawing.Axes) -> None:
             handles = []
             for log, style in zip(logs.values(), drawing.line_styles(len(logs)), strict=True):
                 handles += axes.plot(log.epochs, log.values[name], **style)

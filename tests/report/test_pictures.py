@@ -10,12 +10,12 @@ import pytest
 
 import difflr
 from difflr.report import drawing, phase_spans
-from difflr.report.labels import fitting_labels
+from difflr.report.labels import fitting_labels, shortened
 from difflr.report.plan_layers import bands_of
 from difflr.report.plot_phases import rows_of
 from difflr.report.plot_rate_map import rate_map
 from difflr.report.rates import values_at
-from report.runs import HOSTILE, small_model
+from report.runs import HOSTILE, Constant, small_model
 
 LOG = {
     "learning_rate/backbone": [1e-4, 1e-4, 0.0],
@@ -69,16 +69,6 @@ def fresh_axes(**settings):
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
-
-
-class Constant(keras.layers.Layer):
-    """Adds its weight: with the mean as the loss its gradient is 1, and a step of SGD shows its rate."""
-
-    def build(self, shape):
-        self.kernel = self.add_weight(shape=(), name="kernel", initializer="zeros")
-
-    def call(self, inputs):
-        return inputs + self.kernel
 
 
 def test_the_map_is_what_the_steps_did():
@@ -249,6 +239,28 @@ def test_many_layers_are_named_by_block(plan_of_200_layers):
     assert len(labels) == 50  # block49 lies too near the head
     assert 20 <= len(fitting_labels(paths, 30)) <= 30
     assert fitting_labels(["a", "b/c"], 10) == [(0, "a"), (1, "b/c")]
+
+
+def test_shortened_names_stay_different():
+    names = [f"features/fire{n}_expand{size}x{size}_convolution/kernel" for n in (2, 3) for size in (1, 3)]
+    short = shortened(names, 20)
+    assert len(set(short)) == 4
+    assert short[0] == "…/fire2_expand1x1_c…"
+    assert all(len(name) == 20 for name in short)
+    alike = ["a" * 30 + "1" + "b" * 9 + "1", "a" * 30 + "1" + "b" * 9 + "2", "c" * 61, "d"]
+    assert shortened(alike, 8) == ["aaaa…bb1", "aaaa…bb2", "cccc…ccc", "d"]
+    far_apart = ["a" * 30 + f"{first}{'b' * 30}{last}" + "c" * 30 for first in "12" for last in "34"]
+    assert shortened(far_apart, 20) == far_apart  # longer than asked for, but different
+    assert shortened(["a\tb", "a\tb"], 8) == ["a\ufffdb"] * 2
+
+
+def test_many_rows_are_sorted_by_variable(plan_of_200_layers):
+    plan = plan_of_200_layers * difflr.Plan(plan_of_200_layers.model, {"kind:bias": 2.0})
+    names = rate_map(plan, lambda steps: np.ones(len(steps)), 2).names
+    assert names[0] == "encoder/block0_one"
+    assert names[16] == "kernel: encoder/block4_one"
+    assert names[-1] == "bias: head"
+    assert len(names) == len(set(names)) == 16 + 2 * 185
 
 
 def test_many_groups_are_a_map(axes):

@@ -60,6 +60,14 @@ def test_rates_far_apart_get_a_logarithmic_axis(axes, model):
     assert [line[0] for line in drawn(axes)] == pytest.approx([1e-4, 0.1])
 
 
+def test_a_line_that_spans_decades_gets_a_logarithmic_axis(axes):
+    plot_schedule(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.3), 100, axes=axes)
+    assert axes.get_yscale() == "log"
+    axes.clear()
+    plot_schedule(difflr.schedules.WarmupCosine(0.1, 100, warmup_steps=5), 100, axes=axes)  # ends at 0
+    assert axes.get_yscale() == "linear"
+
+
 def test_a_stock_optimizer_and_a_long_run(axes):
     plot_schedule(keras.optimizers.SGD(OneCycle(0.1, 10**6)), 10**6, axes=axes)
     assert len(axes.lines[0].get_xdata()) <= 600

@@ -20,18 +20,22 @@ def shortened(names: Sequence[str], longest: int) -> list[str]:
         longest: Integer, the number of characters. A name is longer if it would otherwise equal another one.
     """
     names = ["".join(character if character.isprintable() else "\ufffd" for character in name) for name in names]
-    for share in (0.5, 0.3, 0.7, 0.15, 0.85):
-        begin = round(share * (longest - 1))
-        cut = [_cut(name, begin, longest - 1 - begin) for name in names]
-        if len(set(cut)) == len(set(names)):
-            return cut
-    count = collections.Counter(_cut(name, longest // 2, longest // 2) for name in set(names))
-    cut = [_cut(name, longest // 2, longest // 2) for name in names]
-    return [name if count[short] > 1 else short for name, short in zip(names, cut, strict=True)]
+    short = {name: _without_middle(name, longest) for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, cut in short.items():
+        alike.setdefault(cut, []).append(name)
+    for clashing in alike.values():
+        if len(clashing) > 1:  # then the difference is in the middle
+            same = itertools.takewhile(lambda characters: len(set(characters)) == 1, zip(*clashing, strict=False))
+            start = max(0, len(list(same)) - longest // 4)
+            short |= {name: f"…{name[start : start + longest - 2]}…" for name in clashing}
+    count = collections.Counter(short.values())
+    return [short[name] if count[short[name]] == 1 else name for name in names]
 
 
-def _cut(name: str, begin: int, end: int) -> str:
-    return name if len(name) <= begin + 1 + end else f"{name[:begin]}…{name[len(name) - end :]}"
+def _without_middle(name: str, longest: int) -> str:
+    end = (longest - 1) // 2
+    return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[len(name) - end :]}"
 
 
 def rows_of_map(rows: Sequence[tuple[str, str]]) -> tuple[list[int], list[str]]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -73,7 +74,8 @@ def _settings_of(run: Run) -> dict[str, Any]:
     if unwrapped is not None:
         settings["optimizer"] = type(unwrapped).__name__
         settings["loss scaling"] = None if unwrapped is optimizer else type(optimizer).__name__
-        with contextlib.suppress(ValueError):  # not built, with functions as rules
+        # A config that cannot be saved, as of functions that are rules, is an error or a warning.
+        with contextlib.suppress(ValueError), warnings.catch_warnings(action="ignore"):
             settings |= {name: v for name, v in unwrapped.get_config().items() if name not in ("name", "multipliers")}
         if isinstance(settings.get("learning_rate"), float):  # callbacks may have changed it
             settings["learning_rate, at the end"] = settings.pop("learning_rate")

@@ -117,7 +117,7 @@ def test_phases_last_as_long_as_they_say():
     assert [(span.begins, span.ends) for span in spans] == [(0, 1), (1, 1.75), (1.75, float("inf"))]
     plateau = difflr.Phases([difflr.Phase("a", monitor="val_loss", patience=2), difflr.Phase("*", epochs=1)])
     assert [(s.begins, s.ends, s.at_least) for s in phase_spans.spans(plateau, "epoch")] == [(0, 3, True), (3, 4, True)]
-    with pytest.raises(ValueError, match="count epochs and the picture counts steps: give `steps_per_epoch`"):
+    with pytest.raises(ValueError, match="count epochs and the plot counts steps: pass `steps_per_epoch`"):
         phase_spans.spans(PHASES, "step")
 
 

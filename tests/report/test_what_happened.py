@@ -102,7 +102,7 @@ def test_without_the_phases_no_map_is_drawn_and_the_report_says_so(run, tmp_path
         difflr.write_report(tmp_path / "all.html", run.model, run.history, phases=run.phases)
     finally:
         run.history.phases = run.phases
-    assert "the run had 2 phases, which the report was not told of" in page
+    assert "the run had 2 phases, which the report does not know" in page
     assert "Learning rate of each layer at each step" not in page
     assert "Learning rate of each layer at each step" in (tmp_path / "all.html").read_text()
     with pytest.raises(ValueError, match="The history has a phase 2, and `phases` has 1"):

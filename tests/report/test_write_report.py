@@ -15,6 +15,8 @@ import difflr
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
+pytestmark = pytest.mark.same_everywhere  # what a run did is tested by effect in test_what_happened.py
+
 
 class Loads(html.parser.HTMLParser):
     """What a browser would fetch or run, and the text it would show."""

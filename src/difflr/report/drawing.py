@@ -1,4 +1,4 @@
-"""What all pictures share: axes, colours, legends, and nothing that changes matplotlib for others."""
+"""What all plots share: axes, colours, legends, and nothing that changes matplotlib for others."""
 
 import itertools
 import math
@@ -43,7 +43,7 @@ def new_axes(height: float = 4.0) -> Axes:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError('Pictures need matplotlib: pip install "difflr[plot]"') from None
+        raise ImportError('Plots need matplotlib: pip install "difflr[plot]"') from None
     return pyplot.subplots(figsize=(7, height), layout="constrained")[1]
 
 
@@ -181,7 +181,7 @@ def log_axis(axes: Axes, name: str, low: float, high: float) -> tuple[float, flo
 def log_axis_for_decades(axes: Axes, lines: Iterable[np.ndarray]) -> None:
     """A logarithmic vertical axis, if the peaks of the lines, or most of one line, span more than a decade or two.
 
-    The tail of a schedule that ends near 0 is no reason; on a logarithmic axis it leaves the picture at the bottom.
+    The tail of a schedule that ends near 0 is no reason; on a logarithmic axis it leaves the axes at the bottom.
 
     Args:
         axes: The axes.

@@ -80,7 +80,7 @@ def spans(
         others = [phase for phase in phases if phase.steps]
     if steps_per_epoch is None and others:
         raise ValueError(
-            f"The phases count {'epochs' if unit == 'step' else 'steps'} and the picture counts {unit}s: give "
+            f"The phases count {'epochs' if unit == 'step' else 'steps'} and the plot counts {unit}s: pass "
             "`steps_per_epoch`, the number of batches in an epoch."
         )
     # Without `steps_per_epoch` all is counted in one unit: then an "epoch" is one update.

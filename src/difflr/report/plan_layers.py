@@ -1,4 +1,4 @@
-"""The plan behind a picture: its layers in the order of the data flow, and what is treated alike in them."""
+"""The plan behind a plot: its layers in the order of the data flow, divided where their rates differ."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from difflr.plan import Plan, Row
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-    """Rows of one layer with the same learning rate: one row of a picture.
+    """Rows of one layer with the same learning rate: one row of a plot.
 
     Args:
         layer: The path of the layer.

@@ -45,7 +45,7 @@ def summary(
     Args:
         model: A built model; compiled or not.
         line_length: Integer, the width of the table. Defaults to the terminal's, at most 130.
-        positions: Where the columns end, each a part of the width, ascending to 1. Defaults to what they need.
+        positions: Where the columns end, as fractions of the width, ascending to 1. Defaults to what they need.
         print_fn: Receives the text. Defaults to printing in colour.
         expand_nested: Boolean, whether to show the layers of nested models.
         show_trainable: Boolean, whether to add the column `Trainable`.
@@ -203,7 +203,7 @@ def _width(positions: Sequence[float] | None, number: int, columns: int, width: 
     room = ends[number] - (ends[number - 1] if number else 0) - 3  # a line and two spaces
     if room < 4:
         raise ValueError(
-            f"Column {number + 1} has {room} characters; each needs 4. Give `line_length`, or less columns."
+            f"Column {number + 1} has {room} characters; 4 are needed. Pass a larger `line_length`, or fewer columns."
         )
     return room
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MAX_CURVES = 8
 UNKNOWN_PHASES = (
-    "The rates at each step are not drawn: the run had {} phases, which the report was not told of. "
+    "The rates at each step are not drawn: the run had {} phases, which the report does not know. "
     "Pass them: difflr.write_report(..., phases=phases)."
 )
 

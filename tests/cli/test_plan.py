@@ -41,7 +41,7 @@ def test_recipes_and_rules_are_multiplied(here):
 
 def test_a_plan_for_the_new_head(here):
     assert (
-        difflr("plan", "bare.keras", "--new-head", "5", "--recipe", "head-and-backbone:0", "-o", "plan.json").code == 0
+        difflr("plan", "bare.keras", "--new-head", "--classes", "5", "--recipe", "head-and-backbone:0", "-o", "plan.json").code == 0
     )
     model = library.new_head(keras.saving.load_model("bare.keras"), 5)
     plan = library.Plan.from_json(model, (here / "plan.json").read_text())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from difflr.data.examples import counted
 from difflr.plan.group_names import covering_names, layers_above
 from difflr.plan.table import as_text, footer, table_rows
 from difflr_command.table import print_table
@@ -43,7 +44,6 @@ def print_rates(console: Console, plan: "difflr.Plan", learning_rate: float) -> 
     lines = []
     for rows in groups.values():
         first = rows[0]
-        decays = sorted({row.weight_decay_multiplier for row in rows})
         schedule = f" {type(first.schedule).__name__}" if first.schedule is not None else ""
         lines.append(
             [
@@ -51,12 +51,15 @@ def print_rates(console: Console, plan: "difflr.Plan", learning_rate: float) -> 
                 f"{sum(row.num_parameters for row in rows):,}",
                 "-" if first.frozen else f"{first.multiplier:.3g}{schedule}",
                 "frozen" if first.frozen else f"{first.multiplier * learning_rate:.3g}",
-                "-" if first.frozen else " or ".join(f"{decay:g}" for decay in decays),
             ]
         )
-    header = ["layers", "parameters", "multiplier", "highest rate", "weight decay"]
-    print_table(console, header, lines, left=("layers",), optional=("multiplier", "weight decay", "parameters"))
+    header = ["layers", "parameters", "multiplier", "highest rate"]
+    print_table(console, header, lines, left=("layers",), optional=("multiplier", "parameters"))
     console.print(footer(plan))
+    decays = collections.Counter(row.weight_decay_multiplier for row in plan.rows if not row.frozen)
+    if set(decays) - {1}:
+        numbers = [f"{counted(number, 'variable')} times {decay:g}" for decay, number in sorted(decays.items())]
+        console.print(f"Weight decay: {', '.join(numbers)}. `difflr plan` shows which.")
 
 
 def _some(names: list[str]) -> str:

@@ -35,12 +35,9 @@ def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
     Yields:
         A function to be called with how many are read, and how many there are.
     """
-    if not console.is_terminal:
-        yield lambda done, total: None
-        return
-    with Progress(*_columns("pictures"), console=console, transient=True) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with Progress(*_columns("pictures"), console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def _columns(what: str) -> tuple[ProgressColumn, ...]:

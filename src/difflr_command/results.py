@@ -32,7 +32,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
     parameters = counted(run.whole.count_params(), "parameter")
     _line(out, "model", f"{settings.model}: {parameters}; {keras.backend.backend()}")
     _line(out, "data", inputs.described(settings.data, settings.form, data))
-    counts = [f"{name} {train} + {validation}" for name, (train, validation) in data.counts().items()]
+    counts = [f"{name}: {train} + {validation}" for name, (train, validation) in data.counts().items()]
     if counts:
         rest = f", ... ({len(counts)} in all)" if len(counts) > MOST_CLASSES else ""
         _line(out, "classes", f"{', '.join(counts[:MOST_CLASSES])}{rest} (to train on + to validate on)")
@@ -42,7 +42,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
         _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
     out.print()
     print_rates(out, run.plan, run.rates.plan)
-    _line(out, "", _phases(run, run.freeze_epochs, run.freeze_epochs + settings.epochs))
+    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + settings.epochs))
     out.print()
     if run.checkpoint.epochs:
         out.print(f"Going on after epoch {run.checkpoint.epochs}.")
@@ -50,23 +50,22 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
 
 def _phases(run: Run, head: int, total: int) -> str:
     """Which epochs train what, up to which rate."""
-    both = f"up to the rates above, {run.rates.plan:g} times the multiplier."
+    both = f"up to the rates above, {run.rates.plan:.3g} times the multiplier."
     if run.rates.head is None:
         return f"{_epochs(1, total)}: all, {both}"
-    return f"{_epochs(1, head)}: the head alone, up to {run.rates.head:g}. {_epochs(head + 1, total)}: all, {both}"
+    return f"{_epochs(1, head)}: the head alone, up to {run.rates.head:.3g}. {_epochs(head + 1, total)}: all, {both}"
 
 
 def _epochs(first: int, last: int) -> str:
     return f"Epoch {first}" if first == last else f"Epochs {first} to {last}"
 
 
-def _line(out: Console, title: str, text: str) -> None:
-    """A title of 8 columns and a text, broken between words on a terminal."""
-    width = out.width if out.is_terminal else len(title) + len(text) + 9
-    indent = " " * 8
-    for line in textwrap.wrap(
-        f"{title:<8}{text}", width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ):
+def _line(out: Console, title: str | None, text: str) -> None:
+    """A text behind a title of 8 columns, if it has one; broken between words on a terminal."""
+    whole = text if title is None else f"{title:<8}{text}"
+    width = out.width if out.is_terminal else len(whole) + 1
+    indent = "" if title is None else " " * 8
+    for line in textwrap.wrap(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
         out.print(line)
 
 

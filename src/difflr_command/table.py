@@ -25,7 +25,7 @@ def print_table(
         optional: The titles of the columns that are left out, in this order, where a word would not fit.
     """
     shown = list(range(len(header)))
-    wanted = _width(header, lines, shown, ", ") if not console.is_terminal else console.width
+    wanted = console.width if console.is_terminal else _width(header, lines, shown, "\n")
     for title in optional:
         if _width(header, lines, shown, " ") > wanted and title in header:
             shown.remove(header.index(title))

@@ -14,6 +14,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted
 from difflr_command import console, inputs, results
+from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.loss import Compiling, loss_for
 from difflr_command.models import load
@@ -53,7 +54,8 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     """
     checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"))
     checkpoint.open(resume)
-    keras.utils.set_random_seed(settings.seed)
+    with quietly():  # it imports TensorFlow
+        keras.utils.set_random_seed(settings.seed)
     network = load(settings.model)
     source = inputs.source(settings, network)
     notes = []

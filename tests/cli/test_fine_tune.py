@@ -154,7 +154,6 @@ WRONG = [
     (["net.keras", "pictures", "--features", "top"], "give --new-head too"),
     (["net.keras", "pictures", "--new-head", "--features", "tpo"], "no layer 'tpo'. Did you mean 'top'"),
     (["net.keras", "pictures", "--rule", "stm=2"], "Did you mean 'stem'"),
-    (["net.keras", "pictures", "--plan", "nowhere.json"], "nowhere.json"),
     (["net.keras", "pictures", "--scale", "0..1"], "scales its pictures itself.*leave out --scale"),
     (["net.keras", "pictures", "--size", "9"], "takes pictures of 8 x 8 pixels: leave out --size"),
     (["net.keras", "pictures", "--validation", "nowhere"], "no validation data at nowhere"),
@@ -164,11 +163,16 @@ WRONG = [
     (["net.keras", "pictures", "-o", "nowhere/tuned.keras"], "there is no folder"),
     (["net.keras", "pictures", "--report", "nowhere/report.html"], "report nowhere/report.html cannot be written"),
     (["net.keras", "pictures", "--rule", "stem=frozen", "--rule", "top=frozen", "--freeze-epochs", "1"], "nothing but"),
-    (["raw.keras", "pictures"], "begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet"),
+    (["raw.keras", "pictures"], "Cannot tell how .* scaled: it begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet"),
     (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
+    (["net.keras", "pictures", "--targets", "labels"], "--targets is for .npz files"),
+    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables of texts"),
+    (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
     (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for folders of pictures"),
     (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
-    (["raw.keras", "floats.npz"], "no labels .* Compile it"),
+    (["net.keras", "floats.npz"], "amounts to predict.*the file holds none.*--targets labels"),
+    (["one.keras", "gap.npz"], "the file holds none.*--targets labels"),
+    (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
     (["net.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
 ]
 
@@ -185,7 +189,9 @@ def wrong(folder):
     for name in ("red", "green"):
         (folder / "two" / name).symlink_to(folder / "pictures" / name)
     np.savez(folder / "data.npz", x=np.zeros((4, 5, 5, 3)), y=[0, 1, 2, 0])
-    np.savez(folder / "floats.npz", x=np.zeros((4, 5, 5, 3)), y=[0.5, 1, 2, 0])
+    np.savez(folder / "floats.npz", x=np.zeros((4, 8, 8, 3)), y=[0.5, 1, 2, 0])
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(folder / "one.keras")
+    np.savez(folder / "gap.npz", x=np.zeros((4, 2)), y=[0, 3, 1, 0])
     (folder / "text.csv").write_text("text,label\na,b\nc,d\n")
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 
 import difflr as library
 from cli.commands import difflr, refused
-from difflr_command import fine_tune, models, plan_options
+from difflr_command import fine_tune, plan_options, plan_table
 
 
 def test_a_plan_of_rules_is_printed_and_written(here):
-    rules = ["--rule", "**=0.5", "--rule", "*/bias=2", "--rule", "stem=frozen", "--rule", "kind:kernel:decay=0"]
+    rules = ["--recipe", "none", "--rule", "**=0.5", "--rule", "*/bias=2", "--rule", "stem=frozen", "--rule", "kind:kernel:decay=0"]
     result = difflr("plan", "net.keras", *rules, "-o", "plan.json", "--learning-rate", "0.01")
     assert result.code == 0
     model = keras.saving.load_model("net.keras")
@@ -37,6 +37,23 @@ def test_recipes_and_rules_are_multiplied(here):
     decay = library.layerwise_decay(model, 0.5, minimum_multiplier=0.4)
     expected = decay * library.bias_double(model) * library.Plan(model, {"top": 0.1})
     assert library.Plan.from_json(model, (here / "b.json").read_text()) == expected
+
+
+def test_rules_are_added_to_the_default_rates(here):
+    """One rule does not take away the low rates of the body; `--recipe none` does."""
+    model = keras.saving.load_model("net.keras")
+    assert difflr("plan", "net.keras", "-o", "default.json").code == 0
+    assert difflr("plan", "net.keras", "--rule", "head=2", "-o", "one.json").code == 0
+    assert difflr("plan", "net.keras", "--rule", "head=2", "--recipe", "none", "-o", "none.json").code == 0
+    default, one, none = (
+        {row.path: row for row in library.Plan.from_json(model, (here / f"{name}.json").read_text()).rows}
+        for name in ("default", "one", "none")
+    )
+    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 1]
+    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 2]
+    assert [none[f"{name}/kernel"].multiplier for name in ("stem", "top", "head")] == [1, 1, 2]
+    assert one["stem/bias"].weight_decay_multiplier == 0
+    assert none["stem/bias"].weight_decay_multiplier == 1
 
 
 def test_a_plan_for_the_new_head(here):
@@ -63,7 +80,8 @@ WRONG = [
     (["--recipe", "mup:nowhere.keras"], "no model file nowhere.keras"),
     (["--plan", "nowhere.json"], "No such file.*nowhere.json"),
     (["--plan", "net.keras"], "net.keras"),
-    (["--new-head", "1"], "must be an integer >= 2"),
+    (["--new-head"], "--new-head needs --classes"),
+    (["--classes", "3"], "give --new-head too"),
     (["-o", "nowhere/plan.json"], "plan nowhere/plan.json cannot be written: there is no folder"),
     (["-o", "pictures"], "it is a folder"),
 ]
@@ -106,8 +124,19 @@ def test_all_recipes_can_be_asked_for():
         and inspect.signature(getattr(library, name)).return_annotation is library.Plan
     ]
     assert sorted(name.replace("_", "-") for name in plans) == sorted(plan_options.RECIPES)
-    for example in plan_options.RECIPES.values():
+    for example in [*plan_options.RECIPES.values(), *plan_options.DEFAULT]:
         plan_options.parse_recipe(example)
+
+
+def test_the_default_is_what_its_recipes_say(here):
+    recipes = [word for each in plan_options.DEFAULT for word in ("--recipe", each)]
+    plans = []
+    for words in ([], recipes):
+        assert difflr("plan", "net.keras", *words, "-o", "plan.json").code == 0
+        plans.append(library.Plan.from_json(keras.saving.load_model("net.keras"), (here / "plan.json").read_text()))
+    assert [(r.multiplier, r.weight_decay_multiplier) for r in plans[0].rows] == [
+        (r.multiplier, r.weight_decay_multiplier) for r in plans[1].rows
+    ]
 
 
 def test_recipes_are_completed():
@@ -127,7 +156,7 @@ def test_the_plan_fits_a_terminal(width, here):
     model = keras.saving.load_model("net.keras")
     plan = library.layerwise_decay(model, 0.75) * library.no_decay(model)
     console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
-    models.print_plan(console, plan, 1e-3)
+    plan_table.print_plan(console, plan, 1e-3)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert {row.path for row in plan.rows} <= set(text.split())

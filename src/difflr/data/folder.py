@@ -160,5 +160,5 @@ def _notes(remarks: Sequence[str | None], others: Sequence[str]) -> tuple[str, .
     numbers = collections.Counter(filter(None, remarks))
     notes = [f"{counted(number, 'picture')} with {remark}" for remark, number in numbers.items()]
     if others:
-        notes.append(f"left out {counted(len(others), 'file')} that are no pictures: {some(sorted(set(others)))}")
+        notes.append(f"no pictures, left out: {counted(len(others), 'file')} ({some(sorted(set(others)))})")
     return tuple(notes)

@@ -1,5 +1,6 @@
 """`difflr plan`."""
 
+import math
 import pathlib
 from typing import Annotated
 
@@ -35,6 +36,8 @@ def plan(
     with console.bad_input():
         if output is not None:
             console.writable(output, "plan")
+        if learning_rate is not None and not 0 < learning_rate < math.inf:
+            raise ValueError(f"--learning-rate must be above 0. Received: {learning_rate}.")
         import_keras()
         from difflr.files import write_whole
         from difflr_command.models import load, with_new_head

@@ -66,7 +66,7 @@ class Settings:
                 console.writable(path, what)
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+        if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
         if self.features and not self.new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")

@@ -8,7 +8,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, Traceback
-from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
+from difflr_command.plan_options import NONE, Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
 def summary(
@@ -30,5 +30,11 @@ def summary(
         from difflr_command.plan_options import make_plan
 
         network = with_new_head(load(model), new_head, classes, features)
-        made = make_plan(network, plan, rule, recipe)
+        try:
+            made = make_plan(network, plan, rule, recipe)
+        except ValueError as error:
+            if plan or rule or recipe:
+                raise
+            console.tell("note", f"{error} So it is shown here.")
+            made = make_plan(network, recipes=[NONE])
         print_layers(console.output(), network, made)

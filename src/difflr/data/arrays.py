@@ -44,7 +44,7 @@ def read_arrays(file: str | Path, *, labels: bool | None = None) -> tuple[Exampl
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        objects = "pickle" in str(error)
+        objects = "pickle" in str(error) and zipfile.is_zipfile(file)  # NumPy takes all that it does not know for pickles
         what = "holds Python objects, which are not read: save plain numbers" if objects else "is no .npz file"
         raise ValueError(f"{file} {what}. Write it by np.savez({file.name!r}, x=..., y=...).") from None
     for name in ("x", "y"):

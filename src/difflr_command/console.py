@@ -21,7 +21,10 @@ SPOKEN = (
     (r", such as `keras\.layers\.Dense\(num_classes\)`", ": --new-head"),
     (r"`?difflr\.FROZEN`?", "'frozen'"),
     (r"`multiplier of ('.*?')`", r"The value of --rule \1"),
-    (r"`(features|scale|batch_size|learning_rate|text_column|label_column)`", lambda name: f"--{name[1].replace('_', '-')}"),
+    (
+        r"`(features|scale|batch_size|learning_rate|text_column|label_column)`",
+        lambda name: f"--{name[1].replace('_', '-')}",
+    ),
     (r"`num_classes`", "--classes"),
 )
 

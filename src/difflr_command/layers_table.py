@@ -31,7 +31,8 @@ def print_layers(console: Console, model: "keras.Model", plan: "difflr.Plan") ->
     header = [title for title, kept in zip(HEADER, says, strict=True) if kept]
     lines = [[cell for cell, kept in zip(line, says, strict=True) if kept] for line in lines]
     console.print(f'Model: "{model.name}"\n')
-    print_table(console, header, lines, left=("layer (type)", "group"), optional=("group", "decay", "arithmetic"))
+    narrow = ("group", "decay", "arithmetic", "parameters")
+    print_table(console, header, lines, left=("layer (type)", "group"), optional=narrow)
     console.print()
     for line in footer(numbers):
         console.print(line)

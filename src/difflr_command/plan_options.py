@@ -61,7 +61,9 @@ Recipes = Annotated[
         autocompletion=_complete,
     ),
 ]
-NewHead = Annotated[bool, typer.Option("--new-head", help="As if the model had a new last layer, of --classes outputs.")]
+NewHead = Annotated[
+    bool, typer.Option("--new-head", help="As if the model had a new last layer, of --classes outputs.")
+]
 Classes = Annotated[
     int | None,
     typer.Option(min=2, help="With --new-head: for how many classes. (`difflr fine-tune` counts them.)"),
@@ -186,7 +188,9 @@ def _default(model: "keras.Model") -> "difflr.Plan":
     try:
         return default_plan(model) * difflr.no_decay(model)
     except ValueError as error:
-        raise ValueError(f"The default rates do not fit: {error} Or begin with one rate for all: --recipe none.") from error
+        raise ValueError(
+            f"The default rates do not fit: {error} Or begin with one rate for all: --recipe none."
+        ) from error
 
 
 def _read(model: "keras.Model", file: pathlib.Path) -> "difflr.Plan":

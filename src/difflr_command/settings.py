@@ -82,7 +82,9 @@ class Settings:
             if path is not None and not path.exists():
                 raise ValueError(f"There is no {what} at {path}.")
         if self.validation is not None and form_of(self.validation) != self.form:
-            raise ValueError(f"--validation must be of the form of the data. Received: {self.data} and {self.validation}.")
+            raise ValueError(
+                f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
+            )
         only = {"pictures": ("scale", "size"), "texts": ("text_column", "label_column"), "arrays": ("targets",)}
         owner = {"pictures": "folders of pictures", "texts": "tables of texts", "arrays": ".npz files"}
         for form, names in only.items():

@@ -144,10 +144,8 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
         progress.close()
         began = progress.epoch is not None
         if began and kept.epochs:
-            are = "is" if kept.epochs == 1 else "are"
-            console.tell(
-                "note", f"{kept.epochs} of {counted(total, 'epoch')} {are} kept in {kept.folder}; --resume goes on from there"
-            )
+            number = f"{kept.epochs} of {counted(total, 'epoch')} {'is' if kept.epochs == 1 else 'are'}"
+            console.tell("note", f"{number} kept in {kept.folder}; --resume goes on from there")
         raise console.stop(error, console.FAILED if began else console.BAD_INPUT) from None
 
 

@@ -44,7 +44,9 @@ def read_arrays(file: str | Path, *, labels: bool | None = None) -> tuple[Exampl
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        objects = "pickle" in str(error) and zipfile.is_zipfile(file)  # NumPy takes all that it does not know for pickles
+        objects = "pickle" in str(error) and zipfile.is_zipfile(
+            file
+        )  # NumPy takes all that it does not know for pickles
         what = "holds Python objects, which are not read: save plain numbers" if objects else "is no .npz file"
         raise ValueError(f"{file} {what}. Write it by np.savez({file.name!r}, x=..., y=...).") from None
     for name in ("x", "y"):
@@ -104,7 +106,9 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _are_whole(values: np.ndarray) -> bool:
-    return values.ndim == 1 and (not np.issubdtype(values.dtype, np.inexact) or bool((values == np.floor(values)).all()))
+    return values.ndim == 1 and (
+        not np.issubdtype(values.dtype, np.inexact) or bool((values == np.floor(values)).all())
+    )
 
 
 def _leaves_none_out(values: np.ndarray) -> bool:

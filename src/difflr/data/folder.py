@@ -136,7 +136,9 @@ def _is_picture(entry: Path) -> bool:
 
 def _others(folder: Path, classes: dict[str, list[Path]]) -> list[str]:
     """The files beside the pictures, by how their names end."""
-    return [file.suffix.lower() or file.name for name in classes for file in _files(folder / name) if not _is_picture(file)]
+    return [
+        file.suffix.lower() or file.name for name in classes for file in _files(folder / name) if not _is_picture(file)
+    ]
 
 
 def _decoded(files: Sequence[Path], size: tuple[int, int], channels: int) -> Iterator[Decoded]:

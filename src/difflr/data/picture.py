@@ -14,7 +14,23 @@ if TYPE_CHECKING:
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # What cameras, phones and scanners write. Whether Pillow can read it depends on how it was built.
 SUFFIXES = frozenset(
-    ".avif .bmp .dng .gif .heic .heif .jfif .jp2 .jpe .jpeg .jpg .jxl .pbm .pgm .png .ppm .tga .tif .tiff .webp".split()
+    [
+        ".avif",
+        ".bmp",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jxl",
+        ".pbm",
+        ".pgm",
+    ]
+    + [".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"]
 )
 SIXTEEN_BITS = "16 bits a value: 0..65535 became 0..255"
 SEVERAL = "several pictures in the file: the first was read"
@@ -90,7 +106,9 @@ def _bytes_of_16_bits(picture: "Image.Image") -> "Image.Image":
 
     values = np.asarray(picture)
     if values.max() < 4096:
-        raise ValueError(f"16 bits a value of which {int(values.max()).bit_length()} are used: stretch them to 0..65535")
+        raise ValueError(
+            f"16 bits a value of which {int(values.max()).bit_length()} are used: stretch them to 0..65535"
+        )
     return Image.fromarray((values // 257).astype("uint8"))
 
 

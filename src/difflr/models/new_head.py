@@ -127,9 +127,7 @@ def _below_the_head(model: keras_private.Functional) -> keras.KerasTensor:
 
 
 def _last_with_weights(model: keras_private.Functional) -> tuple[keras.Operation, list[keras.KerasTensor], bool]:
-    """The last operation with weights before the output (or with several inputs), its inputs, and whether what it puts
-    out becomes probabilities.
-    """
+    """The last operation with weights, or with several inputs; its inputs; whether its outputs become probabilities."""
     made_by = {id(outputs[0]): (operation, inputs) for operation, inputs, outputs in keras_private.calls(model)}
     operation, inputs = made_by[id(model.outputs[0])]
     probabilities = _gives_probabilities(operation)

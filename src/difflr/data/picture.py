@@ -13,25 +13,8 @@ if TYPE_CHECKING:
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # What cameras, phones and scanners write. Whether Pillow can read it depends on how it was built.
-SUFFIXES = frozenset(
-    [
-        ".avif",
-        ".bmp",
-        ".dng",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".jxl",
-        ".pbm",
-        ".pgm",
-    ]
-    + [".png", ".ppm", ".tga", ".tif", ".tiff", ".webp"]
-)
+COMMON = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
+SUFFIXES = frozenset([*COMMON, ".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".webp"])
 SIXTEEN_BITS = "16 bits a value: 0..65535 became 0..255"
 SEVERAL = "several pictures in the file: the first was read"
 

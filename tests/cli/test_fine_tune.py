@@ -94,6 +94,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     assert not (here / "tuned.keras.checkpoint").exists()
 
 
+@pytest.mark.same_everywhere
 def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkeypatch):
     def interrupted(self, epoch, logs=None):
         raise KeyboardInterrupt
@@ -107,6 +108,7 @@ def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkey
     assert "There is nothing to resume" in refused("fine-tune", "net.keras", "pictures", "--resume")
 
 
+@pytest.mark.same_everywhere
 def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
     """A full disk in the first epoch leaves nothing, and in the second the first."""
 
@@ -137,6 +139,7 @@ def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
     assert not (here / "other.keras.checkpoint").exists()
 
 
+@pytest.mark.same_everywhere
 def test_the_model_is_written_before_the_report(here, monkeypatch):
     def failing(*arguments, **named):
         raise ValueError("Axis limits cannot be NaN or Inf")
@@ -156,6 +159,7 @@ def test_the_model_is_written_before_the_report(here, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.same_everywhere  # tests/models/test_with_scale.py is about the backends
 @pytest.mark.parametrize("scale", ["0..1", "-1..1", "imagenet", "caffe"])
 def test_the_saved_model_takes_pictures_as_they_are(scale, here):
     """What it says of 0..255 is what was measured while training."""
@@ -181,6 +185,7 @@ def test_the_saved_model_takes_pictures_as_they_are(scale, here):
     ]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("freeze_epochs", [0, 1])
 def test_the_rates_shown_are_those_trained_with(freeze_epochs, here, monkeypatch):
     """Plain SGD moves a weight by rate times gradient: the highest rate that was set is the highest rate that was shown."""
@@ -202,6 +207,7 @@ def test_the_rates_shown_are_those_trained_with(freeze_epochs, here, monkeypatch
         assert head == pytest.approx(max(alone), rel=1e-2)
 
 
+@pytest.mark.same_everywhere
 def test_a_failure_in_training_is_exit_code_1(here, monkeypatch):
     def failing(self, epoch, logs=None):
         self.epoch = epoch
@@ -258,6 +264,7 @@ def test_texts(here):
     assert tuned.get_layer("words")(np.array(["a good film"])).shape == (1, 4)
 
 
+@pytest.mark.same_everywhere
 def test_texts_of_any_length_stay_as_long_as_they_are(here):
     """The layer pads to the longest text it sees: here one is 500 times longer than the others."""
     words = keras.layers.TextVectorization(name="words")

@@ -51,6 +51,7 @@ def test_recipes_and_rules_are_multiplied(here):
     assert library.Plan.from_json(model, (here / "b.json").read_text()) == expected
 
 
+@pytest.mark.same_everywhere
 def test_rules_are_added_to_the_default_rates(here):
     """One rule does not take away the low rates of the body; `--recipe none` does."""
     model = keras.saving.load_model("net.keras")
@@ -143,6 +144,7 @@ def test_all_recipes_can_be_asked_for():
         plan_options.parse_recipe(example)
 
 
+@pytest.mark.same_everywhere
 def test_the_default_is_what_its_recipes_say(here):
     recipes = [word for each in plan_options.DEFAULT for word in ("--recipe", each)]
     plans = []
@@ -166,6 +168,7 @@ def test_summary_shows_the_layers_and_the_plan(here):
     assert "Did you mean 'stem'" in refused("summary", "net.keras", "--rule", "stm=frozen")
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("width", [60, 80])
 def test_names_are_never_cut(width):
     """Rules need them whole; where there is little room, columns go."""
@@ -211,6 +214,7 @@ def test_options_of_every_command_stand_before_its_name_or_after(here):
     assert difflr("plan", "net.keras").code == 0  # it is forgotten
 
 
+@pytest.mark.same_everywhere
 def test_messages_speak_of_commands_not_of_python(here):
     lines = [refused("plan", "bare.keras"), refused("plan", "net.keras", "--rule", "stem=-1")]
     lines.append(refused("plan", "net.keras", "--recipe", "head-and-backbone:0.1,head=nix"))
@@ -219,6 +223,7 @@ def test_messages_speak_of_commands_not_of_python(here):
     assert "--recipe none" in lines[0]
 
 
+@pytest.mark.same_everywhere
 def test_a_terminal_without_the_letters_of_a_name(tmp_path):
     """Windows' cp1252 has no Chinese: the name is spelled, and nothing fails."""
     code = (

@@ -11,6 +11,8 @@ from PIL import Image
 
 from difflr import data
 
+pytestmark = pytest.mark.same_everywhere
+
 
 def picture(path, colour, size=(6, 4), **options):
     path.parent.mkdir(parents=True, exist_ok=True)

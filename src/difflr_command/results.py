@@ -102,12 +102,11 @@ def write_report(settings: Settings, run: Run) -> None:
         "data": inputs.described(settings.data, settings.form, run.data),
         "skipped": str(len(run.data.skipped)),
     }
-    first = [difflr.Phase(trainable="kind:head", epochs=run.freeze_epochs)] if run.freeze_epochs else []
     difflr.write_report(
         settings.report,
         run.model,
         _columns(run.checkpoint.history),
-        phases=difflr.Phases([*first, difflr.Phase(trainable="*")]),
+        phases=run.phases,
         title=f"{settings.model.stem} on {settings.data.name}",
         settings=shown,
     )

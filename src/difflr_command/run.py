@@ -1,12 +1,12 @@
 """A run that is ready to begin."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 import difflr
-from difflr.fine_tuning.fine_tune import two_cycles
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.inputs import Data
 from difflr_command.loss import Compiling
@@ -25,17 +25,19 @@ class Rates:
     plan: float
 
 
-def rates_of(learning_rate: float, head_steps: int, steps: int) -> Rates:
-    """The highest base rates that `difflr.fine_tune` reaches, read off its schedule.
+def rates_of(learning_rate: float, phases: difflr.Phases, steps: Sequence[int]) -> Rates:
+    """The highest base rates that training reaches, read off the schedules of its phases.
 
     Args:
-        learning_rate: Its argument.
-        head_steps: Steps in which the head trains alone.
-        steps: Steps after these.
+        learning_rate: The base rate.
+        phases: The phases of `difflr.fine_tune`: the head alone, if it is, and everything.
+        steps: How many steps each has.
     """
-    schedule = two_cycles(learning_rate, head_steps, steps)
-    rates = keras.ops.convert_to_numpy(schedule(np.arange(head_steps + steps)))
-    return Rates(float(rates[:head_steps].max()) if head_steps else None, float(rates[head_steps:].max()))
+    highest = [
+        learning_rate * float(keras.ops.convert_to_numpy(phase.schedule(np.arange(number))).max())
+        for phase, number in zip(phases, steps, strict=True)
+    ]
+    return Rates(highest[0] if len(highest) > 1 else None, highest[-1])
 
 
 @dataclasses.dataclass
@@ -48,6 +50,7 @@ class Run:
         data: The data.
         plan: Who trains at which rate.
         freeze_epochs: Epochs with only the head.
+        phases: The head alone, if it is, and everything.
         rates: The highest base rates.
         compiling: Loss and metrics, or nothing if the model has its own.
         checkpoint: What an interrupted run leaves.
@@ -60,6 +63,7 @@ class Run:
     data: Data
     plan: difflr.Plan
     freeze_epochs: int
+    phases: difflr.Phases
     rates: Rates
     compiling: Compiling
     checkpoint: Checkpoint

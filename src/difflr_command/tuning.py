@@ -13,6 +13,7 @@ from rich.console import Console
 
 import difflr
 from difflr.data.examples import counted
+from difflr.fine_tuning.fine_tune import cycles
 from difflr_command import console, inputs, results
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
@@ -79,9 +80,11 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         data = inputs.split(source.read(on_picture), settings)
     checkpoint.compare(_identity(settings, data))
     batches = data.batches(settings.batch_size, settings.seed).num_batches
-    rates = rates_of(settings.learning_rate, freeze_epochs * batches, settings.epochs * batches)
+    steps = [epochs * batches for epochs in (freeze_epochs, settings.epochs)]
+    phases = cycles(freeze_epochs, *steps)
+    rates = rates_of(settings.learning_rate, phases, steps if freeze_epochs else steps[1:])
     notes = [*source.notes, *notes, *data.notes]
-    return Run(model, whole, data, plan, freeze_epochs, rates, compiling, checkpoint, notes, source.about)
+    return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.about)
 
 
 def _with_new_head(model: keras.Model, class_names: tuple[str, ...], features: str | None) -> keras.Model:

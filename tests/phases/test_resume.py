@@ -66,7 +66,7 @@ def test_backup_is_taken_up_in_the_middle_of_an_epoch(tmp_path, name, scheduler_
     expected = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(expected, PHASES[name], Interrupt(2, 1))
-    with saying("after 2 steps of epoch 3, which this `fit` begins anew"):
+    with saying("after 2 steps of epoch 3, which this `fit` begins again"):
         run(expected, PHASES[name], initial_epoch=2)
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
@@ -172,7 +172,7 @@ def test_an_interrupted_run_is_not_begun_anew_in_silence():
         run(model, PHASES["epochs"])
     scheduler = difflr.PhaseScheduler(PHASES["epochs"], resume=False)
     model.fit(interrupted.X, interrupted.Y, epochs=EPOCHS, verbose=0, callbacks=[scheduler])
-    assert model.optimizer._replanning.record["number"] == 3
+    assert model.optimizer.callback_state["PhaseScheduler"]["number"] == 3
 
 
 def test_phases_that_have_not_begun_can_be_edited():

@@ -1,4 +1,4 @@
-"""Layers and models: the layer tree, the graph of a functional model, and who owns which variable."""
+"""Layers and models: the layer tree, and who owns which variable."""
 
 import functools
 
@@ -33,47 +33,6 @@ def saves_its_layers(model: keras.Layer) -> bool:
     return isinstance(model, keras.Sequential) and type(model).__init__ is keras.Sequential.__init__
 
 
-def output_layers(model: keras.Layer) -> list[keras.Layer]:
-    """For each output of a functional model, the last layer with weights on the way to it.
-
-    The graph is public only as `tensor._keras_history` and the operations' inbound nodes.
-    """
-    if not isinstance(model, Functional):
-        return []
-    inside = set(map(id, model.operations))
-    found: dict[int, keras.Layer] = {}
-    seen: set[int] = set()
-    tensors = list(model.outputs)
-    while tensors:
-        tensor = tensors.pop(0)
-        operation, node_index, _ = tensor._keras_history
-        if id(operation) not in inside or id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        if isinstance(operation, keras.Layer) and operation.weights:
-            found[id(operation)] = operation
-        else:
-            tensors.extend(operation._inbound_nodes[node_index].input_tensors)
-    return list(found.values())
-
-
-def calls(model: Functional) -> list[tuple[keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]]]:
-    """The calls in a functional model, each after those it needs: (operation, its input tensors, its output tensors).
-
-    `layer.output` is no substitute: it is that of the layer's first call, which may be in another model.
-    """
-    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
-    return [(node.operation, list(node.input_tensors), list(node.outputs)) for _, nodes in by_depth for node in nodes]
-
-
-def graph(model: Functional) -> list[tuple[keras.Operation, list[int], list[int]]]:
-    """The calls in a functional model, each after those it needs: (operation, input tensors, output tensors), by id.
-
-    Public are only `model.operations`, without the edges between them.
-    """
-    return [(operation, list(map(id, inputs)), list(map(id, outputs))) for operation, inputs, outputs in calls(model)]
-
-
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     """The variables that `layer` itself made to be trained, whether they are frozen now or not.
 
@@ -101,3 +60,23 @@ def trace(model, shapes):
     several = isinstance(model, Functional) and isinstance(model.input, (list, tuple, dict))
     inputs = keras.tree.pack_sequence_as(model.input, tensors) if several else tensors[0]
     return compute_output_spec(functools.partial(model.call, training=False), inputs)
+
+
+def let_trainable_be_set():
+    """Lets `layer.trainable = True` reach what is below the layer, on TensorFlow too.
+
+    There `AutoTrackable.__setattr__` skips setting an attribute to the object it is already, so `model.trainable = True`
+    on a model whose own flag is `True` would leave frozen what was frozen below it. On JAX and torch it sets all of them.
+    """
+    if keras.backend.backend() != "tensorflow" or "trainable" in getattr(keras.Layer.__setattr__, "always_sets", ()):
+        return
+    set_attribute = keras.Layer.__setattr__
+
+    def __setattr__(self, name, value):
+        if name == "trainable":
+            keras.Layer.trainable.fset(self, value)
+        else:
+            set_attribute(self, name, value)
+
+    __setattr__.always_sets = ("trainable",)
+    keras.Layer.__setattr__ = __setattr__

@@ -1,11 +1,11 @@
 """`new_head`: another last layer on a pretrained model; `after_vectorization`: a model of texts, without its words."""
 
-import difflib
 import warnings
 
 import keras
 
 from difflr import keras_private
+from difflr.checks import did_you_mean
 
 POOLING = {
     3: keras.layers.GlobalAveragePooling1D,
@@ -91,52 +91,51 @@ def as_functional(model: keras.Model) -> keras_private.Functional:
 
 def _output_of(model: keras_private.Functional, name: str) -> keras.KerasTensor:
     """What the layer of this name puts out."""
-    calls = keras_private.calls(model)
-    found = [(operation, outputs) for operation, _, outputs in calls if operation.name == name]
+    calls = keras_private.graph_of(model).calls
+    found = [call for call in calls if call.operation.name == name]
     if not found:
-        names = [operation.name for operation, _, _ in calls]
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        names = [call.operation.name for call in calls]
+        hint = did_you_mean(name, names)
         raise ValueError(f"The model has no layer '{name}'.{hint} Its last ones are: {', '.join(names[-5:])}.")
-    operation, outputs = found[-1]
-    if _gives_probabilities(operation):
+    if _gives_probabilities(found[-1].operation):
         warnings.warn(
             f"The layer '{name}' puts out probabilities of the old classes, and the new head will stand on them. Say a "
             "layer before it as `features`.",
             stacklevel=3,
         )
-    return outputs[0]
+    return found[-1].outputs[0]
 
 
 def _below_the_head(model: keras_private.Functional) -> keras.KerasTensor:
     """The tensor that the new head takes: what the old one took, or what the model puts out if it has none."""
-    last, inputs, probabilities = _last_with_weights(model)
-    if isinstance(last, keras.layers.Dense):
-        return inputs[0]
+    last, probabilities = _last_with_weights(model)
+    layer = last.operation
+    if isinstance(layer, keras.layers.Dense):
+        return last.inputs[0]
     if not probabilities:
         return model.outputs[0]
-    if isinstance(last, (keras_private.Functional, keras.Sequential)):
-        inner = as_functional(last)
-        return keras.Model(inner.inputs, _below_the_head(inner), name=last.name)(inputs[0])
-    if len(inputs) != 1:
+    if isinstance(layer, (keras_private.Functional, keras.Sequential)):
+        inner = as_functional(layer)
+        return keras.Model(inner.inputs, _below_the_head(inner), name=layer.name)(last.inputs[0])
+    if len(last.inputs) != 1:
         raise ValueError(
-            f"The model puts out probabilities, made by '{last.name}' of {len(inputs)} inputs, and a new head stands on "
-            "features. Say after which layer it comes: `features`."
+            f"The model puts out probabilities, made by '{layer.name}' of {len(last.inputs)} inputs, and a new head stands "
+            "on features. Say after which layer it comes: `features`."
         )
-    return inputs[0]
+    return last.inputs[0]
 
 
-def _last_with_weights(model: keras_private.Functional) -> tuple[keras.Operation, list[keras.KerasTensor], bool]:
-    """The last operation with weights, or with several inputs; its inputs; whether its outputs become probabilities."""
-    made_by = {id(outputs[0]): (operation, inputs) for operation, inputs, outputs in keras_private.calls(model)}
-    operation, inputs = made_by[id(model.outputs[0])]
-    probabilities = _gives_probabilities(operation)
-    while not getattr(operation, "weights", None) and len(inputs) == 1:
-        operation, inputs = made_by[id(inputs[0])]
-        probabilities = probabilities or _gives_probabilities(operation)
-    if isinstance(operation, (keras_private.Functional, keras.Sequential)):
-        probabilities = probabilities or _last_with_weights(as_functional(operation))[2]
-    return operation, inputs, probabilities
+def _last_with_weights(model: keras_private.Functional) -> tuple[keras_private.Call, bool]:
+    """The last call with weights, or with several inputs; and whether what it puts out becomes probabilities."""
+    made_by = {id(call.outputs[0]): call for call in keras_private.graph_of(model).calls}
+    call = made_by[id(model.outputs[0])]
+    probabilities = _gives_probabilities(call.operation)
+    while not call.variables and len(call.inputs) == 1 and id(call.inputs[0]) in made_by:
+        call = made_by[id(call.inputs[0])]
+        probabilities = probabilities or _gives_probabilities(call.operation)
+    if isinstance(call.operation, (keras_private.Functional, keras.Sequential)):
+        probabilities = probabilities or _last_with_weights(as_functional(call.operation))[1]
+    return call, probabilities
 
 
 def _gives_probabilities(operation: keras.Operation) -> bool:
@@ -168,10 +167,10 @@ def after_vectorization(model: keras.Model) -> tuple[keras.layers.TextVectorizat
         ValueError: If the model has no such layer behind its input.
     """
     model = as_functional(model)
-    for operation, inputs, outputs in keras_private.calls(model):
-        if isinstance(operation, keras.layers.TextVectorization) and inputs[0] is model.inputs[0]:
-            rest = keras.Model(outputs[0], model.outputs, name=model.name)
-            return operation, _with_short_integers(rest)
+    for call in keras_private.graph_of(model).calls:
+        if isinstance(call.operation, keras.layers.TextVectorization) and call.inputs[0] is model.inputs[0]:
+            rest = keras.Model(call.outputs[0], model.outputs, name=model.name)
+            return call.operation, _with_short_integers(rest)
     raise ValueError(
         f"{type(model).__name__} '{model.name}' takes no texts: it has no TextVectorization layer behind its input. Put "
         "one there, or turn the texts into numbers and give an .npz file."

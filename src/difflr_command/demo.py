@@ -37,7 +37,11 @@ def demo(
         )
         return
     try:
+        import keras
+
         from difflr.demo import run_demo
     except ImportError as error:
         raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
+    with quietly():  # it imports TensorFlow, on every backend
+        keras.utils.set_random_seed(0)
     run_demo(seeds=seeds, epochs=epochs, output=output)

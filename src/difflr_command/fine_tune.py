@@ -90,8 +90,9 @@ def fine_tune(
     scale: Annotated[
         Scale | None,
         typer.Option(
-            help="The numbers that the model wants pictures in. By default 0..255 if it begins with a Rescaling or "
-            "Normalization layer; else you have to say.",
+            metavar="SCALE",
+            help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
+            "By default 0..255 if it begins with a Rescaling or Normalization layer; else you have to say.",
             show_default=False,
             rich_help_panel=DATA,
         ),

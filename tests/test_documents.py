@@ -28,6 +28,7 @@ NAMESPACES = (
     "difflr.schedules",
     "difflr.data",
     "difflr.phases",
+    "difflr.interop",
 )
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",

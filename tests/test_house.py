@@ -13,7 +13,15 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
+NAMESPACES = (
+    "difflr",
+    "difflr.layers",
+    "difflr.optimizers",
+    "difflr.recipes",
+    "difflr.schedules",
+    "difflr.phases",
+    "difflr.interop",
+)
 HEAVY = ("jax", "jinja2", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 

@@ -9,9 +9,9 @@ import keras
 
 from difflr import keras_private
 from difflr.checks import listed, shown
-from difflr.optimizers import build_checks, loading
+from difflr.optimizers import build_checks, loading, torch_passes
 from difflr.optimizers.current_multipliers import CurrentMultipliers
-from difflr.optimizers.groups import EFFECTIVE_RATE, Groups
+from difflr.optimizers.groups import EFFECTIVE_RATE, Groups, Tensor, unstack
 from difflr.optimizers.multipliers_argument import SAVED_PLAN, MultipliersArgument
 from difflr.optimizers.saved_state import HEADER, State
 from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
@@ -62,6 +62,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     Reference: the original request's `v = momentum * m - lr * multiplier * g`; Caffe's `local_rate = rate * lr_mult`
     (`sgd_solver.cpp`).
     """
+
+    VECTORISED_STEPS = torch_passes.NAMES
 
     def __init__(
         self,
@@ -146,7 +148,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
         if self._groups is None:
             return {}
-        factors = [float(keras.ops.convert_to_numpy(factor)) for factor in self._groups.rate_factors().values()]
+        factors = keras.ops.convert_to_numpy(self._groups.factors()).tolist()
         return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     @property
@@ -284,21 +286,20 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
 
     # -- what Keras asks for ------------------------------------------------------------------------------------------
 
-    def _rate_factors(self) -> dict[int, Any]:
-        return self._groups.rate_factors()
+    def _rate_factors(self) -> dict[int, Tensor]:
+        return dict(enumerate(unstack(self._groups.factors())))
 
-    def _decay_factors(self) -> dict[int, Any]:
-        multipliers = {number: each for number, each in enumerate(self._groups.weight_decay_multipliers) if each != 0}
-        if self.weight_decay_follows != EFFECTIVE_RATE:
-            return multipliers
-        rates = self._groups.rate_factors(for_decay=True)
-        return {number: rates[number] if each == 1 else rates[number] * each for number, each in multipliers.items()}
+    def _decay_factors(self) -> dict[int, Tensor]:
+        factors = enumerate(unstack(self._groups.decay_factors()))
+        return {number: factor for number, factor in factors if self._groups.weight_decay_multipliers[number]}
 
-    def _group_number(self, variable: Any) -> int:
-        return self._groups.of(self._variable_position(variable))
-
-    def _places(self, variables: Sequence[Any]) -> dict[int, list[int]]:
+    def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
+
+    def _vectorised_step(
+        self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
+    ) -> None:
+        torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables, as in Keras; gradients of frozen variables are left out.
@@ -370,8 +371,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
                     f"The optimizer was built for other variables: {self._groups.plan.row(variable).path} has the shape "
-                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen by "
-                    "hand since, or the model is another one: compile with a new optimizer."
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen "
+                    "by hand since, or the model is another one: compile with a new optimizer."
                 )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:

@@ -13,7 +13,16 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
+NAMESPACES = (
+    "difflr",
+    "difflr.layers",
+    "difflr.optimizers",
+    "difflr.recipes",
+    "difflr.depth",
+    "difflr.schedules",
+    "difflr.data",
+    "difflr.phases",
+)
 HEAVY = ("jax", "jinja2", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 

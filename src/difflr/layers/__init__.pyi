@@ -10,7 +10,7 @@ import keras
 from difflr.layers.declaring import DeclaresKernelAndBias as DeclaresKernelAndBias
 from difflr.layers.declaring import DeclaresMultipliers as DeclaresMultipliers
 from difflr.layers.declaring import declaring_class as declaring_class
-from difflr.layers.declaring import layer_classes as layer_classes
+from difflr.layers.layer_classes import classes_with_weights as classes_with_weights
 
 __all__ = [
     "DeclaresKernelAndBias",

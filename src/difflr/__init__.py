@@ -7,6 +7,7 @@ multipliers.
 
 from difflr import data, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
+from difflr.optimizers import plan_of, replan
 from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
 from difflr.recipes import (
     bias_double,
@@ -42,6 +43,8 @@ __all__ = [
     "TRAINABLE",
     "Plan",
     "VariableMapping",
+    "plan_of",
+    "replan",
     "layerwise_decay",
     "discriminative",
     "head_and_backbone",

@@ -8,7 +8,7 @@ import keras
 from difflr import keras_private
 from difflr.plan import layer_tree
 from difflr.plan.declared import declared_multipliers
-from difflr.plan.rows import BY_USER, Row, StatisticsLayer
+from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe
 from difflr.plan.targets import Targets
 
@@ -65,7 +65,7 @@ def resolve(
     decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
     declarers: dict[int, str] = {}
     for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
-        declarers[position] = f"declared by layer '{layer_name}'"
+        declarers[position] = f"{DECLARED} layer '{layer_name}'"
         for by_path in decisions[position].values():
             by_path["multiplier"] = (value, -1)
     matches = [targets.match(rule.target) for rule in rules]
@@ -79,7 +79,7 @@ def resolve(
         if leaf.variable is None:
             by_plan = settled.get("frozen", (False, 0))[0] or settled.get("multiplier", (1.0, 0))[0] == 0
             frozen = leaf.frozen_by_user or by_plan
-            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user))
+            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user, leaf.place))
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
@@ -126,6 +126,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         decided=decided,
         aliases=tuple(leaf.paths[1:]),
         layer=leaf.layer,
+        place=leaf.place,
         **values,
     )
 

@@ -17,18 +17,10 @@ import numpy as np
 import pytest
 
 import difflr
+from test_house import NAMESPACES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMESPACES = (
-    "difflr",
-    "difflr.layers",
-    "difflr.optimizers",
-    "difflr.recipes",
-    "difflr.schedules",
-    "difflr.data",
-    "difflr.phases",
-)
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,

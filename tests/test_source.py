@@ -15,10 +15,12 @@ pytestmark = pytest.mark.same_everywhere
 
 LONGEST = 400
 # What is still to be mended: the aims are none, 0.5 %, 1/12 and none.
-TOO_LONG = {"src/difflr/plan/plan.py", "src/difflr/optimizers/differential_optimizer.py"}
-MOST_OF_WORDS = 0.023
-MOST_ANY = 0.20
-MOST_OF_OTHER_WORDS = 100
+TOO_LONG = {
+    f"src/difflr/{name}.py" for name in ("optimizers/differential_optimizer", "plan/saved_plan", "phases/phase")
+}
+MOST_OF_WORDS = 0.0167
+MOST_ANY = 0.177
+MOST_OF_OTHER_WORDS = 96
 
 WORDS = {"each", "mine", "theirs", "told", "tell", "said", "strange", "stranger", "everybody", "somebody", "nobody"}
 # One word per concept, the field's own: see the glossary in CONTRIBUTING.md.

@@ -11,10 +11,14 @@ import keras
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer as DifferentialOptimizer
 from difflr.optimizers.differential import differential as differential
 from difflr.optimizers.differential import optimizer_classes as optimizer_classes
+from difflr.optimizers.plan_of import plan_of as plan_of
+from difflr.optimizers.replan import replan as replan
 
 __all__ = [
     "DifferentialOptimizer",
     "differential",
+    "plan_of",
+    "replan",
     "Adadelta",
     "Adafactor",
     "Adagrad",

@@ -99,6 +99,12 @@ def docstring_namespace():
     return {"difflr": difflr, "keras": keras, "np": np, "model": model, "x": x, "y": y}
 
 
+# Documents that run on TensorFlow as they do for a user: their steps are graphs.
+WITH_GRAPHS = ("README.md", "docs/optimizers.md", "docs/phases.md")
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -109,6 +115,12 @@ def a_folder_of_its_own(tmp_path, monkeypatch):
 
 def marks(document):
     return [pytest.mark.same_everywhere] if document.name in ("pictures.md", "report.md") else []
+
+
+@pytest.fixture(autouse=True)
+def steps(request):
+    if getattr(request.node, "callspec", None) and request.node.callspec.id not in WITH_GRAPHS:
+        request.getfixturevalue("eager_steps")
 
 
 @pytest.mark.parametrize(

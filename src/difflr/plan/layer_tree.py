@@ -48,7 +48,12 @@ _FROZEN_BY_PLAN = "_difflr_frozen"
 
 def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
     """Whether a plan, not the user, froze this variable or layer, and nobody has unfrozen it since."""
-    return getattr(thing, _FROZEN_BY_PLAN, False) and not thing.trainable
+    return was_marked(thing) and not thing.trainable
+
+
+def was_marked(thing: keras.Variable | keras.Layer) -> bool:
+    """Whether a plan froze it and no plan has unfrozen it; somebody else may have."""
+    return getattr(thing, _FROZEN_BY_PLAN, False)
 
 
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:

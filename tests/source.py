@@ -1,6 +1,7 @@
 """The source of difflr as trees, for the tests about how it is built."""
 
 import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class File:
     """One file of the source: `folder` is the first name below `difflr`, or `difflr_command`."""
 
@@ -25,11 +26,11 @@ class File:
         """Its name when imported, such as `difflr.plan.rows`, and `difflr.plan` for the folder itself."""
         return ".".join(self.path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")
 
-    def is_for_type_checkers(self, node):
-        """Whether `node` is run by type checkers alone."""
-        return any(
-            node in ast.walk(test) for test in self.nodes(ast.If) if ast.unparse(test.test).endswith("TYPE_CHECKING")
-        )
+    @functools.cached_property
+    def for_type_checkers(self):
+        """The nodes that type checkers alone run."""
+        tests = [node for node in self.nodes(ast.If) if ast.unparse(node.test).endswith("TYPE_CHECKING")]
+        return {node for test in tests for node in ast.walk(test)}
 
     def at(self, node, text):
         """`node` as `file:line text`, to be read in a list of what a test found."""

@@ -4,7 +4,6 @@ import functools
 import importlib
 import inspect
 import pathlib
-import re
 import tempfile
 
 import keras
@@ -15,7 +14,6 @@ import difflr
 from difflr import keras_private
 from difflr.keras_private import replicas, update
 
-SOURCE = pathlib.Path(keras_private.__file__).parent
 TORCH_UPDATE = "keras.src.backend.torch.optimizers.torch_adam:Adam._parallel_update_step"
 REPLICAS = "keras:optimizers.Optimizer._all_reduce_sum_gradients"
 DECAYS = "_is_excluded_from_weight_decay"  # since Keras 3.16
@@ -44,13 +42,6 @@ def needs(entry, *names):
 
 def test_every_entry_has_its_check():
     assert {name for _, entries, _ in CHECKS for name in entries.split(", ")} == set(keras_private.__all__)
-
-
-def test_only_one_file_imports_private_keras():
-    users = [
-        path.name for path in SOURCE.rglob("*.py") if re.search(r"import keras\.src|from keras\.src", path.read_text())
-    ]
-    assert users == ["keras_private.py"]
 
 
 @needs("sublayers", "keras:Layer._flatten_layers")

@@ -25,6 +25,7 @@ class Row:
         decided: For each axis that a rule, a layer or the user set: who.
         aliases: Further paths by which shared layers reach it.
         layer: The layer that owns it, where known.
+        name: The name that the user gave its group, or `""`.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Row:
     decided: dict[str, str] = dataclasses.field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     layer: keras.Layer | None = None
+    name: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,12 +53,12 @@ class Row:
         return count
 
     @property
-    def setting(self) -> tuple[float, float, str, bool]:
+    def setting(self) -> tuple[float, float, str, bool, str]:
         """What makes two rows the same group."""
         schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
         if self.frozen:
-            return (0.0, 0.0, "", True)
-        return (self.multiplier, self.weight_decay_multiplier, schedule, False)
+            return (0.0, 0.0, "", True, "")
+        return (self.multiplier, self.weight_decay_multiplier, schedule, False, self.name)
 
 
 @dataclasses.dataclass(frozen=True)

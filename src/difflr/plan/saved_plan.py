@@ -15,6 +15,7 @@ import keras
 
 from difflr import checks
 from difflr.checks import checked_multiplier, listed, shown
+from difflr.plan.group_names import check_group_name
 from difflr.plan.rule import AXES
 from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
 
@@ -43,6 +44,7 @@ def to_config(plan: "Plan") -> dict[str, Any]:
                 "frozen": row.frozen,
                 "keeps_statistics": id(row.layer) in keeping,
                 "decided": row.decided,
+                **({"name": row.name} if row.name else {}),
             }
             for row in plan.rows
         ],
@@ -87,7 +89,11 @@ def check_config(config: Any) -> None:
         )
     checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics"), "The plan")
     seen: set[str] = set()
-    for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
+    kinds_of_entries: Any = (
+        ("Row", rows, _FIELDS, ("name",)),
+        ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS, ()),
+    )
+    for title, entries, fields, optional in kinds_of_entries:
         for number, entry in enumerate(entries):
             for field, kinds in fields.items():
                 if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
@@ -95,7 +101,7 @@ def check_config(config: Any) -> None:
                     raise ValueError(
                         f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
                     )
-            checks.check_fields(entry, fields, f"{title} {number} of the plan ({entry['path'][:100]})")
+            checks.check_fields(entry, (*fields, *optional), f"{title} {number} of the plan ({entry['path'][:100]})")
             if entry["path"] in seen:
                 raise ValueError(
                     f"{title} {number} of the plan says for the second time what {shown(entry['path'])} gets."
@@ -107,6 +113,8 @@ def check_config(config: Any) -> None:
             checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
         if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
             raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
+        if "name" in row:
+            check_group_name(row["name"])
         if not all(isinstance(who, str) for who in row["decided"].values()):
             raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
         if row["frozen"] != (row["multiplier"] == 0):
@@ -312,6 +320,7 @@ def _bound(saved: dict[str, Any], variable: Any, known: "Row | None") -> "Row":
         decided=decided,
         aliases=known.aliases if known else (),
         layer=known.layer if known else None,
+        name=saved.get("name", ""),
     )
 
 

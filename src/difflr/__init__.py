@@ -7,7 +7,7 @@ multipliers.
 
 from difflr import data, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
-from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
+from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
 from difflr.recipes import (
     bias_double,
     discriminative,
@@ -42,6 +42,7 @@ __all__ = [
     "TRAINABLE",
     "Plan",
     "VariableMapping",
+    "everything_but",
     "layerwise_decay",
     "discriminative",
     "head_and_backbone",

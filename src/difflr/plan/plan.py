@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.checks import checked_multiplier
+from difflr.checks import checked_multiplier, checked_rate
 from difflr.plan import layer_tree, saved_plan
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
@@ -39,6 +39,8 @@ class Plan:
             `difflr.Rule` for targets and values. `None`: what the layers declare, 1 elsewhere.
         frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
             layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
+        learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed where rules set a
+            `learning_rate`: their multiplier is that divided by this.
 
     Raises:
         ValueError: If the model is not built or has nothing to train, a rule matches nothing or is wholly hidden by
@@ -68,12 +70,14 @@ class Plan:
         rules: Any = None,
         *,
         frozen_statistics: str = "keep",
+        learning_rate: float | None = None,
     ):
         if frozen_statistics not in STATISTICS:
             raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        base_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, statistics = resolve(leaves, model, as_rules(rules))
+        rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
         self._fill(rows, statistics, frozen_statistics)
 
     def _fill(self, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from difflr.checks import checked_multiplier
 from difflr.depth.depth_groups import HEAD, DepthGroup, depth_groups
 from difflr.plan import Plan, Row
+from difflr.plan.kinds import is_kind
 from difflr.plan.layer_tree import Leaf
-from difflr.plan.targets import is_kind
 from difflr.recipes.plan_from_decisions import plan_of
 
 MANY_KERNELS = 12  # in one group: more than any block has

@@ -7,6 +7,7 @@ multipliers.
 
 from difflr import data, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
+from difflr.optimizers import plan_of, replan
 from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
 from difflr.recipes import (
     bias_double,
@@ -43,6 +44,8 @@ __all__ = [
     "Plan",
     "VariableMapping",
     "everything_but",
+    "plan_of",
+    "replan",
     "layerwise_decay",
     "discriminative",
     "head_and_backbone",

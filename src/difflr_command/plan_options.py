@@ -37,7 +37,7 @@ Rules = Annotated[
     typer.Option(
         "--rule",
         metavar="TARGET=VALUE",
-        help="Who gets what: a layer, a pattern or a kind, and a multiplier, 'frozen' or 'trainable'; TARGET:decay=NUMBER for "
+        help="A layer, a pattern or a kind, and a multiplier, 'frozen' or 'trainable'; TARGET:decay=NUMBER for "
         "weight decay. As in 'backbone/**=0.1', '*/bias=2', 'backbone/stem=frozen', 'kind:norm:decay=0'. Repeat it; a "
         "later rule wins.",
     ),

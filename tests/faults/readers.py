@@ -195,7 +195,7 @@ def state(text):
         try:
             made.load_own_variables(store)
         except Exception:
-            if before != _everything(made) or made._replanning.in_force:
+            if before != _everything(made) or made.plan.whole is not made.plan:
                 raise Finding("Refused, and half changed.") from None
             raise
         check(made.plan._tied_to(model()))

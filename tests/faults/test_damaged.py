@@ -104,7 +104,7 @@ def test_flipped_bits_in_weights(saved, tmp_path):
                 message = ""
             assert "damaged: its checksum is another" in message or not layout <= place < layout + 60
         told = any("multipliers of the saved state" in str(each.message) for each in caught)
-        trainable = [row.multiplier for row in model.optimizer._current_plan().rows]
+        trainable = [row.multiplier for row in model.optimizer.plan.rows]
         assert told or trainable == [row.multiplier for row in model.optimizer.plan.rows]
         model.load_weights(saved / "all.weights.h5")
     assert everything(model) == before
@@ -251,10 +251,10 @@ def test_phases_that_do_not_fit_leave_the_optimizer_as_it_was(tmp_path):
     with pytest.raises(ValueError, match=r"and in the file \(3, 3, 3\)"):
         model.optimizer.load_own_variables(store)
     assert everything(model) == before
-    assert not model.optimizer._replanning.in_force
+    assert model.optimizer.plan.whole is model.optimizer.plan
     model.train_on_batch(x, y)
     model.optimizer.load_own_variables(stores[0])
-    assert model.optimizer._replanning.in_force
+    assert model.optimizer.plan.whole is not model.optimizer.plan
 
 
 def test_checksum():

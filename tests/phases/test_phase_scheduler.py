@@ -140,7 +140,7 @@ def test_equals_two_trainings_with_the_state_carried_by_hand(name):
         np.testing.assert_array_equal(mine, expected)
 
 
-# -- newly unfrozen variables --------------------------------------------------------------------------------------------------------
+# -- newly unfrozen ----------------------------------------------------------------------------------------------------
 
 RATE = 0.01
 

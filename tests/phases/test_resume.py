@@ -172,7 +172,7 @@ def test_an_interrupted_run_is_not_begun_anew_in_silence():
         run(model, PHASES["epochs"])
     scheduler = difflr.PhaseScheduler(PHASES["epochs"], resume=False)
     model.fit(interrupted.X, interrupted.Y, epochs=EPOCHS, verbose=0, callbacks=[scheduler])
-    assert model.optimizer._replanning.record["number"] == 3
+    assert model.optimizer.callback_state["PhaseScheduler"]["number"] == 3
 
 
 def test_phases_that_have_not_begun_can_be_edited():

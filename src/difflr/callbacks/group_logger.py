@@ -8,7 +8,7 @@ import keras
 
 from difflr import keras_private
 from difflr.callbacks.measured_step import MEASURES, MeasuredStep, accumulation, norms
-from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve
@@ -30,8 +30,8 @@ class GroupLogger(keras.callbacks.Callback):
 
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
     the groups are layer-tree paths, the same in all tables and pictures. What the plan freezes is left out. With
-    `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase: the
-    names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is none
+    `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase:
+    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is none
     of difflr's there is one group, `all`.
 
     Args:
@@ -183,7 +183,7 @@ class GroupLogger(keras.callbacks.Callback):
             if not isinstance(part, DifferentialOptimizer):
                 members[number] = [id(variable) for variable in keras_private.trained(part)]
                 continue
-            plan = part._replanning.whole_plan()
+            plan = plan_of(self.model, part).whole
             trainable = self._live_sets(part, plan)
             for row in plan.rows:
                 key = id(row.variable)
@@ -199,8 +199,8 @@ class GroupLogger(keras.callbacks.Callback):
         """Who is trainable in each phase of this `fit`."""
         if self._schedulers:
             return [each.variables for s in self._schedulers for each in resolve(s.phases, plan, self.model)]
-        trainable = optimizer._replanning.trainable
-        return [] if trainable is None else [trainable.variables]
+        now = optimizer.plan
+        return [] if now.whole is now else [frozenset(id(row.variable) for row in now.rows if not row.frozen)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -75,7 +75,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
             self.model.jax_state_sync()
         names = []
         for part in parts(self.model.optimizer):
-            if isinstance(part, DifferentialOptimizer) and part._groups is not None:
+            if isinstance(part, DifferentialOptimizer) and part.built:
                 plan = part.plan
                 groups = zip(group_names(plan), plan.groups, strict=True)
                 names += [name for name, group in groups if not all(_is_finite(row.variable) for row in group.rows)]

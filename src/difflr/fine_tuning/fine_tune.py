@@ -7,14 +7,13 @@ import keras
 from difflr import keras_private
 from difflr.checks import checked_number, checked_rate
 from difflr.fine_tuning.num_batches import num_batches
-from difflr.optimizers import DifferentialOptimizer, differential
-from difflr.phases.freeze_to import unfreeze
-from difflr.phases.phase import Phase, Phases
-from difflr.phases.phase_scheduler import PhaseScheduler
+from difflr.optimizers import DifferentialOptimizer, differential, plan_of
+from difflr.optimizers.unwrap import inner
+from difflr.phases import Phase, Phases, PhaseScheduler, unfreeze
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import Targets
 from difflr.recipes import discriminative, no_decay
-from difflr.schedules import Joined, OneCycle
+from difflr.schedules import OneCycle
 
 HEAD = "kind:head"
 RATE_RATIO = 100.0
@@ -39,8 +38,8 @@ def fine_tune(
 ) -> keras.callbacks.History:
     """Fine-tunes a pretrained model with a new head: the head alone, then everything, lower layers more slowly.
 
-    For `freeze_epochs` only the head is trainable, while the rate goes up to `learning_rate` in one cycle. Then, for `epochs`,
-    everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a hundredth of that,
+    For `freeze_epochs` only the head is trainable, while the rate goes up to `learning_rate` in one cycle. Then, for
+    `epochs`, everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a hundredth of that,
     the others to rates geometrically between. Both are phases of one `fit`: one progress, one history, one optimizer
     that keeps its state.
 
@@ -98,35 +97,44 @@ def fine_tune(
     compiling |= {name: value for name, value in chosen.items() if value is not None}
     if compiling.get("loss") is None and not model.compiled:
         raise ValueError("The model is not compiled, so `fine_tune` needs a `loss`, as `compile` does.")
-    given = _given_optimizer(compiling.pop("optimizer", None))
-    plan = _plan(model, plan, rate_ratio, given)
-    phases = _phases(freeze_epochs, plan, model)
+    settings = _optimizer_for_settings(compiling.pop("optimizer", None))
+    plan = _plan(model, plan, rate_ratio, settings)
     batches = num_batches(
         x,
         fit_arguments.get("batch_size"),
         fit_arguments.get("validation_split", 0.0),
         fit_arguments.get("steps_per_epoch"),
     )
-    schedule = two_cycles(learning_rate, freeze_epochs * batches, epochs * batches)
-    model.compile(_fresh(given, schedule, plan), **compiling)
-    scheduler = [PhaseScheduler(phases)] if freeze_epochs else []
+    phases = cycles(freeze_epochs, freeze_epochs * batches, epochs * batches)
+    if freeze_epochs:
+        _check_body_trains(plan, model)
+    model.compile(_fresh(settings, learning_rate, plan), **compiling)
     try:
         return model.fit(
-            x, y, epochs=freeze_epochs + epochs, callbacks=[*_as_list(callbacks), *scheduler], **fit_arguments
+            x,
+            y,
+            epochs=freeze_epochs + epochs,
+            callbacks=[*_as_list(callbacks), PhaseScheduler(phases)],
+            **fit_arguments,
         )
     finally:
-        if hasattr(model, "jax_state_sync"):  # after an interrupt in the middle of an epoch
-            model.jax_state_sync()
+        keras_private.sync_state(model)  # after an interrupt in the middle of an epoch
         if model.optimizer.built:
             unfreeze(model)
 
 
-def two_cycles(learning_rate: float, head_steps: int, steps: int) -> Any:
-    """The base rate of `fine_tune`: one cycle for the head, then one for everything, up to half the rate."""
-    second = OneCycle(learning_rate / 2, steps, 0.3, division_factor=5, final_division_factor=2e4)
-    if not head_steps:
-        return second
-    return Joined([OneCycle(learning_rate, head_steps, 0.99, 25, 4e3), second], [head_steps])
+def cycles(freeze_epochs: int, head_steps: int, steps: int) -> Phases:
+    """The phases of `fine_tune`: one cycle for the head alone, then one for everything, up to half the rate.
+
+    Args:
+        freeze_epochs: Integer, the epochs of the head alone.
+        head_steps: Integer, the steps of the head alone.
+        steps: Integer, the steps with everything trainable.
+    """
+    everything = Phase("*", schedule=OneCycle(0.5, steps, 0.3, division_factor=5, final_division_factor=2e4))
+    if not freeze_epochs:
+        return Phases([everything])
+    return Phases([Phase(HEAD, epochs=freeze_epochs, schedule=OneCycle(1.0, head_steps, 0.99, 25, 4e3)), everything])
 
 
 def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: Any) -> Plan:
@@ -136,11 +144,8 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         if rate_ratio is not None:
             raise ValueError("A `plan` says who trains at which rate, and so does `rate_ratio`: give one of them.")
         return plan
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if rate_ratio is None and isinstance(inner, DifferentialOptimizer):
-        own = _plan_of(inner, model)
-        if own is not None:
-            return own
+    if rate_ratio is None and isinstance(inner(optimizer), DifferentialOptimizer) and inner(optimizer).has_multipliers:
+        return plan_of(model, optimizer).whole
     rates = default_plan(model, RATE_RATIO if rate_ratio is None else rate_ratio)
     return rates if optimizer is not None else rates * no_decay(model)
 
@@ -152,34 +157,18 @@ def default_plan(model: keras.Model, rate_ratio: float = RATE_RATIO) -> Plan:
     return rates * Plan(model, declared) if declared else rates  # a recipe by itself replaces what layers declare
 
 
-def _plan_of(optimizer: Any, model: keras.Model) -> Plan | None:
-    """The plan that an optimizer was given, with the multipliers of this moment."""
-    given = optimizer._given_multipliers
-    if given.value is None:
-        return None
-    return optimizer._replanning.whole_plan() if optimizer.built else given.resolve(model.trainable_variables, model)
-
-
-def _phases(freeze_epochs: int, plan: Plan, model: keras.Model) -> Phases:
-    """The head, then everything.
-
-    Raises:
-        ValueError: If these are the same.
-    """
-    if not freeze_epochs:
-        return Phases([Phase(trainable="*")])
+def _check_body_trains(plan: Plan, model: keras.Model) -> None:
     leaves = layer_tree.walk(model)
     head = {id(leaves[position].variable) for position, _ in Targets(leaves, model).match(HEAD)}
     if all(row.frozen for row in plan.rows if id(row.variable) not in head):
         raise ValueError(
             "The body is frozen, by the plan or by `layer.trainable = False`, so that there is nothing but the head to "
-            "fine-tune. Set `trainable = True` on it, or take the freezing out of the plan; to train the head alone, give "
+            "fine-tune. Set `trainable = True` on it, or take the freezing out of the plan; to train the head alone, use "
             "freeze_epochs=0."
         )
-    return Phases([Phase(trainable=HEAD, epochs=freeze_epochs), Phase(trainable="*")])
 
 
-def _given_optimizer(given: Any) -> Any:
+def _optimizer_for_settings(given: Any) -> Any:
     """The optimizer whose settings to use; `None` for the default."""
     if given is None:
         return None
@@ -192,19 +181,19 @@ def _given_optimizer(given: Any) -> Any:
     return optimizer
 
 
-def _fresh(optimizer: Any, schedule: Any, plan: Plan) -> Any:
+def _fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
     """A new differential optimizer with the settings of `optimizer`."""
     if optimizer is None:
-        return differential(keras.optimizers.AdamW)(schedule, weight_decay=WEIGHT_DECAY, multipliers=plan)
+        return differential(keras.optimizers.AdamW)(learning_rate, weight_decay=WEIGHT_DECAY, multipliers=plan)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         config = {name: value for name, value in optimizer.get_config().items() if name != "inner_optimizer"}
-        return keras.optimizers.LossScaleOptimizer(_fresh(optimizer.inner_optimizer, schedule, plan), **config)
+        return keras.optimizers.LossScaleOptimizer(_fresh(optimizer.inner_optimizer, learning_rate, plan), **config)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
         config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
     else:
         config = optimizer.get_config()
-    config |= {"learning_rate": schedule, "multipliers": plan}
+    config |= {"learning_rate": learning_rate, "multipliers": plan}
     fresh = differential(type(optimizer)).from_config(config)
     keras_private.copy_weight_decay_exclusions(optimizer, fresh)
     return fresh

@@ -10,6 +10,7 @@ from difflr.keras_private.layers import (
     calls,
     functional_init_arguments,
     graph,
+    let_trainable_be_set,
     output_layers,
     own_trainable_variables,
     saves_its_layers,
@@ -19,6 +20,8 @@ from difflr.keras_private.layers import (
 )
 from difflr.keras_private.optimizers import (
     ACCUMULATORS,
+    ITERATION,
+    LEARNING_RATE,
     AVERAGES,
     MULTI_OPTIMIZERS,
     SGD_SCALES_FIRST,
@@ -53,12 +56,16 @@ from difflr.keras_private.fit import (
     compile_arguments,
     forget_step,
     load_apart,
+    renew_step,
+    sync_state,
     strategy_scope,
     weights_file,
 )
 
 __all__ = [
     "ACCUMULATORS",
+    "ITERATION",
+    "LEARNING_RATE",
     "AVERAGES",
     "Functional",
     "MULTI_OPTIMIZERS",
@@ -81,9 +88,12 @@ __all__ = [
     "forget_step",
     "functional_init_arguments",
     "graph",
+    "let_trainable_be_set",
     "is_away",
     "live_learning_rate",
     "load_apart",
+    "renew_step",
+    "sync_state",
     "nadam_product",
     "output_layers",
     "own_trainable_variables",

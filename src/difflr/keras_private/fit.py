@@ -38,6 +38,23 @@ def forget_step(model):
         model.ddp_model = None
 
 
+def renew_step(model):
+    """Has a compiled model train the variables that its optimizer trains now, inside `fit` too.
+
+    `fit` calls `model.train_function`, and makes it only when it begins.
+    """
+    in_fit = model.train_function is not None
+    forget_step(model)
+    if in_fit:
+        model.make_train_function(force=True)
+
+
+def sync_state(model):
+    """Gives a model its weights and its optimizer's state back, which JAX's `fit` keeps to itself between batches."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
 def load_apart(wrapper):
     """Lets a `LossScaleOptimizer` load its own numbers whatever the optimizer inside trains at that moment.
 

@@ -101,3 +101,23 @@ def trace(model, shapes):
     several = isinstance(model, Functional) and isinstance(model.input, (list, tuple, dict))
     inputs = keras.tree.pack_sequence_as(model.input, tensors) if several else tensors[0]
     return compute_output_spec(functools.partial(model.call, training=False), inputs)
+
+
+def let_trainable_be_set():
+    """Lets `layer.trainable = True` reach what is below the layer, on TensorFlow too.
+
+    There `AutoTrackable.__setattr__` skips setting an attribute to the object it is already, so `model.trainable = True`
+    on a model whose own flag is `True` would leave frozen what was frozen below it. On JAX and torch it sets all of them.
+    """
+    if keras.backend.backend() != "tensorflow" or "trainable" in getattr(keras.Layer.__setattr__, "always_sets", ()):
+        return
+    set_attribute = keras.Layer.__setattr__
+
+    def __setattr__(self, name, value):
+        if name == "trainable":
+            keras.Layer.trainable.fset(self, value)
+        else:
+            set_attribute(self, name, value)
+
+    __setattr__.always_sets = ("trainable",)
+    keras.Layer.__setattr__ = __setattr__

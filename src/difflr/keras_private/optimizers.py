@@ -94,6 +94,11 @@ AVERAGES = "_model_variables_moving_average"
 ACCUMULATORS = "_accumulated_gradients"
 
 
+# The names of the variables that an optimizer has before it is built.
+ITERATION = "iteration"
+LEARNING_RATE = "learning_rate"
+
+
 def slots(optimizer, count):
     """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
 

@@ -90,13 +90,11 @@ class DeclaresMultipliers:
 
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
-                variable.trainable = False
-                setattr(variable, layer_tree.FROZEN_MARK, True)
+                layer_tree.set_frozen(variable, True)
         for leaf in layer_tree.walk(self):  # frozen whole: the statistics are kept, as a plan keeps them
             layer = leaf.layer
             if isinstance(layer, keras.layers.BatchNormalization) and layer_tree.layer_frozen_by_plan(layer):
-                layer.trainable = False
-                setattr(layer, layer_tree.FROZEN_MARK, True)
+                layer_tree.set_frozen(layer, True)
 
     def get_config(self) -> dict[str, Any]:
         """The layer's own config and what it declares, 0.0 included."""

@@ -6,6 +6,7 @@ import keras
 
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer, differential
+from difflr.optimizers.unwrap import parts
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
@@ -62,8 +63,7 @@ def _differential_parts(optimizer: Any) -> list[DifferentialOptimizer]:
     """The differential optimizers in `optimizer`: itself, or those it wraps."""
     if optimizer is None:
         return []
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return [each for each in getattr(inner, "optimizers", [inner]) if isinstance(each, DifferentialOptimizer)]
+    return [part for part in parts(optimizer) if isinstance(part, DifferentialOptimizer)]
 
 
 @keras.saving.register_keras_serializable(package="difflr")

@@ -6,7 +6,10 @@ Found from Keras itself; `differential` makes one of any other `keras.optimizers
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 from difflr.optimizers.differential import differential, optimizer_classes
 
+from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import replan
+
 _CLASSES = {name: differential(stock) for name, stock in optimizer_classes().items()}
 globals().update(_CLASSES)
 
-__all__ = ["DifferentialOptimizer", "differential", *sorted(_CLASSES)]
+__all__ = ["DifferentialOptimizer", "differential", "plan_of", "replan", *sorted(_CLASSES)]

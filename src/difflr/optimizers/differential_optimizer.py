@@ -2,19 +2,22 @@
 
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from difflr import keras_private
 from difflr.checks import listed, shown
-from difflr.optimizers import saved_state
-from difflr.optimizers.groups import EFFECTIVE_RATE, Groups, check_held
-from difflr.optimizers.multipliers_argument import SAVED_NUMBERS, SAVED_PLAN, Given
-from difflr.optimizers.replan import Replanning
-from difflr.plan import Plan, VariableMapping, layer_tree, saved_plan
+from difflr.optimizers import build_checks, loading
+from difflr.optimizers.current_multipliers import CurrentMultipliers
+from difflr.optimizers.groups import EFFECTIVE_RATE, Groups
+from difflr.optimizers.multipliers_argument import SAVED_PLAN, MultipliersArgument
+from difflr.optimizers.saved_state import HEADER, State
+from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
+from difflr.plan import Plan, saved_plan
+from difflr.plan.freezing import freeze
+from difflr.plan.rebinding import tied_to, with_frozen_by_hand, with_multipliers, without_decay
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
 
@@ -74,141 +77,207 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             )
         if not isinstance(fused, bool):
             raise ValueError(f"`fused` must be True or False. Received: {shown(fused)}.")
-        given = Given(multipliers)
+        argument = MultipliersArgument(multipliers)
         super().__init__(*args, **kwargs)
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused
-        self._given_multipliers = given
+        self.callback_state: dict[str, Any] = {}
+        self._multipliers_argument = argument
         self._groups: Groups | None = None
         self._model: weakref.ref[keras.Layer] | None = None
-        self._replanning = Replanning(self)
-        if isinstance(multipliers, Plan):
-            multipliers.freeze()
+        self._states = StateByPlace()
+        self._unbound: dict[str, Any] | None = None
+        self._saved_config: dict[str, Any] | None = None
+        self.continues_phases = False
+        self._warning_at_next_step = ""
+        self._first_rate = keras_private.live_learning_rate(self)
+        if argument.plan is not None:
+            freeze(argument.plan)
 
     # -- the plan -----------------------------------------------------------------------------------------------------
 
     @property
     def plan(self) -> Plan:
-        """The plan in force.
+        """The plan in force, with the multipliers of this moment.
 
         Raises:
-            ValueError: If the optimizer was given no plan and is not built yet, so that none is known.
+            ValueError: If the optimizer was made without a plan and is not built yet, so that none is known.
+            RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
-            return self._groups.plan
-        if isinstance(self._given_multipliers.value, Plan):
-            return self._given_multipliers.value
+            changed = self._groups.multipliers()
+            return with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
+        if self._multipliers_argument.plan is not None:
+            return self._multipliers_argument.plan
         raise ValueError(
             "The optimizer is not built yet, so it has no plan. Call `optimizer.build(model.trainable_variables)` "
-            "or `fit` first, or give it `multipliers=difflr.Plan(model, rules)`."
+            "or `fit` first, or give it `multipliers=difflr.Plan(model, rules)`. difflr.plan_of(model) knows it before."
         )
 
+    def plan_for(self, model: keras.Layer) -> Plan:
+        """The plan in force for `model`, built or not; see `difflr.plan_of`.
+
+        Args:
+            model: The model that it trains.
+        """
+        if self._groups is None:
+            return self._multipliers_argument.resolve(model.trainable_variables, model)
+        if not any(row.variable in self._groups.plan for row in Plan(model).rows):
+            return self.plan
+        self.bind(model)
+        trained = {id(variable) for variable in self._groups.trainable if variable.trainable}
+        return with_frozen_by_hand(self.plan, trained)
+
     @property
-    def multipliers(self) -> "CurrentMultipliers":
+    def multipliers(self) -> CurrentMultipliers:
         """Variable -> multiplier now, readable and, once built, settable: `optimizer.multipliers[layer] = 0.05`.
 
-        Setting recompiles nothing. Variables in one group share a number, so the whole group has to be named.
+        The key is a variable, a layer or a path in the layer tree. Setting recompiles nothing. Variables in one group
+        share a number, so the whole group has to be named.
         """
-        return CurrentMultipliers(self)
+        return CurrentMultipliers(self.plan, self._groups)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    @property
+    def has_multipliers(self) -> bool:
+        """Whether it was made with multipliers, a plan or rules of its own."""
+        return not self._multipliers_argument.is_none
+
+    def rate_factors(self) -> dict[int, float]:
+        """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
+        if self._groups is None:
+            return {}
+        factors = [float(keras.ops.convert_to_numpy(factor)) for factor in self._groups.rate_factors().values()]
+        return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+
+    @property
+    def loaded_plan(self) -> Plan | None:
+        """The plan with which the loaded state was saved, where another one is in force; `None` otherwise."""
+        model = self._model() if self._model is not None else None
+        if self._saved_config is None or model is None:
+            return None
+        return saved_plan.bind_to_model(self._saved_config, Plan(model))
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Resolves the plan for `variables`, freezes what it freezes, and makes the state for the others.
 
         Args:
             variables: The model's trainable variables.
 
         Raises:
-            ValueError: If the plan does not cover them, or freezes them all, or gives a rate to what was frozen by hand
-                since, or says something of variables and there are none.
+            ValueError: If the plan does not cover them, or freezes them all, or trains a variable that was frozen by
+                hand since, or names variables when there are none.
         """
         if self.built:
             return
         if not len(variables):
-            self._build_for_nothing()
+            build_checks.check_nothing_is_asked(self._multipliers_argument)
+            self._build_for(Plan.from_rows([]), [])
             return
         model = self._model() if self._model is not None else None
-        plan = self._given_multipliers.resolve(list(variables), model)
-        plan = plan._without_decay([v for v in variables if v in plan and not keras_private.decays(self, v)])
-        self._check_the_others_train(plan, variables)
-        trainable = [variable for variable in variables if not plan.row(variable).frozen]
-        if not trainable:
-            raise ValueError(
-                f"The plan freezes all {len(list(variables))} variables, so there is nothing to train. {plan!r}"
-            )
-        rows = [plan.row(variable) for variable in trainable]
-        check_held([row.multiplier for row in rows], [row.path for row in rows])
-        plan.freeze()
-        self._warn_of_decay_without_effect(plan)
-        self._build_for(plan, trainable, self._given_multipliers.numbers)
+        plan = self._multipliers_argument.resolve(list(variables), model)
+        plan = without_decay(plan, [v for v in variables if v in plan and not keras_private.decays(self, v)])
+        build_checks.check_all_are_listed(plan, variables)
+        build_checks.check_trains_something(plan)
+        freeze(plan)
+        build_checks.warn_of_decay_without_effect(plan, self)
+        self._build_for(plan, [variable for variable in variables if not plan.row(variable).frozen])
+        if model is None and self._multipliers_argument.config is not None:
+            self._unbound = self._multipliers_argument.config
+            self._warn_at_next_step(plan)
 
-    def _build_for_nothing(self) -> None:
-        """As in Keras, where metrics and statistics can be computed with `fit`, unless somebody is to have a rate."""
-        given = self._given_multipliers
-        if isinstance(given.value, Plan) and all(row.frozen for row in given.value.rows):
-            raise ValueError(f"The plan freezes everything, so there is nothing to train. {given.value!r}")
-        if given.names_variables:
-            raise ValueError(
-                "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
-                "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
-                "`.keras`, or load it with `compile=False` and compile it anew."
-            )
-        warnings.warn("The model has no trainable variables: the optimizer trains nothing.", stacklevel=4)
-        self._build_for(Plan._from_rows([], [], "keep"), [])
-
-    def _build_for(self, plan: Plan, trainable: list[Any], numbers: list[float] | None = None) -> None:
-        self._replanning.before_build(self.variables)
+    def _build_for(self, plan: Plan, trainable: Sequence[keras.Variable]) -> None:
+        self._states.before_build = list(self.variables)
         super().build(trainable)
-        self._groups = Groups(plan, trainable, self, numbers)
-
-    def _check_the_others_train(self, plan: Plan, variables: Sequence[Any]) -> None:
-        """Checks those with a rate that Keras does not list: an optimizer beside this one may train them."""
-        listed = set(map(id, variables))
-        others = [row for row in plan.rows if not row.frozen and id(row.variable) not in listed]
-        by_hand = [row.path for row in others if layer_tree.frozen_by_hand(row.variable, row.layer)]
-        if by_hand:
-            raise ValueError(
-                f"The plan gives a rate to {listed(by_hand)}, where `trainable = False` was set after the plan was "
-                "made: it would have no effect. Make the plan anew, with what is frozen now, or freeze in the plan, with "
-                "difflr.FROZEN."
-            )
-        late = [row.path for row in others if layer_tree.marked_frozen(row.variable)]
-        if late:
-            raise ValueError(
-                f"An earlier plan froze {listed(late)}, so Keras builds the optimizer without them, and it is "
-                "too late to unfreeze them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which unfreezes."
-            )
-
-    def _warn_of_decay_without_effect(self, plan: Plan) -> None:
-        decays = [name for name in vars(self) if name.endswith("weight_decay") and getattr(self, name)]
-        scaled = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier not in (0, 1)]
-        if scaled and not decays:
-            warnings.warn(
-                f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "
-                f"{type(self).__name__} has `weight_decay=None`: it has no effect. Give it a `weight_decay`.",
-                stacklevel=3,
-            )
+        self._groups = Groups(plan, trainable, self, self._states.starts)
 
     def bind(self, model: keras.Layer) -> None:
         """Tells the optimizer which model its variables belong to: rules may then be path patterns.
 
-        `compile` of `difflr.Model` and `difflr.Sequential` does this. Keras gives an optimizer its variables only,
-        which is enough to train exactly, also after loading; call it on a loaded, subclassed `keras.Model` whose plan froze
-        BatchNormalization layers, so that the plan finds those layers again.
+        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do `difflr.plan_of` and phases. Keras gives
+        an optimizer its variables only, which is enough to train exactly, also after loading; call it on a loaded,
+        subclassed `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
 
         Args:
             model: The model the optimizer is compiled with.
 
         Raises:
-            ValueError: If the optimizer was built for variables of another model, or was loaded and the order of the
-                model's layers has changed since it was saved.
+            ValueError: If the optimizer was built for variables of another model.
         """
-        given = self._given_multipliers
-        if self._groups is None and model.built and not isinstance(given.value, dict):
-            given.resolve(model.trainable_variables, model).freeze()  # Keras lists what is unfrozen from here on
-        if self._groups is not None:
-            self._groups.plan = self._replanning.bound(model) or self._groups.plan._tied_to(model)
-            self._groups.plan.freeze()
+        if self._groups is not None and self._groups.trainable:
+            plan = self._groups.plan
+            if self._unbound is not None:
+                saved_plan.mark_frozen(model, self._unbound)
+                bound = saved_plan.bind_to_model(self._unbound, Plan(model))
+            else:
+                bound = plan if plan.model is model else tied_to(plan, model)
+            self._states.move(plan, bound)
+            self._groups.plan, self._unbound = bound, None
+            freeze(bound)
+        elif self._groups is None and model.built and self._multipliers_argument.config is None:
+            # Keras lists what is unfrozen from here on.
+            freeze(self._multipliers_argument.resolve(model.trainable_variables, model))
         self._model = weakref.ref(model)
+
+    def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
+        """Gives the optimizer another plan, with all state kept by variable; see `difflr.replan`.
+
+        A compiled model has to make its step anew, which `difflr.replan(model, plan)` does, too.
+
+        Args:
+            plan: The new plan.
+            warmup_steps: As for `difflr.replan`.
+            own_bias_correction: As for `difflr.replan`.
+
+        Raises:
+            TypeError: If it is no plan.
+            ValueError: If it trains nothing, or trains what `trainable = False` froze. Nothing has changed then.
+        """
+        build_checks.check_new_plan(plan)
+        self._warning_at_next_step = ""
+        if self._groups is None:
+            self._multipliers_argument = MultipliersArgument(plan)
+            freeze(plan)
+            return
+        found = self._entries()
+        check_known(self, found)
+        values = {key: as_numpy(variable) for key, variable in found.items()}
+        step = int(keras.ops.convert_to_numpy(self.iterations))
+        self._states.move(self._groups.plan, plan)
+        moved = StateByPlace()
+        moved.aside = values
+        moved.move(self._groups.plan, plan)
+        self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
+        self._rebuild(plan, {**self._states.aside, **moved.aside})
+
+    def _rebuild(self, plan: Plan, values: Mapping[Any, Any]) -> None:
+        """Builds the optimizer for what `plan` trains, and gives the variables their state back.
+
+        Args:
+            plan: The plan.
+            values: All state, by place and name.
+        """
+        freeze(plan)
+        model = plan.model
+        variables = [row.variable for row in plan.rows] if model is None else model.trainable_variables
+        keras_private.unbuild(self, self._states.before_build)
+        with keras_private.strategy_scope(model):
+            self._build_for(plan, [v for v in variables if v in plan and not plan.row(v).frozen])
+        self._states.keep_aside(values)
+        self._assign(values)
+
+    def _assign(self, values: Mapping[Any, Any]) -> None:
+        late = int(keras.ops.convert_to_numpy(self.iterations)) > 0
+        by_place = {row.place: row.variable for row in self._groups.plan.rows}
+        for (place, name), variable in self._entries().items():
+            value = values.get((place, name))
+            if value is not None and tuple(value.shape) == tuple(variable.shape):
+                variable.assign(value)
+            elif name == keras_private.AVERAGES and late and place is not None:
+                variable.assign(as_numpy(by_place[place]))  # an average that begins at 0 would draw the variable there
+
+    def _entries(self) -> dict[Any, keras.Variable]:
+        rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
+        return entries(self, rows, self._states.before_build, self._groups.vector)
 
     # -- what Keras asks for ------------------------------------------------------------------------------------------
 
@@ -239,12 +308,14 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             ValueError: If a variable that the plan freezes was unfrozen by hand.
         """
         if trainable_variables is None:
+            self._warn_if_still_frozen()
             self._check_number(len(grads), "gradients")
             return super().apply(grads)
         trainable_variables = list(trainable_variables)
         if not self.built and len(grads):
             with keras.name_scope(self.name, caller=self):
                 self.build(trainable_variables)
+        self._warn_if_still_frozen()
         if self._groups is not None and self._groups.any_frozen:
             frozen = [variable for variable in trainable_variables if self._groups.is_frozen(variable)]
             if frozen:
@@ -254,13 +325,18 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
                 grads, trainable_variables = [g for g, _ in pairs], [v for _, v in pairs]
         return super().apply(grads, trainable_variables)
 
+    def _warn_if_still_frozen(self) -> None:
+        if self._warning_at_next_step and not self.continues_phases:
+            text, self._warning_at_next_step = self._warning_at_next_step, ""
+            warnings.warn(text, stacklevel=2)
+
     def _check_none_is_unfrozen(self, frozen: Sequence[Any]) -> None:
-        unfrozen = [self.plan.row(variable) for variable in frozen if variable.trainable]
+        unfrozen = [self._groups.plan.row(variable) for variable in frozen if variable.trainable]
         if unfrozen:
             raise ValueError(
                 f"`trainable = True` was set on {listed([row.path for row in unfrozen])}, and the plan of the "
                 f"optimizer freezes it ({unfrozen[0].decided.get('frozen', 'multiplier 0')}), so it would not train. Make a "
-                "new plan and compile with a new optimizer; to unfreeze in the middle of a training there are phases."
+                "plan that trains it: difflr.replan(model, plan)."
             )
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
@@ -277,7 +353,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     def _check_number(self, number: int, what: str) -> None:
         if self._groups is None or number == len(self._groups.trainable):
             return
-        frozen = sum(row.frozen for row in self.plan.rows)
+        frozen = sum(row.frozen for row in self._groups.plan.rows)
         if number > len(self._groups.trainable) and frozen:
             raise ValueError(
                 f"Received {number} {what}, but {len(self._groups.trainable)} variables are trainable: the plan freezes "
@@ -290,8 +366,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         for variable, value in zip(self._groups.trainable if self._groups else (), values, strict=False):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
-                    f"The optimizer was built for other variables: {self.plan.row(variable).path} has the shape "
-                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. Somebody was frozen or unfrozen by "
+                    f"The optimizer was built for other variables: {self._groups.plan.row(variable).path} has the shape "
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen by "
                     "hand since, or the model is another one: compile with a new optimizer."
                 )
 
@@ -315,132 +391,127 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             print_function: What receives the text. Defaults to `print`.
         """
         rate = float(keras.ops.convert_to_numpy(self.learning_rate))
-        print_function(self._current_plan().table(rate, keras_private.applications(self)))
+        print_function(self.plan.table(rate, keras_private.applications(self)))
 
-    def _current_plan(self) -> Plan:
-        """The plan with the multipliers of this moment."""
-        if self._groups is None:
-            return self.plan
-        return self._groups.plan._with_multipliers(self._groups.current())
+    # -- saving -------------------------------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """The optimizer's own config, and the plan as data: paths and numbers.
 
         Raises:
-            ValueError: If the optimizer is not built and its rules are functions or objects, which only a build
-                resolves to data.
+            ValueError: If the optimizer is not built and its multipliers are a function, which only a build resolves.
         """
         config = super().get_config()
         config["weight_decay_follows"] = self.weight_decay_follows
         config["fused"] = self.fused
-        if self._groups is not None:
-            config["multipliers"] = {
-                SAVED_PLAN: saved_plan.to_config(self._groups.plan),
-                SAVED_NUMBERS: self._groups.numbers(),
-            }
-        else:
-            config["multipliers"] = self._given_multipliers.to_config()
+        built = self._groups is not None
+        config["multipliers"] = {SAVED_PLAN: self._plan_config()} if built else self._multipliers_argument.to_config()
         return config
 
-    def save_own_variables(self, store: Any) -> None:
-        """Saves the optimizer's state, and of which variables it is.
+    def _plan_config(self) -> dict[str, Any]:
+        """The plan in force as data, with what could not be bound to variables yet."""
+        return saved_plan.to_config(self.plan) if self._unbound is None else self._unbound
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Saves the optimizer's state by variable, with the plan in force.
 
         Args:
             store: What Keras saves it in.
         """
-        super().save_own_variables(store)
-        store[saved_state.LAYOUT] = saved_state.as_array([] if self._groups is None else self._groups.layout())
-        self._replanning.save(store)
+        if self._groups is None:
+            super().save_own_variables(store)
+            return
+        changed = self._groups.multipliers()
+        places = {id(row.variable): row.place for row in self._groups.plan.rows}
+        State(
+            plan=saved_plan.to_config(self._groups.plan) if self._unbound is None else self._unbound,
+            values={key: as_numpy(variable) for key, variable in self._entries().items()},
+            aside=self._states.aside,
+            starts=self._states.starts,
+            seen=self._states.seen,
+            multipliers={places[key]: number for key, number in changed.items()},
+            learning_rate=self._first_rate if isinstance(self._first_rate, float) else None,
+            callbacks=self.callback_state,
+        ).save(store)
 
-    def load_own_variables(self, store: Any) -> None:
-        """Loads the optimizer's state.
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Loads the optimizer's state, by variable.
 
-        The state of an optimizer that was saved before it was built is empty, and changes nothing. An optimizer that is
-        not built itself can take none: Keras then warns and goes on without it.
+        If the optimizer has another plan than the one that was saved, its own plan holds, and one warning says what is
+        different. What the file has no state for starts fresh. The state of a stock optimizer of the same kind is
+        loaded, too. An optimizer that is not built can take no state: Keras then warns and goes on without it.
 
         Args:
             store: What it was saved in.
 
         Raises:
-            ValueError: If it is the state of other variables or of another plan, or is damaged; the optimizer is then as
-                it was. Keras by itself compares the number of variables only, warns where it differs, and goes on
-                without the state.
+            ValueError: If the file is damaged; the optimizer is then as it was.
         """
         state = {name: store[name] for name in list(store.keys())}
-        saved = state.pop(saved_state.LAYOUT, None)
         if self._groups is None:
-            return super().load_own_variables(state)
-        saved = None if saved is None else saved_state.layout_from_array(saved)
-        if saved == []:
-            return None
-        model = self._model() if self._model is not None else None
-        with self._replanning.undone_on_error(state, model):
-            self._replanning.load(state, model)
-            difference = saved and saved_state.difference(saved, self._groups.layout(), self._groups.plan.rows)
-            if difference or len(state) != len(self.variables):
-                raise ValueError(
-                    f"The saved state of optimizer '{self.name}' has {len(state)} variables and does not fit this "
-                    f"{type(self).__name__}, which has {len(self.variables)}. {difference or ''}\n"
-                    "Use the optimizer and the plan it was saved with. To do without the state, load the model with "
-                    "`compile=False` and compile it anew, or load its weights before the optimizer is built."
-                )
-            self._check_values(state)
-        before = self._current_plan()
-        super().load_own_variables(state)
-        self._warn_of_other_multipliers(before)
-        return None
+            super().load_own_variables(state)
+        elif HEADER not in state:
+            self._load_by_position(state)
+        else:
+            loading.load(self, State.load(state))
 
-    def _check_values(self, state: dict[str, Any]) -> None:
-        """Checks what is assigned next, one variable after another: after an error nothing is half changed."""
-        for number, variable in enumerate(self.variables):
-            value: Any = state.get(str(number))
-            shape = None if value is None else tuple(getattr(value, "shape", ()))
-            if shape != tuple(variable.shape):
-                raise ValueError(
-                    f"The saved state of optimizer '{self.name}' does not fit: {variable.path} has the shape "
-                    f"{tuple(variable.shape)}, and in the file {shape or 'none'}."
-                )
-            if variable is self._groups.vector and not (np.isfinite(value) & (np.asarray(value) > 0)).all():
-                raise ValueError(
-                    f"The saved state of optimizer '{self.name}' is damaged: a multiplier is a finite number above 0, and "
-                    f"those in the file are {shown(list(map(float, value)))}. Use another copy of the file."
-                )
+    def _load_by_position(self, state: dict[str, Any]) -> None:
+        """Loads what a stock optimizer has saved, or one that was not built."""
+        variables = [variable for variable in self.variables if variable is not self._groups.vector]
+        if len(state) == len(self._states.before_build):
+            variables = self._states.before_build
+        if len(state) != len(variables):
+            super().load_own_variables(state)  # which warns
+            return
+        for number, variable in enumerate(variables):
+            variable.assign(state[str(number)])
 
-    def _warn_of_other_multipliers(self, before: Plan) -> None:
-        now = self._current_plan()
-        changed = [
-            f"{row.path} {row.multiplier:g} instead of {was.multiplier:g}"
-            for row, was in zip(now.rows, before.rows, strict=True)
-            if row.multiplier != was.multiplier
-        ]
-        if changed:
-            warnings.warn(
-                f"The multipliers of the saved state replace those of the plan: {listed(changed)}. They are part "
-                "of the state, as the learning rate is; for others set `optimizer.multipliers[layer]` after loading.",
-                stacklevel=3,
-            )
+    # What `loading` asks for.
 
+    @property
+    def plan_in_force(self) -> Plan:
+        """The plan in force, with its own multipliers."""
+        return self._groups.plan
 
-class CurrentMultipliers(VariableMapping):
-    """The multipliers of an optimizer at this moment, by variable; frozen ones are 0.
+    @property
+    def first_rate(self) -> Any:
+        """The base rate that the optimizer was made with: a number or a schedule."""
+        return self._first_rate
 
-    Reading gives floats. Setting takes a layer or a variable and changes the next step, without recompiling.
+    def state_entries(self) -> dict[Any, keras.Variable]:
+        """What the optimizer keeps, by place and name."""
+        return self._entries()
 
-    Args:
-        optimizer: A differential optimizer.
-    """
+    def slot_names(self) -> set[str]:
+        """The names of what it keeps for each variable."""
+        return {name for place, name in self._entries() if place is not None}
 
-    def __init__(self, optimizer: DifferentialOptimizer):
-        plan = optimizer._current_plan()
-        super().__init__(
-            [(row.variable, row.multiplier) for row in plan.rows], paths=lambda variable: plan.row(variable).path
-        )
-        self._optimizer = optimizer
+    def take(self, plan: Plan, values: Any, starts: Any, seen: Any, state: State) -> None:
+        """Takes a saved state.
 
-    def __setitem__(self, target: Any, value: Any) -> None:
-        if self._optimizer._groups is None:
-            raise ValueError(
-                "The optimizer is not built yet: set multipliers in its plan, or build it first "
-                "(`optimizer.build(model.trainable_variables)`)."
-            )
-        self._optimizer._groups.set(target, value)
+        Args:
+            plan: The plan in force from now on.
+            values: All state, by place and name.
+            starts: When variables joined, by place.
+            seen: How many gradients the state of frozen variables has seen, by place.
+            state: The saved state, for what concerns no variable.
+        """
+        self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
+        self._rebuild(plan, values)
+        self.callback_state = dict(state.callbacks)
+        self._warn_at_next_step(plan)
+
+    def restore_multipliers(self, multipliers: Mapping[int, float]) -> None:
+        """Sets multipliers that were changed before, by identity of the variable."""
+        self._groups.restore(multipliers)
+
+    def remember_saved_plan(self, config: dict[str, Any]) -> None:
+        """Keeps the plan of the file for `loaded_plan`."""
+        self._saved_config = config
+
+    def _warn_at_next_step(self, plan: Plan) -> None:
+        """Remembers to say that a phase is in force that nobody here has begun."""
+        if plan.whole is not plan:
+            whole = {id(row.variable) for row in plan.whole.rows if not row.frozen}
+            frozen = [row for row in plan.rows if row.frozen and id(row.variable) in whole]
+            self._warning_at_next_step = build_checks.still_frozen(frozen)

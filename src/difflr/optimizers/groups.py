@@ -1,7 +1,7 @@
 """The plan at work: one number per group of variables."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,10 +9,8 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier
-from difflr.optimizers import saved_state
 from difflr.optimizers.late_start import LateStart
-from difflr.optimizers.unstack import unstack
-from difflr.plan import Plan
+from difflr.plan import Group, Plan, Row
 
 EFFECTIVE_RATE = "effective_rate"
 
@@ -36,33 +34,50 @@ class Members:
 
 
 class Groups:
-    """The plan at work: for each trainable variable its group, for each group a number in one vector of the optimizer's state.
+    """The plan at work: for each trainable variable its group, for each group a multiplier.
 
-    As part of the state the numbers are saved and can change without recompiling; a constant for each variable would take
-    XLA 5 to 15 times as long to compile. One vector, and not a scalar for each group: on JAX every array that a step
-    takes and returns costs some microseconds.
+    Variables are one group if they have equal settings and joined the training alike. The multipliers are constants of
+    the compiled step. Those that were changed since stand in one vector of the optimizer's state, where 0 means "as
+    planned": they can change without recompiling, and clearing the state by hand freezes nothing. One vector, and not a
+    scalar for each group: on JAX every array that a step takes and returns costs some microseconds; and one constant for
+    each variable would take XLA 5 to 15 times as long to compile.
+
+    Args:
+        plan: The plan.
+        trainable: The variables that are trained.
+        optimizer: The optimizer, built for them.
+        starts: When those joined that were not there from the beginning: place -> start.
     """
 
-    def __init__(self, plan: Plan, trainable: list[Any], optimizer: Any, numbers: list[float] | None = None):
-        present = set(map(id, trainable))
+    def __init__(
+        self,
+        plan: Plan,
+        trainable: Sequence[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
+        starts: Mapping[str, LateStart],
+    ):
         self.plan = plan
-        self.trainable = trainable
+        self.trainable = list(trainable)
         self._optimizer = optimizer
-        self._groups = [group for group in plan.groups if any(id(row.variable) in present for row in group.rows)]
+        members: dict[Any, list[Row]] = {}
+        for row in map(plan.row, self.trainable):
+            start = starts.get(row.place, LateStart()).with_effect(optimizer)
+            members.setdefault((row.setting, start), []).append(row)
+        self._starts = [start for _, start in members]
+        self._groups = [Group(tuple(rows)) for rows in members.values()]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}
-        self._number_at = [number_of[id(variable)] for variable in trainable]
-        self._number_of = {id(variable): number for variable, number in zip(trainable, self._number_at, strict=True)}
-        numbers = numbers or [group.multiplier for group in self._groups]
-        if len(numbers) != len(self._groups):
-            raise ValueError(f"The saved plan has {len(self._groups)} groups and multipliers for {len(numbers)}.")
+        self._number_at = [number_of[id(variable)] for variable in self.trainable]
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
-        self._schedules = {n: group.schedule for n, group in enumerate(self._groups) if group.schedule is not None}
         self._last: Members | None = None
         self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
+        self._planned = [group.multiplier for group in self._groups]
+        self._planned_on_torch: Any = None
+        self._changes_over_time = any(group.schedule is not None for group in self._groups)
+        self._changes_over_time |= any(start != LateStart() for start in self._starts)
         self.vector = optimizer.add_variable(
-            shape=(len(numbers),),
-            initializer=lambda shape, dtype: keras.ops.convert_to_tensor(numbers, dtype),
+            shape=(len(self._groups),),
+            initializer="zeros",
             dtype=keras.config.floatx(),
             aggregation="only_first_replica",
             name="multipliers",
@@ -80,23 +95,39 @@ class Groups:
         """The factors on the base rate at this step: group number -> scalar tensor.
 
         Args:
-            for_decay: Whether they are for the weight decay, which has no part in the bias correction of newly unfrozen variables.
+            for_decay: Whether they are for the weight decay, which the bias correction does not concern.
         """
-        factors = dict(enumerate(unstack(self.vector)))
-        for number, schedule in self._schedules.items():
-            if for_decay and isinstance(schedule, LateStart):
-                schedule = schedule.for_weight_decay
-            now = schedule(keras_private.clock(self._optimizer))
-            factors[number] = factors[number] * keras.ops.cast(now, factors[number].dtype)
+        factors = dict(enumerate(unstack(self._multipliers())))
+        if not self._changes_over_time:
+            return factors
+        floatx = keras.config.floatx()
+        accumulation = self._optimizer.gradient_accumulation_steps or 1
+        batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
+        updates = keras.ops.cast(batches // accumulation, floatx)
+        for number, (group, start) in enumerate(zip(self._groups, self._starts, strict=True)):
+            factor = start.factor(updates, self._optimizer, for_decay)
+            if group.schedule is not None:
+                began = group.rows[0].schedule_start * accumulation
+                factor = factor * keras.ops.cast(group.schedule(batches - began), floatx)
+            if group.schedule is not None or start != LateStart():
+                factors[number] = factors[number] * keras.ops.cast(factor, factors[number].dtype)
         return factors
+
+    def _multipliers(self) -> Any:
+        """The multiplier of each group at this step, as a tensor."""
+        changed = keras.ops.convert_to_tensor(self.vector)
+        return keras.ops.where(changed > 0, changed, keras.ops.convert_to_tensor(self._planned, changed.dtype))
 
     def factors(self, for_decay: bool = False) -> Any:
         """The same as one tensor `(groups,)`: for torch's passes."""
-        if not self._schedules:
-            return keras_private.torch_values([self.vector])[0]
-        import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
+        import torch  # `keras.ops.where` and `stack` take microseconds for each of their tensors
 
-        return torch.stack(list(self.rate_factors(for_decay).values()))
+        if self._changes_over_time:
+            return torch.stack(list(self.rate_factors(for_decay).values()))
+        changed = keras_private.torch_values([self.vector])[0]
+        if self._planned_on_torch is None:
+            self._planned_on_torch = changed.new_tensor(self._planned)
+        return torch.where(changed > 0, changed, self._planned_on_torch)
 
     def decay_factors(self) -> Any:
         """The factors of the weight decay of all groups, likewise."""
@@ -113,17 +144,20 @@ class Groups:
             self._last = members
         return members
 
-    def current(self) -> dict[int, float]:
-        """The multiplier of each trainable variable now, by its identity."""
-        numbers = self.numbers()
-        return {key: numbers[number] for key, number in self._number_of.items()}
+    def multipliers(self) -> dict[int, float]:
+        """The multiplier of each trainable variable now, by its identity; empty where all are as planned.
 
-    def numbers(self) -> list[float]:
-        """The multiplier of each group now."""
-        planned = [group.multiplier for group in self._groups]
-        return [_shortest(number, each) for number, each in zip(self._now(), planned, strict=True)]
+        Raises:
+            RuntimeError: On JAX between the batches of `fit`.
+        """
+        changed = self._changed()
+        return {
+            id(variable): float(str(changed[number]))  # as short as its precision allows
+            for variable, number in zip(self.trainable, self._number_at, strict=True)
+            if changed[number] > 0
+        }
 
-    def _now(self) -> np.ndarray:
+    def _changed(self) -> np.ndarray:
         if keras_private.is_away(self.vector):
             raise RuntimeError(
                 "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
@@ -131,42 +165,49 @@ class Groups:
             )
         return np.array(keras.ops.convert_to_numpy(self.vector))
 
-    def layout(self) -> saved_state.Layout:
-        """Of which variables the state is."""
-        rows = self.plan.rows
-        return saved_state.layout(rows, [self._number_of.get(id(row.variable), -1) for row in rows])
+    def restore(self, multipliers: Mapping[int, float]) -> None:
+        """Sets multipliers that were changed before: identity of the variable -> multiplier."""
+        changed = np.zeros(len(self._planned))
+        for variable, number in zip(self.trainable, self._number_at, strict=True):
+            changed[number] = multipliers.get(id(variable), 0.0)
+        self.vector.assign(changed)
 
-    def set(self, target: Any, value: Any) -> None:
-        """Sets the multiplier of the groups that make up `target`."""
+    def set(self, variables: Sequence[keras.Variable], value: float) -> None:
+        """Sets the multiplier of the groups that `variables` make up.
+
+        Args:
+            variables: Variables, frozen ones may be among them.
+            value: The multiplier, above 0.
+
+        Raises:
+            ValueError: If the multiplier is none, or variables of a group are left out.
+            KeyError: If none of them is trained.
+        """
         multiplier = checked_multiplier(value, "multiplier")
         if multiplier == 0:
             raise ValueError(
-                "A multiplier of 0 freezes, which changes what is compiled. Make a plan with difflr.FROZEN and "
-                "compile the model again."
+                "A multiplier of 0 freezes, which changes what is compiled. Make a plan with difflr.FROZEN: "
+                "difflr.replan(model, plan)."
             )
-        variables = target.trainable_variables if isinstance(target, keras.Layer) else [target]
-        chosen = {id(variable) for variable in variables}
+        chosen = set(map(id, variables))
         positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
         if not positions:
-            name = self.plan.row(target).path if target in self.plan else getattr(target, "path", target)
-            raise KeyError(f"The optimizer trains no variable of {name}: it is frozen, or belongs to another model.")
+            path = self.plan.row(variables[0]).path
+            raise KeyError(f"The optimizer trains no variable of {path}: it is frozen, or belongs to another model.")
+        first = self.plan.row(self.trainable[positions[0]]).path
         for number in dict.fromkeys(self._number_at[p] for p in positions):
-            left_out = [
-                self.plan.row(variable).path
-                for p, variable in enumerate(self.trainable)
-                if self._number_at[p] == number and p not in positions
-            ]
+            members = [self.plan.row(row.variable) for row in self._groups[number].rows]
+            left_out = [row.path for row in members if id(row.variable) not in chosen]
             if left_out:
                 raise ValueError(
-                    f"'{self.plan.row(self.trainable[positions[0]]).path}' shares its multiplier with "
-                    f"{len(left_out)} variables that were not named: {', '.join(left_out[:4])}"
-                    f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the "
-                    "plan."
+                    f"'{first}' shares its multiplier with {len(left_out)} variables that were not named: "
+                    f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
+                    "different numbers in the plan."
                 )
-        check_held([multiplier], [self.plan.row(self.trainable[positions[0]]).path])
-        numbers = self._now()
-        numbers[[self._number_at[p] for p in positions]] = multiplier
-        self.vector.assign(numbers)
+        check_held([multiplier], [first])
+        changed = self._changed()
+        changed[[self._number_at[p] for p in positions]] = multiplier
+        self.vector.assign(changed)
 
 
 def check_held(numbers: Sequence[float], paths: Sequence[str]) -> None:
@@ -195,8 +236,38 @@ def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
     return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
-def _shortest(number: Any, planned: float) -> float:
-    """A stored number as a float: the planned one where it is still that, else as short as its precision allows."""
-    if number == number.dtype.type(planned):
-        return planned
-    return float(str(number))
+def unstack(vector: Any) -> list[Any]:
+    """The entries of `vector` as scalars.
+
+    Args:
+        vector: A tensor or variable of shape `(n,)`.
+    """
+    vector = keras.ops.convert_to_tensor(vector)
+    if keras.backend.backend() == "torch":
+        return list(vector.unbind())
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return list(tf.unstack(vector))
+    import jax
+
+    if isinstance(vector, jax.core.Tracer) and jax.default_backend() == "cpu":
+        return _unstack_for_xla_on_cpu(vector)
+    return list(vector)
+
+
+def _unstack_for_xla_on_cpu(vector: Any) -> list[Any]:
+    """The same by one operation, again and again: takes the first entry, and rolls the others up.
+
+    XLA compiles a kernel once for all places that use the same one. With `vector[0]`, `vector[1]`, ... it draws the index
+    into the update of each variable, so that no two are the same: 49 groups with SGD compile in 2.7 s instead of 0.4. The
+    barrier keeps it from seeing through. On a GPU each roll would be a kernel to launch, at every step, so the entries are
+    read there where they are used.
+    """
+    import jax
+
+    entries = []
+    for _ in range(vector.shape[0]):
+        first, vector = jax.lax.optimization_barrier((vector[0], jax.numpy.roll(vector, -1)))
+        entries.append(first)
+    return entries

@@ -1,43 +1,147 @@
-"""Whose state it is: Keras saves the state of an optimizer by position, without names."""
+"""The optimizer's state in a file: by variable, known by its place in the layer tree.
 
+Keras saves the state by position alone. What is written besides is one entry of plain data: of which variable each
+number is, the plan in force, and the state of variables that are frozen for a time.
+"""
+
+import dataclasses
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from difflr import checks
 from difflr.checks import listed, shown
+from difflr.optimizers.late_start import LateStart
 from difflr.plan import Row, saved_plan
 
-LAYOUT = "layout"
+HEADER = "difflr"
+_CHECKSUM = 8
 
-# For each row of a plan: its name, as far as it survives loading, and the number of its group (-1: it has no state).
-Layout = list[list[Any]]
+# Of which variable and under which name the optimizer keeps something: (place, slot), or (None, name) if of none.
+Key = tuple[str | None, str]
 
 
-def layout(rows: Sequence[Row], numbers: Sequence[int]) -> Layout:
-    """The layout of a state.
+@dataclasses.dataclass
+class State:
+    """The state of an optimizer.
 
     Args:
-        rows: The rows of the plan.
-        numbers: For each row the number of its group, -1 where it is frozen.
+        plan: The plan in force, as `saved_plan.to_config` writes it.
+        values: What the optimizer keeps for its trainable variables, and for itself.
+        aside: The same for variables that are frozen for a time.
+        starts: When those joined that were not there from the beginning, by place.
+        seen: Of those set aside: how many gradients their state has seen, by place.
+        multipliers: Those that were changed since the plan was made, by place.
+        learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
+        callbacks: What callbacks keep with the state.
     """
-    return [[saved_plan.short_name(row.variable), number] for row, number in zip(rows, numbers, strict=True)]
+
+    plan: dict[str, Any]
+    values: dict[Key, np.ndarray] = dataclasses.field(default_factory=dict)
+    aside: dict[Key, np.ndarray] = dataclasses.field(default_factory=dict)
+    starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+    learning_rate: float | None = None
+    callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def save(self, store: MutableMapping[str, Any]) -> None:
+        """Writes it into what Keras saves the optimizer in.
+
+        Args:
+            store: A store of Keras.
+        """
+        header = {
+            "plan": self.plan,
+            "values": [list(key) for key in self.values],
+            "aside": [list(key) for key in self.aside],
+            "starts": {place: list(dataclasses.astuple(start)) for place, start in self.starts.items()},
+            "seen": self.seen,
+            "multipliers": self.multipliers,
+            "learning_rate": self.learning_rate,
+            "callbacks": self.callbacks,
+        }
+        for number, value in enumerate([*self.values.values(), *self.aside.values()]):
+            store[str(number)] = value
+        store[HEADER] = _as_array(header)
+
+    @classmethod
+    def load(cls, store: Mapping[str, Any]) -> "State":
+        """What `save` wrote, checked.
+
+        Args:
+            store: A store of Keras.
+
+        Raises:
+            ValueError: If it was damaged, or is none; the message names the field.
+        """
+        header = _from_array(store[HEADER])
+        _check(header)
+        keys = [*header["values"], *header["aside"]]
+        missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
+        if missing:
+            raise ValueError(f"The saved state lacks {listed(missing)}. Use another copy of the file.")
+        arrays = [np.asarray(store[str(number)]) for number in range(len(keys))]
+        entries = [((place, name), array) for (place, name), array in zip(keys, arrays, strict=True)]
+        count = len(header["values"])
+        return cls(
+            plan=header["plan"],
+            values=dict(entries[:count]),
+            aside=dict(entries[count:]),
+            starts={place: LateStart(*numbers) for place, numbers in header["starts"].items()},
+            seen=header["seen"],
+            multipliers=header["multipliers"],
+            learning_rate=header["learning_rate"],
+            callbacks=header["callbacks"],
+        )
+
+    def for_rows(self, rows: Sequence[Row]) -> "State":
+        """This state with the places of a plan's rows, where the same variables have other places there.
+
+        A variable has another place if its model was not known when it was saved, or is not now. Then the variables are
+        told by their order, names and shapes, if these all agree.
+
+        Args:
+            rows: The rows of the plan.
+        """
+        saved = self.plan["rows"]
+        if {row.place for row in rows} & {row["place"] for row in saved}:
+            return self
+        here = [(saved_plan.short_name(row.variable), list(row.shape)) for row in rows]
+        if [(row["variable"], row["shape"]) for row in saved] != here:
+            return self
+        places = {row["place"]: known.place for row, known in zip(saved, rows, strict=True)}
+
+        def moved(values: dict[Key, np.ndarray]) -> dict[Key, np.ndarray]:
+            return {(None if place is None else places[place], name): v for (place, name), v in values.items()}
+
+        return dataclasses.replace(
+            self,
+            plan=_moved_plan(self.plan, places),
+            values=moved(self.values),
+            aside=moved(self.aside),
+            starts={places[place]: start for place, start in self.starts.items()},
+            seen={places[place]: number for place, number in self.seen.items()},
+            multipliers={places[place]: number for place, number in self.multipliers.items()},
+        )
 
 
-def as_array(data: Any) -> np.ndarray:
+def _moved_plan(config: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    whole = config["whole"]
+    rows = [{**row, "place": places[row["place"]]} for row in config["rows"]]
+    return {**config, "rows": rows, "whole": None if whole is None else _moved_plan(whole, places)}
+
+
+def _as_array(data: Any) -> np.ndarray:
     """Plain data in the only form that Keras's stores take, with a checksum: HDF5 itself has none."""
     text = json.dumps(data).encode()
     return np.frombuffer(_checksum(text) + text, dtype="uint8")
 
 
-def from_array(array: Any) -> Any:
-    """What `as_array` wrote.
-
-    Raises:
-        ValueError: If it was damaged since.
-    """
+def _from_array(array: Any) -> Any:
     try:
         written = np.asarray(array, dtype="uint8").tobytes()
         if written[:_CHECKSUM] == _checksum(written[_CHECKSUM:]):
@@ -45,55 +149,52 @@ def from_array(array: Any) -> Any:
     except (ValueError, TypeError, RecursionError):
         pass
     raise ValueError(
-        "What was saved about the optimizer's plan is damaged: its checksum is another. Use another copy of the file, or "
-        "load the model with `compile=False` and compile it anew."
+        "The saved state of the optimizer is damaged: its checksum does not match. Use another copy of the file, or load "
+        "the model with `compile=False` and compile it again."
     )
-
-
-def layout_from_array(array: Any) -> Layout:
-    """The layout that `as_array` wrote.
-
-    Raises:
-        ValueError: If it was damaged, or is none.
-    """
-    saved = from_array(array)
-    fits = isinstance(saved, list) and all(isinstance(each, list) and len(each) == 2 for each in saved)
-    if not fits or not all(isinstance(name, str) and type(number) is int for name, number in saved):
-        raise ValueError(f"The saved state has no list of the variables it is of. Received: {shown(saved)}.")
-    return saved
-
-
-_CHECKSUM = 8
 
 
 def _checksum(text: bytes) -> bytes:
     return f"{zlib.crc32(text):0{_CHECKSUM}x}".encode()
 
 
-def difference(saved: Layout, mine: Layout, rows: Sequence[Row]) -> str:
-    """How a saved layout differs, told to a user; empty if the state fits.
-
-    Args:
-        saved: The layout of the saved state.
-        mine: The layout of the optimizer.
-        rows: The rows of its plan.
-    """
-    if len(saved) != len(mine):  # Keras does not list the variables of layers that were saved as not trainable
-        saved, mine = ([each for each in layout if each[1] >= 0] for layout in (saved, mine))
-        rows = [row for row in rows if not row.frozen]
-    if saved == mine:
-        return ""
-    there, here = [name for name, _ in saved], [name for name, _ in mine]
-    if there != here:
-        missing, new = [name for name in there if name not in here], [name for name in here if name not in there]
-        return saved_plan.report("state", len(there) - len(missing), missing, new, [])
-    said = [
-        f"{row.path} ({_said(was)} in the file, {_said(now)} here)"
-        for row, (_, was), (_, now) in zip(rows, saved, mine, strict=True)
-        if was != now
-    ]
-    return f"It was saved with another plan: {listed(said)}."
+_FIELDS: dict[str, Any] = {
+    "plan": dict,
+    "values": list,
+    "aside": list,
+    "starts": dict,
+    "seen": dict,
+    "multipliers": dict,
+    "learning_rate": (int, float, type(None)),
+    "callbacks": dict,
+}
 
 
-def _said(number: int) -> str:
-    return f"group {number + 1}" if number >= 0 else "frozen"
+def _check(header: Any) -> None:
+    def require(fits: bool, field: str, value: Any) -> None:
+        if not fits:
+            raise ValueError(f"The saved state of the optimizer has no valid '{field}'. Received: {shown(value)}.")
+
+    require(isinstance(header, dict), "plan", header)
+    for field, kind in _FIELDS.items():
+        require(isinstance(header.get(field), kind), field, header.get(field))
+    checks.check({**header, "callbacks": {}}, "The saved state of the optimizer")
+    checks.check_fields(header, _FIELDS, "The saved state of the optimizer")
+    saved_plan.check_config(header["plan"])
+    known = {row["place"] for row in header["plan"]["rows"]}
+    for field in ("values", "aside"):
+        for key in header[field]:
+            pair = isinstance(key, list) and len(key) == 2 and isinstance(key[1], str)
+            require(pair and (key[0] in known or (key[0] is None and field == "values")), field, key)
+    for place, numbers in header["starts"].items():
+        require(isinstance(numbers, list) and len(numbers) == 3 and all(map(_counts, numbers)), "starts", numbers)
+        require(place in known, "starts", place)
+    for place, number in header["seen"].items():
+        require(place in known and _counts(number), "seen", number)
+    for place, number in header["multipliers"].items():
+        require(place in known, "multipliers", place)
+        require(isinstance(number, (int, float)) and number > 0, "multipliers", number)
+
+
+def _counts(number: Any) -> bool:
+    return type(number) is int and number >= 0

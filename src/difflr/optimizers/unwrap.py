@@ -1,24 +1,30 @@
-"""What a compiled optimizer is made of, and the rate of every variable at this moment."""
-
-from typing import Any
+"""The optimizers inside a `LossScaleOptimizer` or a `MultiOptimizer`."""
 
 import keras
 
 from difflr import keras_private
-from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 
 
-def parts(optimizer: Any) -> list[Any]:
+def inner(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Optimizer | None:
+    """The optimizer that a `LossScaleOptimizer` wraps, or itself.
+
+    Args:
+        optimizer: A Keras optimizer.
+    """
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """The optimizers that update variables: itself, or those inside a `LossScaleOptimizer` or a `MultiOptimizer`.
 
     Args:
-        optimizer: Any Keras optimizer.
+        optimizer: A Keras optimizer.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return list(getattr(inner, "optimizers", [inner]))
+    unwrapped = inner(optimizer)
+    return list(getattr(unwrapped, "optimizers", [unwrapped]))
 
 
-def base_rate(optimizer: Any) -> float:
+def base_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate of one of the `parts` at this step.
 
     Args:
@@ -27,21 +33,17 @@ def base_rate(optimizer: Any) -> float:
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
-def effective_rates(optimizer: Any) -> dict[int, float]:
+def effective_rates(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
     """The rate of every variable that a built optimizer trains, at this step: identity of the variable -> rate.
 
     On JAX `fit` keeps the state to itself between batches: call `model.jax_state_sync()` before.
 
     Args:
-        optimizer: Any built Keras optimizer.
+        optimizer: A built Keras optimizer.
     """
     rates: dict[int, float] = {}
     for part in parts(optimizer):
         base = base_rate(part)
-        if isinstance(part, DifferentialOptimizer) and part._groups is not None:
-            factors = {n: float(keras.ops.convert_to_numpy(f)) for n, f in part._groups.rate_factors().items()}
-            for position, variable in enumerate(part._groups.trainable):
-                rates[id(variable)] = base * factors[part._groups.of(position)]
-        else:
-            rates.update({id(variable): base for variable in keras_private.trained(part)})
+        factors = part.rate_factors() if hasattr(part, "rate_factors") else {}
+        rates |= {id(variable): base * factors.get(id(variable), 1.0) for variable in keras_private.trained(part)}
     return rates

@@ -1,21 +1,18 @@
-"""`freeze_to` and `unfreeze`: between two calls of `fit`, with the optimizer's state kept."""
-
-from typing import Any
+"""`freeze_to` and `unfreeze`: between two calls of `fit`, or in a callback, with the optimizer's state kept."""
 
 import keras
 
-from difflr import keras_private
+from difflr.checks import nearest
 from difflr.depth import DepthGroup, depth_groups
-from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.replan import Trainable
-from difflr.recipes.plan_from_decisions import close_matches
+from difflr.optimizers import plan_of, replan
+from difflr.optimizers.replan import ready_optimizer
 
 
-def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> list[str]:
-    """Freezes everything below a depth group; that group and all above it are trainable. For the next `fit`.
+def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") -> list[str]:
+    """Freezes everything below a depth group; that group and all above it are trainable.
 
-    The optimizer keeps its state by variable: what is frozen now finds its own again when it is trainable. What the plan
-    freezes stays frozen. To freeze and unfreeze inside one `fit`, use `difflr.PhaseScheduler`.
+    The optimizer keeps its state by variable: what is frozen now finds its own again when it is unfrozen. What the plan
+    freezes stays frozen. To plan freezing and unfreezing over a whole `fit`, use `difflr.PhaseScheduler`.
 
     Args:
         model: A model compiled with a differential optimizer.
@@ -44,26 +41,24 @@ def freeze_to(model: keras.Model, group: int | str, head: Any = "kind:head") -> 
 
     Reference: fastai's `freeze_to` and `unfreeze` (`optimizer.py`), which clear the optimizer's state.
     """
-    optimizer = _ready_optimizer(model, "freeze_to")
+    ready_optimizer(model, "freeze_to")
     groups = depth_groups(model, head=head)
     number = _number(group, groups)
-    plan = optimizer._replanning.whole_plan()
-    trained = {id(row.variable) for row in plan.rows if not row.frozen}
-    trainable = frozenset(id(variable) for each in groups[number:] for variable in each.variables) & trained
-    if not trainable:
+    plan = plan_of(model).whole
+    above = {id(variable) for depth_group in groups[number:] for variable in depth_group.variables}
+    if not any(id(row.variable) in above for row in plan.rows if not row.frozen):
         raise ValueError(
             f"Nothing would be trainable: all from group '{groups[number].name}' on is frozen, by the plan or by "
             "`layer.trainable = False`."
         )
-    below = {id(layer) for each in groups[:number] for layer in each.statistics}
-    frozen_layers = tuple(each.path for each in plan._statistics if id(each.layer) in below)
-    optimizer._replanning.go_live(model, Trainable(trainable, "freeze_to", plan.frozen_statistics, frozen_layers))
-    keras_private.forget_step(model)
-    return [each.name for each in groups[number:]]
+    below = {id(layer) for depth_group in groups[:number] for layer in depth_group.statistics}
+    frozen_layers = [layer.path for layer in plan.statistics if id(layer.layer) in below]
+    replan(model, plan.only(above, "freeze_to", frozen_layers=frozen_layers))
+    return [depth_group.name for depth_group in groups[number:]]
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Makes everything trainable again that the plan trains, for the next `fit`; the optimizer keeps its state.
+    """Makes everything trainable again that the plan trains; the optimizer keeps its state.
 
     Args:
         model: A model compiled with a differential optimizer.
@@ -74,39 +69,21 @@ def unfreeze(model: keras.Model) -> None:
 
     Example: see `difflr.freeze_to`.
     """
-    optimizer = _ready_optimizer(model, "unfreeze")
-    if optimizer._replanning.in_force:
-        optimizer._replanning.go_back(model)
-        keras_private.forget_step(model)
-
-
-def _ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
-    """The model's optimizer, built and told of the model."""
-    if getattr(model, "optimizer", None) is None:
-        raise ValueError(
-            f"`{name}` is for a compiled model: call `model.compile(difflr.optimizers.Adam(...), ...)` first."
-        )
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not isinstance(optimizer, DifferentialOptimizer):
-        known = type(optimizer).__name__
-        raise TypeError(
-            f"`{name}` keeps the state of an optimizer, which needs one of difflr's. Received: {known}. Compile with "
-            f"difflr.optimizers.{known}(...), or use difflr.Model."
-        )
-    optimizer.bind(model)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    return optimizer
+    ready_optimizer(model, "unfreeze")
+    plan = plan_of(model)
+    if plan.whole is not plan:
+        replan(model, plan.whole)
 
 
 def _number(group: int | str, groups: list[DepthGroup]) -> int:
     """The position of a group, from the bottom."""
-    names = [each.name for each in groups]
+    names = [depth_group.name for depth_group in groups]
     listed = ", ".join(f"{number} '{name}'" for number, name in enumerate(names))
     if isinstance(group, str):
         if group in names:
             return names.index(group)
-        hint = close_matches(group, names)
+        close = nearest(group, names, 3, 0.5)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(f"The model has no depth group '{group}'.{hint} Its groups, bottom first: {listed}.")
     if isinstance(group, bool) or not isinstance(group, int) or not -len(groups) <= group < len(groups):
         raise ValueError(

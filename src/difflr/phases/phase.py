@@ -2,15 +2,18 @@
 
 import collections
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import checks
 from difflr.checks import shown
-from difflr.plan.plan import STATISTICS
+from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 
 MODES = ("auto", "min", "max")
 SMALLER_IS_BETTER = ("loss", "error", "divergence", "perplexity")
@@ -19,7 +22,7 @@ MAX_CHARACTERS = 100_000
 MAX_MESSAGE = 500
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Phase:
     """One stretch of training: who is trainable in it, and when it ends.
 
@@ -40,6 +43,8 @@ class Phase:
         warmup_steps: Integer. The rate of those who join in this phase rises linearly over so many steps.
         own_bias_correction: Whether those who join count the steps of the optimizer's bias correction for themselves.
             `None`: where that can be done exactly (Adam, AdamW, Adamax).
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on the learning rate of all who train in
+            this phase, as a function of the steps since it began.
         frozen_statistics: What the moving statistics of BatchNormalization layers do that are frozen whole in this
             phase: `"keep"` or `"update"`; `None` for what the plan says.
 
@@ -67,6 +72,7 @@ class Phase:
     warmup_steps: int = 0
     own_bias_correction: bool | None = None
     frozen_statistics: str | None = None
+    schedule: Any = None
 
     def __post_init__(self) -> None:
         trainable = self.trainable
@@ -103,6 +109,11 @@ class Phase:
             raise ValueError(
                 f"`frozen_statistics` must be 'keep', 'update' or None. Received: {shown(self.frozen_statistics)}."
             )
+        if self.schedule is not None and not isinstance(self.schedule, LearningRateSchedule):
+            raise ValueError(
+                "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
+                f"Received: {shown(self.schedule)}."
+            )
         if self.monitor is not None:
             self._check_monitor()
 
@@ -120,6 +131,19 @@ class Phase:
                     "mode='min' or mode='max'."
                 )
             object.__setattr__(self, "mode", "min" if smaller else "max")
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same; targets that are objects are compared by identity."""
+        return isinstance(other, Phase) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        targets = tuple(target if isinstance(target, str) else id(target) for target in self.trainable)
+        schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
+        others = [f.name for f in dataclasses.fields(self) if f.name not in ("trainable", "schedule")]
+        return targets, schedule, *(getattr(self, name) for name in others)
 
     @property
     def endless(self) -> bool:
@@ -169,6 +193,8 @@ class Phase:
         changed = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "trainable"}
         defaults = {f.name: f.default for f in dataclasses.fields(self)}
         changed = {name: value for name, value in changed.items() if value != defaults[name]}
+        if self.schedule is not None:
+            changed["schedule"] = schedule_to_json(self.schedule)
         return {"trainable": list(self.trainable), **changed}
 
     @classmethod
@@ -191,7 +217,10 @@ class Phase:
             raise ValueError(
                 f"'trainable' of a saved phase is text, or a list of texts. Received: {shown(config['trainable'])}."
             )
-        return cls(**config)
+        made = dict(config)
+        if made.get("schedule") is not None:
+            made["schedule"] = schedule_from_json(made["schedule"])
+        return cls(**made)
 
 
 def _counted(number: int, what: str) -> str:

@@ -1,16 +1,19 @@
 """`PhaseScheduler`: walks through phases of freezing and unfreezing inside one `fit`."""
 
+import dataclasses
 import warnings
 from typing import Any
 
 import keras
 
 from difflr import keras_private, optimizers
-from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.replan import Trainable
+from difflr.optimizers import DifferentialOptimizer, plan_of, replan
+from difflr.optimizers.unwrap import inner
 from difflr.phases.phase import Phase, Phases
-from difflr.phases.resolve import check_length, inner_optimizer, resolve
-from difflr.plan.rule import describe
+from difflr.phases.progress import Progress
+from difflr.phases.resolve import check_length, plan_in_phase, resolve
+
+_STATE = "PhaseScheduler"  # the name of what is saved with the optimizer
 
 
 class PhaseScheduler(keras.callbacks.Callback):
@@ -61,6 +64,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         self._first_epoch = True
         self._in_epoch = False
+        self._next_look = None
         if any(phase.steps or phase.monitor for phase in self.phases):
             # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
             self.on_train_batch_end = self._after_batch
@@ -69,29 +73,20 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
-        optimizer = inner_optimizer(model.optimizer)
+        optimizer = inner(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
+            optimizer.continues_phases = self.resume
             if optimizer is not model.optimizer:
                 keras_private.load_apart(model.optimizer)
         self._check_order()
-
-    def _check_order(self) -> None:
-        everybody = keras_private.callback_list()
-        callbacks = everybody.callbacks if everybody is not None else []
-        behind = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
-        if any(isinstance(each, keras.callbacks.SwapEMAWeights) and each.swap_on_epoch for each in behind):
-            raise ValueError(
-                "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would take the averages for the "
-                "weights when a phase begins. Put it before: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
-            )
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         self._check_optimizer()
         if not self.model.optimizer.built:  # on torch Keras builds it at the first step
             self.model.optimizer.build(self.model.trainable_variables)
         self._check_steps()
-        resolve(self.phases, self._replanning.whole_plan(), self.model)
+        resolve(self.phases, plan_of(self.model).whole, self.model)
         self._first_epoch, self._in_epoch = True, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
@@ -101,51 +96,53 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._first_epoch = False
         else:
             self._count_value(epoch)
-        self._record.update(epoch=epoch, epoch_step=self._step(), value=None, finished=False)
+        self._note(epoch=epoch, epoch_step=self._step(), value=None, finished=False)
         while self._is_over(epoch):
-            self._enter(self._record["number"] + 1, epoch)
+            self._enter(self._progress.number + 1, epoch)
         self._wait_for_steps(-1)
         self._in_epoch = True
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         if self._in_epoch and self._phase.monitor and logs:
-            self._note({f"val_{name}": value for name, value in logs.items()})
+            self._note_value({f"val_{name}": value for name, value in logs.items()})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         self._in_epoch = False
-        if self._phase.monitor is None:
+        phase, progress = self._phase, self._progress
+        if logs is not None:
+            logs["phase"] = progress.number + 1
+        if phase.monitor is None:
             return
-        if self._record["value"] is None:
+        if progress.value is None:
             raise ValueError(
-                f"Phase {self._record['number'] + 1} waits for '{self._phase.monitor}', which epoch {epoch + 1} did not "
-                f"give. Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
+                f"Phase {progress.number + 1} waits for '{phase.monitor}', which epoch {epoch + 1} did not give. "
+                f"Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
                 "name another metric as `monitor`."
             )
-        is_last = self._record["number"] == len(self.phases) - 1
-        if is_last and self._waited(self._record["value"]) >= max(self._phase.patience, 1):
+        is_last = progress.number == len(self.phases) - 1
+        if is_last and self._waited(progress.value) >= max(phase.patience, 1):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        self._record["finished"] = True
+        self._note(finished=True)
 
     # -- where we are -------------------------------------------------------------------------------------------------
 
     @property
     def _optimizer(self) -> Any:
-        return inner_optimizer(self.model.optimizer)
+        return inner(self.model.optimizer)
 
     @property
-    def _replanning(self) -> Any:
-        return self._optimizer._replanning
+    def _progress(self) -> Progress:
+        """How far the training has come: kept with the optimizer, which is saved, and not in the callback."""
+        return Progress.from_dict(self._optimizer.callback_state[_STATE])
 
-    @property
-    def _record(self) -> dict[str, Any]:
-        """What is saved with the optimizer: nothing that decides about phases is kept in the callback."""
-        return self._replanning.record
+    def _note(self, **changes: Any) -> None:
+        self._optimizer.callback_state[_STATE] = dataclasses.replace(self._progress, **changes).to_dict()
 
     @property
     def _phase(self) -> Phase:
-        phase: Phase = self.phases[self._record["number"]]
+        phase: Phase = self.phases[self._progress.number]
         return phase
 
     def _step(self) -> int:
@@ -153,136 +150,122 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def _begin(self, epoch: int) -> None:
         """Goes on where a run has stopped, or begins."""
-        record = self._record
-        saved = [_said(phase) for phase in self.phases]
-        if record and self.resume and self._goes_on(epoch):
-            number = record["number"]
-            if record["phases"][: number + 1] != saved[: number + 1]:
+        phases = tuple(f"{phase.who} until {phase.until}" for phase in self.phases)
+        if _STATE in self._optimizer.callback_state and self.resume and self._goes_on(epoch):
+            progress = self._progress
+            begun = progress.number + 1
+            if progress.phases[:begun] != phases[:begun]:
                 raise ValueError(
-                    f"The run to be resumed is in phase {number + 1} of other phases: {record['phases'][: number + 1]}. "
-                    f"Received: {saved}. Only phases that have not begun can be edited; "
+                    f"The run to be resumed is in phase {begun} of other phases: {list(progress.phases[:begun])}. "
+                    f"Received: {list(phases)}. Only phases that have not begun can be edited; "
                     "PhaseScheduler(phases, resume=False) begins with the first one."
                 )
-            self._check_length(record["began"])
+            self._check_length(progress.began)
             self._count_value(epoch)
-            record["phases"] = saved
-            self._build_step()
+            self._note(phases=phases)
+            keras_private.renew_step(self.model)
             return
         self._check_length(epoch)
-        record.clear()
-        record.update(phases=saved, began=epoch, finished=False)
+        self._optimizer.callback_state[_STATE] = Progress(phases, began=epoch).to_dict()
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
         """Whether this `fit` goes on from where the last one stopped."""
-        last = self._record["epoch"]
-        if self._record["finished"]:
+        progress = self._progress
+        last = progress.epoch
+        if progress.finished:
             return epoch == last + 1
         if epoch in (last, last + 1):
             if epoch == last:
-                self._tell_of_steps_done_twice(epoch)
+                self._warn_of_steps_made_twice(epoch, self._step() - progress.epoch_step)
             return True
         raise ValueError(
-            f"The last run was interrupted in epoch {last + 1}, in phase {self._record['number'] + 1}, and this `fit` "
+            f"The last run was interrupted in epoch {last + 1}, in phase {progress.number + 1}, and this `fit` "
             f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last}, which repeats it, or {last + 1}; "
             "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
 
-    def _tell_of_steps_done_twice(self, epoch: int) -> None:
-        more = self._step() - self._record.get("epoch_step", self._step())
-        if more:
+    def _warn_of_steps_made_twice(self, epoch: int, steps: int) -> None:
+        if steps:
             warnings.warn(
-                f"The state is that after {more} steps of epoch {epoch + 1}, which this `fit` begins anew: the run will not "
-                "end as one without a break. Keras's BackupAndRestore brings this about if it saves within epochs, or if "
-                "the process was killed while it saved; difflr.BackupAndRestore does not.",
+                f"The state is that after {steps} steps of epoch {epoch + 1}, which this `fit` begins again: the run will "
+                "not end as one without a break. Keras's BackupAndRestore brings this about if it saves within epochs, or "
+                "if the process was killed while it saved; difflr.BackupAndRestore does not.",
                 stacklevel=2,
             )
 
     def _enter(self, number: int, epoch: int) -> None:
-        phase = self.phases[number]
-        trainable = resolve(self.phases, self._replanning.whole_plan(), self.model)[number]
-        statistics = phase.frozen_statistics or self._replanning.whole_plan().frozen_statistics
-        self._replanning.go_live(
+        phase, step = self.phases[number], self._step()
+        replan(
             self.model,
-            Trainable(trainable.variables, f"phase {number + 1}", statistics, trainable.frozen_layers),
-            phase.warmup_steps,
-            phase.own_bias_correction is not False,
+            plan_in_phase(self.phases, number, plan_of(self.model), step, self.model),
+            warmup_steps=phase.warmup_steps,
+            own_bias_correction=phase.own_bias_correction is not False,
         )
-        self._record.update(number=number, epoch=epoch, start_epoch=epoch, start_step=self._step())
-        self._record.update(value=None, best=None, waited=0)
-        self._build_step()
+        self._note(number=number, epoch=epoch, start_epoch=epoch, start_step=step, value=None, best=None, waited=0)
         if self.verbose:
             print(f"Phase {number + 1} of {len(self.phases)}, epoch {epoch + 1}: {phase.who}, until {phase.until}")
-
-    def _build_step(self) -> None:
-        """Lets Keras make its functions anew, for the variables that are trainable now."""
-        keras_private.forget_step(self.model)
-        self.model.make_train_function(force=True)
 
     # -- when a phase ends --------------------------------------------------------------------------------------------
 
     def _is_over(self, epoch: int) -> bool:
         """Whether the next phase begins with this epoch."""
-        phase, record = self._phase, self._record
-        if record["number"] == len(self.phases) - 1:
+        phase, progress = self._phase, self._progress
+        if progress.number == len(self.phases) - 1:
             return False
         if phase.steps is not None:
-            return self._step() - record["start_step"] >= phase.steps
-        if phase.epochs is not None and epoch - record["start_epoch"] >= phase.epochs:
+            return self._step() - progress.start_step >= phase.steps
+        if phase.epochs is not None and epoch - progress.start_epoch >= phase.epochs:
             return True
-        return phase.monitor is not None and record["waited"] >= max(phase.patience, 1)
+        return phase.monitor is not None and progress.waited >= max(phase.patience, 1)
 
-    def _note(self, logs: dict[str, Any]) -> None:
+    def _note_value(self, logs: dict[str, Any]) -> None:
         """Notes the value of the epoch so far: whoever saves at the end of an epoch saves it too, in any order."""
         if self._phase.monitor in logs:
-            self._record["value"] = float(logs[self._phase.monitor])
+            self._note(value=float(logs[self._phase.monitor]))
 
     def _waited(self, value: float) -> int:
         """For how many epochs the metric has not improved, with this value."""
-        return 0 if self._phase.is_better(value, self._record["best"]) else self._record["waited"] + 1
+        progress = self._progress
+        return 0 if self._phase.is_better(value, progress.best) else progress.waited + 1
 
     def _count_value(self, epoch: int) -> None:
         """Counts the value of the epoch before this one; that of an epoch which is repeated does not count."""
-        record = self._record
-        if record["value"] is not None and record["epoch"] == epoch - 1:
-            record["waited"] = self._waited(record["value"])
-            if record["waited"] == 0:
-                record["best"] = record["value"]
+        progress = self._progress
+        if progress.value is not None and progress.epoch == epoch - 1:
+            waited = self._waited(progress.value)
+            self._note(waited=waited, best=progress.best if waited else progress.value)
 
     def _wait_for_steps(self, batch: int) -> None:
         """Notes after which batch the phase can be over: to read the step there, JAX has to hand back its state."""
-        self._look_at = None
+        self._next_look = None
         if self._phase.steps is not None:
-            left = self._phase.steps - (self._step() - self._record["start_step"])
-            self._look_at = batch + 1 + (left - 1) * (self._optimizer.gradient_accumulation_steps or 1)
+            left = self._phase.steps - (self._step() - self._progress.start_step)
+            self._next_look = batch + 1 + (left - 1) * (self._optimizer.gradient_accumulation_steps or 1)
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
         if self._phase.monitor:
-            self._note(logs or {})
-        if self._look_at is None or batch < self._look_at:
+            self._note_value(logs or {})
+        if self._next_look is None or batch < self._next_look:
             return
-        self._sync()
-        while self._phase.steps is not None and self._step() - self._record["start_step"] >= self._phase.steps:
-            if self._record["number"] == len(self.phases) - 1:
+        keras_private.sync_state(self.model)
+        while self._phase.steps is not None and self._step() - self._progress.start_step >= self._phase.steps:
+            if self._progress.number == len(self.phases) - 1:
                 self.model.stop_training = True
                 return
-            self._enter(self._record["number"] + 1, self._record["epoch"])
+            self._enter(self._progress.number + 1, self._progress.epoch)
         self._wait_for_steps(batch)
-
-    def _sync(self) -> None:
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
     def _check_optimizer(self) -> None:
-        optimizer = inner_optimizer(self.model.optimizer)
+        optimizer = inner(self.model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             return
         name = type(optimizer).__name__
         ours = f"difflr.optimizers.{name}(...)" if hasattr(optimizers, name) else "one optimizer of difflr.optimizers"
         raise TypeError(
-            "PhaseScheduler keeps the state of an optimizer while variables freeze and unfreeze, which needs one of difflr's. "
+            "PhaseScheduler keeps the state of an optimizer over all phases, which needs one of difflr's. "
             f"Received: {name}. Compile with {ours}, or use difflr.Model."
         )
 
@@ -306,7 +289,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         accumulated = self._optimizer.gradient_accumulation_steps or 1
         check_length(self.phases, first, self.params["epochs"], steps / accumulated if steps else None)
 
-
-def _said(phase: Phase) -> str:
-    """A phase as text: objects as targets too."""
-    return f"{[t if isinstance(t, str) else describe(t) for t in phase.trainable]} until {phase.until}"
+    def _check_order(self) -> None:
+        everybody = keras_private.callback_list()
+        callbacks = everybody.callbacks if everybody is not None else []
+        behind = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
+        if any(isinstance(each, keras.callbacks.SwapEMAWeights) and each.swap_on_epoch for each in behind):
+            raise ValueError(
+                "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would take the averages for the "
+                "weights when a phase begins. Put it before: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
+            )

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from difflr.depth import depth_groups
+from difflr.optimizers import plan_of
 from difflr.phases.phase import Phase, Phases
-from difflr.phases.resolve import whole_plan
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import path_expression, prefixes
 
@@ -124,7 +124,7 @@ def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[list[Any]]
         if not isinstance(groups, (list, tuple)) or not groups:
             raise ValueError(f"`groups` is a list of targets, or of lists of targets. Received: {groups!r}.")
         return [list(group) if isinstance(group, (list, tuple)) else [group] for group in groups]
-    plan = whole_plan(model)
+    plan = plan_of(model).whole
     trained = {row.path for row in plan.rows if not row.frozen}
     leaves = layer_tree.walk(model)
     found = []

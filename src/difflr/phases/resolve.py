@@ -1,4 +1,4 @@
-"""Phases resolved against a model: who is trainable in each, checked before anything is trained."""
+"""Phases resolved against a model: who trains in each, checked before anything is trained."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,16 +7,15 @@ from typing import Any
 import keras
 
 from difflr.checks import listed
-from difflr.optimizers import DifferentialOptimizer
-from difflr.phases.phase import Phase, Phases
-from difflr.plan import Plan, layer_tree
+from difflr.phases.phase import Phase
+from difflr.plan import Plan, Row, layer_tree
 from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
 
 
 @dataclasses.dataclass(frozen=True)
-class LiveSet:
-    """Who is trainable in one phase.
+class TrainableSet:
+    """Who trains in one phase.
 
     Args:
         variables: The identities of the trainable variables.
@@ -27,31 +26,13 @@ class LiveSet:
     frozen_layers: tuple[str, ...]
 
 
-def whole_plan(model: keras.Layer) -> Plan:
-    """What phases choose from: the plan of the model's optimizer where there is one, else what the layers declare.
-
-    Args:
-        model: A built model.
-    """
-    optimizer = inner_optimizer(getattr(model, "optimizer", None))
-    if isinstance(optimizer, DifferentialOptimizer):
-        if optimizer._groups is not None:
-            optimizer.bind(model)
-            return optimizer._replanning.whole_plan()
-        if isinstance(optimizer._given_multipliers.value, Plan):
-            return optimizer.plan
-    return Plan(model)
-
-
-def inner_optimizer(optimizer: Any) -> Any:
-    """The optimizer that a `LossScaleOptimizer` wraps, or itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
 def resolve(
-    phases: Phases, plan: Plan, model: keras.Layer | None, leaves: list[layer_tree.Leaf] | None = None
-) -> list[LiveSet]:
-    """Who is trainable in each phase.
+    phases: Sequence[Phase],
+    plan: Plan,
+    model: keras.Layer | None,
+    leaves: list[layer_tree.Leaf] | None = None,
+) -> list[TrainableSet]:
+    """Who trains in each phase.
 
     Args:
         phases: The phases.
@@ -66,7 +47,7 @@ def resolve(
     leaves = layer_tree.walk(model) if model is not None else leaves or []
     targets = Targets(leaves, model)
     trained = {id(row.variable) for row in plan.rows if not row.frozen}
-    result: list[LiveSet] = []
+    result: list[TrainableSet] = []
     for number, phase in enumerate(phases, start=1):
         matched: set[int] = set()
         for target in phase.trainable:
@@ -77,26 +58,29 @@ def resolve(
             matched |= found
         trainable = frozenset(id(leaves[position].variable) for position in matched) & trained
         still = [leaf.path for p, leaf in enumerate(leaves) if leaf.variable is None and p not in matched]
-        result.append(LiveSet(trainable, tuple(still)))
-        if number > 1 and result[-1] == result[-2] and phase.frozen_statistics == phases[number - 2].frozen_statistics:
+        result.append(TrainableSet(trainable, tuple(still)))
+        if number > 1 and result[-1] == result[-2] and _alike(phase, phases[number - 2]):
+            raise ValueError(f"Phase {number} trains the same as phase {number - 1}, in the same way: make them one.")
+        scheduled = [row.path for row in plan.rows if row.schedule is not None and id(row.variable) in trainable]
+        if phase.schedule is not None and scheduled:
             raise ValueError(
-                f"In phase {number} the same variables are trainable as in phase {number - 1}: make them one."
+                f"Phase {number} has a schedule, and so have {listed(scheduled)} in the plan. Leave one of them out."
             )
-    never = [row.path for row in plan.rows if id(row.variable) in trained - frozenset().union(*_live(result))]
+    ever = frozenset().union(*(trainable_set.variables for trainable_set in result))
+    never = [row.path for row in plan.rows if id(row.variable) in trained - ever]
     if never:
         raise ValueError(
-            f"Trainable in no phase: {listed(never)}. Add a phase in which they train, such as "
-            "difflr.Phase(trainable='*') at the end; or say in the plan that they never do: "
-            f"{{{never[0].rsplit('/', 1)[0]!r}: difflr.FROZEN}}."
+            f"No phase trains {listed(never)}. Add a phase in which they train, such as difflr.Phase(trainable='*') at the "
+            f"end; or say in the plan that they never do: {{{never[0].rsplit('/', 1)[0]!r}: difflr.FROZEN}}."
         )
     return result
 
 
-def _live(sets: Sequence[LiveSet]) -> list[frozenset[int]]:
-    return [each.variables for each in sets]
+def _alike(phase: Phase, before: Phase) -> bool:
+    return phase.frozen_statistics == before.frozen_statistics and phase.schedule is before.schedule is None
 
 
-def _match(targets: Targets, target: object, number: int) -> set[int]:
+def _match(targets: Targets, target: Any, number: int) -> set[int]:
     try:
         return {position for position, _ in targets.match(target)}
     except (TypeError, ValueError) as error:
@@ -104,7 +88,7 @@ def _match(targets: Targets, target: object, number: int) -> set[int]:
         raise type(error)(f"Phase {number}: {text}") from None
 
 
-def _without_effect(target: object, number: int, trained: set[int]) -> str:
+def _without_effect(target: Any, number: int, trained: set[int]) -> str:
     if trained:
         return (
             f"Phase {number}: the target {describe(target)} has no effect, as the targets before it cover all it matches. "
@@ -117,7 +101,40 @@ def _without_effect(target: object, number: int, trained: set[int]) -> str:
     )
 
 
-def check_length(phases: Phases, first: int, epochs: int, steps_per_epoch: float | None) -> None:
+def plan_in_phase(phases: Sequence[Phase], number: int, current: Plan, step: int, model: keras.Layer) -> Plan:
+    """The plan in force in a phase.
+
+    A schedule of the phase counts from its beginning, the own schedule of a group from when it was unfrozen.
+
+    Args:
+        phases: The phases.
+        number: The number of the phase, from 0.
+        current: The plan in force so far.
+        step: The optimizer's step at which the phase begins.
+        model: Its model.
+
+    Raises:
+        ValueError: As of `resolve`; or if both the phase and the plan have a schedule.
+    """
+    phase, chosen = phases[number], resolve(phases, current.whole, model)[number]
+
+    def change(row: Row) -> Row:
+        if phase.schedule is not None:
+            return dataclasses.replace(row, schedule=phase.schedule, schedule_start=step)
+        before = current.row(row.variable)
+        start = before.schedule_start if not before.frozen else step
+        return row if row.schedule is None else dataclasses.replace(row, schedule_start=start)
+
+    return current.whole.only(
+        chosen.variables,
+        f"phase {number + 1}",
+        frozen_statistics=phase.frozen_statistics,
+        frozen_layers=chosen.frozen_layers,
+        change=change,
+    )
+
+
+def check_length(phases: Sequence[Phase], first: int, epochs: int, steps_per_epoch: float | None) -> None:
     """Checks that `fit` is long enough for all phases, and not longer.
 
     Args:

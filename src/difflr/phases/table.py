@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.phases.resolve import resolve, whole_plan
+from difflr.optimizers import plan_of
+from difflr.phases.resolve import resolve
 
 if TYPE_CHECKING:
     from difflr.phases.phase import Phases
@@ -36,7 +37,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         for line, phase in zip(lines, phases, strict=True):
             line.append({None: "-", True: "own", False: "shared"}[phase.own_bias_correction])
     if model is not None or any(phase.frozen_statistics for phase in phases):
-        planned = "as planned" if model is None else whole_plan(model).frozen_statistics
+        planned = "as planned" if model is None else plan_of(model).whole.frozen_statistics
         header.append("frozen statistics")
         for line, phase in zip(lines, phases, strict=True):
             line.append(phase.frozen_statistics or planned)
@@ -62,7 +63,7 @@ def _shortened(who: str) -> str:
 
 def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]:
     """For each phase how many parameters are trainable in it, join and freeze."""
-    plan = whole_plan(model)
+    plan = plan_of(model).whole
     size = {id(row.variable): row.num_parameters for row in plan.rows}
     before: frozenset[int] = frozenset()
     result = []

@@ -22,14 +22,17 @@ class Leaf:
         variable: The variable; `None` stands for a BatchNormalization layer that owns statistics only.
         layer: The layer that owns it, where known.
         paths: Its layer-tree paths: the canonical one first, then those by which shared layers reach it again.
+        place: Its identity in files: the canonical path, in which a layer that Keras named by itself is known by its
+            class and its position among its siblings.
         ancestors: The layers on the way to it (all ways), by identity.
-        frozen_by_user: Whether `trainable = False` was set on it, or on a layer above, outside difflr.
+        frozen_by_user: Whether `trainable = False` was set on it outside difflr.
     """
 
     variable: keras.Variable | None
     layer: keras.Layer | None
     paths: list[str]
-    ancestors: set[int]
+    place: str
+    ancestors: frozenset[int] = frozenset()
     frozen_by_user: bool = False
 
     @property
@@ -39,12 +42,19 @@ class Leaf:
 
 
 MAX_DEPTH = 8  # of lists in lists that are searched for layers
-FROZEN_MARK = "_difflr_frozen"
+MAX_PATHS = 16  # of one layer: twelve shared diamonds in a row would give it 4,096
+_FROZEN_BY_PLAN = "_difflr_frozen"
 
 
-def marked_frozen(thing: object) -> bool:
-    """Whether a plan, not the user, froze this variable or layer."""
-    return getattr(thing, FROZEN_MARK, False)
+def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
+    """Whether a plan, not the user, froze this variable or layer, and nobody has unfrozen it since."""
+    return getattr(thing, _FROZEN_BY_PLAN, False) and not thing.trainable
+
+
+def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
+    """Freezes or unfreezes a variable or layer for a plan: the mark tells it from what the user freezes."""
+    thing.trainable = not frozen
+    setattr(thing, _FROZEN_BY_PLAN, frozen)
 
 
 def layer_frozen_by_plan(layer: keras.Layer) -> bool:
@@ -58,14 +68,17 @@ def layer_frozen_by_plan(layer: keras.Layer) -> bool:
     return marked_frozen(layer) or bool(normalizes and variables and all(map(marked_frozen, variables)))
 
 
-def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
-    """Whether the user, not a plan, has frozen this variable or the layer that owns it."""
-    by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
-    return by_layer or not (variable.trainable or marked_frozen(variable))
+def frozen_by_hand(variable: keras.Variable) -> bool:
+    """Whether the user, not a plan, has frozen this variable."""
+    return not (variable.trainable or marked_frozen(variable))
 
 
 def walk(model: keras.Layer) -> list[Leaf]:
     """The leaves of `model`, each variable once, in the order of Keras's own `model.variables`.
+
+    A variable trains in Keras if its own flag is set, and that of the root model: the flag of a layer in between only
+    counts when it is set, as it is passed on to all variables below. So `base.trainable = False` and then
+    `base.layers[-1].trainable = True` trains that layer, here as there.
 
     Args:
         model: A built model or layer of any kind.
@@ -73,47 +86,88 @@ def walk(model: keras.Layer) -> list[Leaf]:
     Returns:
         One `Leaf` for each variable that was made to be trained (frozen ones too).
     """
+    tree = _Tree(model)
+    all_frozen = not (model.trainable or layer_frozen_by_plan(model))
     leaves: dict[int, Leaf] = {}
     taken: dict[str, int] = {}
-
-    def visit(layer: keras.Layer, path: str, above: frozenset[int], frozen: bool, saved: bool) -> None:
-        above = above | {id(layer)}
-        by_plan = layer_frozen_by_plan(layer)
-        base = keras_private.base_of_lora(layer)
-        frozen = frozen or not (layer.trainable or by_plan)
+    taken_places: dict[str, int] = {}
+    for layer in tree.layers:
         variables = keras_private.own_trainable_variables(layer)
-        names = _variable_names(layer, variables)
+        paths, place, ancestors = tree.paths[id(layer)], tree.places[id(layer)], frozenset(tree.ancestors[id(layer)])
         if not variables and isinstance(layer, keras.layers.BatchNormalization):
-            leaves.setdefault(id(layer), Leaf(None, layer, [path], set(), frozen)).ancestors.update(above)
-        for variable, name in zip(variables, names, strict=True):
-            full = f"{path}/{name}" if path else name
+            by_user = all_frozen or not (layer.trainable or layer_frozen_by_plan(layer))
+            leaves[id(layer)] = Leaf(None, layer, list(paths), place, ancestors, by_user)
+        base = keras_private.base_of_lora(layer)
+        by_plan = layer_frozen_by_plan(layer)
+        for variable, name in zip(variables, _variable_names(layer, variables), strict=True):
             leaf = leaves.get(id(variable))
             if leaf is None:
-                leaf = leaves[id(variable)] = Leaf(variable, layer, [], set())
-            if full not in leaf.paths:
-                leaf.paths.append(_unique(full, taken))
-            leaf.ancestors.update(above)
-            by_hand = not (variable.trainable or marked_frozen(variable) or by_plan)
-            leaf.frozen_by_user = leaf.frozen_by_user or frozen or by_hand or variable is base
-        children = keras_private.sublayers(layer)
-        saved = saved and keras_private.saves_its_layers(layer)
-        for child, name in zip(children, layer_names(layer, children, saved), strict=True):
-            if id(child) not in above:
-                visit(child, f"{path}/{name}" if path else name, above, frozen, saved)
-
-    visit(model, "", frozenset(), False, True)
+                leaf = leaves[id(variable)] = Leaf(variable, layer, [], _unique(_join(place, name), taken_places))
+            leaf.paths += [_unique(full, taken) for path in paths if (full := _join(path, name)) not in leaf.paths]
+            leaf.ancestors |= ancestors
+            by_hand = not by_plan and frozen_by_hand(variable)
+            leaf.frozen_by_user = leaf.frozen_by_user or all_frozen or by_hand or variable is base
     return list(leaves.values())
+
+
+class _Tree:
+    """The layers of a model in the order of the walk, each once, with all ways from the model down to it.
+
+    Args:
+        model: The model or layer.
+    """
+
+    def __init__(self, model: keras.Layer):
+        self.layers: list[keras.Layer] = []
+        self.paths: dict[int, list[str]] = {}
+        self.places: dict[int, str] = {}
+        self.ancestors: dict[int, set[int]] = {}
+        self._children: dict[int, list[tuple[keras.Layer, str]]] = {}
+        self._on_the_way: set[int] = set()
+        self._after: list[keras.Layer] = []  # a layer stands behind all that are below it
+        self._visit(model, "", "", True)
+        for layer in reversed(self._after):
+            for child, name in self._children[id(layer)]:
+                ways = self.paths[id(child)]
+                ways += [way for path in self.paths[id(layer)] if (way := _join(path, name)) not in ways]
+                del ways[MAX_PATHS:]
+                self.ancestors[id(child)] |= self.ancestors[id(layer)]
+
+    def _visit(self, layer: keras.Layer, path: str, place: str, saved: bool) -> None:
+        key = id(layer)
+        self.layers.append(layer)
+        self.paths[key], self.places[key], self.ancestors[key] = [path], place, {key}
+        self._on_the_way.add(key)
+        saved = saved and keras_private.saves_its_layers(layer)
+        sublayers = keras_private.sublayers(layer)
+        names = layer_names(layer, sublayers, saved)
+        below = zip(sublayers, names, _names_in_files(sublayers, names), strict=True)
+        children = self._children[key] = []
+        for child, name, name_in_files in below:
+            if id(child) in self._on_the_way:  # a layer inside itself
+                continue
+            children.append((child, name))
+            if id(child) not in self.paths:
+                self._visit(child, _join(path, name), _join(place, name_in_files), saved)
+        self._on_the_way.remove(key)
+        self._after.append(layer)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
 
 
 def flat(variables: Iterable[keras.Variable]) -> list[Leaf]:
     """Leaves for variables without a model: `variable.path` is all there is to name them by."""
     leaves: dict[int, Leaf] = {}
     taken: dict[str, int] = {}
+    places: dict[str, int] = {}
     for variable in variables:
         if id(variable) not in leaves:
-            path = _unique(getattr(variable, "path", None) or variable.name, taken)
+            name = getattr(variable, "path", None) or variable.name
+            place = _unique("/".join(re.sub(r"_\d+$", "", part) for part in name.split("/")), places)
             frozen = not getattr(variable, "trainable", True) and not marked_frozen(variable)
-            leaves[id(variable)] = Leaf(variable, None, [path], set(), frozen)
+            leaves[id(variable)] = Leaf(variable, None, [_unique(name, taken)], place, frozen_by_user=frozen)
     return list(leaves.values())
 
 
@@ -144,6 +198,19 @@ def layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) ->
         in_graph = dict(zip(map(id, graph), _names_in_graph(graph, saved), strict=True))
         names = [in_graph.get(id(child), name) for child, name in zip(children, names, strict=True)]
     return names
+
+
+def _names_in_files(children: list[keras.Layer], names: list[str]) -> list[str]:
+    """The names below a layer as files know them: those that Keras made up are counted anew among the siblings.
+
+    Keras counts `dense_7` on through the whole process, so that the same code gives other names when it runs again.
+    """
+    taken: dict[str, int] = {}
+    result = []
+    for child, name in zip(children, names, strict=True):
+        made_up = name == child.name and is_automatic(child)
+        result.append(_unique(keras_private.to_snake_case(type(child).__name__) if made_up else name, taken))
+    return result
 
 
 def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:

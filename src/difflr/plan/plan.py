@@ -2,24 +2,20 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import keras
 
 from difflr.checks import checked_multiplier, checked_rate
-from difflr.plan import layer_tree, saved_plan
+from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
 from difflr.plan.resolution import leaves_of, resolve
-from difflr.plan.rows import BY_USER, Group, Row, StatisticsLayer
+from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
-
-if TYPE_CHECKING:
-    from difflr.verification import Verification
-
-STATISTICS = ("keep", "update")
 
 
 class Plan:
@@ -78,31 +74,74 @@ class Plan:
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
         rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
-        self._fill(rows, statistics, frozen_statistics)
+        self._fill(rows, statistics, frozen_statistics, None, model)
 
-    def _fill(self, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> None:
+    def _fill(
+        self,
+        rows: Iterable[Row],
+        statistics: Iterable[StatisticsLayer],
+        frozen_statistics: str,
+        whole: "Plan | None",
+        model: keras.Layer | None,
+    ) -> None:
         self._rows = tuple(rows)
         self._statistics = tuple(statistics)
         self._frozen_statistics = frozen_statistics
+        self._whole = whole
+        self._model = None if model is None else weakref.ref(model)
         self._by_variable = {id(row.variable): row for row in self._rows}
+
+    @classmethod
+    def from_rows(
+        cls,
+        rows: Iterable[Row],
+        statistics: Iterable[StatisticsLayer] = (),
+        frozen_statistics: str = "keep",
+        whole: "Plan | None" = None,
+        model: keras.Layer | None = None,
+    ) -> "Plan":
+        """A plan of ready rows; what makes plans by other ways than rules ends here.
+
+        Args:
+            rows: The rows, in the order of the model's variables.
+            statistics: The BatchNormalization layers that no row speaks of.
+            frozen_statistics: As for the class.
+            whole: The plan without the freezing of a phase, where there is such.
+            model: The model, where it is known.
+        """
+        plan = cls.__new__(cls)
+        plan._fill(rows, statistics, frozen_statistics, whole, model)
+        return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
         """This plan: it does not change, and copies of the variables would belong to no model."""
         return self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
-        self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"])
+    def __getstate__(self) -> dict[str, Any]:  # a weak reference cannot be pickled
+        return {**vars(self), "_model": None}
 
-    @classmethod
-    def _from_rows(cls, rows: list[Row], statistics: Iterable[StatisticsLayer], frozen_statistics: str) -> "Plan":
-        plan = cls.__new__(cls)
-        plan._fill(rows, statistics, frozen_statistics)
-        return plan
+    def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
+        self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"], state["_whole"], None)
 
     @property
     def rows(self) -> Sequence[Row]:
         """One `Row` for each variable, in the order of the model's variables."""
         return self._rows
+
+    @property
+    def statistics(self) -> Sequence[StatisticsLayer]:
+        """The BatchNormalization layers with nothing to train, of which no row speaks."""
+        return self._statistics
+
+    @property
+    def model(self) -> keras.Layer | None:
+        """The model it was made for, where it is known and still there."""
+        return None if self._model is None else self._model()
+
+    @property
+    def whole(self) -> "Plan":
+        """The plan without the freezing of a phase or of `freeze_to`: itself, where there is none."""
+        return self if self._whole is None else self._whole
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -142,99 +181,48 @@ class Plan:
     def __contains__(self, variable: object) -> bool:
         return id(variable) in self._by_variable
 
-    def freeze(self) -> None:
-        """Makes the model as frozen as the plan says, and no more.
+    def only(
+        self,
+        variables: Collection[int],
+        reason: str,
+        *,
+        frozen_statistics: str | None = None,
+        frozen_layers: Collection[str] = (),
+        change: Callable[[Row], Row] | None = None,
+    ) -> "Plan":
+        """This plan with everything else frozen for a time; `whole` leads back to it.
 
-        Sets `trainable = False` on what the plan freezes, and undoes what another plan froze. What the user froze stays
-        frozen. An optimizer that is given the plan calls this.
+        Args:
+            variables: The identities of the variables that stay trainable.
+            reason: What the table says about the others, such as `"phase 1"`.
+            frozen_statistics: As for the class; `None` for that of this plan.
+            frozen_layers: Paths of those BatchNormalization layers without trainable variables that are frozen, too.
+            change: Function from a row that stays trainable to what it is for that time.
         """
-        for layer in self._normalization_layers():
-            if not layer.trainable and layer_tree.layer_frozen_by_plan(layer):
-                layer.trainable = True
-                setattr(layer, layer_tree.FROZEN_MARK, False)
-        for row in self._rows:
-            if row.decided.get("frozen") == BY_USER:
-                row.variable.trainable = False
-            elif row.frozen:
-                row.variable.trainable = False
-                setattr(row.variable, layer_tree.FROZEN_MARK, True)
-            elif layer_tree.marked_frozen(row.variable):
-                row.variable.trainable = True
-                setattr(row.variable, layer_tree.FROZEN_MARK, False)
-        if self._frozen_statistics == "keep":
-            by_plan = {id(each.layer) for each in self._statistics if not each.by_user}
-            for layer in self.kept_statistics():
-                if layer.trainable or id(layer) in by_plan:
-                    layer.trainable = False
-                    setattr(layer, layer_tree.FROZEN_MARK, True)
+        whole = self.whole
 
-    def _replaced(self, rows: list[Row]) -> "Plan":
-        return Plan._from_rows(rows, self._statistics, self._frozen_statistics)
+        def for_a_time(row: Row) -> Row:
+            if not row.frozen and id(row.variable) not in variables:
+                return row.frozen_because(reason)
+            return row if row.frozen or change is None else change(row)
 
-    def _tied_to(self, model: keras.Layer) -> "Plan":
-        """This plan, with the paths and layers of `model`, whose variables it covers."""
-        fresh = Plan(model)
-        missing = [row.path for row in self._rows if row.variable not in fresh]
-        unknown = [row.path for row in fresh.rows if row.variable not in self and not row.frozen]
-        if missing or unknown:
-            raise ValueError(
-                f"The plan belongs to another model than {type(model).__name__} '{model.name}'. "
-                f"Only in the plan: {_some(set(missing))}. Only in the model: {_some(set(unknown))}."
-            )
-        trainable = [row for row in self._rows if not row.frozen]
-        if {row.path for row in trainable} <= {row.path for row in fresh.rows}:
-            saved_plan.check_order([row.path for row in trainable], [fresh.row(row.variable).path for row in trainable])
-        rows = []
-        for row in fresh.rows:
-            if row.variable in self:
-                mine = self.row(row.variable)
-                row = dataclasses.replace(mine, path=row.path, aliases=row.aliases, layer=row.layer)
-            rows.append(row)
-        mine_by_path = {each.path: each for each in self._statistics}
-        mine_by_layer = {id(each.layer): each for each in self._statistics if each.layer is not None}
-        statistics = []
-        for each in fresh._statistics:
-            known = mine_by_layer.get(id(each.layer)) or mine_by_path.get(each.path) or each
-            statistics.append(dataclasses.replace(each, frozen=known.frozen, by_user=known.by_user))
-        return Plan._from_rows(rows, statistics, self._frozen_statistics)
+        rows = list(map(for_a_time, whole.rows))
+        statistics = [
+            dataclasses.replace(layer, frozen=layer.frozen or layer.path in frozen_layers) for layer in whole.statistics
+        ]
+        return Plan.from_rows(rows, statistics, frozen_statistics or whole.frozen_statistics, whole, self.model)
 
-    def _with_layers(self, layers: Iterable[keras.Layer]) -> "Plan":
-        """This plan, made without a model, that knows of its BatchNormalization layers those in `layers`."""
-        owners = {
-            id(leaf.variable): leaf.layer
-            for layer in layers
-            for leaf in layer_tree.walk(layer)
-            if leaf.variable is not None and isinstance(leaf.layer, keras.layers.BatchNormalization)
-        }
-        return self._replaced(
-            [dataclasses.replace(row, layer=owners.get(id(row.variable), row.layer)) for row in self._rows]
-        )
+    def changed(self, change: Callable[[Row], Row]) -> "Plan":
+        """The plan with every row changed, in `whole` too.
 
-    def _without_decay(self, variables: list[keras.Variable]) -> "Plan":
-        """The plan with what `optimizer.exclude_from_weight_decay` excluded."""
-        excluded = set(map(id, variables))
-        if not excluded:
-            return self
-        return self._replaced(
-            [
-                dataclasses.replace(
-                    row,
-                    weight_decay_multiplier=0.0,
-                    decided={**row.decided, "weight_decay_multiplier": "exclude_from_weight_decay"},
-                )
-                if id(row.variable) in excluded
-                else row
-                for row in self._rows
-            ]
-        )
+        Args:
+            change: Function from a row to what it becomes.
+        """
+        whole = None if self._whole is None else self._whole.changed(change)
+        return Plan.from_rows(map(change, self._rows), self._statistics, self._frozen_statistics, whole, self.model)
 
-    def _with_multipliers(self, current: dict[int, float]) -> "Plan":
-        """The plan with the multipliers that an optimizer has at this moment, by identity of the variable."""
-        return self._replaced(
-            [dataclasses.replace(row, multiplier=current.get(id(row.variable), row.multiplier)) for row in self._rows]
-        )
-
-    def _normalization_layers(self) -> list[keras.Layer]:
+    def normalization_layers(self) -> list[keras.Layer]:
+        """Its BatchNormalization layers, where they are known."""
         found = {id(each.layer): each.layer for each in self._statistics if each.layer is not None}
         for row in self._rows:
             if isinstance(row.layer, keras.layers.BatchNormalization):
@@ -251,7 +239,7 @@ class Plan:
         if self._frozen_statistics == "update":
             left_out |= {id(row.layer) for row in self._rows if row.decided.get("frozen") == BY_USER}
             left_out |= {id(each.layer) for each in self._statistics if each.by_user}
-        return [layer for layer in self._normalization_layers() if id(layer) not in left_out]
+        return [layer for layer in self.normalization_layers() if id(layer) not in left_out]
 
     def __mul__(self, other: Any) -> "Plan":
         """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
@@ -264,6 +252,8 @@ class Plan:
         Raises:
             ValueError: If the plans cover different variables.
         """
+        if self._whole is not None:
+            return self._whole * other
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
             axis = "frozen" if factor == 0 else "multiplier"
@@ -283,12 +273,13 @@ class Plan:
                 for row in self._rows
             ]
             statistics = [dataclasses.replace(each, frozen=each.frozen or factor == 0) for each in self._statistics]
-            return Plan._from_rows(rows, statistics, self._frozen_statistics)
+            return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
+        other = other.whole
         if set(self._by_variable) != set(other._by_variable):
             mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
             raise ValueError(
                 "Only plans for the same model can be multiplied. "
-                f"Only in the first: {_some(mine - theirs)}. Only in the second: {_some(theirs - mine)}."
+                f"Only in the first: {some(mine - theirs)}. Only in the second: {some(theirs - mine)}."
             )
         if self._frozen_statistics != other._frozen_statistics:
             raise ValueError(
@@ -302,7 +293,7 @@ class Plan:
         ]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
-        return Plan._from_rows(rows, statistics, self._frozen_statistics)
+        return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
 
     __rmul__ = __mul__
 
@@ -348,8 +339,7 @@ class Plan:
             ValueError: If the text is no plan, or the model has changed; the message reports what matched and what
                 did not.
         """
-        config = saved_plan.read_json(text)
-        return saved_plan.bind_to_model(config, cls(model), cls._from_rows)
+        return saved_plan.bind_to_model(saved_plan.read_json(text), cls(model))
 
     def table(self, learning_rate: float | None = None, step: int | None = None) -> str:
         """The plan as an aligned table, variables with equal settings folded together.
@@ -358,67 +348,7 @@ class Plan:
             learning_rate: The base rate; adds a column with effective rates.
             step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
         """
-        from difflr.plan.table import as_text
-
-        return as_text(self, learning_rate, step)
-
-    def verify(
-        self,
-        model: keras.Layer,
-        data: Any,
-        *,
-        step: Callable[[tuple[Any, ...]], Any] | None = None,
-        reference: Callable[[tuple[Any, ...]], Any] | None = None,
-        tolerance: float = 0.01,
-        batch_size: int = 32,
-    ) -> "Verification":
-        """Measures in one real step how far every variable moves, against what the plan promises.
-
-        The model makes one step on the first batch of `data`, with its own compiled step; then everything is put back,
-        bit for bit: weights, statistics, seeds, the optimizer's state, metrics. (An optimizer that was not built is built,
-        as `fit` does.) From the same state and with the same gradients a stock Keras optimizer makes the step at the
-        rate that the plan promises, and the two are compared. This judges every optimizer alike: those whose update is
-        not proportional to the rate (momentum, Ftrl, Adafactor), those that clip, and with weight decay.
-
-        Args:
-            model: The plan's model, compiled with any Keras optimizer. With `step`, it need not be compiled.
-            data: A tuple of arrays `(x, y)` or `(x, y, sample_weight)`, of which the first `batch_size` are taken; or
-                whatever `fit` takes and can be walked through again: of that the first batch.
-            step: For a loop of your own: a function that takes the batch and makes one step. Its optimizer's state is
-                yours: make it anew in the function.
-            reference: The same step with one rate for all variables, the base rate.
-            tolerance: Float, how far a measured ratio may be off, relatively.
-            batch_size: Integer.
-
-        Returns:
-            A `difflr.Verification`, to be printed: for each group the promised and the measured ratio. What has no
-            gradient in this batch, or moves less than the precision of its weights, is shown and not judged.
-
-        Raises:
-            difflr.PlanNotKept: If the plan is not kept; the message is the table, and who is to blame.
-            ValueError: If the plan is for another model, or there is no step to be measured.
-            TypeError: If `data` is an iterator, which would be used up.
-
-        Example:
-
-        ```python
-        import keras
-        import numpy as np
-        import difflr
-
-        layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
-        model = keras.Sequential([keras.Input((4,)), *layers])
-        plan = difflr.Plan(model, {"body": 0.1})
-        model.compile(difflr.optimizers.Adam(1e-3, multipliers=plan), loss="mse")
-        print(plan.verify(model, (np.random.default_rng(0).normal(size=(8, 4)), np.ones((8, 2)))))
-        ```
-
-        Reference: what it is there for are rates that were set and never applied, such as timm's `lr_scale` under other
-        schedulers (pytorch-image-models #2532).
-        """
-        from difflr.verification.verify import verify
-
-        return verify(self, model, data, step, reference, tolerance, batch_size)
+        return table.as_text(self, learning_rate, step)
 
     def __str__(self) -> str:
         return self.table()
@@ -428,11 +358,10 @@ class Plan:
         return f"<difflr.Plan: {len(self._rows)} variables, {len(self.groups)} groups, {frozen} frozen>"
 
     def _repr_html_(self) -> str:
-        from difflr.plan.table import as_html
-
-        return as_html(self)
+        return table.as_html(self)
 
 
-def _some(paths: set[str]) -> str:
+def some(paths: set[str]) -> str:
+    """A few of `paths`, and how many there are."""
     listed = sorted(paths)
     return ", ".join(listed[:5]) + (f", ... ({len(listed)} in all)" if len(listed) > 5 else "") or "nothing"

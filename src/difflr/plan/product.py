@@ -5,7 +5,7 @@ import json
 import math
 from typing import Any
 
-from difflr.plan.rows import BY_USER, Row
+from difflr.plan.rows import BY_USER, DECLARED, Row
 from difflr.plan.schedule_json import ScheduleProduct, schedule_to_json
 
 
@@ -57,7 +57,7 @@ def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:
         second: That of the same variable in the other.
         declared: The multiplier that the variable's layer declares.
     """
-    counts = [row.decided.get("multiplier", "").startswith("declared by") for row in (first, second)]
+    counts = [row.decided.get("multiplier", "").startswith(DECLARED) for row in (first, second)]
     if counts[1] and "multiplier" in first.decided:
         return first, _undeclared(second, declared)
     if counts[0] and "multiplier" in second.decided:

@@ -10,7 +10,7 @@ import keras
 from difflr.plan import layer_tree
 from difflr.plan.constant import Constant
 from difflr.plan.declared import declared_multipliers
-from difflr.plan.rows import BY_USER, Row, StatisticsLayer
+from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe, named_objects
 from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
 
@@ -78,7 +78,7 @@ def resolve(
             frozen_by = _who_freezes(settled)
             used |= frozen_by
             frozen = leaf.frozen_by_user or bool(frozen_by)
-            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user))
+            statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user, leaf.place))
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
@@ -97,7 +97,7 @@ def _decided(
     decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
     declarers: dict[int, str] = {}
     for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
-        declarers[position] = f"declared by layer '{layer_name}'"
+        declarers[position] = f"{DECLARED} layer '{layer_name}'"
         for by_path in decisions[position].values():
             by_path["multiplier"] = (value, -1)
     for number, rule in enumerate(rules):
@@ -201,6 +201,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         decided=decided,
         aliases=tuple(leaf.paths[1:]),
         layer=leaf.layer,
+        place=leaf.place,
         **values,
     )
 

@@ -9,11 +9,13 @@ import keras
 from difflr.plan.schedule_json import schedule_to_json
 
 BY_USER = "layer.trainable = False"
+DECLARED = "declared by"
+STATISTICS = ("keep", "update")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """What one variable gets, and who said so.
+    """What one variable gets, and who decided it.
 
     Args:
         path: Its layer-tree path.
@@ -25,7 +27,9 @@ class Row:
         decided: For each axis that a rule, a layer or the user set: who.
         aliases: Further paths by which shared layers reach it.
         layer: The layer that owns it, where known.
-        name: The name that the user gave its group, or `""`.
+        place: Its identity in files: its path, with layers that Keras named by itself known by class and position.
+        name: The name that the user gave its group, or an empty string.
+        schedule_start: The optimizer's step from which its schedule counts.
     """
 
     path: str
@@ -37,7 +41,41 @@ class Row:
     decided: dict[str, str] = dataclasses.field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     layer: keras.Layer | None = None
+    place: str = ""
     name: str = ""
+    schedule_start: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same of one variable; Keras compares variables element by element."""
+        if not isinstance(other, Row):
+            return NotImplemented
+        mine, others = (self.path, self.setting, self.decided), (other.path, other.setting, other.decided)
+        return self.variable is other.variable and mine == others
+
+    def __hash__(self) -> int:
+        return hash((self.path, id(self.variable)))
+
+    def undeclared(self) -> "Row":
+        """This row without the multiplier that its layer declares; what a declared 0 has frozen stays frozen."""
+        if self.frozen or not self.decided.get("multiplier", "").startswith(DECLARED):
+            return self
+        decided = {axis: who for axis, who in self.decided.items() if axis != "multiplier"}
+        return dataclasses.replace(self, multiplier=1.0, decided=decided)
+
+    def frozen_because(self, reason: str) -> "Row":
+        """This row, frozen.
+
+        Args:
+            reason: Who or what freezes it.
+        """
+        return dataclasses.replace(
+            self,
+            multiplier=0.0,
+            schedule=None,
+            schedule_start=0,
+            frozen=True,
+            decided={**self.decided, "frozen": reason},
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,6 +94,7 @@ class Row:
     def setting(self) -> tuple[float, float, str, bool, str]:
         """What makes two rows the same group."""
         schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
+        schedule += f" from {self.schedule_start}" if schedule and self.schedule_start else ""
         if self.frozen:
             return (0.0, 0.0, "", True, "")
         return (self.multiplier, self.weight_decay_multiplier, schedule, False, self.name)
@@ -70,12 +109,14 @@ class StatisticsLayer:
         layer: The layer; `None` where only the saved data is known.
         frozen: Whether it is frozen, by the plan or by the user.
         by_user: Whether `trainable = False` was set on it outside difflr.
+        place: Its identity in files, as that of a row.
     """
 
     path: str
     layer: keras.Layer | None
     frozen: bool
     by_user: bool
+    place: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

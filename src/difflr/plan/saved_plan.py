@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,14 +16,16 @@ import keras
 from difflr import checks
 from difflr.checks import checked_multiplier, listed, shown
 from difflr.plan.group_names import check_group_name
-from difflr.plan.rule import AXES
+from difflr.plan.layer_tree import set_frozen, walk
+from difflr.plan.rows import BY_USER, StatisticsLayer
+from difflr.plan.rule import AXES, Rule, describe
 from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
 
 if TYPE_CHECKING:
     from difflr.plan.plan import Plan
     from difflr.plan.rows import Row
 
-FORMAT = "difflr plan 1"
+FORMAT = "difflr plan 2"
 MAX_WORK = 20_000_000  # cells of a table that is filled to find out which variable is which
 
 
@@ -36,21 +38,25 @@ def to_config(plan: "Plan") -> dict[str, Any]:
         "rows": [
             {
                 "path": row.path,
+                "place": row.place,
+                "name": row.name,
                 "variable": short_name(row.variable),
                 "shape": list(row.shape),
                 "multiplier": row.multiplier,
                 "weight_decay_multiplier": row.weight_decay_multiplier,
                 "schedule": None if row.schedule is None else schedule_to_json(row.schedule),
+                "schedule_start": row.schedule_start,
                 "frozen": row.frozen,
                 "keeps_statistics": id(row.layer) in keeping,
                 "decided": row.decided,
-                **({"name": row.name} if row.name else {}),
             }
             for row in plan.rows
         ],
         "statistics": [
-            {"path": each.path, "frozen": each.frozen, "by_user": each.by_user} for each in plan._statistics
+            {"path": layer.path, "place": layer.place, "frozen": layer.frozen, "by_user": layer.by_user}
+            for layer in plan.statistics
         ],
+        "whole": None if plan.whole is plan else to_config(plan.whole),
     }
 
 
@@ -72,8 +78,6 @@ def check_config(config: Any) -> None:
     Raises:
         ValueError: If it is not; the message names the row and the field.
     """
-    from difflr.plan.rows import BY_USER
-
     checks.check(config, "The plan")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
@@ -87,13 +91,11 @@ def check_config(config: Any) -> None:
             "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
             f"Received: {shown(config.get('frozen_statistics'))}."
         )
-    checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics"), "The plan")
+    checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics", "whole"), "The plan")
+    if config.get("whole") is not None:
+        _check_whole(config)
     seen: set[str] = set()
-    kinds_of_entries: Any = (
-        ("Row", rows, _FIELDS, ("name",)),
-        ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS, ()),
-    )
-    for title, entries, fields, optional in kinds_of_entries:
+    for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
         for number, entry in enumerate(entries):
             for field, kinds in fields.items():
                 if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
@@ -101,19 +103,19 @@ def check_config(config: Any) -> None:
                     raise ValueError(
                         f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
                     )
-            checks.check_fields(entry, (*fields, *optional), f"{title} {number} of the plan ({entry['path'][:100]})")
-            if entry["path"] in seen:
+            checks.check_fields(entry, fields, f"{title} {number} of the plan ({entry['path'][:100]})")
+            if entry["place"] in seen:
                 raise ValueError(
-                    f"{title} {number} of the plan says for the second time what {shown(entry['path'])} gets."
+                    f"{title} {number} of the plan says for the second time what {shown(entry['place'])} gets."
                 )
-            seen.add(entry["path"])
+            seen.add(entry["place"])
     for number, row in enumerate(rows):
         where = f"Row {number} of the plan ({row['path'][:100]})"
         for field in ("multiplier", "weight_decay_multiplier"):
             checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
         if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
             raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
-        if "name" in row:
+        if row["name"]:
             check_group_name(row["name"])
         if not all(isinstance(who, str) for who in row["decided"].values()):
             raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
@@ -137,115 +139,79 @@ def check_config(config: Any) -> None:
             raise ValueError(f"Row {number} of the plan ({rows[number]['path'][:100]}), schedule: {error}") from None
 
 
-_STATISTICS_FIELDS: dict[str, Any] = {"path": str, "frozen": bool, "by_user": bool}
+def _check_whole(config: dict[str, Any]) -> None:
+    whole = config["whole"]
+    check_config(whole)
+    if whole.get("whole") is not None or [row["place"] for row in whole["rows"]] != [
+        row["place"] for row in config["rows"]
+    ]:
+        raise ValueError("The plan's 'whole', the plan without the freezing of a phase, is about other variables.")
+
+
+_STATISTICS_FIELDS: dict[str, Any] = {"path": str, "place": str, "frozen": bool, "by_user": bool}
 _FIELDS: dict[str, Any] = {
     "path": str,
+    "place": str,
+    "name": str,
     "variable": str,
     "shape": list,
     "multiplier": (int, float),
     "weight_decay_multiplier": (int, float),
     "schedule": (dict, type(None)),
+    "schedule_start": int,
     "frozen": bool,
     "keeps_statistics": bool,
     "decided": dict,
 }
 
 
-def bind_to_model(config: dict[str, Any], fresh: "Plan", from_rows: Callable[..., "Plan"]) -> "Plan":
-    """Binds saved rows to a model by layer-tree path.
+def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
+    """Binds saved rows to a model, by their place in the layer tree.
 
     Args:
         config: What `to_config` returned.
         fresh: A plan of the model without rules: its rows know the variables.
-        from_rows: `Plan._from_rows`.
 
     Raises:
-        ValueError: If the paths or shapes differ.
+        ValueError: If the places or shapes differ.
     """
-    saved = {row["path"]: row for row in config["rows"]}
-    there = {row.path: row for row in fresh.rows}
-    saved_statistics = {each["path"]: each for each in config["statistics"]}
-    statistics_there = {each.path: each for each in fresh._statistics}
-    fits = [path for path, row in there.items() if path in saved and saved[path]["shape"] == list(row.shape)]
+    saved = {row["place"]: row for row in config["rows"]}
+    there = {row.place: row for row in fresh.rows}
+    saved_statistics = {entry["place"]: entry for entry in config["statistics"]}
+    statistics_there = {layer.place: layer for layer in fresh.statistics}
+    fits = [place for place, row in there.items() if place in saved and saved[place]["shape"] == list(row.shape)]
     if len(fits) != len(saved) or len(fits) != len(there) or saved_statistics.keys() != statistics_there.keys():
         reshaped = [
-            f"{path} was {tuple(saved[path]['shape'])}, is {there[path].shape}"
-            for path in there
-            if path in saved and path not in fits
+            f"{row.path} was {tuple(saved[place]['shape'])}, is {row.shape}"
+            for place, row in there.items()
+            if place in saved and place not in fits
         ]
-        raise ValueError(
-            report(
-                "plan",
-                len(fits),
-                [path for path in saved if path not in there] + list(saved_statistics.keys() - statistics_there.keys()),
-                [path for path in there if path not in saved] + list(statistics_there.keys() - saved_statistics.keys()),
-                reshaped,
-            )
-        )
+        missing = [entry["path"] for entry in config["rows"] if entry["place"] not in there]
+        missing += [saved_statistics[place]["path"] for place in saved_statistics if place not in statistics_there]
+        new = [row.path for row in fresh.rows if row.place not in saved]
+        new += [layer.path for layer in fresh.statistics if layer.place not in saved_statistics]
+        raise ValueError(report("plan", len(fits), missing, new, reshaped))
     for row in fresh.rows:
         has_none = row.layer is not None and not isinstance(row.layer, keras.layers.BatchNormalization)
-        if saved[row.path]["keeps_statistics"] and has_none:
+        if saved[row.place]["keeps_statistics"] and has_none:
             raise ValueError(
                 f"The plan's row of {row.path} has 'keeps_statistics', and its layer has none: it is a "
                 f"{type(row.layer).__name__}, and only BatchNormalization has moving statistics. Set it to false."
             )
-    rows = [_bound(saved[row.path], row.variable, row) for row in fresh.rows]
+    rows = [_bound(saved[row.place], row) for row in fresh.rows]
     statistics = [
         dataclasses.replace(
-            each,
-            frozen=each.frozen or saved_statistics[path]["frozen"],
-            by_user=each.by_user or saved_statistics[path]["by_user"],
+            layer,
+            frozen=layer.frozen or saved_statistics[place]["frozen"],
+            by_user=layer.by_user or saved_statistics[place]["by_user"],
         )
-        for path, each in statistics_there.items()
+        for place, layer in statistics_there.items()
     ]
-    return from_rows(rows, statistics, config["frozen_statistics"])
+    whole = None if config["whole"] is None else bind_to_model(config["whole"], fresh)
+    return fresh.from_rows(rows, statistics, config["frozen_statistics"], whole, fresh.model)
 
 
-def has_paths(config: dict[str, Any], fresh: "Plan", variables: Sequence[Any]) -> bool:
-    """Whether the saved rows have the paths of a model, and the trainable ones are among the variables to be trained.
-
-    Args:
-        config: What `to_config` returned.
-        fresh: A plan of the model without rules.
-        variables: The variables that Keras builds the optimizer with.
-
-    Raises:
-        ValueError: If they have, but in another order: Keras would restore the optimizer's state to the wrong layers.
-    """
-    there = {row.path: row for row in fresh.rows}
-    if {row["path"] for row in config["rows"]} != set(there):
-        return False
-    trainable = [row["path"] for row in config["rows"] if not row["frozen"]]
-    trained = set(map(id, variables))
-    if not all(id(there[path].variable) in trained for path in trainable):
-        return False
-    chosen = set(trainable)
-    check_order(trainable, [path for path in there if path in chosen])
-    return True
-
-
-def check_order(saved: Sequence[str], there: Sequence[str]) -> None:
-    """Checks that the variables that have a state are in the order in which they were saved.
-
-    Args:
-        saved: Their paths in the saved plan.
-        there: Their paths in the model.
-
-    Raises:
-        ValueError: If the order differs: Keras would restore the optimizer's state to the wrong layers.
-    """
-    moved = [(was, now) for was, now in zip(saved, there, strict=True) if was != now]
-    if moved:
-        raise ValueError(
-            f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
-            f"{moved[0][1]}. Keras restores the optimizer's state by position, so it would go to the wrong layers: load "
-            "the model with `compile=False` and compile it anew."
-        )
-
-
-def bind_to_variables(
-    config: dict[str, Any], variables: Sequence[Any], from_rows: Callable[..., "Plan"], fresh: "Plan | None" = None
-) -> "Plan":
+def bind_to_variables(config: dict[str, Any], variables: "Plan") -> "Plan":
     """Binds saved rows to the variables of a loaded model, in order, as Keras does with the optimizer's state.
 
     Names are compared as far as they survive loading (layer and variable name, without counters), and shapes. Frozen
@@ -253,36 +219,57 @@ def bind_to_variables(
 
     Args:
         config: What `to_config` returned.
-        variables: The variables that Keras builds the optimizer with.
-        from_rows: `Plan._from_rows`.
-        fresh: A plan of the model without rules, where it is known: names the variables in errors.
+        variables: A plan without rules of the variables that Keras builds the optimizer with.
 
     Raises:
         ValueError: If rows and variables do not fit, or fit in more than one way.
     """
-    from difflr.plan.rows import StatisticsLayer
-
     saved = config["rows"]
-    absent = len(saved) - len(variables)
+    absent = len(saved) - len(variables.rows)
     if absent * len(saved) > MAX_WORK:
         raise ValueError(
-            f"The saved plan has {len(saved)} rows and this model {len(variables)} variables that are trained: too far "
-            "apart to find out which is which. Load the model with `compile=False` and make a new plan."
+            f"The saved plan has {len(saved)} rows and this model {len(variables.rows)} variables that are trained: too "
+            "far apart to find out which is which. Load the model with `compile=False` and make a new plan."
         )
-    places = _align(saved, variables)
+    places = _align(saved, [row.variable for row in variables.rows])
     if places is None:
-        raise ValueError(_report_by_order(saved, variables, fresh))
-    rows = [_bound(row, variables[place], None) for row, place in zip(saved, places, strict=True) if place is not None]
-    statistics = [StatisticsLayer(each["path"], None, each["frozen"], each["by_user"]) for each in config["statistics"]]
-    return from_rows(rows, statistics, config["frozen_statistics"])
+        raise ValueError(_report_by_order(saved, variables.rows))
+
+    def rows_of(entries: list[dict[str, Any]]) -> list["Row"]:
+        found = zip(entries, places, strict=True)
+        return [_named(_bound(row, variables.rows[place]), row) for row, place in found if place is not None]
+
+    statistics = [
+        StatisticsLayer(entry["path"], None, entry["frozen"], entry["by_user"], entry["place"])
+        for entry in config["statistics"]
+    ]
+    whole = config["whole"]
+    if whole is not None:
+        whole = variables.from_rows(rows_of(whole["rows"]), statistics, whole["frozen_statistics"])
+    return variables.from_rows(rows_of(saved), statistics, config["frozen_statistics"], whole)
 
 
-def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fresh: "Plan | None") -> str:
+def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.Variable]) -> bool:
+    """Whether the saved rows have the places of a model, and the trainable ones are among the variables to be trained.
+
+    Args:
+        config: What `to_config` returned.
+        fresh: A plan of the model without rules.
+        variables: The variables that Keras builds the optimizer with.
+    """
+    there = {row.place: row for row in fresh.rows}
+    if {row["place"] for row in config["rows"]} != set(there):
+        return False
+    trained = set(map(id, variables))
+    return all(id(there[row["place"]].variable) in trained for row in config["rows"] if not row["frozen"])
+
+
+def _report_by_order(saved: list[dict[str, Any]], rows: Sequence["Row"]) -> str:
     """What matches and what does not where only the order tells: as few differences as possible."""
-    if len(saved) * len(variables) > MAX_WORK:
-        return report("plan", 0, [f"{len(saved)} variables"], [f"{len(variables)} variables"], [])
+    if len(saved) * len(rows) > MAX_WORK:
+        return report("plan", 0, [f"{len(saved)} variables"], [f"{len(rows)} variables"], [])
     was = [(row["variable"], tuple(row["shape"])) for row in saved]
-    now = [(short_name(variable), tuple(variable.shape)) for variable in variables]
+    now = [(short_name(row.variable), row.shape) for row in rows]
     matched, missing, new, reshaped = 0, [], [], []
     for what, i, end, j, stop in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
         if what == "equal":
@@ -291,37 +278,27 @@ def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[Any], fres
             reshaped += [f"{saved[i + k]['path']} was {was[i + k][1]}, is {now[j + k][1]}" for k in range(end - i)]
         else:
             missing += [row["path"] for row in saved[i:end]]
-            new += [
-                str(
-                    fresh.row(variable).path
-                    if fresh and variable in fresh
-                    else getattr(variable, "path", variable.name)
-                )
-                for variable in variables[j:stop]
-            ]
+            new += [row.path for row in rows[j:stop]]
     return report("plan", matched, missing, new, reshaped)
 
 
-def _bound(saved: dict[str, Any], variable: Any, known: "Row | None") -> "Row":
-    from difflr.plan.rows import BY_USER, Row
-
-    decided = {str(axis): str(who) for axis, who in saved["decided"].items()}
-    # What the user has frozen since stays frozen, as in a new plan.
-    by_user = known is not None and known.decided.get("frozen") == BY_USER
-    if by_user:
-        decided["frozen"] = BY_USER
-    return Row(
-        path=saved["path"],
-        variable=variable,
-        multiplier=0.0 if by_user else float(saved["multiplier"]),
+def _bound(saved: dict[str, Any], known: "Row") -> "Row":
+    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan."""
+    row = dataclasses.replace(
+        known,
+        multiplier=float(saved["multiplier"]),
         weight_decay_multiplier=float(saved["weight_decay_multiplier"]),
         schedule=None if saved["schedule"] is None else schedule_from_json(saved["schedule"]),
-        frozen=saved["frozen"] or by_user,
-        decided=decided,
-        aliases=known.aliases if known else (),
-        layer=known.layer if known else None,
-        name=saved.get("name", ""),
+        frozen=saved["frozen"],
+        decided={str(axis): str(who) for axis, who in saved["decided"].items()},
+        name=saved["name"],
+        schedule_start=saved["schedule_start"],
     )
+    return row.frozen_because(BY_USER) if known.decided.get("frozen") == BY_USER else row
+
+
+def _named(row: "Row", saved: dict[str, Any]) -> "Row":
+    return dataclasses.replace(row, path=saved["path"], place=saved["place"])
 
 
 def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | None] | None:
@@ -361,6 +338,66 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
     return places
 
 
+def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """Rules as plain data: layers and variables as targets become the paths of their variables.
+
+    Raises:
+        ValueError: If a target is a function or a layer that is not built.
+    """
+    return [{"target": _target_to_config(rule.target), **_axes_to_config(rule)} for rule in rules]
+
+
+def _target_to_config(target: Any) -> Any:
+    variables = target.variables if isinstance(target, keras.Layer) else [target]
+    if isinstance(target, str):
+        return target
+    if not variables or not all(isinstance(variable, keras.Variable) for variable in variables):
+        raise ValueError(
+            f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is no text, no "
+            "variable and no built layer. Build the model first, or use a difflr.Plan."
+        )
+    return [variable.path for variable in variables]
+
+
+def _axes_to_config(rule: Rule) -> dict[str, Any]:
+    axes = rule.axes
+    return {**axes, "schedule": schedule_to_json(rule.schedule)} if rule.schedule is not None else axes
+
+
+def rules_from_config(config: Any) -> list[Rule]:
+    """The rules that `rules_to_config` wrote, for optimizers that know variables only.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    checks.check(config, "The rules")
+    if not isinstance(config, list) or not all(isinstance(entry, dict) and "target" in entry for entry in config):
+        raise ValueError(f"Saved rules are a list of mappings with a 'target'. Received: {shown(config)}.")
+    rules = []
+    for entry in config:
+        axes = {name: value for name, value in entry.items() if name != "target"}
+        checks.check_fields(axes, [*AXES, "name"], "A saved rule")
+        if axes.get("schedule") is not None:
+            axes["schedule"] = schedule_from_json(axes["schedule"])
+        target = entry["target"]
+        if isinstance(target, list) and all(isinstance(path, str) for path in target):
+            target = _HasPath(frozenset(target))
+        elif not isinstance(target, str):
+            raise ValueError(f"The target of a saved rule is text or a list of paths. Received: {shown(target)}.")
+        rules.append(Rule(target, **axes))
+    return rules
+
+
+class _HasPath:
+    """A target: the variables with one of these paths, which are `variable.path`, as a clone of the model has them."""
+
+    def __init__(self, paths: frozenset[str]):
+        self.paths = paths
+
+    def __call__(self, variable: keras.Variable) -> bool:
+        return getattr(variable, "path", variable.name) in self.paths
+
+
 def _fits(row: dict[str, Any], variable: Any) -> bool:
     return row["shape"] == list(variable.shape) and row["variable"] == short_name(variable)
 
@@ -396,3 +433,20 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
         "where a layer was set to `trainable = False` after it was trained."
     )
     return "\n".join(parts)
+
+
+def mark_frozen(model: keras.Layer, config: dict[str, Any]) -> None:
+    """Marks in a loaded model what a plan froze: a file holds that a layer is not trainable, not who decided it.
+
+    Args:
+        model: The model.
+        config: The plan in force when it was saved, as `to_config` returned it.
+    """
+    rows = [row for row in config["rows"] if row["frozen"] and row["decided"].get("frozen") != BY_USER]
+    frozen = {entry["place"] for entry in rows}
+    frozen |= {entry["place"] for entry in config["statistics"] if entry["frozen"] and not entry["by_user"]}
+    for leaf in walk(model):
+        if leaf.place in frozen:
+            thing = leaf.layer if leaf.variable is None else leaf.variable
+            if thing is not None and not thing.trainable:
+                set_frozen(thing, True)

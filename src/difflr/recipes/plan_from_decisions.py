@@ -39,10 +39,8 @@ def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers
                 )
         rows.append(row)
     frozen = set(map(id, frozen_layers))
-    statistics = [
-        dataclasses.replace(each, frozen=each.frozen or id(each.layer) in frozen) for each in plan._statistics
-    ]
-    return Plan._from_rows(rows, statistics, plan.frozen_statistics)
+    statistics = [dataclasses.replace(each, frozen=each.frozen or id(each.layer) in frozen) for each in plan.statistics]
+    return Plan.from_rows(rows, statistics, plan.frozen_statistics, model=plan.model)
 
 
 def factor_or_frozen(multiplier: float) -> dict[str, Any]:

@@ -75,13 +75,13 @@ def as_plan(plan: Any) -> "Plan":
     Raises:
         TypeError: If it is neither.
     """
-    from difflr.phases.resolve import whole_plan
+    from difflr.optimizers import plan_of
     from difflr.plan import Plan
 
     if isinstance(plan, Plan):
         return plan
     if isinstance(plan, keras.Layer):
-        return whole_plan(plan)
+        return plan_of(plan).whole
     raise TypeError(
         f"`plan` must be a difflr.Plan or a built model. Received: {plan!r} (of type {type(plan).__name__})."
     )

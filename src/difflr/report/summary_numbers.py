@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.plan import Plan, Row, layer_tree
 from difflr.plan.group_names import group_labels
@@ -143,22 +143,6 @@ def summary_numbers(model: keras.Model, plan: Plan | None = None, num_steps: int
     total = _of_layer(model, 0, facts)
     state = sum(_bytes(v) for v in optimizer.variables) if optimizer is not None and optimizer.built else None
     return SummaryNumbers(model, layers, total, moments, state, _saved(plan, facts))
-
-
-def plan_of(model: keras.Model) -> Plan:
-    """The plan in force: of the model's optimizer, or what its layers declare.
-
-    Args:
-        model: A built model.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    own = parts(optimizer) if optimizer is not None else []
-    if len(own) == 1 and isinstance(own[0], DifferentialOptimizer):
-        try:
-            return own[0]._current_plan()
-        except ValueError:  # not built, and given no plan
-            return own[0]._given_multipliers.resolve([row.variable for row in Plan(model).rows], model)
-    return Plan(model)
 
 
 def _labels(plan: Plan) -> dict[int, str]:

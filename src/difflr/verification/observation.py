@@ -109,8 +109,8 @@ def _state(optimizer: Any) -> PartState:
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
         {name: [None if each is None else _as_numpy(each) for each in slot] for name, slot in slots.items()},
         {name: _as_numpy(each) for name, each in keras_private.shared_state(optimizer, []).items()},
-        optimizer._current_plan() if ours else None,
-        ours and optimizer._replanning.in_force,
+        optimizer.plan if ours else None,
+        ours and optimizer.plan.whole is not optimizer.plan,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.verification.judgement import PlanNotKept, Verification
@@ -117,7 +117,7 @@ class VerifyPlan(keras.callbacks.Callback):
             return self.plan
         for part in parts(self.model.optimizer):
             if isinstance(part, DifferentialOptimizer) and len(parts(self.model.optimizer)) == 1:
-                return part._replanning.whole_plan()
+                return plan_of(self.model).whole
         raise ValueError(
             f"Which plan is to be verified? The optimizer, {type(self.model.optimizer).__name__}, has none. Give "
             "VerifyPlan(plan)."

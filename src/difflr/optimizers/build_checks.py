@@ -1,0 +1,111 @@
+"""What an optimizer checks before it takes a plan."""
+
+import warnings
+from collections.abc import Sequence
+
+import keras
+
+from difflr.checks import listed, shown
+from difflr.optimizers.groups import check_held
+from difflr.optimizers.multipliers_argument import MultipliersArgument
+from difflr.plan import Plan, Row, layer_tree
+
+
+def check_nothing_is_asked(argument: MultipliersArgument) -> None:
+    """Checks an optimizer without variables. As in Keras, metrics and statistics can be computed with it.
+
+    Raises:
+        ValueError: If a variable should have a rate.
+    """
+    if argument.plan is not None and all(row.frozen for row in argument.plan.rows):
+        raise ValueError(f"The plan freezes everything, so there is nothing to train. {argument.plan!r}")
+    if argument.names_variables:
+        raise ValueError(
+            "The optimizer is built without variables, so there is nothing to train. Either no layer is trainable, or "
+            "the model was saved in the legacy `.h5` format, from which Keras restores no optimizer: save it as "
+            "`.keras`, or load it with `compile=False` and compile it again."
+        )
+    warnings.warn("The model has no trainable variables: the optimizer trains nothing.", stacklevel=5)
+
+
+def check_trains_something(plan: Plan) -> None:
+    """Checks that the plan trains something, with multipliers that Keras's float type can hold.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    trainable = [row for row in plan.rows if not row.frozen]
+    if not trainable:
+        raise ValueError(f"The plan freezes all {len(plan.rows)} variables, so there is nothing to train. {plan!r}")
+    check_held([row.multiplier for row in trainable], [row.path for row in trainable])
+
+
+def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> None:
+    """Checks what the plan trains and Keras does not list; an optimizer beside this one may train it.
+
+    Args:
+        plan: The plan.
+        variables: What Keras lists.
+
+    Raises:
+        ValueError: If a rate would have no effect.
+    """
+    known = set(map(id, variables))
+    others = [row for row in plan.rows if not row.frozen and id(row.variable) not in known]
+    _check_not_frozen_by_hand(others)
+    late = [row.path for row in others if layer_tree.marked_frozen(row.variable)]
+    if late:
+        raise ValueError(
+            f"An earlier plan froze {listed(late)}, so Keras builds the optimizer without them, and it is too late to "
+            "unfreeze them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which unfreezes them."
+        )
+
+
+def check_new_plan(plan: Plan) -> None:
+    """Checks the plan for `replan`.
+
+    Raises:
+        TypeError: If it is no plan.
+        ValueError: If it trains nothing, or what was frozen by hand.
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(
+            f"`replan` takes a difflr.Plan. Received: {shown(plan)} (of type {type(plan).__name__}). "
+            "Make one: difflr.Plan(model, rules)."
+        )
+    check_trains_something(plan)
+    _check_not_frozen_by_hand([row for row in plan.rows if not row.frozen])
+
+
+def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
+    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable)]
+    if by_hand:
+        raise ValueError(
+            f"The plan assigns a rate to {listed(by_hand)}, which was set to `trainable = False` after the plan was made: "
+            "it would have no effect. Make the plan again, or freeze in the plan, with difflr.FROZEN."
+        )
+
+
+def warn_of_decay_without_effect(plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
+    """Warns if the plan scales the weight decay of an optimizer that has none."""
+    decays = [name for name in vars(optimizer) if name.endswith("weight_decay") and getattr(optimizer, name)]
+    scaled = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier not in (0, 1)]
+    if scaled and not decays:
+        warnings.warn(
+            f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "
+            f"{type(optimizer).__name__} has `weight_decay=None`: it has no effect. Give it a `weight_decay`.",
+            stacklevel=4,
+        )
+
+
+def still_frozen(rows: Sequence[Row]) -> str:
+    """The warning for a training that goes on in a phase which somebody else has begun.
+
+    Args:
+        rows: What is frozen for a time.
+    """
+    return (
+        f"The loaded state was saved while {rows[0].decided['frozen']} was in force, so "
+        f"{listed([row.path for row in rows])} stay frozen. Go on with the `PhaseScheduler` that was used, or unfreeze "
+        "them before `fit`: difflr.unfreeze(model)."
+    )

@@ -1,0 +1,85 @@
+"""`plan_of`: the one answer to the question which plan a model has."""
+
+import keras
+
+from difflr import keras_private
+from difflr.checks import listed
+from difflr.optimizers.differential_optimizer import DifferentialOptimizer
+from difflr.optimizers.unwrap import parts
+from difflr.plan import Plan, Row
+
+
+def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = None) -> Plan:
+    """The plan by which a model is trained at this moment.
+
+    It is asked of the optimizer: built or not, given a plan, a mapping, a number or a function, inside a
+    `LossScaleOptimizer` or a `MultiOptimizer`. A stock optimizer trains everything at the base rate that is trainable;
+    for a model without an optimizer the plan is what its layers declare. While a phase or `freeze_to` freezes a part,
+    the plan in force says so, and `plan.whole` is the plan without it. All tables, pictures, logs and phases use this.
+
+    Args:
+        model: A built Keras model.
+        optimizer: The optimizer that trains it, where that is not the one the model is compiled with.
+
+    Returns:
+        The plan in force, with the multipliers of this moment.
+
+    Raises:
+        ValueError: If the model is not built, or the optimizer trains none of its variables, as with a GAN that has
+            two optimizers of its own.
+        RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(difflr.optimizers.Adam(1e-3, multipliers={layers[0]: 0.1}), loss="mse")
+    print(difflr.plan_of(model))
+    ```
+    """
+    optimizer = optimizer or getattr(model, "optimizer", None)
+    if optimizer is None:
+        _check_has_no_own_optimizers(model)
+        return Plan(model)
+    plans = [_plan_of_part(model, part) for part in parts(optimizer)]
+    if all(plan is None for plan in plans):
+        raise ValueError(
+            f"The optimizer '{optimizer.name}' trains no variable of {type(model).__name__} '{model.name}'. Name the one "
+            "that does: difflr.plan_of(model, optimizer)."
+        )
+    found = [plan for plan in plans if plan is not None]
+    return found[0] if len(found) == 1 else _joined(model, found)
+
+
+def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer) -> Plan | None:
+    """The plan of one optimizer; `None` if it trains nothing of the model."""
+    trained = set(map(id, keras_private.trained(optimizer)))
+    plan = optimizer.plan_for(model) if isinstance(optimizer, DifferentialOptimizer) else _stock_plan(model)
+    if trained and not any(id(row.variable) in trained for row in plan.rows):
+        return None
+    return plan
+
+
+def _stock_plan(model: keras.Layer) -> Plan:
+    """What a stock optimizer does: it does not know of what layers declare."""
+    return Plan(model).changed(Row.undeclared)
+
+
+def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
+    """One plan of several, each row of the optimizer that trains the variable."""
+    fresh = Plan(model)
+    by_variable = {id(row.variable): row for plan in reversed(plans) for row in plan.rows}
+    return fresh.changed(lambda row: by_variable.get(id(row.variable), row))
+
+
+def _check_has_no_own_optimizers(model: keras.Layer) -> None:
+    own = [name for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)]
+    if own:
+        raise ValueError(
+            f"{type(model).__name__} '{model.name}' has no `optimizer` but {listed(own)}. Name the one whose plan you "
+            f"want: difflr.plan_of(model, model.{own[0]})."
+        )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import difflr
+from difflr.plan.freezing import freeze
 from plan import models_of_all_kinds as kinds
 
 
@@ -87,17 +88,17 @@ def test_freeze_thaw_and_batch_normalization():
     model = kinds.nested()
     inner, bare = model.get_layer("backbone").get_layer("inner"), model.get_layer("backbone").get_layer("bare")
     for _ in range(2):
-        difflr.Plan(model, {"backbone": difflr.FROZEN}).freeze()
+        freeze(difflr.Plan(model, {"backbone": difflr.FROZEN}))
         assert len(model.trainable_variables) == 2
         assert not inner.get_layer("bn").trainable
         assert not bare.trainable
     plan = difflr.Plan(model, {"backbone/inner": difflr.FROZEN}, frozen_statistics="update")
-    plan.freeze()
+    freeze(plan)
     assert [r.path for r in plan.rows if not r.frozen] == [
         "backbone/stem/kernel", "backbone/stem/bias", "head/kernel", "head/bias",
     ]  # fmt: skip
     assert inner.get_layer("bn").trainable
-    difflr.Plan(model).freeze()
+    freeze(difflr.Plan(model))
     assert len(model.trainable_variables) == 8
     assert bare.trainable
 
@@ -221,10 +222,10 @@ def test_freezing_leaves_the_other_axes_as_they_are():
 
 def test_what_a_plan_froze_is_not_taken_for_frozen_by_the_user():
     model = kinds.nested()
-    difflr.Plan(model, {"backbone": difflr.FROZEN}).freeze()
+    freeze(difflr.Plan(model, {"backbone": difflr.FROZEN}))
     plan = difflr.Plan(model, {"backbone/stem": 0.5})
     assert not any(row.frozen for row in plan.rows)
-    plan.freeze()
+    freeze(plan)
     assert len(model.trainable_variables) == 8
 
 
@@ -232,8 +233,8 @@ def test_what_the_user_froze_stays_so_through_plans_that_freeze_and_thaw():
     model = kinds.nested()
     inner = model.get_layer("backbone").get_layer("inner")
     inner.trainable = False
-    difflr.Plan(model, {"*": difflr.FROZEN}).freeze()
-    difflr.Plan(model).freeze()
+    freeze(difflr.Plan(model, {"*": difflr.FROZEN}))
+    freeze(difflr.Plan(model))
     assert not inner.trainable
     assert not inner.get_layer("bn").trainable
     assert len(model.trainable_variables) == 4
@@ -246,8 +247,8 @@ def test_what_the_user_freezes_after_a_plan_thawed_it_is_frozen_by_the_user():
     model = kinds.nested()
     backbone = model.get_layer("backbone")
     layers = [backbone.get_layer("inner").get_layer("bn"), backbone.get_layer("bare"), backbone.get_layer("stem")]
-    difflr.Plan(model, {"backbone": difflr.FROZEN}).freeze()
-    difflr.Plan(model).freeze()
+    freeze(difflr.Plan(model, {"backbone": difflr.FROZEN}))
+    freeze(difflr.Plan(model))
     assert all(layer.trainable for layer in layers)
     for layer in layers:
         layer.trainable = False
@@ -255,7 +256,7 @@ def test_what_the_user_freezes_after_a_plan_thawed_it_is_frozen_by_the_user():
     assert [r.path for r in plan.rows if r.decided.get("frozen") == "layer.trainable = False"] == [
         "backbone/stem/kernel", "backbone/stem/bias", "backbone/inner/bn/gamma", "backbone/inner/bn/beta",
     ]  # fmt: skip
-    plan.freeze()
+    freeze(plan)
     assert not any(layer.trainable for layer in layers)
 
 
@@ -273,9 +274,9 @@ def test_statistics_of_a_layer_without_weights_are_frozen_and_unfrozen(rules):
     bare = model.get_layer("backbone").get_layer("bare")
     plan = difflr.Plan(model, rules)
     assert bare in plan.kept_statistics()
-    plan.freeze()
+    freeze(plan)
     assert not bare.trainable
-    difflr.Plan(model, {"head": 0.5}).freeze()
+    freeze(difflr.Plan(model, {"head": 0.5}))
     assert bare.trainable
 
 
@@ -283,7 +284,7 @@ def test_statistics_that_the_user_froze_are_not_updated():
     model = kinds.nested()
     model.get_layer("backbone").trainable = False
     plan = difflr.Plan(model, frozen_statistics="update")
-    plan.freeze()
+    freeze(plan)
     assert plan.kept_statistics() == []
     assert not model.get_layer("backbone").get_layer("bare").trainable
 
@@ -314,8 +315,8 @@ def test_products_keep_what_the_user_froze():
     model.get_layer("head").trainable = False
     product = difflr.Plan(model) * difflr.Plan(model, {"backbone": 0.5}) * 2
     assert row(product, "head/bias").decided["frozen"] == "layer.trainable = False"
-    product.freeze()
-    difflr.Plan(model).freeze()
+    freeze(product)
+    freeze(difflr.Plan(model))
     assert not model.get_layer("head").bias.trainable
 
 

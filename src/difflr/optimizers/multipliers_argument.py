@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from difflr.checks import checked_multiplier, shown
-from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan
+from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan, saved_rules
 from difflr.plan.rebinding import tied_to, with_layers
 from difflr.plan.rule import as_rules, named_objects
 
@@ -42,7 +42,7 @@ class MultipliersArgument:
             saved_plan.check_config(value[SAVED_PLAN])
             self.config = value[SAVED_PLAN]
         elif isinstance(value, Mapping) and set(value) == {SAVED_RULES}:
-            self.rules = saved_plan.rules_from_config(value[SAVED_RULES])
+            self.rules = saved_rules.rules_from_config(value[SAVED_RULES])
         elif isinstance(value, (Mapping, list, tuple, Rule)):
             self.rules = as_rules(value)
         elif isinstance(value, (str, keras.Layer)):
@@ -137,7 +137,7 @@ class MultipliersArgument:
         if self.config is not None:
             return {SAVED_PLAN: self.config}
         if self.rules is not None:
-            return {SAVED_RULES: saved_plan.rules_to_config(self.rules)}
+            return {SAVED_RULES: saved_rules.rules_to_config(self.rules)}
         if self.function is not None:
             raise ValueError(
                 "The multipliers of this optimizer are a function, which cannot be saved before the variables are known. "

@@ -1,6 +1,7 @@
 """Short names for groups of variables: the same in every table, picture and log."""
 
 import collections
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -55,14 +56,18 @@ def group_labels(groups: Sequence[Sequence[str]], every: Iterable[str], names: S
     for number in sorted(
         range(len(groups)), key=lambda number: not by_user[number]
     ):  # the user's names stay as they are
-        label = first = names[number] if by_user[number] else _label(list(groups[number]), every, total)
-        count = 1
-        while _clashes(label, taken):
-            count += 1
-            label = f"{first}_{count}"
-        taken.add(label)
-        labels[number] = label
+        label = names[number] if by_user[number] else _label(list(groups[number]), every, total)
+        labels[number] = _free(label, taken)
+        taken.add(labels[number])
     return labels
+
+
+def _free(label: str, taken: set[str]) -> str:
+    """`label`, or with a number behind it, or behind its first part where that is a name by itself."""
+    top, slash, rest = label.partition("/")
+    endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+    candidates = (each for ending in endings for each in (f"{label}{ending}", f"{top}{ending}{slash}{rest}"))
+    return next(candidate for candidate in candidates if not _clashes(candidate, taken))
 
 
 def _clashes(label: str, taken: set[str]) -> bool:
@@ -79,8 +84,8 @@ def check_group_name(name: object) -> None:
     fits = isinstance(name, str) and re.fullmatch(r"[\w\-.: /]{1,100}", name) and all(map(_is_part, name.split("/")))
     if not fits:
         raise ValueError(
-            "The `name` of a group is a column of logs: 1 to 100 letters, digits and the signs _ - . : / with spaces between "
-            f"them, such as 'body' or 'body/early'. Received: {shown(name)}."
+            "The `name` of a group is a column of logs: 1 to 100 letters, digits and the signs _ - . : / with spaces "
+            f"between them, such as 'body' or 'body/early'. Received: {shown(name)}."
         )
 
 

@@ -49,6 +49,17 @@ def check_kind(kind: str, leaves: list[Leaf]) -> None:
         raise ValueError(f"'kind:{kind}' {problem}. Make the plan for the model: difflr.Plan(model, rules).")
 
 
+def known_kinds(leaves: list[Leaf]) -> list[str]:
+    """The kinds of which there is a variable among `leaves`, as far as that is known; all but the head.
+
+    Args:
+        leaves: The leaves of a layer tree, or of a flat list of variables.
+    """
+    with_layer = all(leaf.layer is not None for leaf in leaves)
+    kinds = [kind for kind in KINDS if kind != "head" and (with_layer or kind not in _OF_LAYERS)]
+    return [kind for kind in kinds if any(leaf.variable is not None and is_kind(leaf, kind) for leaf in leaves)]
+
+
 def is_kind(leaf: Leaf, kind: str) -> bool:
     """Whether the variable of `leaf` is of `kind`; all kinds but the head, which depends on the whole model.
 

@@ -11,7 +11,7 @@ from difflr.plan import layer_tree
 from difflr.plan.constant import Constant
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
-from difflr.plan.rule import AXES, Rule, describe, named_objects
+from difflr.plan.rule import AXES, Rule, describe, flattened, named_objects
 from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
 
 LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: more is usual where a model is fine-tuned
@@ -135,9 +135,11 @@ def _check_all_used(
     names: list[str],
 ) -> None:
     """Checks that each rule decides something, but for those for layers that have nothing to train, among others."""
-    among_others = any(isinstance(rule.target, keras.Layer) for number, rule in enumerate(rules) if number in used)
+    among_others = any(
+        isinstance(each, keras.Layer) for number in used - {-1} for each in flattened(rules[number].target)
+    )
     for number, rule in enumerate(rules):
-        if number in used or (among_others and has_nothing_to_train(rule.target)):
+        if number in used or (among_others and all(map(has_nothing_to_train, flattened(rule.target)))):
             continue
         matched = [leaves[position] for position, _ in matches[number]]
         if all(leaf.variable is None for leaf in matched):
@@ -149,16 +151,16 @@ def _check_all_used(
 
 
 def _warn_of_rates(rules: list[Rule], rows: list[Row]) -> None:
-    """Warns where all multipliers are so small that learning rates seem to be meant."""
+    """Warns where all that rules train has a multiplier so small that a learning rate seems to be meant."""
     trained = [row.multiplier for row in rows if not row.frozen]
     if not trained or max(trained) > LARGEST_LOOKING_LIKE_A_RATE or not any(rule.multiplier for rule in rules):
         return
     low, high = min(trained), max(trained)
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     warnings.warn(
-        f"The multipliers of all that is trained are {span}, as learning rates are. They are factors on the optimizer's "
-        f"base rate: with a rate of 1e-3 nothing would train faster than at {high * 1e-3:.3g}. If learning rates are meant, "
-        f"say so: {{'learning_rate': {high:g}}} as the value of a rule.",
+        f"The multipliers of all that is trained are {span}, which looks like learning rates. They are factors on the "
+        f"optimizer's base rate: with Adam(1e-3), what has {low:g} would train at {low * 1e-3:g}. If learning rates are "
+        f"meant, write {{'learning_rate': {low:g}}} as the value of the rule.",
         UserWarning,
         stacklevel=4,
     )

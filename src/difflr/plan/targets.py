@@ -8,7 +8,7 @@ import keras
 from difflr import keras_private
 from difflr.checks import listed, nearest, shown
 from difflr.plan.everything_but import EverythingBut
-from difflr.plan.kinds import check_kind, is_kind
+from difflr.plan.kinds import check_kind, is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rule import Target, describe, flattened
 
@@ -51,7 +51,7 @@ class Targets:
         """
         (matches,) = self.match_each([target])
         if not any(self._leaves[position].variable is not None for position, _ in matches):
-            raise ValueError(self._nothing_matched(target))
+            raise ValueError(f"The rule for {describe(target)} matches no trainable variable, only moving statistics.")
         return matches
 
     def match_each(self, targets: Sequence[Target]) -> list[list[Match]]:
@@ -166,6 +166,9 @@ class Targets:
         if not isinstance(target, str):
             number = sum(leaf.variable is not None for leaf in self._leaves)
             return f"{start}: it returned False for all {number} variables. {tree}"
+        if target.startswith("kind:"):
+            there = [f"kind:{kind}" for kind in known_kinds(self._leaves)]
+            return f"{start}. Of these kinds there are some: {', '.join(there) or 'none'}. {tree}"
         by_keras_path = [leaf.path for leaf in self._leaves if getattr(leaf.variable, "path", None) == target]
         if by_keras_path:
             return (

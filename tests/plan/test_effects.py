@@ -61,13 +61,17 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("value", [0.25, difflr.FROZEN], ids=["multiplier", "frozen"])
-def test_targets(target, value):
+@pytest.mark.parametrize(
+    ("target", "value", "factor"),
+    [
+        *((target, 0.25, 0.25) for target in TARGETS),
+        *((target, difflr.FROZEN, 0) for target in ("list", "layer class", "everything but")),
+    ],
+)
+def test_targets(target, value, factor):
     function, paths = TARGETS[target]
     moved = factors(lambda model: difflr.Plan(model, [(function(model), value)]))
-    expected = 0.25 if value == 0.25 else 0
-    assert moved == pytest.approx({path: expected if path in paths else 1 for path in EVERYTHING}, abs=1e-3)
+    assert moved == pytest.approx({path: factor if path in paths else 1 for path in EVERYTHING}, abs=1e-3)
 
 
 @pytest.mark.parametrize(

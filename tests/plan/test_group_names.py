@@ -64,7 +64,12 @@ def test_groups_of_the_same_numbers_stay_apart_if_one_is_named():
     plan = named({"*": 0.5, "head": {"name": "top"}})
     assert [(group.multiplier, len(group.rows)) for group in plan.groups] == [(0.5, 4), (0.5, 2)]
     assert difflr.Plan.from_json(plan.model, plan.to_json()) == plan
-    assert group_names(0.5 * plan * difflr.bias_double(plan.model)) == ["body/all/kernel", "body/all/bias", "top", "top_2"]
+    assert group_names(0.5 * plan * difflr.bias_double(plan.model)) == [
+        "body/all/kernel",
+        "body/all/bias",
+        "top",
+        "top_2",
+    ]
 
 
 def test_the_users_name_stays_and_the_others_give_way():
@@ -74,7 +79,9 @@ def test_the_users_name_stays_and_the_others_give_way():
     assert group_names(inside) == ["body_2/stem", "body_2/top", "body"]
 
 
-@pytest.mark.parametrize("name", ["", " a", "a/", "/a", "a//b", "a/../b", ".", "a,b", "a*", "a\n", "x" * 101, 3, "a/ b"])
+@pytest.mark.parametrize(
+    "name", ["", " a", "a/", "/a", "a//b", "a/../b", ".", "a,b", "a*", "a\n", "x" * 101, 3, "a/ b"]
+)
 def test_names_that_some_logger_does_not_take(name):
     with pytest.raises(ValueError, match="The `name` of a group is a column of logs"):
         difflr.Rule("body", name=name)

@@ -59,7 +59,9 @@ def test_a_variable_without_a_name_is_known_by_its_attribute():
     assert of_kind(model, "bias") == {"own/bias", "own/output_bias"}
     assert of_kind(model, "kernel") == {"own/kernel"}
     assert of_kind(model, "vector") == {"own/bias", "own/bias_scale"}
-    with pytest.raises(ValueError, match=r"'kind:bias' depends on the names of variables, and \S+ was made without one"):
+    with pytest.raises(
+        ValueError, match=r"'kind:bias' depends on the names of variables, and \S+ was made without one"
+    ):
         difflr.Plan(model.trainable_variables, {"kind:bias": 0.5})
 
 

@@ -146,7 +146,9 @@ def test_a_learning_rate_becomes_a_multiplier_of_the_base_rate():
 
 
 def test_a_learning_rate_without_a_base_rate_says_how_to_write_it():
-    with pytest.raises(ValueError, match=r"'body' sets learning_rate=2e-05.*`multiplier=2e-05 / 1e-3`.*learning_rate=1e-3"):
+    with pytest.raises(
+        ValueError, match=r"'body' sets learning_rate=2e-05.*`multiplier=2e-05 / 1e-3`.*learning_rate=1e-3"
+    ):
         difflr.Plan(small_model(), {"body": {"learning_rate": 2e-5}})
     for wrong in (0, -1, "1e-3", keras.optimizers.schedules.CosineDecay(1e-3, 10)):
         with pytest.raises(ValueError, match="`learning_rate` must be"):

@@ -194,7 +194,9 @@ def test_a_shared_layer_as_target_is_all_its_paths():
 def body():
     names = ("a", "b", "c")
     parts = [part for name in names for part in (layers.Dense(3, name=name), layers.ReLU(name=f"{name}_relu"))]
-    return keras.Sequential([keras.Input((3,)), *parts, layers.BatchNormalization(name="bn"), layers.Dense(2, name="head")])
+    return keras.Sequential(
+        [keras.Input((3,)), *parts, layers.BatchNormalization(name="bn"), layers.Dense(2, name="head")]
+    )
 
 
 def test_a_list_is_all_that_any_of_it_names():
@@ -275,7 +277,9 @@ def test_a_layer_class_is_all_its_layers_with_what_is_in_them():
 
 
 def test_a_class_without_layers_names_those_that_have():
-    with pytest.raises(ValueError, match=r"layers of class GRU matches no .*of these classes: Dense, BatchNormalization\."):
+    with pytest.raises(
+        ValueError, match=r"layers of class GRU matches no .*of these classes: Dense, BatchNormalization\."
+    ):
         difflr.Plan(body(), {layers.GRU: 0.5})
     with pytest.raises(ValueError, match=r"class Dense are found in a model.*difflr\.Plan\(model, rules\)"):
         difflr.Plan(body().trainable_variables, {layers.Dense: 0.5})
@@ -286,7 +290,12 @@ def test_a_class_without_layers_names_those_that_have():
 def test_everything_but():
     model = body()
     everything = {row.path for row in difflr.Plan(model).rows}
-    for targets in (["head"], [model.get_layer("head")], ["kind:bias", layers.BatchNormalization], [["a", "b"], "c/bias"]):
+    for targets in (
+        ["head"],
+        [model.get_layer("head")],
+        ["kind:bias", layers.BatchNormalization],
+        [["a", "b"], "c/bias"],
+    ):
         assert chosen(model, difflr.everything_but(*targets)) == everything - chosen(model, targets)
     assert chosen(model, ["head/bias", difflr.everything_but("head")]) == everything - {"head/kernel"}
     shared = kinds.shared()  # a variable is left out if any of its paths is
@@ -298,7 +307,10 @@ def test_everything_but():
     [
         (lambda: difflr.everything_but(), "needs at least one target"),
         (lambda: difflr.everything_but("haed"), "Did you mean 'head'"),
-        (lambda: difflr.everything_but("*"), "everything but '\\*' matches no trainable variable: nothing else is left"),
+        (
+            lambda: difflr.everything_but("*"),
+            "everything but '\\*' matches no trainable variable: nothing else is left",
+        ),
     ],
 )
 def test_everything_but_what_is_wrong(target, message):

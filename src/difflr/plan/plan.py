@@ -23,8 +23,8 @@ class Plan:
 
     The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
     optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each of the four axes (rate multiplier, weight-decay multiplier, schedule, frozen):
-    a rule about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name): a rule
+    about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
 
     Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
     `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.

@@ -15,6 +15,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import keras
+import numpy as np
 import pytest
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
@@ -50,3 +51,16 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def of_zeros():
+    """Networks of which only the structure matters: JAX compiles a random initialiser for each shape."""
+
+    def zeros(self, shape, dtype=None):
+        return keras.ops.convert_to_tensor(np.zeros(shape, dtype or "float32"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Zeros"):
+            patch.setattr(getattr(keras.initializers, name), "__call__", zeros)
+        yield

@@ -92,18 +92,40 @@ def test_fit_begins_with_the_epoch_it_is_told_by_a_callback():
     assert seen == [3, 4]
 
 
-@needs(
-    "calls, graph, output_layers", "keras:KerasTensor._keras_history", "keras.src.ops.function:Function._nodes_by_depth"
-)
+@needs("graph_of, Graph, Call", "keras:KerasTensor._keras_history", "keras:Operation._inbound_nodes")
 def test_the_graph_is_where_it_was():
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.ReLU()(keras.layers.Dense(2, name="last")(inputs)))
-    assert [layer.name for layer in keras_private.output_layers(model)] == ["last"]
-    calls = keras_private.graph(model)
-    assert [operation.name for operation, _, _ in calls[1:]] == ["last", model.layers[-1].name]
-    assert [given for _, _, given in calls[:-1]] == [taken for _, taken, _ in calls[1:]]
-    for (operation, taken, given), by_id in zip(keras_private.calls(model), calls, strict=True):
-        assert (operation, list(map(id, taken)), list(map(id, given))) == by_id
+    for layer in (model, keras.Sequential(model.layers)):
+        graph = keras_private.graph_of(layer)
+        assert [call.operation for call in graph.calls] == model.layers[1:]
+        assert [graph.inputs, *(call.outputs for call in graph.calls)][:-1] == [call.inputs for call in graph.calls]
+        assert graph.outputs == graph.calls[-1].outputs
+
+
+@needs(
+    "graph_of, Arguments, UnreadableError, all_trainable_variables",
+    "keras:Layer._build_shapes_dict",
+    "keras:Layer._call_has_training_arg",
+    "keras:Layer._tracker",
+)
+def test_a_call_can_be_traced():
+    class Twice(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(self.dense(x))
+
+    model = Twice()
+    with pytest.raises(keras_private.UnreadableError, match="shapes of its inputs are not known"):
+        keras_private.graph_of(model)
+    model(np.ones((2, 3)))
+    assert [call.operation for call in keras_private.graph_of(model).calls] == [model.dense] * 2
+    assert keras_private.all_trainable_variables(model) == model.dense.trainable_variables
+    assert model.dense._inbound_nodes == []
+    assert model.dense._outbound_nodes == []
 
 
 @needs(
@@ -227,15 +249,6 @@ def test_which_models_save_their_layers():
         assert "layers" in model.get_config()
     for model in (ByCode(2), SequentialByCode(), keras.layers.Dense(2)):
         assert not keras_private.saves_its_layers(model)
-
-
-@needs("output_layers", "keras:Operation._inbound_nodes")
-def test_an_inbound_node_holds_its_input_tensors():
-    inputs = keras.Input((3,))
-    layer = keras.layers.Dense(2)
-    operation, node, _ = layer(inputs)._keras_history
-    assert operation is layer
-    assert layer._inbound_nodes[node].input_tensors == [inputs]
 
 
 def test_layers_of_a_stored_attribute_are_found_once():

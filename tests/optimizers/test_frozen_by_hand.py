@@ -6,6 +6,7 @@ import pytest
 
 import difflr
 from difflr.optimizers import SGD
+from difflr.plan.freezing import freeze as freeze_as_planned
 
 X, Y = np.random.default_rng(0).normal(size=(8, 4)).astype("float32"), np.ones((8, 2), "float32")
 BODY = "body"
@@ -43,7 +44,9 @@ def test_frozen_after_the_plan_gave_it_a_rate(compile_first):
     steps = [lambda: freeze(model), lambda: compiled(model, optimizer)]
     for step in reversed(steps) if compile_first else steps:
         step()
-    with pytest.raises(ValueError, match=r"a rate to body/kernel, body/bias, where `trainable = False` was set after"):
+    with pytest.raises(
+        ValueError, match=r"assigns a rate to body/kernel, body/bias, which was set to `trainable = False` after"
+    ):
         moved(model)
     compiled(model, SGD(0.1, multipliers=difflr.Plan(model, {"mid": 0.1})))
     assert moved(model)[BODY] == 0
@@ -83,10 +86,10 @@ def test_what_the_user_froze_after_a_plan_did_is_the_users():
 def test_lora_keeps_what_an_earlier_plan_froze(layer):
     layer.build((None, 4))
     base = layer.trainable_variables[0]
-    difflr.Plan(layer, {layer: difflr.FROZEN}).freeze()
+    freeze_as_planned(difflr.Plan(layer, {layer: difflr.FROZEN}))
     layer.enable_lora(2)
     plan = difflr.Plan(layer, {"*lora*": 2.0})
-    plan.freeze()
+    freeze_as_planned(plan)
     assert plan.row(base).frozen
     assert not base.trainable
     assert [row.multiplier for row in plan.rows if "lora" in row.path] == [2, 2]

@@ -8,6 +8,7 @@ import pytest
 
 import difflr
 from difflr.plan.declared import declared_multipliers
+from difflr.plan.freezing import freeze
 
 
 def built(**declared):
@@ -51,7 +52,7 @@ def test_rules_come_after_declarations_and_need_not_cover_them():
     plan = difflr.Plan(model, {"d/kernel": 0.5})
     assert [(row.multiplier, row.frozen) for row in plan.rows] == [(0.5, False), (0.0, True)]
     assert plan.rows[1].decided["frozen"] == "declared by layer 'd'"
-    plan.freeze()
+    freeze(plan)
     assert [variable.name for variable in model.trainable_variables] == ["kernel"]
 
 

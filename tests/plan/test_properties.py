@@ -10,6 +10,7 @@ from hypothesis import strategies
 
 import difflr
 from difflr import Rule
+from difflr.plan.freezing import freeze
 from plan import models_of_all_kinds as kinds
 from plan import plainly, random_models
 
@@ -282,7 +283,7 @@ def moves(model, optimizer):
         after = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
     finally:
         model.set_weights(weights)
-        difflr.Plan(model, frozen_statistics="update").freeze()  # undoes what the plan froze
+        freeze(difflr.Plan(model, frozen_statistics="update"))  # undoes what the plan froze
     return before, [late - early for early, late in zip(before, after, strict=True)]
 
 

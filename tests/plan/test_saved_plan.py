@@ -4,6 +4,7 @@ import keras
 import pytest
 
 import difflr
+from difflr.plan.freezing import freeze
 from difflr.plan.schedule_json import ScheduleProduct
 from plan import models_of_all_kinds as kinds
 
@@ -25,7 +26,7 @@ def test_json_for_another_model_of_the_same_layers():
     other = kinds.nested()
     bound = difflr.Plan.from_json(other, plan.to_json())
     assert bound == plan
-    bound.freeze()
+    freeze(bound)
     assert not other.get_layer("backbone").get_layer("inner").get_layer("bn").trainable
 
 
@@ -94,22 +95,22 @@ def test_a_schedule_that_is_none_is_never_built(schedule):
 
 def test_only_text_is_read():
     with pytest.raises(TypeError, match="JSON is text"):
-        difflr.Plan.from_json(kinds.nested(), {"format": "difflr plan 1"})
+        difflr.Plan.from_json(kinds.nested(), {"format": "difflr plan 2"})
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "not the JSON text of a plan"),
-        ('{"format": "difflr plan 1", "rows": [' + "9" * 5000 + "]}", "not the JSON text of a plan"),
+        ('{"format": "difflr plan 2", "rows": [' + "9" * 5000 + "]}", "not the JSON text of a plan"),
         ("null", "Received: 'NoneType'"),
         (altered(statistics=None), "no list 'statistics'"),
         (
-            altered(statistics=[{"path": "a", "frozen": 1, "by_user": False}]),
+            altered(statistics=[{"path": "a", "place": "a", "frozen": 1, "by_user": False}]),
             "Entry of 'statistics' 0 .* no valid 'frozen'",
         ),
         (altered(frozen_statistics=["keep"]), "neither 'keep' nor 'update'"),
-        (altered(path="head/bias"), "for the second time what 'head/bias' gets"),
+        (altered(place="head/bias"), "for the second time what 'head/bias' gets"),
         (altered(multiplier=10**400), "multiplier"),
         (altered(multiplier=None), "no valid 'multiplier'"),
         (altered(weight_decay_multiplier=float("inf")), "weight_decay_multiplier"),
@@ -142,7 +143,7 @@ BY_USER = {"frozen": "layer.trainable = False"}
     [
         (
             row_with(0, Multiplier=3),
-            "unknown field 'Multiplier'. Did you mean 'multiplier'\\? Expected: path, variable",
+            "unknown field 'Multiplier'. Did you mean 'multiplier'\\? Expected: path, place",
         ),
         (row_with(0, lr=3), r"Row 0 of the plan \(backbone/stem/kernel\) has the unknown field 'lr'\. Expected: path"),
         (
@@ -150,7 +151,17 @@ BY_USER = {"frozen": "layer.trainable = False"}
             "The plan .* Did you mean 'frozen_statistics'",
         ),
         (
-            altered(statistics=[{"path": "backbone/bare", "frozen": True, "by_user": False, "by_users": True}]),
+            altered(
+                statistics=[
+                    {
+                        "path": "backbone/bare",
+                        "place": "backbone/bare",
+                        "frozen": True,
+                        "by_user": False,
+                        "by_users": True,
+                    }
+                ]
+            ),
             r"Entry of 'statistics' 0 of the plan \(backbone/bare\) .* Did you mean 'by_user'",
         ),
         (
@@ -274,7 +285,7 @@ def test_what_the_user_froze_then_is_frozen_again():
     first.get_layer("backbone").trainable = False
     model = kinds.nested()
     plan = difflr.Plan.from_json(model, difflr.Plan(first).to_json())
-    plan.freeze()
+    freeze(plan)
     assert len(model.trainable_variables) == 2
     assert not model.get_layer("backbone").get_layer("bare").trainable
 

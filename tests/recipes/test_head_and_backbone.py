@@ -4,6 +4,7 @@ import keras
 import pytest
 
 import difflr
+from difflr.plan.freezing import freeze
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_head_and_backbone(model):
 def test_head_only(model):
     plan = difflr.head_and_backbone(model, 0)
     assert plan == difflr.Plan(model, {"*": difflr.FROZEN, "kind:head": {"frozen": False}})
-    plan.freeze()
+    freeze(plan)
     assert [variable.path for variable in model.trainable_variables] == ["head/kernel", "head/bias"]
 
 

@@ -1,10 +1,11 @@
 """`Examples`: inputs and labels that were read from files, and what could not be read."""
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+
+from difflr.checks import did_you_mean
 
 # Where more cannot be read, the files are another thing than was meant.
 MOST_SKIPPED = 0.1
@@ -67,8 +68,7 @@ def known_classes(found: Iterable[str], given: Sequence[str] | None, where: str)
     if given is not None:
         for name in found:
             if name not in given:
-                close = difflib.get_close_matches(name, given, n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
+                hint = did_you_mean(name, given, 1, 0.6)
                 raise ValueError(f"{where} has the class '{name}', and the classes are {some(given)}.{hint}")
         return tuple(given)
     if len(found) < 2:

@@ -1,11 +1,11 @@
 """`new_head`: another last layer on a pretrained model; `after_vectorization`: a model of texts, without its words."""
 
-import difflib
 from typing import Any
 
 import keras
 
 from difflr import keras_private
+from difflr.checks import did_you_mean
 
 POOLING = {
     3: keras.layers.GlobalAveragePooling1D,
@@ -86,18 +86,17 @@ def as_functional(model: keras.Model) -> Any:
 
 def _features(model: Any, features: str | None) -> Any:
     """The tensor that the new head takes."""
-    calls = keras_private.calls(model)
+    calls = keras_private.graph_of(model).calls
     if features is not None:
-        found = [outputs for operation, _, outputs in calls if operation.name == features]
+        found = [call.outputs for call in calls if call.operation.name == features]
         if not found:
-            names = [operation.name for operation, _, _ in calls]
-            close = difflib.get_close_matches(features, names, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+            names = [call.operation.name for call in calls]
+            hint = did_you_mean(features, names)
             raise ValueError(f"The model has no layer '{features}'.{hint} Its last ones are: {', '.join(names[-5:])}.")
         return found[-1][0]
-    head = keras_private.output_layers(model)
-    if head and isinstance(head[0], keras.layers.Dense):
-        return [inputs for operation, inputs, _ in calls if operation is head[0]][-1][0]
+    last = [call for call in calls if call.variables][-1:]
+    if last and isinstance(last[0].operation, keras.layers.Dense):
+        return last[0].inputs[0]
     return model.outputs[0]
 
 
@@ -124,10 +123,10 @@ def after_vectorization(model: keras.Model) -> tuple[Any, keras.Model]:
         ValueError: If the model has no such layer behind its input.
     """
     model = as_functional(model)
-    for operation, inputs, outputs in keras_private.calls(model):
-        if isinstance(operation, keras.layers.TextVectorization) and inputs[0] is model.inputs[0]:
-            rest = keras.Model(outputs[0], model.outputs, name=model.name)
-            return operation, _with_short_integers(rest)
+    for call in keras_private.graph_of(model).calls:
+        if isinstance(call.operation, keras.layers.TextVectorization) and call.inputs[0] is model.inputs[0]:
+            rest = keras.Model(call.outputs[0], model.outputs, name=model.name)
+            return call.operation, _with_short_integers(rest)
     raise ValueError(
         f"{type(model).__name__} '{model.name}' takes no texts: it has no TextVectorization layer behind its input. Put "
         "one there, or turn the texts into numbers and give an .npz file."

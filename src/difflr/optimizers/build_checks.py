@@ -61,6 +61,26 @@ def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> Non
         )
 
 
+def check_same_places(plan: Plan, bound: Plan) -> None:
+    """Checks that a plan which was bound to variables by their order says the same of them as when bound by place.
+
+    Args:
+        plan: The plan bound by order.
+        bound: The plan bound by place.
+
+    Raises:
+        ValueError: If the order differs: the state was loaded for the wrong layers.
+    """
+    both = [(row, bound.row(row.variable)) for row in plan.rows if not row.frozen]
+    moved = [(row.path, there.path) for row, there in both if row.place != there.place]
+    if moved:
+        raise ValueError(
+            f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
+            f"{moved[0][1]}. Keras tells the optimizer of a plain model only the order, so the state was loaded for the "
+            "wrong layers: derive the model from difflr.Model, or load it with `compile=False` and compile it again."
+        )
+
+
 def check_new_plan(plan: Plan) -> None:
     """Checks the plan for `replan`.
 
@@ -78,7 +98,7 @@ def check_new_plan(plan: Plan) -> None:
 
 
 def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
-    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable)]
+    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable, row.layer)]
     if by_hand:
         raise ValueError(
             f"The plan assigns a rate to {listed(by_hand)}, which was set to `trainable = False` after the plan was made: "

@@ -152,9 +152,11 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
     @property
     def loaded_plan(self) -> Plan | None:
         """The plan with which the loaded state was saved, where another one is in force; `None` otherwise."""
-        model = self._model() if self._model is not None else None
-        if self._saved_config is None or model is None:
+        if self._saved_config is None:
             return None
+        model = self._groups.plan.model or (self._model() if self._model is not None else None)
+        if model is None:
+            raise ValueError("The model is not known: call `optimizer.bind(model)` first.")
         return saved_plan.bind_to_model(self._saved_config, Plan(model))
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -208,6 +210,7 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             if self._unbound is not None:
                 saved_plan.mark_frozen(model, self._unbound)
                 bound = saved_plan.bind_to_model(self._unbound, Plan(model))
+                build_checks.check_same_places(plan, bound)
             else:
                 bound = plan if plan.model is model else tied_to(plan, model)
             self._states.move(plan, bound)
@@ -367,8 +370,8 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
                     f"The optimizer was built for other variables: {self._groups.plan.row(variable).path} has the shape "
-                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen by "
-                    "hand since, or the model is another one: compile with a new optimizer."
+                    f"{tuple(variable.shape)}, and {tuple(value.shape)} came in its place. A layer was frozen or unfrozen "
+                    "by hand since, or the model is another one: compile with a new optimizer."
                 )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
@@ -501,6 +504,11 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
         self.callback_state = dict(state.callbacks)
         self._warn_at_next_step(plan)
 
+    @property
+    def multipliers_changed(self) -> dict[int, float]:
+        """The multipliers that were changed since the plan was made, by identity of the variable."""
+        return self._groups.multipliers()
+
     def restore_multipliers(self, multipliers: Mapping[int, float]) -> None:
         """Sets multipliers that were changed before, by identity of the variable."""
         self._groups.restore(multipliers)
@@ -511,7 +519,6 @@ class DifferentialOptimizer(keras_private.OptimizerHooks):
 
     def _warn_at_next_step(self, plan: Plan) -> None:
         """Remembers to say that a phase is in force that nobody here has begun."""
-        if plan.whole is not plan:
-            whole = {id(row.variable) for row in plan.whole.rows if not row.frozen}
-            frozen = [row for row in plan.rows if row.frozen and id(row.variable) in whole]
-            self._warning_at_next_step = build_checks.still_frozen(frozen)
+        whole = {id(row.variable) for row in plan.whole.rows if not row.frozen}
+        frozen = [row for row in plan.rows if row.frozen and id(row.variable) in whole]
+        self._warning_at_next_step = build_checks.still_frozen(frozen) if frozen else ""

@@ -99,9 +99,11 @@ class MultipliersArgument:
         return plan
 
     def _bound(self, config: dict[str, Any], variables: Sequence[keras.Variable], model: keras.Layer | None) -> Plan:
-        fresh = None if model is None else Plan(model)
-        if fresh is not None and saved_plan.has_places(config, fresh, variables):
-            return saved_plan.bind_to_model(config, fresh)
+        if model is not None:
+            saved_plan.mark_frozen(model, config)
+            fresh = Plan(model)
+            if saved_plan.has_places(config, fresh, variables):
+                return saved_plan.bind_to_model(config, fresh)
         plan = saved_plan.bind_to_variables(config, Plan(variables))
         if model is not None:
             return tied_to(plan, model)

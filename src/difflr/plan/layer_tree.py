@@ -48,7 +48,12 @@ _FROZEN_BY_PLAN = "_difflr_frozen"
 
 def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
     """Whether a plan, not the user, froze this variable or layer, and nobody has unfrozen it since."""
-    return getattr(thing, _FROZEN_BY_PLAN, False) and not thing.trainable
+    return was_marked(thing) and not thing.trainable
+
+
+def was_marked(thing: keras.Variable | keras.Layer) -> bool:
+    """Whether a plan froze it and no plan has unfrozen it; somebody else may have."""
+    return getattr(thing, _FROZEN_BY_PLAN, False)
 
 
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
@@ -68,9 +73,10 @@ def layer_frozen_by_plan(layer: keras.Layer) -> bool:
     return marked_frozen(layer) or bool(normalizes and variables and all(map(marked_frozen, variables)))
 
 
-def frozen_by_hand(variable: keras.Variable) -> bool:
-    """Whether the user, not a plan, has frozen this variable."""
-    return not (variable.trainable or marked_frozen(variable))
+def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
+    """Whether the user, not a plan, has frozen this variable, or the layer that owns it."""
+    by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
+    return not variable.trainable and (by_layer or not marked_frozen(variable))
 
 
 def walk(model: keras.Layer) -> list[Leaf]:
@@ -105,7 +111,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
                 leaf = leaves[id(variable)] = Leaf(variable, layer, [], _unique(_join(place, name), taken_places))
             leaf.paths += [_unique(full, taken) for path in paths if (full := _join(path, name)) not in leaf.paths]
             leaf.ancestors |= ancestors
-            by_hand = not by_plan and frozen_by_hand(variable)
+            by_hand = not by_plan and frozen_by_hand(variable, layer)
             leaf.frozen_by_user = leaf.frozen_by_user or all_frozen or by_hand or variable is base
     return list(leaves.values())
 

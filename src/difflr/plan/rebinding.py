@@ -84,7 +84,9 @@ def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
     """
 
     def change(row: Row) -> Row:
-        by_hand = not row.frozen and id(row.variable) not in trained and layer_tree.frozen_by_hand(row.variable)
+        by_hand = (
+            not row.frozen and id(row.variable) not in trained and layer_tree.frozen_by_hand(row.variable, row.layer)
+        )
         return row.frozen_because(BY_USER) if by_hand else row
 
     return plan.changed(change)

@@ -8,6 +8,7 @@ import keras
 from difflr import keras_private
 from difflr.checks import listed, nearest, shown
 from difflr.plan.everything_but import EverythingBut
+from difflr.plan.head import FIX, head_of
 from difflr.plan.kinds import check_kind, is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rule import Target, describe, flattened
@@ -145,8 +146,21 @@ class Targets:
         if kind == "head":
             if self._model is None:
                 raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
-            return [match for layer in head_layers(self._model) for match in self._by_layer.get(id(layer), [])]
+            return self._match_head(self._model)
         return [(position, None) for position in self._with_variable() if is_kind(self._leaves[position], kind)]
+
+    def _match_head(self, model: keras.Layer) -> list[Match]:
+        parts = head_of(model)
+        if not parts:
+            raise ValueError(
+                f"{type(model).__name__} '{model.name}' has no head of its own: the weights of its last layer are used "
+                f"below as well, as a tied embedding's are. Please {FIX}."
+            )
+        found = {match[0]: match for part in parts for match in self._match_part(part)}
+        return list(found.values())
+
+    def _match_part(self, part: keras.Layer | keras.Variable) -> list[Match]:
+        return [self._by_variable[id(part)]] if isinstance(part, keras.Variable) else self._by_layer.get(id(part), [])
 
     def _nothing_matched(self, target: Target) -> str:
         start = f"The rule for {describe(target)} matches no trainable variable"
@@ -265,24 +279,3 @@ def has_nothing_to_train(target: Target) -> bool:
     if not isinstance(target, keras.Layer) or not target.built:
         return False
     return not any(keras_private.own_trainable_variables(layer) for layer in [target, *layers_inside(target)])
-
-
-def head_layers(model: keras.Layer) -> list[keras.Layer]:
-    """The head: the last layer with weights before each output of `model`.
-
-    In a functional model it is found along the graph; elsewhere it is the last layer that owns weights. A model
-    that only wraps another one is looked into.
-    """
-    heads = [layer for layer in keras_private.output_layers(model) if _has_weights(layer)]
-    if not heads:
-        heads = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)][-1:]
-    with_weights = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)]
-    if len(with_weights) == 1 and any(_has_weights(inner) for inner in keras_private.sublayers(with_weights[0])):
-        return head_layers(with_weights[0])
-    return heads
-
-
-def _has_weights(layer: keras.Layer) -> bool:
-    return bool(keras_private.own_trainable_variables(layer)) or any(
-        _has_weights(inner) for inner in keras_private.sublayers(layer)
-    )

@@ -1,12 +1,11 @@
-"""Habits of the trade: double rates for biases, no decay where there is no kernel."""
-
-from typing import Any
+"""Common conventions: double the learning rate of biases; no weight decay on biases and norms."""
 
 import keras
 
+from difflr.depth.named_head import Target, as_list
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import Targets
-from difflr.recipes.plan_from_decisions import plan_of
+from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
 def bias_double(model: keras.Layer) -> Plan:
@@ -32,10 +31,10 @@ def bias_double(model: keras.Layer) -> Plan:
     """
     biases = _matched(model, ["kind:bias"])
     axes = {"multiplier": 2.0, "weight_decay_multiplier": 0.0}
-    return plan_of(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
+    return plan_from_decisions(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
 
 
-def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
+def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
     """A plan without weight decay on `"kind:no_decay"`: biases, norm weights and other vectors. Rates are left alone.
 
     Args:
@@ -58,12 +57,12 @@ def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
     Reference: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks" (CVPR 2019),
     section 3.1; timm's `param_groups_weight_decay` (`timm/optim/_param_groups.py`).
     """
-    excluded = _matched(model, ["kind:no_decay", *(also if isinstance(also, (list, tuple)) else [also])])
+    excluded = _matched(model, ["kind:no_decay", *as_list(also)])
     axes = {"weight_decay_multiplier": 0.0}
-    return plan_of(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
+    return plan_from_decisions(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
 
 
-def _matched(model: keras.Layer, targets: list[Any]) -> set[int]:
+def _matched(model: keras.Layer, targets: list[Target]) -> set[int]:
     Plan(model)  # says what is wrong with a model that is not built
     leaves = layer_tree.walk(model)
     known = Targets(leaves, model)

@@ -140,6 +140,7 @@ def test_a_learning_rate_becomes_a_multiplier_of_the_base_rate():
     model = small_model()
     plan = difflr.Plan(model, {"body": {"learning_rate": 2e-5}, "head": {"learning_rate": 1e-3}}, learning_rate=1e-3)
     assert plan == difflr.Plan(model, {"body": 2e-5 / 1e-3})
+    assert plan.rows[0].decided["multiplier"] == "rule 1: 'body' at 2e-05 of 0.001"
     assert difflr.Plan(model, {"body": {"learning_rate": 0}}, learning_rate=1e-3) == difflr.Plan(
         model, {"body": difflr.FROZEN}
     )

@@ -65,12 +65,15 @@ def resolve(
     Raises:
         ValueError: If a rule matches nothing or has no effect, or paths of a shared variable disagree.
     """
-    named_rates = any(rule.learning_rate is not None for rule in rules)
+    rates = [rule.learning_rate for rule in rules]
     rules = [rule.relative_to(base_rate) for rule in rules]
     targets = Targets(leaves, model)
     matches = targets.match_each([rule.target for rule in rules])
     decisions, declarers = _decided(leaves, rules, matches)
-    names = _rule_names(rules)
+    names = [
+        name if rate is None else f"{name} at {rate:g} of {base_rate:g}"
+        for name, rate in zip(_rule_names(rules), rates, strict=True)
+    ]
     rows, statistics, used = [], [], set()
     for position, leaf in enumerate(leaves):
         settled = _agreed(leaf, decisions[position], names)
@@ -85,7 +88,7 @@ def resolve(
         for by_path in decisions[position].values():  # rules that agree about the paths of a shared variable all count
             used |= _rules_with_effect(row, by_path)
     _check_all_used(rules, matches, used, leaves, rows, names)
-    if not named_rates:
+    if all(rate is None for rate in rates):
         _warn_of_rates(rules, rows)
     return rows, statistics
 

@@ -8,8 +8,9 @@ import keras
 from difflr import checks
 from difflr.checks import shown
 from difflr.plan.everything_but import EverythingBut
-from difflr.plan.rule import FIELDS, Rule, Target, describe
+from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.targets import has_nothing_to_train
 
 ANY, NONE = "any of", "everything but"  # the keys of lists of targets, and of what `everything_but` leaves out
 
@@ -17,27 +18,34 @@ ANY, NONE = "any of", "everything but"  # the keys of lists of targets, and of w
 def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     """Rules as plain data: layers and variables as targets become the paths of their variables.
 
+    Layers that have nothing to train have no paths, and are left out.
+
     Raises:
         ValueError: If a target is a function, a class, or a layer that is not built.
     """
-    return [{"target": _target_to_config(rule.target), **_values_to_config(rule)} for rule in rules]
+    return [
+        {"target": _target_to_config(rule.target), **_values_to_config(rule)}
+        for rule in rules
+        if not all(map(has_nothing_to_train, flattened(rule.target)))
+    ]
 
 
 def _target_to_config(target: Target) -> Any:
     if isinstance(target, str):
         return target
     if isinstance(target, (list, tuple)):
-        return {ANY: list(map(_target_to_config, target))}
+        return {ANY: [_target_to_config(each) for each in flattened(target) if not has_nothing_to_train(each)]}
     if isinstance(target, EverythingBut):
         return {NONE: list(map(_target_to_config, target.targets))}
     variables = target.variables if isinstance(target, keras.Layer) else [target]
-    built = not isinstance(target, keras.Layer) or target.built
-    if not built or not all(isinstance(variable, keras.Variable) for variable in variables):
+    unbuilt = isinstance(target, keras.Layer) and not target.built
+    paths = [variable.path for variable in variables if isinstance(variable, keras.Variable)]
+    if unbuilt or len(paths) != len(variables):
         raise ValueError(
             f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is no text, no "
             "variable and no built layer. Build the model first, or use a difflr.Plan."
         )
-    return [variable.path for variable in variables]
+    return paths
 
 
 def _values_to_config(rule: Rule) -> dict[str, Any]:

@@ -194,6 +194,7 @@ class GroupLogger(keras.callbacks.Callback):
         """Which variables belong together, by the name of the group: from the plan of the optimizer."""
         paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self._watched) if leaf.variable is not None}
         members: dict[Hashable, list[int]] = {}
+        names: dict[Hashable, str] = {}
         for number, part in enumerate(parts(self._watched.optimizer)):
             if not isinstance(part, DifferentialOptimizer):
                 members[number] = [id(variable) for variable in keras_private.trained(part)]
@@ -203,10 +204,14 @@ class GroupLogger(keras.callbacks.Callback):
             for row in plan.rows:
                 key = id(row.variable)
                 if not row.frozen:
-                    members.setdefault((number, row.setting, *(key in each for each in trainable)), []).append(key)
+                    group = (number, row.setting, *(key in each for each in trainable))
+                    members.setdefault(group, []).append(key)
+                    names[group] = row.name
                     paths.setdefault(key, row.path)
-        groups = [frozenset(group) for group in members.values() if group]
-        labels = group_labels([[paths[key] for key in group] for group in members.values() if group], paths.values())
+        members = {group: keys for group, keys in members.items() if keys}
+        groups = [frozenset(keys) for keys in members.values()]
+        own = [names.get(group, "") for group in members]
+        labels = group_labels([[paths[key] for key in keys] for keys in members.values()], paths.values(), own)
         return dict(zip(labels, groups, strict=True))
 
     def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:

@@ -1,5 +1,6 @@
 """Fixtures for all tests, and how many examples hypothesis tries."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ import hypothesis
 import keras
 import numpy as np
 import pytest
+
+from processes import forget_tensorflow
+
+forget_tensorflow()
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 _UNSHRUNK = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -38,6 +43,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker(elsewhere)
         if without_muon and "muon" in item.name.lower():
             item.add_marker(raises)
+
+
+def pytest_collection_finish():
+    """Garbage is looked for among what the tests make: all that was imported takes Keras's `clear_session` 0.3 s a call."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def eager_steps(monkeypatch):
+    """On TensorFlow a step runs as it is written: to trace its graph takes a second for each model."""
+    if keras.backend.backend() == "tensorflow":
+        eager = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.src.trainers.trainer.Trainer, "run_eagerly", eager)
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,16 @@ import functools
 import importlib
 import inspect
 import pathlib
-import re
 import tempfile
 
 import keras
 import numpy as np
 import pytest
 
+import difflr
 from difflr import keras_private
+from difflr.keras_private import replicas, update
 
-SOURCE = pathlib.Path(keras_private.__file__).parent
 TORCH_UPDATE = "keras.src.backend.torch.optimizers.torch_adam:Adam._parallel_update_step"
 REPLICAS = "keras:optimizers.Optimizer._all_reduce_sum_gradients"
 DECAYS = "_is_excluded_from_weight_decay"  # since Keras 3.16
@@ -42,13 +42,6 @@ def needs(entry, *names):
 
 def test_every_entry_has_its_check():
     assert {name for _, entries, _ in CHECKS for name in entries.split(", ")} == set(keras_private.__all__)
-
-
-def test_only_one_file_imports_private_keras():
-    users = [
-        path.name for path in SOURCE.rglob("*.py") if re.search(r"import keras\.src|from keras\.src", path.read_text())
-    ]
-    assert users == ["keras_private.py"]
 
 
 @needs("sublayers", "keras:Layer._flatten_layers")
@@ -164,19 +157,25 @@ def test_torch_swaps_exact_classes_only():
         ]
 
 
-@needs("OptimizerHooks", "keras:optimizers.Optimizer._apply_weight_decay")
+@needs(
+    "OptimizerHooks",
+    "keras:optimizers.Optimizer._apply_weight_decay",
+    "keras:optimizers.Optimizer._get_current_learning_rate",
+)
 def test_weight_decay_reads_the_rate_of_its_self():
-    optimizer = keras.optimizers.SGD(0.5, weight_decay=0.1)
+    optimizer = difflr.optimizers.SGD(0.5, weight_decay=0.1)
     variable = keras.Variable([1.0])
     optimizer.build([variable])
-    view = keras_private._Seen(optimizer, learning_rate=1.0)
-    type(optimizer)._apply_weight_decay(view, [variable])
+    at_one = optimizer._at_rate(keras.ops.convert_to_tensor(1.0))
+    assert type(at_one) is type(optimizer)
+    at_one._apply_weight_decay([variable])
     assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)
+    assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == 0.5
 
 
 @needs("OptimizerHooks", *([REPLICAS] if keras.backend.backend() == "tensorflow" else []))
 def test_replicas_are_where_they_were():
-    assert not keras_private._is_one_of_several_replicas()
+    assert not replicas._is_one_of_several_replicas()
     if keras.backend.backend() != "tensorflow":
         return
     for name in (
@@ -193,12 +192,14 @@ def test_replicas_are_where_they_were():
     assert "_all_reduce" not in source
 
 
-@needs("OptimizerHooks", "keras:optimizers.Optimizer._get_variable_index")
-def test_variables_have_an_index():
+@needs("position", "keras:optimizers.Optimizer._get_variable_index")
+def test_variables_have_a_position():
     optimizer = keras.optimizers.SGD(0.5)
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
     optimizer.build(variables)
-    assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1]
+    assert [keras_private.position(optimizer, variable) for variable in variables] == [0, 1]
+    if keras.backend.backend() == "tensorflow":
+        assert keras_private.position(optimizer, variables[1].value) == 1
 
 
 @needs("live_learning_rate", "keras:optimizers.Optimizer._learning_rate")
@@ -288,14 +289,17 @@ def test_a_gradient_step_goes_through_the_hooks():
     assert sorted(called) == ["decay", "update"]
 
 
-@needs("bases_below", "keras:optimizers.Optimizer._apply_weight_decay")
-def test_a_decay_of_somebody_else_is_told_from_that_of_keras():
-    class Own(keras_private.fast_class(keras.optimizers.SGD)):
-        def _apply_weight_decay(self, variables):
-            pass
-
-    assert keras_private.bases_below(keras_private.fast_class(keras.optimizers.SGD)) == ()
-    assert len(keras_private.bases_below(Own)) == (keras.backend.backend() == "torch")
+@needs("bases", "keras:optimizers.Nadam._backend_update_step")
+def test_an_optimizer_stands_between_the_two_halves_of_the_hooks():
+    base = keras_private.fast_class(keras.optimizers.Nadam)
+    assert callable(vars(keras.optimizers.Nadam)["_backend_update_step"])
+    order = type("Own", keras_private.bases(base), {}).__mro__
+    assert (
+        order.index(keras.optimizers.Nadam)
+        < order.index(update.UpdateByGroup)
+        < order.index(keras.optimizers.Optimizer)
+    )
+    assert keras.optimizers.Optimizer not in keras_private.bases(keras.optimizers.Optimizer)
 
 
 @needs("is_away", "keras:Variable._value")
@@ -457,14 +461,27 @@ def test_a_model_of_tensorflow_knows_its_strategy():
         assert tf.distribute.has_strategy()
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
-@needs("torch_values", "keras:Variable._value")
-def test_values_of_torch_are_what_value_says():
+@needs("values", "keras:Variable._value")
+def test_values_are_what_value_says():
     variables = [keras.Variable([1.0]), keras.Variable([2.0])]
-    found = keras_private.torch_values(variables)
+    found = keras_private.values(variables)
     assert all(tensor is variable.value for tensor, variable in zip(found, variables, strict=True))
     with keras.StatelessScope(state_mapping=[(variables[0], keras.ops.convert_to_tensor([5.0]))]):
-        assert float(keras_private.torch_values(variables)[0]) == 5.0
+        assert float(keras_private.values(variables)[0][0]) == 5.0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
+@needs("state_of", "keras:optimizers.Adagrad._accumulators")
+def test_the_state_of_vectorised_optimizers_is_where_it_was():
+    """All of the state by variable, for the settings that ask for the most."""
+    most = {"Adam": {"amsgrad": True}, "SGD": {"momentum": 0.9}}
+    most["RMSprop"] = {"centered": True, "momentum": 0.9}
+    for name in difflr.optimizers.DifferentialOptimizer.VECTORISED_STEPS:
+        optimizer, _, variables = built(name, **most.get(name, {}))
+        assert update.vectorised_update(type(optimizer)) == name
+        found = {id(slot) for slot in keras_private.state_of(optimizer, name)}
+        assert found
+        assert found == {id(slot) for slot in keras_private.slots(optimizer, len(variables)).values()}
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")

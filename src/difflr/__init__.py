@@ -5,7 +5,7 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
-from difflr import data, layers, optimizers, recipes, schedules
+from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers import plan_of, replan
 from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
@@ -61,6 +61,7 @@ __all__ = [
     "optimizers",
     "schedules",
     "data",
+    "interop",
     "Phase",
     "Phases",
     "PhaseScheduler",

@@ -179,7 +179,7 @@ def test_what_it_refuses():
         text(model, layer_range=("neck", "head"))
     with pytest.raises(ValueError, match="`positions` must be 8 ascending numbers"):
         text(model, positions=[0.5, 1.0])
-    with pytest.raises(ValueError, match="`num_steps` must be a number of steps"):
+    with pytest.raises(ValueError, match="`num_steps` counts optimizer steps"):
         text(model, num_steps=0)
     with pytest.raises(ValueError, match="not built"):
         text(keras.Sequential([keras.layers.Dense(2)]))

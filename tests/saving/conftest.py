@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,15 +10,13 @@ import sys
 import traceback
 import types
 import warnings
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
+from processes import TESTS, environment
 from saving import interrupted, kinds
 
-TESTS = Path(__file__).parents[1]
 FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
 
 
@@ -42,15 +39,13 @@ def quick():
 
 def start_process(*arguments):
     """Python in a process of its own, on the same backend."""
-    paths = [str(TESTS), str(TESTS.parent / "src")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": keras.backend.backend()}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=environment(),
     )
 
 

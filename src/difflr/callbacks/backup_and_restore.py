@@ -71,7 +71,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"The backup {path} cannot be restored: {error}\nA backup is written whole, so either the file was "
-                f"damaged later, or the model or its optimizer is another one. Remove the file to begin with the first epoch."
+                f"damaged later, or the model or its optimizer is another one. Remove the file to begin again."
             ) from error
         keras_private.begin_with_epoch(self.model, epoch)
 

@@ -1,104 +1,179 @@
-"""The places where a Keras optimizer uses its learning rate."""
+"""Where a Keras optimizer uses its learning rate: there each group of variables gets its own.
+
+The multiplier multiplies the rate, never the gradient: Adam would divide a scaled gradient by itself again.
+
+Keras computes an update in steps, each a method that an optimizer may replace (in brackets: where it is used):
+
+    apply -> _backend_apply_gradients -> _clip_gradients
+                                      -> _apply_weight_decay          reads `self.learning_rate`
+                                      -> _backend_update_step         is handed the rate
+                                           -> update_step             once a variable (JAX, TensorFlow, torch)
+                                           -> _parallel_update_step   once for all (torch's vectorised optimizers)
+
+A differential optimizer stands on both sides of the optimizer that it is made of: `OptimizerHooks` above it, where
+Keras's calls come in, and `UpdateByGroup` below it, where the rate is handed to `update_step`. Whatever a class in
+between, or a subclass of the whole, replaces is called as in Keras, on every backend, with the rate of its variables.
+"""
 
 import functools
 
 import keras
 
-from difflr.keras_private.optimizers import ACCUMULATORS, torch_values
-
-
-class _Seen:
-    """An optimizer seen with other attributes: everything else is the optimizer itself.
-
-    Changing an attribute of the optimizer for the length of a call is not safe where replicas run in threads
-    (`tf.distribute.MirroredStrategy`); a view is.
-    """
-
-    def __init__(self, optimizer, **attributes):
-        vars(self).update(_optimizer=optimizer, **attributes)
-
-    @property
-    def __class__(self):  # `super()` inside the optimizer's own methods accepts the view
-        return type(self._optimizer)
-
-    def __getattr__(self, name):
-        return getattr(self._optimizer, name)
-
-    def _get_current_learning_rate(self):
-        return self.learning_rate
-
-
-def _is_one_of_several_replicas():
-    """Whether this runs as one of the replicas of a strategy of `tf.distribute`, which meet in a `merge_call`."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    if tf.__internal__.distribute.strategy_supports_no_merge_call() or tf.distribute.in_cross_replica_context():
-        return False
-    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+from difflr.keras_private.optimizers import values
+from difflr.keras_private.replicas import ReplicaHooks
+from difflr.keras_private.traps import TrapHooks
 
 
 def scaled(rate, factors):
-    """`rate` times each of `factors` (a dict); the Python number 1 costs nothing.
+    """`rate` times each of `factors`, a dict.
 
     TensorFlow compiles with XLA's fast-math, which would reassociate `rate * factor * gradient / ...` and so round a
     factor of 1 differently from no factor (seen in Adagrad and RMSprop). It cannot reach through the rounding of a
     product taken in float64. (One product of vectors is quicker in a graph, but XLA then compiles each update apart.)
     """
-    products = {key: rate for key, factor in factors.items() if isinstance(factor, float) and factor == 1.0}
-    others = {key: factor for key, factor in factors.items() if key not in products}
     if keras.backend.backend() != "tensorflow":
-        return products | {key: rate * factor for key, factor in others.items()}
+        return {key: rate * factor for key, factor in factors.items()}
     rate = keras.ops.convert_to_tensor(rate)
     exact = keras.ops.cast(rate, "float64")
-    for key, factor in others.items():
-        products[key] = keras.ops.cast(exact * keras.ops.cast(factor, "float64"), rate.dtype)
-    return products
+    return {
+        key: keras.ops.cast(exact * keras.ops.cast(factor, "float64"), rate.dtype) for key, factor in factors.items()
+    }
+
+
+# -- which class defines a method -------------------------------------------------------------------------------------
 
 
 @functools.cache
-def torch_pass_of(optimizer_class):
+def _first_with(optimizer_class, *names):
+    """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
+    others = (parent for parent in optimizer_class.__mro__ if not parent.__module__.startswith("difflr.keras_private."))
+    return next(parent for parent in others if not vars(parent).keys().isdisjoint(names))
+
+
+@functools.cache
+def _updates_one_by_one(optimizer_class):
+    """Whether a vectorised optimizer of torch has to update its variables one by one.
+
+    Keras's vectorised update never calls `update_step`, nor `assign` and its kin. It stands for those of Keras; where a
+    class above it replaces one of them, that class is asked, variable by variable.
+    """
+    replaced = ("update_step", "assign", "assign_add", "assign_sub")
+    return "_parallel_update_step" not in vars(_first_with(optimizer_class, "_parallel_update_step", *replaced))
+
+
+@functools.cache
+def vectorised_update(optimizer_class):
     """The name of the Keras optimizer whose vectorised update and decay on torch `optimizer_class` has, or `None`.
 
-    Our passes replace these two. What somebody else wrote is not replaced: it is called once for each group.
+    A class that replaces a part of it has none: it is not passed over, but called once for each group.
     """
+    if not issubclass(optimizer_class, _torch_parallel_optimizer()) or _updates_one_by_one(optimizer_class):
+        return None
+    parts = ("_backend_apply_gradients", "_apply_weight_decay", "_use_weight_decay", "_backend_update_step")
     update = _first_with(optimizer_class, "_parallel_update_step")
-    decay = _first_with(optimizer_class, "_apply_weight_decay")
-    own = update is not None and update.__module__.startswith("keras.src.backend.torch.optimizers.")
-    return update.__name__ if own and decay.__name__ == "TorchOptimizer" else None
+    whole = all(_is_in_keras(_first_with(optimizer_class, name)) for name in parts)
+    return update.__name__ if whole and _is_in_keras(update) else None
 
 
-@functools.cache
-def _first_with(optimizer_class, name):
-    """Which class below our hooks defines the method `name`."""
-    return next((c for c in optimizer_class.__mro__ if name in vars(c) and c is not OptimizerHooks), None)
+def _is_in_keras(optimizer_class):
+    return optimizer_class.__module__.startswith("keras.src.")
 
 
-class _SparesEmptyLists(keras.optimizers.Optimizer):
-    """Stands between a third-party optimizer and torch's weight decay, which fails for an empty list of variables.
+def _torch_parallel_optimizer():
+    """The parent of torch's vectorised optimizers; on other backends no class at all."""
+    if keras.backend.backend() != "torch":
+        return ()
+    from keras.src.backend.torch.optimizers.torch_parallel_optimizer import TorchParallelOptimizer
 
-    A decay that picks its variables hands one on as soon as it picks none of a group.
+    return TorchParallelOptimizer
+
+
+def bias_correction(optimizer):
+    """`(beta_1, beta_2)` where the update is Keras's Adam, `(beta_1, None)` where it is Adamax, else `None`.
+
+    These two multiply their rate by the correction of the bias, so that a factor on the rate can change it exactly.
     """
+    update = _first_with(type(optimizer), "update_step", "_parallel_update_step")
+    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adam):
+        return optimizer.beta_1, optimizer.beta_2
+    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
+        return optimizer.beta_1, None
+    return None
+
+
+# -- the two halves ---------------------------------------------------------------------------------------------------
+
+
+class UpdateByGroup(keras.optimizers.Optimizer):
+    """The lower half of the hooks, between an optimizer and Keras's own `Optimizer`.
+
+    Nadam is the reason for a lower half: in `_backend_update_step` it advances a schedule of the whole optimizer and
+    hands the variables on. Here that has happened, once a step.
+    """
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        rates = self._rates(learning_rate)
+        for number, places in self._places(trainable_variables).items():
+            super()._backend_update_step(_picked(grads, places), _picked(trainable_variables, places), rates[number])
 
     def _apply_weight_decay(self, variables):
-        if len(variables):
+        if len(variables):  # a decay that picks its variables may pick none of a group: torch fails for an empty list
             super()._apply_weight_decay(variables)
 
 
-def bases_below(optimizer_class):
-    """What a class derived from `optimizer_class` has to have as further bases on this backend."""
-    decay = optimizer_class._apply_weight_decay
-    own = not decay.__module__.startswith("keras.src.")
-    return (_SparesEmptyLists,) if own and keras.backend.backend() == "torch" else ()
+def bases(optimizer_class):
+    """The bases of the differential version of `optimizer_class`, after the class with the upper half of the hooks."""
+    return (UpdateByGroup,) if optimizer_class is keras.optimizers.Optimizer else (optimizer_class, UpdateByGroup)
 
 
-class OptimizerHooks:
-    """The private places where Keras optimizers use their rate, led back to four questions about groups.
+def _picked(items, places):
+    return [items[place] for place in places]
 
-    A subclass answers them: the first four methods. The multiplier multiplies the rate, never the gradient: Adam would
-    divide a scaled gradient by itself again.
-    """
+
+def _once_a_group(decay):
+    """Has a method `_apply_weight_decay` called once for each group, by an optimizer with the rate of that group."""
+
+    @functools.wraps(decay)
+    def decay_by_group(self, variables):
+        if not self.built or self._rate_of_group is not None:  # without groups; or called by the loop below
+            decay(self, variables)
+        elif self._vectorised_update() is None:  # else that step decays, too: one way through the memory less
+            rate = super(OptimizerHooks, self)._get_current_learning_rate()
+            rates = scaled(rate, self._decay_factors())
+            for number, places in self._places(variables).items():
+                if number in rates:
+                    decay(self._at_rate(rates[number]), _picked(variables, places))
+
+    decay_by_group.is_hooked = True
+    return decay_by_group
+
+
+def _hands_on(update):
+    """Checks that a method `_backend_update_step` has come to where the rates of the groups are put in."""
+
+    @functools.wraps(update)
+    def checked_update(self, grads, trainable_variables, learning_rate):
+        before = self._updates
+        update(self, grads, trainable_variables, learning_rate)
+        if self._updates == before:
+            raise NotImplementedError(
+                f"{_first_with(type(self), '_backend_update_step').__name__} changes the variables in "
+                "`_backend_update_step` by itself, where there is one rate for all, so that multipliers have no effect. Do "
+                "it in `update_step`, which is called with the rate of its variable, or hand the gradients on: "
+                "`super()._backend_update_step(grads, trainable_variables, learning_rate)`."
+            )
+
+    checked_update.is_hooked = True
+    return checked_update
+
+
+class OptimizerHooks(TrapHooks, ReplicaHooks):
+    """The upper half of the hooks: what Keras calls, and the questions about groups that a subclass answers."""
+
+    VECTORISED_STEPS: frozenset[str] = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
+
+    _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_at_rate` returns
+    _updates = 0  # how often the rates of the groups were put in
 
     def _rate_factors(self):
         """What the rate of each group is multiplied by at this step: group number -> factor."""
@@ -108,136 +183,75 @@ class OptimizerHooks:
         """The same for the weight decay, of the groups that decay."""
         raise NotImplementedError
 
-    def _group_number(self, variable):
-        """The number of the group of `variable`."""
-        raise NotImplementedError
-
     def _places(self, variables):
         """Where the members of each group stand in `variables`: group number -> places."""
         raise NotImplementedError
 
+    def _vectorised_step(self, name, grads, variables, learning_rate):
+        """Decays and updates `variables` on torch as Keras's vectorised optimizer `name` does, each at its own rate."""
+        raise NotImplementedError
+
+    def __init_subclass__(cls, **arguments):
+        # A subclass stands above the hooks. These two methods see the variables of all groups at once.
+        super().__init_subclass__(**arguments)
+        for name, hooked in (("_apply_weight_decay", _once_a_group), ("_backend_update_step", _hands_on)):
+            method = getattr(cls, name)
+            if not hasattr(method, "is_hooked"):
+                setattr(cls, name, hooked(method))
+        if issubclass(cls, keras.optimizers.Optimizer) and not issubclass(cls, UpdateByGroup):
+            raise TypeError(
+                f"{cls.__name__} has DifferentialOptimizer among its bases, but not what makes its variables train at their "
+                "own rates. Derive it from the Keras optimizer alone, and pass it to `difflr.optimizers.differential`."
+            )
+
+    # -- the rates ----------------------------------------------------------------------------------------------------
+
+    def _rates(self, learning_rate):
+        """The rate of each group; computed once a step, for on TensorFlow each product is an operation of the graph."""
+        self._updates += 1
+        return scaled(learning_rate, self._rate_factors())
+
+    def _at_rate(self, rate):
+        """This optimizer with another learning rate: the same state, in an object of its own.
+
+        Keras's weight decay reads the rate from the optimizer. To change it there for the length of a call is not safe
+        where replicas run in threads (`tf.distribute.MirroredStrategy`), whose calls meet in one thread.
+        """
+        other = object.__new__(type(self))  # not by the class: torch's would be exchanged for the vectorised one
+        vars(other).update(vars(self), _rate_of_group=rate)
+        return other
+
+    def _get_current_learning_rate(self):
+        return super()._get_current_learning_rate() if self._rate_of_group is None else self._rate_of_group
+
+    @_hands_on
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        # Once a step, not once a variable: on TensorFlow each product is an operation of the graph. Keras only hands
-        # the rate on to `update_step`; whoever computes with it gets the base rate.
-        if _first_with(type(self), "_backend_update_step").__name__ in ("BaseOptimizer", "TFOptimizer"):
-            learning_rate = scaled(learning_rate, self._rate_factors())
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
-    def update_step(self, gradient, variable, learning_rate):
-        # JAX, TensorFlow, and torch optimizers without a vectorised version. TensorFlow hands over raw
-        # `tf.Variable`s, so the variable is known by its index only.
-        rates = learning_rate if isinstance(learning_rate, dict) else scaled(learning_rate, self._rate_factors())
-        super().update_step(gradient, variable, rates[self._group_number(variable)])
+    def _vectorised_update(self):
+        name = vectorised_update(type(self))
+        return name if name in self.VECTORISED_STEPS else None
 
     def _parallel_update_step(self, grads, variables, learning_rate):
-        # torch's vectorised optimizers never call `update_step`; they take one rate for a list of variables.
-        name = torch_pass_of(type(self))
+        name = self._vectorised_update()
         if name is not None:
-            from difflr.optimizers import torch_passes
+            self._updates += 1
+            self._vectorised_step(name, grads, variables, learning_rate)
+        elif _updates_one_by_one(type(self)):
+            super(_torch_parallel_optimizer(), self)._backend_update_step(grads, variables, learning_rate)
+        else:
+            rates = self._rates(learning_rate)
+            for number, places in self._places(variables).items():
+                super()._parallel_update_step(_picked(grads, places), _picked(variables, places), rates[number])
 
-            torch_passes.run(name, self, variables, grads, learning_rate)
-            return
-        rates = scaled(learning_rate, self._rate_factors())
-        for number, places in self._places(variables).items():
-            super()._parallel_update_step([grads[i] for i in places], [variables[i] for i in places], rates[number])
-
+    @_once_a_group
     def _apply_weight_decay(self, variables):
-        if not self.built:
-            super()._apply_weight_decay(variables)
-            return
-        if torch_pass_of(type(self)) is not None:
-            return  # the pass decays, too: one way through the memory less
-        decay = super()._apply_weight_decay.__func__
-        rates = scaled(self.learning_rate, self._decay_factors())
-        for number, places in self._places(variables).items():
-            if number in rates:
-                # Keras's weight decay reads the rate from the optimizer.
-                decay(_Seen(self, learning_rate=rates[number]), [variables[i] for i in places])
+        super()._apply_weight_decay(variables)
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        if _is_one_of_several_replicas():
-            self._apply_in_replica(grads, trainable_variables)
-            return
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
             # model was loaded: the gradients of one of them would add up from step to step.
-            for value in torch_values(trainable_variables):
+            for value in values(trainable_variables):
                 value.grad = None
-
-    # Under `tf.distribute` Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has
-    # done so: a global norm is then none (Keras 2 summed first). And its conditions, for the accumulation and for the
-    # averages, are in the replicas, where TensorFlow lets none of their branches meet the other replicas
-    # (keras-team/keras #20582). Here gradients are summed first, and the conditions are above the replicas.
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars if _is_one_of_several_replicas() else super()._all_reduce_sum_gradients(grads_and_vars)
-
-    def _apply_in_replica(self, grads, trainable_variables):
-        import tensorflow as tf
-
-        pairs = super()._all_reduce_sum_gradients(list(zip(grads, trainable_variables, strict=True)))
-        grads = [gradient for gradient, _ in pairs]
-        if self.gradient_accumulation_steps or (self.use_ema and self.ema_overwrite_frequency):
-            context = tf.distribute.get_replica_context()
-            context.merge_call(self._apply_above_replicas, args=(grads, trainable_variables))
-        else:
-            super()._backend_apply_gradients(grads, trainable_variables)
-
-    def _apply_above_replicas(self, strategy, grads, trainable_variables):
-        each, arguments = strategy.extended.call_for_each_replica, (grads, trainable_variables)
-
-        def update():
-            each(self._update_in_replica, args=arguments)
-
-        def accumulate():
-            each(self._accumulate_in_replica, args=arguments)
-
-        def overwrite():
-            self._overwrite_model_variables_with_average_value(self._trainable_variables)
-
-        if self.gradient_accumulation_steps:
-            calls = self._iterations + 1
-            keras.ops.cond(calls % self.gradient_accumulation_steps == 0, update, accumulate)
-        else:
-            update()
-        if self.use_ema:
-            each(self._update_model_variables_moving_average, args=(self._trainable_variables,))
-            if self.ema_overwrite_frequency:
-                steps = self.iterations + 1
-                keras.ops.cond(steps % self.ema_overwrite_frequency == 0, overwrite, lambda: None)
-
-    def _accumulators_of(self, variables):
-        return [getattr(self, ACCUMULATORS)[self._variable_position(variable)] for variable in variables]
-
-    def _update_in_replica(self, grads, trainable_variables):
-        apply, steps = super()._backend_apply_gradients.__func__, self.gradient_accumulation_steps
-        if steps:
-            sums = self._accumulators_of(trainable_variables)
-            grads = [(gradient + total) / steps for gradient, total in zip(grads, sums, strict=True)]
-        apply(_Seen(self, gradient_accumulation_steps=None, use_ema=False), grads, trainable_variables)
-        if steps:
-            self._backend_reset_gradient_accumulators()
-
-    def _accumulate_in_replica(self, grads, trainable_variables):
-        self._backend_increment_gradient_accumulators(grads, self._accumulators_of(trainable_variables))
-
-    def _variable_position(self, variable):
-        """The position of `variable` in the list the optimizer was built with."""
-        return self._get_variable_index(variable)
-
-
-def bias_correction(optimizer):
-    """`(beta_1, beta_2)` where the update is Keras's Adam, `(beta_1, None)` where it is Adamax, else `None`.
-
-    These two multiply their rate by the correction of the bias, so that a factor on the rate can change it exactly.
-    """
-    for parent in type(optimizer).__mro__:
-        if parent is OptimizerHooks or not {"update_step", "_parallel_update_step"} & set(vars(parent)):
-            continue
-        if parent.__module__.startswith("keras.src.") and issubclass(parent, keras.optimizers.Adam):
-            return optimizer.beta_1, optimizer.beta_2
-        if parent.__module__.startswith("keras.src.") and issubclass(parent, keras.optimizers.Adamax):
-            return optimizer.beta_1, None
-        return None
-    return None

@@ -2,21 +2,38 @@
 
 import inspect
 import threading
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import keras
 
 from difflr import keras_private
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
+from difflr.optimizers.unwrap import rewrap
+
+OptimizerClass: TypeAlias = type[keras.optimizers.Optimizer]
 
 
-def differential(optimizer: Any) -> Any:
+@overload
+def differential(optimizer: OptimizerClass) -> OptimizerClass: ...
+
+
+@overload
+def differential(optimizer: keras.optimizers.Optimizer | str | dict[str, Any]) -> keras.optimizers.Optimizer: ...
+
+
+def differential(
+    optimizer: OptimizerClass | keras.optimizers.Optimizer | str | dict[str, Any],
+) -> OptimizerClass | keras.optimizers.Optimizer:
     """The differential version of any Keras optimizer: a class for a class, an instance for an unbuilt instance.
+
+    What a class replaces of Keras's `Optimizer` is called on every backend: `update_step` with the rate of its variable,
+    a weight decay of its own once for each group of variables, with `self.learning_rate` the rate of that group. The
+    same holds for subclasses of a differential optimizer.
 
     Args:
         optimizer: A class derived from `keras.optimizers.Optimizer`, stock or third-party; an instance of one that
-            is not built yet; or a name such as `"adam"`. A differential one is returned as it is. Around a
-            `LossScaleOptimizer` the inner one is made differential.
+            is not built yet; a name such as `"adam"`, or a serialised optimizer. A differential one is returned as it
+            is. In a `LossScaleOptimizer` the inner optimizer is made differential.
 
     Returns:
         The class, which takes `multipliers`, `weight_decay_follows` and `fused` besides its own arguments; or a new instance
@@ -55,8 +72,7 @@ def differential(optimizer: Any) -> Any:
             f"Make a new one: difflr.optimizers.{type(optimizer).__name__}(..., multipliers=...)."
         )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        config = {k: v for k, v in optimizer.get_config().items() if k != "inner_optimizer"}
-        return keras.optimizers.LossScaleOptimizer(differential(optimizer.inner_optimizer), **config)
+        return rewrap(optimizer, differential(optimizer.inner_optimizer))
     if isinstance(optimizer, keras_private.MULTI_OPTIMIZERS):
         if all(isinstance(inner, DifferentialOptimizer) for inner in optimizer.optimizers):
             return optimizer
@@ -70,11 +86,11 @@ def differential(optimizer: Any) -> Any:
     return result
 
 
-_CLASSES: dict[type, type] = {}
+_CLASSES: dict[OptimizerClass, OptimizerClass] = {}
 _LOCK = threading.Lock()  # two threads must not make two classes of one
 
 
-def _differential_class(stock: type) -> type:
+def _differential_class(stock: OptimizerClass) -> OptimizerClass:
     if issubclass(stock, DifferentialOptimizer):
         return stock
     base = keras_private.fast_class(stock)
@@ -84,7 +100,13 @@ def _differential_class(stock: type) -> type:
         return _CLASSES[base]
 
 
-def _make_class(stock: type, base: type) -> type:
+def _make_class(stock: OptimizerClass, base: OptimizerClass) -> OptimizerClass:
+    """The differential version of a class.
+
+    Args:
+        stock: The class.
+        base: The class that its instances really have: on torch the vectorised one.
+    """
     in_keras = vars(keras.optimizers).get(base.__name__) is keras_private.public_class(base)
     package = "difflr" if in_keras else f"difflr.{base.__module__}"
     namespace = {
@@ -93,12 +115,12 @@ def _make_class(stock: type, base: type) -> type:
         "__doc__": _doc(stock),
         "__signature__": _signature(base),
     }
-    cls = type(base.__name__, (DifferentialOptimizer, base, *keras_private.bases_below(base)), namespace)
+    cls = type(base.__name__, (DifferentialOptimizer, *keras_private.bases(base)), namespace)
     return keras.saving.register_keras_serializable(package=package)(cls)
 
 
-def _signature(base: type) -> inspect.Signature:
-    """The signature of `base` with the new arguments, keyword-only."""
+def _signature(base: OptimizerClass) -> inspect.Signature:
+    """The arguments of `base`, and behind them, by keyword only, those of a differential optimizer."""
     parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
     own = [
         parameter
@@ -109,43 +131,49 @@ def _signature(base: type) -> inspect.Signature:
     return inspect.Signature([*(p for p in parameters if p not in rest), *own, *rest])
 
 
-# What a multiplier means where the update is not proportional to the rate.
+# What a multiplier means where the update is not proportional to the rate, and what else a user has to know.
 _NOTES = {
     "Adafactor": (
-        "The multiplier scales the rate that Adafactor is given. With `relative_step=True` (the default) Adafactor "
-        "takes the smaller of that rate and `1 / sqrt(step)`, in any case for the size relative to the variable's own: "
-        "the multiplier shows as soon as `rate * multiplier` is the smaller of the two, and not before."
+        "The multiplier scales the learning rate that Adafactor is given. With `relative_step=True` (the default) the "
+        "step is the smaller of that rate and `1 / sqrt(step)`, relative to the size of the variable: the multiplier has "
+        "an effect once `rate * multiplier` is the smaller of the two."
     ),
     "Ftrl": (
-        "The multiplier scales Ftrl's rate, which stands inside its accumulators: the variable moves as with a stock "
-        "Ftrl of that rate, which is not proportional to it. `l1` and `l2` regularisation are not scaled."
+        "The multiplier scales the learning rate, which Ftrl uses inside its accumulators: the variable moves as with a "
+        "stock Ftrl at that rate, which is not proportional to it. `l1` and `l2` regularisation are not scaled."
     ),
-    "Lamb": "Lamb already scales each update by the norm of its variable; the multiplier comes on top of that ratio.",
-    "Lion": "Every weight moves by the rate itself (the update is a sign), so the multiplier is its exact ratio.",
+    "Lamb": "Lamb scales each update by the norm of its variable; the multiplier is applied on top of that.",
+    "Lion": "Every weight moves by the rate itself (the update is a sign): the multiplier is the ratio of the steps.",
     "Muon": (
-        "The multiplier scales both of Muon's rates: that of the orthogonalised update, and `adam_lr_ratio` times "
-        "it for the variables that Muon leaves to Adam."
+        "The multiplier scales both of Muon's rates: the one of the orthogonalised update, and `adam_lr_ratio` times "
+        "it for the variables that Muon updates with Adam."
     ),
-    "ScheduleFreeAdamW": "The multiplier scales the internal rate, after the warm-up; the averaging is not changed.",
+    "ScheduleFreeAdamW": (
+        "The multiplier scales the rate after the warm-up; the averaging is not changed. On TensorFlow call "
+        "`optimizer.build(model.trainable_variables)` before `fit`: Keras (3.15) builds this optimizer inside the compiled "
+        "step, where its copy of the weights is never made, so that the first step sets every weight to plus or minus the "
+        "rate. The differential optimizer warns of it."
+    ),
     "SGD": (
-        "Keras keeps the rate inside the momentum (`v = momentum * v - rate * multiplier * g`), as the original "
-        "request does: after a change of the multiplier, old momentum still has the old rate in it."
+        "In Keras the rate is part of the momentum (`v = momentum * v - rate * multiplier * g`), as in the original "
+        "request: momentum from before a change of the multiplier still has the old rate in it."
     ),
 }
 
 
-def _doc(stock: type) -> str:
+def _doc(stock: OptimizerClass) -> str:
+    """The docstring: what it is, what a multiplier means, the arguments of both, and Keras's own text."""
     own = inspect.cleandoc(DifferentialOptimizer.__doc__ or "")
     note = _NOTES.get(stock.__name__, "The update is proportional to the rate: a multiplier is the ratio of the steps.")
     return (
         f"`{stock.__module__.split('.')[0]}` optimizer `{stock.__name__}` with a learning rate per variable.\n\n"
         f"{note}\n\n"
-        f"{own.split(chr(10), 1)[1].strip()}\n\nAll else is as in the optimizer itself:\n\n"
+        f"{own.partition(chr(10))[2].strip()}\n\nEverything else is as in the optimizer itself:\n\n"
         f"{inspect.cleandoc(stock.__doc__ or '')}"
     )
 
 
-def optimizer_classes() -> dict[str, type]:
+def optimizer_classes() -> dict[str, OptimizerClass]:
     """The optimizers of `keras.optimizers`, by name: those that update variables themselves."""
     return {
         name: cls

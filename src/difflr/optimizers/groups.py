@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -13,6 +13,7 @@ from difflr.optimizers.late_start import LateStart
 from difflr.plan import Group, Plan, Row
 
 EFFECTIVE_RATE = "effective_rate"
+Tensor: TypeAlias = Any  # one of the backend's
 
 
 class Members:
@@ -72,7 +73,7 @@ class Groups:
         self._last: Members | None = None
         self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
         self._planned = [group.multiplier for group in self._groups]
-        self._planned_on_torch: Any = None
+        self._planned_on_torch: Tensor = None
         self._changes_over_time = any(group.schedule is not None for group in self._groups)
         self._changes_over_time |= any(start != LateStart() for start in self._starts)
         self.vector = optimizer.add_variable(
@@ -91,55 +92,58 @@ class Groups:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def rate_factors(self, for_decay: bool = False) -> dict[int, Any]:
-        """The factors on the base rate at this step: group number -> scalar tensor.
+    def factors(self) -> Tensor:
+        """What the base rate of each group is multiplied by at this step, a tensor `(groups,)`."""
+        return self._factors(for_decay=False)
+
+    def decay_factors(self) -> Tensor:
+        """The same for the weight decay of each group; 0 for a group that does not decay."""
+        multipliers = self.weight_decay_multipliers
+        if self._optimizer.weight_decay_follows != EFFECTIVE_RATE:
+            return keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
+        factors = self._factors(for_decay=True)
+        if set(multipliers) == {1.0}:
+            return factors
+        return factors * keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
+
+    def _factors(self, for_decay: bool) -> Tensor:
+        """The multipliers, times the groups' own schedules and warm-ups.
 
         Args:
             for_decay: Whether they are for the weight decay, which the bias correction does not concern.
         """
-        factors = dict(enumerate(unstack(self._multipliers())))
         if not self._changes_over_time:
-            return factors
-        floatx = keras.config.floatx()
+            return self._multipliers()
+        dtype = keras.config.floatx()
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
-        updates = keras.ops.cast(batches // accumulation, floatx)
+        updates = keras.ops.cast(batches // accumulation, dtype)
+        now = [keras.ops.ones((), dtype)] * len(self._groups)
         for number, (group, start) in enumerate(zip(self._groups, self._starts, strict=True)):
-            factor = start.factor(updates, self._optimizer, for_decay)
+            if start != LateStart():
+                now[number] = keras.ops.cast(start.factor(updates, self._optimizer, for_decay), dtype)
             if group.schedule is not None:
                 began = group.rows[0].schedule_start * accumulation
-                factor = factor * keras.ops.cast(group.schedule(batches - began), floatx)
-            if group.schedule is not None or start != LateStart():
-                factors[number] = factors[number] * keras.ops.cast(factor, factors[number].dtype)
-        return factors
+                now[number] = now[number] * keras.ops.cast(group.schedule(batches - began), dtype)
+        return self._multipliers() * stack(now)
 
-    def _multipliers(self) -> Any:
-        """The multiplier of each group at this step, as a tensor."""
-        changed = keras.ops.convert_to_tensor(self.vector)
-        return keras.ops.where(changed > 0, changed, keras.ops.convert_to_tensor(self._planned, changed.dtype))
+    def _multipliers(self) -> Tensor:
+        """The multiplier of each group at this step."""
+        if keras.backend.backend() != "torch":
+            changed = keras.ops.convert_to_tensor(self.vector)
+            return keras.ops.where(changed > 0, changed, keras.ops.convert_to_tensor(self._planned, changed.dtype))
+        import torch  # `keras.ops.where` takes microseconds for each of its tensors
 
-    def factors(self, for_decay: bool = False) -> Any:
-        """The same as one tensor `(groups,)`: for torch's passes."""
-        import torch  # `keras.ops.where` and `stack` take microseconds for each of their tensors
-
-        if self._changes_over_time:
-            return torch.stack(list(self.rate_factors(for_decay).values()))
-        changed = keras_private.torch_values([self.vector])[0]
+        changed = keras_private.values([self.vector])[0]
         if self._planned_on_torch is None:
             self._planned_on_torch = changed.new_tensor(self._planned)
         return torch.where(changed > 0, changed, self._planned_on_torch)
 
-    def decay_factors(self) -> Any:
-        """The factors of the weight decay of all groups, likewise."""
-        factors = self.factors(for_decay=True)
-        multipliers = factors.new_tensor(self.weight_decay_multipliers)
-        return multipliers * factors if self._optimizer.weight_decay_follows == EFFECTIVE_RATE else multipliers
-
-    def members(self, variables: Sequence[Any]) -> "Members":
+    def members(self, variables: Sequence[keras.Variable]) -> "Members":
         """The groups of `variables`, some or all of the trainable ones in any order."""
         members = self._last
         if members is None or not same(members.variables, variables):
-            positions = [self._optimizer._variable_position(variable) for variable in variables]
+            positions = [keras_private.position(self._optimizer, variable) for variable in variables]
             members = Members(list(variables), positions, [self._number_at[position] for position in positions])
             self._last = members
         return members
@@ -236,7 +240,20 @@ def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
     return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
-def unstack(vector: Any) -> list[Any]:
+def stack(scalars: Sequence[Tensor]) -> Tensor:
+    """The vector of `scalars`.
+
+    Args:
+        scalars: Tensors of shape `()`.
+    """
+    if keras.backend.backend() == "torch":
+        import torch  # `keras.ops.stack` takes 7 microseconds for each of its tensors
+
+        return torch.stack(list(scalars))
+    return keras.ops.stack(scalars)
+
+
+def unstack(vector: Tensor) -> list[Tensor]:
     """The entries of `vector` as scalars.
 
     Args:
@@ -256,7 +273,7 @@ def unstack(vector: Any) -> list[Any]:
     return list(vector)
 
 
-def _unstack_for_xla_on_cpu(vector: Any) -> list[Any]:
+def _unstack_for_xla_on_cpu(vector: Tensor) -> list[Tensor]:
     """The same by one operation, again and again: takes the first entry, and rolls the others up.
 
     XLA compiles a kernel once for all places that use the same one. With `vector[0]`, `vector[1]`, ... it draws the index

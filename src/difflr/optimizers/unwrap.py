@@ -14,6 +14,19 @@ def inner(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Opti
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def rewrap(
+    optimizer: keras.optimizers.LossScaleOptimizer, inner: keras.optimizers.Optimizer
+) -> keras.optimizers.LossScaleOptimizer:
+    """A `LossScaleOptimizer` with the settings of another one, around `inner`.
+
+    Args:
+        optimizer: The one with the settings.
+        inner: The optimizer that updates the variables.
+    """
+    settings = {name: value for name, value in optimizer.get_config().items() if name != "inner_optimizer"}
+    return type(optimizer)(inner, **settings)
+
+
 def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
     """The optimizers that update variables: itself, or those inside a `LossScaleOptimizer` or a `MultiOptimizer`.
 

@@ -87,6 +87,8 @@ class PhaseScheduler(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         self._check_steps()
         resolve(self.phases, plan_of(self.model).whole, self.model)
+        if getattr(self.model, "history", None) is not None:  # a loop without `fit` has none
+            self.model.history.phases = self.phases  # for `difflr.write_report`
         self._first_epoch, self._in_epoch = True, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras

@@ -192,7 +192,7 @@ class Restored:
             setattr(self._model, name, value)
         if keras.backend.backend() == "torch":
             for variable in self._model.trainable_variables:
-                keras_private.torch_values([variable])[0].grad = None
+                keras_private.values([variable])[0].grad = None
 
 
 def _of_compiled(plan: Plan, model: keras.Model, batch: Batch, tolerance: float) -> Verification:

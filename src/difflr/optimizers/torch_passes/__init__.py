@@ -3,22 +3,35 @@
 In the order in which data flows: `step` holds what is common to a step; `fused` and `exact` are the two ways to take it.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
+import keras
+
+from difflr.optimizers.groups import Groups
 from difflr.optimizers.torch_passes import exact, fused
-from difflr.optimizers.torch_passes.step import Step
+from difflr.optimizers.torch_passes.step import Step, Tensor
+
+NAMES = frozenset(exact.PASSES)
 
 
-def run(name: str, optimizer: Any, variables: list[Any], grads: list[Any], learning_rate: Any) -> None:
+def run(
+    name: str,
+    optimizer: keras.optimizers.Optimizer,
+    groups: Groups,
+    variables: Sequence[keras.Variable],
+    grads: list[Tensor],
+    learning_rate: Tensor,
+) -> None:
     """Decays and updates `variables` in place.
 
     Args:
-        name: Which of Keras's vectorised optimizers.
-        optimizer: The optimizer; its hyperparameters, groups and state are read from it.
+        name: Which of Keras's vectorised optimizers, one of `NAMES`.
+        optimizer: The optimizer; its settings and its state are read from it.
+        groups: Its groups.
         variables: Keras variables.
         grads: Their gradients, torch tensors.
         learning_rate: The base rate, a scalar.
     """
-    step = Step(optimizer, variables, grads, learning_rate)
-    chosen: Any = fused if optimizer.fused and fused.fits(name, step) else exact
+    step = Step(name, optimizer, groups, variables, grads, learning_rate)
+    chosen = fused if optimizer.fused and fused.fits(name, step) else exact
     chosen.PASSES[name](step)

@@ -8,11 +8,10 @@ On a CPU the lists are cut into pieces that stay in the cache: the temporaries o
 arithmetic (150 variables of 512 x 512: stock Adam allocates 150 MB four times a step). On a GPU one call takes all.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from difflr import keras_private
-from difflr.optimizers.torch_passes.step import Step
+from difflr.optimizers.torch_passes.step import Step, Tensor
 
 
 def sgd(step: Step) -> None:
@@ -22,10 +21,10 @@ def sgd(step: Step) -> None:
     momentum, nesterov = step.optimizer.momentum, step.optimizer.nesterov
     rates = -step.exact_rates.cpu()
     if momentum == 0:
-        for down, variables, grads in step.pieces(rates):
+        for down, variables, grads, *_ in step.pieces(rates):
             _add_steps(variables, grads, down)
         return
-    for down, variables, grads, momenta in step.pieces(rates, "momentums"):
+    for down, variables, grads, momenta in step.pieces(rates):
         torch._foreach_mul_(momenta, momentum)
         _add_steps(momenta, grads, down)
         if nesterov:
@@ -42,13 +41,12 @@ def adam(step: Step) -> None:
     optimizer = step.optimizer
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     up, down = torch.sqrt(1 - step.power(beta_2)), 1 - step.power(beta_1)
-    names = ["_momentums", "_velocities"] + (["_velocity_hats"] if optimizer.amsgrad else [])
-    for alphas, variables, grads, momenta, velocities, *maxima in step.pieces(step.rates * up / down, *names):
+    for alphas, variables, grads, momenta, velocities, *maxima in step.pieces(step.rates * up / down):
         torch._foreach_mul_(momenta, beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - beta_1)
         torch._foreach_mul_(velocities, beta_2)
         torch._foreach_add_(velocities, torch._foreach_mul(grads, grads), alpha=1 - beta_2)
-        if maxima:
+        if optimizer.amsgrad:
             torch._foreach_maximum_(maxima[0], velocities)
             velocities = maxima[0]
         root = torch._foreach_sqrt(velocities)
@@ -62,7 +60,7 @@ def adagrad(step: Step) -> None:
     """Adagrad."""
     import torch
 
-    for rates, variables, grads, accumulators in step.pieces(step.rates, "_accumulators"):
+    for rates, variables, grads, accumulators in step.pieces(step.rates):
         torch._foreach_add_(accumulators, torch._foreach_mul(grads, grads))
         root = torch._foreach_add(accumulators, step.optimizer.epsilon)
         torch._foreach_sqrt_(root)
@@ -77,14 +75,12 @@ def adadelta(step: Step) -> None:
 
     rho, epsilon = step.optimizer.rho, step.optimizer.epsilon
 
-    def root_mean_square(values: Any) -> Any:
+    def root_mean_square(values: list[Tensor]) -> Sequence[Tensor]:
         result = torch._foreach_add(values, epsilon)
         torch._foreach_sqrt_(result)
         return result
 
-    for rates, variables, grads, squares, deltas in step.pieces(
-        step.rates.cpu(), "_accumulated_grads", "_accumulated_delta_vars"
-    ):
+    for rates, variables, grads, squares, deltas in step.pieces(step.rates.cpu()):
         torch._foreach_mul_(squares, rho)
         torch._foreach_add_(squares, torch._foreach_mul(grads, grads), alpha=1 - rho)
         delta = root_mean_square(deltas)
@@ -102,7 +98,7 @@ def adamax(step: Step) -> None:
 
     optimizer = step.optimizer
     correction = 1 - step.power(optimizer.beta_1)
-    for rates, variables, grads, momenta, norms in step.pieces(step.rates, "_m", "_u"):
+    for rates, variables, grads, momenta, norms in step.pieces(step.rates):
         torch._foreach_mul_(momenta, optimizer.beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - optimizer.beta_1)
         torch._foreach_mul_(norms, optimizer.beta_2)
@@ -119,7 +115,7 @@ def lion(step: Step) -> None:
     import torch
 
     optimizer = step.optimizer
-    for rates, variables, grads, momenta in step.pieces(step.rates, "_momentums"):
+    for rates, variables, grads, momenta in step.pieces(step.rates):
         update = torch._foreach_mul(momenta, optimizer.beta_1)
         torch._foreach_add_(update, grads, alpha=1 - optimizer.beta_1)
         torch._foreach_sign_(update)
@@ -144,7 +140,7 @@ def nadam(step: Step) -> None:
     bottom_1, bottom_2, correction = step.scalars(
         torch.stack([1 - product_following, 1 - product_now, 1 - step.power(beta_2)])
     )
-    for rates, variables, grads, momenta, velocities in step.pieces(step.rates, "_momentums", "_velocities"):
+    for rates, variables, grads, momenta, velocities in step.pieces(step.rates):
         torch._foreach_mul_(momenta, beta_1)
         torch._foreach_add_(momenta, grads, alpha=1 - beta_1)
         torch._foreach_mul_(velocities, beta_2)
@@ -168,13 +164,12 @@ def rmsprop(step: Step) -> None:
 
     optimizer = step.optimizer
     rho, momentum, centered = optimizer.rho, optimizer.momentum, optimizer.centered
-    names = ["_velocities"] + ["_average_gradients"] * bool(centered) + ["_momentums"] * (momentum > 0)
-    for rates, variables, grads, velocities, *more in step.pieces(step.rates, *names):
+    for rates, variables, grads, velocities, *more in step.pieces(step.rates):
         torch._foreach_mul_(velocities, rho)
         torch._foreach_add_(velocities, torch._foreach_mul(grads, grads), alpha=1 - rho)
         bottom = torch._foreach_add(velocities, optimizer.epsilon)
         if centered:
-            averages = more.pop(0)
+            averages = more[0]
             torch._foreach_mul_(averages, rho)
             torch._foreach_add_(averages, grads, alpha=1 - rho)
             torch._foreach_add_(bottom, torch._foreach_mul(averages, averages), alpha=-1)
@@ -182,13 +177,13 @@ def rmsprop(step: Step) -> None:
         update = torch._foreach_mul(grads, rates)
         torch._foreach_div_(update, bottom)
         if momentum > 0:
-            torch._foreach_mul_(more[0], momentum)
-            torch._foreach_add_(more[0], update)
-            update = more[0]
+            torch._foreach_mul_(more[-1], momentum)
+            torch._foreach_add_(more[-1], update)
+            update = more[-1]
         torch._foreach_add_(variables, update, alpha=-1)
 
 
-def _add_steps(targets: list[Any], grads: list[Any], down: list[float]) -> None:
+def _add_steps(targets: list[Tensor], grads: list[Tensor], down: list[float]) -> None:
     """SGD's `target -= rate * gradient`, rounded as Keras rounds it."""
     import torch
 
@@ -198,7 +193,7 @@ def _add_steps(targets: list[Any], grads: list[Any], down: list[float]) -> None:
         _add_scaled(targets, grads, down)
 
 
-def _add_scaled(targets: list[Any], values: list[Any], factors: list[float]) -> None:
+def _add_scaled(targets: list[Tensor], values: Sequence[Tensor], factors: list[float]) -> None:
     """`target += factor * value`.
 
     Foreach takes one `alpha` only, so runs of equal factors go together; and it takes a number, for which stock Keras
@@ -216,7 +211,6 @@ def _add_scaled(targets: list[Any], values: list[Any], factors: list[float]) -> 
 PASSES: dict[str, Callable[[Step], None]] = {
     "SGD": sgd,
     "Adam": adam,
-    "AdamW": adam,
     "Adagrad": adagrad,
     "Adadelta": adadelta,
     "Adamax": adamax,

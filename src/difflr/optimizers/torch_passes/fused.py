@@ -12,14 +12,13 @@ from typing import Any
 from difflr.optimizers.torch_passes.step import Step, decay
 
 
-def groups(step: Step, *state: str) -> Iterator[tuple[Any, ...]]:
+def groups(step: Step) -> Iterator[tuple[Any, ...]]:
     """Yields `(number, variables, gradients, *state)` for each group that occurs.
 
     Args:
         step: The step.
-        *state: Names of the optimizer's lists of variables.
     """
-    columns = [step.variables, step.grads, *map(step.state, state)]
+    columns = [step.variables, step.grads, *step.state]
     for number, places in step.members.by_group.items():
         yield number, *([column[place] for place in places] for column in columns)
 
@@ -37,8 +36,7 @@ def adam(step: Step) -> None:
     rates = step.rates * corrections
     on_cpu, alphas, kept = step.on_cpu, step.scalars(rates), step.kept_by_decay()
     endless = torch.tensor(float("inf"), device=rates.device)
-    names = ["_momentums", "_velocities"] + (["_velocity_hats"] if optimizer.amsgrad else [])
-    for number, variables, grads, momenta, velocities, *maxima in groups(step, *names):
+    for number, variables, grads, momenta, velocities, *maxima in groups(step):
         rate, factor, weight_decay = alphas[number], kept[number], 0.0
         if factor is not None:
             if on_cpu and rate != 0:  # the kernel decays by `rate * weight_decay`
@@ -50,7 +48,7 @@ def adam(step: Step) -> None:
             grads,
             momenta,
             velocities,
-            maxima[0] if maxima else [],
+            maxima[0] if optimizer.amsgrad else [],
             [endless] * len(variables),
             lr=rate,
             beta1=optimizer.beta_1,
@@ -67,7 +65,7 @@ def sgd(step: Step) -> None:
     import torch
 
     rates, kept = step.exact_rates.tolist(), step.kept_by_decay()
-    for number, variables, grads, momenta in groups(step, "momentums"):
+    for number, variables, grads, momenta in groups(step):
         if kept[number] is not None:
             decay(variables, [kept[number]] * len(variables))
         torch._fused_sgd_(
@@ -94,7 +92,7 @@ def adagrad(step: Step) -> None:
     first = step.optimizer.initial_accumulator_value
     beside = math.sqrt(first + step.optimizer.epsilon) - math.sqrt(first)
     rates, kept, never_read = step.scalars(step.rates), step.kept_by_decay(), torch.tensor(1.0)
-    for number, variables, grads, accumulators in groups(step, "_accumulators"):
+    for number, variables, grads, accumulators in groups(step):
         if kept[number] is not None:
             decay(variables, [kept[number]] * len(variables))
         torch._fused_adagrad_(
@@ -110,8 +108,7 @@ def adagrad(step: Step) -> None:
         )
 
 
-PASSES: dict[str, Callable[[Step], None]] = {"SGD": sgd, "Adam": adam, "AdamW": adam, "Adagrad": adagrad}
-_STATE = {"SGD": ["momentums"], "Adagrad": ["_accumulators"]}
+PASSES: dict[str, Callable[[Step], None]] = {"SGD": sgd, "Adam": adam, "Adagrad": adagrad}
 _KIND = operator.attrgetter("dtype", "device")
 
 
@@ -131,6 +128,5 @@ def fits(name: str, step: Step) -> bool:
         or first.device.type not in ("cpu", "cuda")
     ):
         return False
-    state = _STATE.get(name, ["_momentums", "_velocities"])
-    tensors = [tensor for each in (step.variables, step.grads, *map(step.state, state)) for tensor in each]
+    tensors = [tensor for each in (step.variables, step.grads, *step.state) for tensor in each]
     return set(map(_KIND, tensors)) == {_KIND(first)} and all(map(torch.Tensor.is_contiguous, tensors))

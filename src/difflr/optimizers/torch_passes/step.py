@@ -1,12 +1,14 @@
 """What the passes need to know about one step."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
 from difflr import keras_private
 from difflr.optimizers.groups import Groups
+
+Tensor: TypeAlias = Any  # a `torch.Tensor`; this is imported without torch, too
 
 # As many numbers as stay in a core's cache, four arrays of float32 at a time.
 CPU_PIECE = 1 << 16
@@ -18,18 +20,30 @@ class Step:
     Rates are Python floats on a CPU. On a GPU they are scalar tensors there, so that no step waits for the GPU.
 
     Args:
+        name: As for `run`.
         optimizer: As for `run`.
+        groups: As for `run`.
         variables: As for `run`.
         grads: As for `run`.
         learning_rate: As for `run`.
     """
 
-    def __init__(self, optimizer: Any, variables: list[Any], grads: list[Any], learning_rate: Any):
+    def __init__(
+        self,
+        name: str,
+        optimizer: keras.optimizers.Optimizer,
+        groups: Groups,
+        variables: Sequence[keras.Variable],
+        grads: list[Tensor],
+        learning_rate: Tensor,
+    ):
         self.optimizer = optimizer
-        self.groups: Groups = optimizer._groups
-        self.members = self.groups.members(variables)
-        self.variables = keras_private.torch_values(variables)
+        self.groups = groups
+        self.members = groups.members(variables)
+        self.variables = keras_private.values(variables)
         self.grads = grads
+        slots = keras_private.state_of(optimizer, name)
+        self.state = [keras_private.values([slot[position] for position in self.members.positions]) for slot in slots]
         first = self.variables[0]
         self.dtype = first.dtype
         self.on_cpu = first.device.type == "cpu"
@@ -38,37 +52,31 @@ class Step:
         self.rates = self.exact_rates.to(self.dtype)  # to which Keras casts them, in all optimizers but SGD
         self.number = keras.ops.cast(optimizer.iterations + 1, self.dtype)
 
-    def number_of(self, value: float) -> Any:
+    def number_of(self, value: float) -> Tensor:
         """`value` as a tensor of the variables' precision."""
         import torch
 
         return torch.tensor(value, dtype=self.dtype, device=self.number.device)
 
-    def power(self, base: float, ahead: int = 0) -> Any:
+    def power(self, base: float, ahead: int = 0) -> Tensor:
         """`base ** (step + ahead)`, in the variables' precision, as Keras computes it."""
         return self.number_of(base) ** (self.number + ahead)
 
-    def scalars(self, values: Any) -> list[Any]:
+    def scalars(self, values: Tensor) -> list[float | Tensor]:
         """The elements of a tensor: Python floats on a CPU, scalar tensors elsewhere."""
         return list(values.tolist() if values.device.type == "cpu" else values.unbind())
 
-    def state(self, name: str) -> list[Any]:
-        """The tensors of the optimizer's list `name`, such as `"_momentums"`."""
-        slots = getattr(self.optimizer, name)
-        return keras_private.torch_values([slots[position] for position in self.members.positions])
-
-    def by_variable(self, of_groups: list[Any]) -> list[Any]:
+    def by_variable(self, of_groups: Sequence[Any]) -> list[Any]:
         """For each variable what its group has."""
         return [of_groups[number] for number in self.members.numbers]
 
-    def pieces(self, rates: Any, *state: str) -> Iterator[tuple[Any, ...]]:
+    def pieces(self, rates: Tensor) -> Iterator[tuple[Any, ...]]:
         """Yields `(rates, variables, gradients, *state)`, lists that fit into the cache together, after their decay.
 
         Args:
             rates: A tensor with a number for each group.
-            *state: Names of the optimizer's lists of variables.
         """
-        columns = [self.by_variable(self.scalars(rates)), self.variables, self.grads, *map(self.state, state)]
+        columns = [self.by_variable(self.scalars(rates)), self.variables, self.grads, *self.state]
         kept = self.by_variable(self.kept_by_decay())
         for start, stop in self._cuts():
             decay(self.variables[start:stop], kept[start:stop])
@@ -83,7 +91,7 @@ class Step:
             held += variable.numel()
         yield start, len(self.variables)
 
-    def kept_by_decay(self) -> list[Any]:
+    def kept_by_decay(self) -> list[float | Tensor | None]:
         """For each group what Keras's decoupled weight decay multiplies by; `None` for a group without decay."""
         import torch
 
@@ -97,7 +105,7 @@ class Step:
         return [each if multiplier else None for each, multiplier in zip(scalars, multipliers, strict=True)]
 
 
-def decay(variables: list[Any], kept: list[Any]) -> None:
+def decay(variables: Sequence[Tensor], kept: Sequence[float | Tensor | None]) -> None:
     """Multiplies each variable by what is kept of it, if anything is lost."""
     import torch
 
@@ -105,5 +113,5 @@ def decay(variables: list[Any], kept: list[Any]) -> None:
         decaying = [(variable, factor) for variable, factor in zip(variables, kept, strict=True) if factor is not None]
         if not decaying:
             return
-        variables, kept = map(list, zip(*decaying, strict=True))
+        variables, kept = zip(*decaying, strict=True)
     torch._foreach_mul_(variables, kept)

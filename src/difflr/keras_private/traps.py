@@ -1,0 +1,80 @@
+"""What goes wrong with Keras's optimizers without a word is said, or mended where Keras fails."""
+
+import functools
+import inspect
+import warnings
+
+import keras
+
+from difflr.keras_private.optimizers import AVERAGES
+
+
+class TrapHooks:
+    """The part of the hooks of an optimizer that tells what Keras keeps to itself."""
+
+    _is_compiled = False  # whether a compiled step holds the settings of this optimizer
+
+    def _backend_apply_gradients(self, grads, trainable_variables):
+        self._is_compiled = self._is_compiled or _is_being_compiled(grads)
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def build(self, variables):
+        super().build(variables)
+        # Since Keras 3.14.
+        if isinstance(self, getattr(keras.optimizers, "ScheduleFreeAdamW", ())) and _is_graph():
+            warnings.warn(
+                f"{type(self).__name__} starts from a copy of the weights. On TensorFlow Keras builds it inside the "
+                "compiled step, where the copy is never made: the first step sets every weight to plus or minus the "
+                "learning rate, whatever was trained before. Build it before `fit`: "
+                "`optimizer.build(model.trainable_variables)`.",
+                stacklevel=3,
+            )
+
+    def __setattr__(self, name, value):
+        # Learning rate and multipliers are state of the step. To make more of the settings so, catch them here.
+        before = vars(self).get(name, value)
+        super().__setattr__(name, value)
+        if self._is_compiled and name in _settings(type(self)) and isinstance(value, _SETTING) and before != value:
+            warnings.warn(
+                f"`{name}` was set to {value!r}, and the compiled training step keeps {before!r}: on "
+                f"{keras.backend.backend()} it is a constant of the step. To change it compile the model again before the "
+                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the state of the optimizer.",
+                stacklevel=2,
+            )
+
+    def _overwrite_model_variables_with_average_value(self, trainable_variables):
+        super()._overwrite_model_variables_with_average_value(trainable_variables)
+        if keras.backend.backend() == "jax":
+            # On JAX a weight and its average would be one array from here on, and the next `fit`, which gives both to
+            # the compiled step to be overwritten, would fail: "Attempt to donate the same buffer twice".
+            for average in getattr(self, AVERAGES):
+                if average is not None:
+                    average.assign(keras.ops.copy(average))
+
+
+_SETTING = (int, float, type(None))
+
+
+@functools.cache
+def _settings(optimizer_class):
+    """What the constructors of a class and of its parents take."""
+    constructors = [vars(parent)["__init__"] for parent in optimizer_class.__mro__[:-1] if "__init__" in vars(parent)]
+    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+
+
+def _is_graph():
+    """Whether TensorFlow traces a graph."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.executing_eagerly()
+
+
+def _is_being_compiled(tensors):
+    """Whether this call is traced to be compiled; on torch never: it notices a setting that has changed."""
+    if keras.backend.backend() != "jax":
+        return _is_graph()
+    import jax
+
+    return any(isinstance(tensor, jax.core.Tracer) for tensor in tensors)

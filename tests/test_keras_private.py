@@ -634,3 +634,38 @@ def take_away(name, monkeypatch):
         monkeypatch.setattr(keras_private, last, gone)
     else:
         monkeypatch.delattr(owner, last)
+
+
+@needs("let_trainable_be_set", "keras:Layer.__setattr__")
+def test_setting_trainable_reaches_what_is_below():
+    """On TensorFlow alone it does not without it: `AutoTrackable` skips setting an attribute to what it is."""
+    keras_private.let_trainable_be_set()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.layers[0].kernel.trainable = False
+    model.trainable = True
+    assert model.layers[0].kernel.trainable
+    model.trainable = False
+    assert not model.layers[0].bias.trainable
+
+
+@needs("ITERATION, LEARNING_RATE", "keras:optimizers.Optimizer.variables")
+def test_what_an_optimizer_has_before_it_is_built():
+    names = [variable.name for variable in keras.optimizers.Adam(0.1).variables]
+    assert names == [keras_private.ITERATION, keras_private.LEARNING_RATE]
+
+
+@needs("renew_step, sync_state, values_in_state", "keras:Model.make_train_function")
+def test_a_step_is_renewed_inside_fit():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    keras_private.renew_step(model)
+    assert model.train_function is None  # no `fit` yet
+    model.make_train_function()
+    before = model.train_function
+    keras_private.renew_step(model)
+    assert model.train_function not in (None, before)
+    keras_private.sync_state(model)  # nothing to do outside `fit`
+    state = (model.trainable_variables, model.non_trainable_variables)
+    values = ([variable.value for variable in variables] for variables in state)
+    found = keras_private.values_in_state(model, tuple(values))
+    assert [id(variable) for variable, _ in found] == [id(variable) for variables in state for variable in variables]

@@ -8,7 +8,7 @@ multipliers.
 from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers import plan_of, replan
-from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
+from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
 from difflr.recipes import (
     bias_double,
     discriminative,
@@ -43,6 +43,7 @@ __all__ = [
     "TRAINABLE",
     "Plan",
     "VariableMapping",
+    "everything_but",
     "plan_of",
     "replan",
     "layerwise_decay",

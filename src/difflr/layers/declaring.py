@@ -47,10 +47,14 @@ class DeclaresMultipliers:
     def _declare(self, declarations: dict[str, Any]) -> None:
         given = {name: value for name, value in declarations.items() if value is not None}
         self._multiplier_declarations = _Declarations(given)
-        if given:
-            declared.remember(self)
         if self.built:
             self._check_declarations()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        declares = getattr(self, "_multiplier_declarations", None)
+        if isinstance(value, keras.Variable) and declares and declares.given:
+            declared.stamp([value], self)  # `enable_lora` and the like add weights after the build
 
     @property
     def multipliers(self) -> VariableMapping:
@@ -75,6 +79,7 @@ class DeclaresMultipliers:
         if not given:
             return
         weights = _weights(self)
+        declared.stamp([variable for variable, _ in weights], self)
         name = f"{type(self).__name__} '{self.name}'"
         if not weights:
             raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")

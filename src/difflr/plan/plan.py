@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier
+from difflr.checks import checked_multiplier, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
@@ -23,8 +23,8 @@ class Plan:
 
     The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
     optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each of the four axes (rate multiplier, weight-decay multiplier, schedule, frozen):
-    a rule about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name): a rule
+    about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
 
     Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
     `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
@@ -35,6 +35,8 @@ class Plan:
             `difflr.Rule` for targets and values. `None`: what the layers declare, 1 elsewhere.
         frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
             layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
+        learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed where rules set a
+            `learning_rate`: their multiplier is that divided by this.
 
     Raises:
         ValueError: If the model is not built or has nothing to train, a rule matches nothing or is wholly hidden by
@@ -64,12 +66,14 @@ class Plan:
         rules: Any = None,
         *,
         frozen_statistics: str = "keep",
+        learning_rate: float | None = None,
     ):
         if frozen_statistics not in STATISTICS:
             raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        base_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, statistics = resolve(leaves, model, as_rules(rules))
+        rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
         self._fill(rows, statistics, frozen_statistics, None, model)
 
     def _fill(

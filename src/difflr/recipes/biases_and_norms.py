@@ -35,7 +35,7 @@ def bias_double(model: keras.Layer) -> Plan:
 
 
 def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
-    """A plan without weight decay on biases, norm weights and other vectors; rates are left alone.
+    """A plan without weight decay on `"kind:no_decay"`: biases, norm weights and other vectors. Rates are left alone.
 
     Args:
         model: A built model.
@@ -46,7 +46,7 @@ def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If the model is not built, has nothing of the kind, or one of `also` matches nothing.
+        ValueError: If the model is not built, has nothing of `"kind:no_decay"`, or one of `also` matches nothing.
 
     Example:
 
@@ -57,21 +57,7 @@ def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
     Reference: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks" (CVPR 2019),
     section 3.1; timm's `param_groups_weight_decay` (`timm/optim/_param_groups.py`).
     """
-    rows = Plan(model).rows
-    targets = ["kind:vector", "kind:bias", "kind:norm"]
-    leaves = layer_tree.walk(model)
-    known = Targets(leaves, model)
-    excluded = _matched(model, as_list(also))
-    for target in targets:
-        try:
-            excluded |= {id(leaves[position].variable) for position, _ in known.match(target)}
-        except ValueError:  # none of this kind
-            continue
-    if not excluded:
-        raise ValueError(
-            f"{type(model).__name__} '{model.name}' has neither biases nor norm weights nor other vectors, only "
-            f"{', '.join(row.path for row in rows[:3])}, ...: there is nothing to exclude from weight decay."
-        )
+    excluded = _matched(model, ["kind:no_decay", *as_list(also)])
     axes = {"weight_decay_multiplier": 0.0}
     return plan_from_decisions(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
 

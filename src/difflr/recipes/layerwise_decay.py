@@ -11,8 +11,8 @@ from difflr.checks import checked_multiplier
 from difflr.depth.depth_groups import DepthGroup, depth_groups
 from difflr.depth.named_head import HEAD, Target
 from difflr.plan import Plan, Row
+from difflr.plan.kinds import is_kind
 from difflr.plan.layer_tree import Leaf
-from difflr.plan.targets import is_kind
 from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 MANY_KERNELS = 12  # in one group: more than any block has

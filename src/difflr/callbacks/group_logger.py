@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import keras
 
@@ -18,7 +17,7 @@ from difflr.plan import Plan, layer_tree
 from difflr.plan.group_names import group_labels
 
 RATE = "learning_rate"
-Logs = dict[str, Any] | None
+Logs = dict[str, float] | None
 
 
 class GroupLogger(keras.callbacks.Callback):
@@ -129,7 +128,7 @@ class GroupLogger(keras.callbacks.Callback):
             self._step.arm(self._watched)
         self._seen += self._watched.steps_per_execution
 
-    def _after_batch(self, batch: int, logs: dict[str, Any]) -> None:
+    def _after_batch(self, batch: int, logs: dict[str, float]) -> None:
         if self._note():
             logs.update(self._entries(self._measured[-1:]))
 

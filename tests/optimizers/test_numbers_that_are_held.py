@@ -99,4 +99,4 @@ def test_who_joins_late_warms_up_by_updates_and_its_schedule_counts_batches():
         groups = Groups(plan, [variable], optimizer, {plan.rows[0].place: LateStart(warmup_steps=4)})
         for _ in range(3):
             optimizer.apply([keras.ops.zeros(2)], [variable])
-        assert float(keras.ops.convert_to_numpy(groups.rate_factors()[0])) == pytest.approx(0.5 * factor)
+        assert float(keras.ops.convert_to_numpy(groups.factors()[0])) == pytest.approx(0.5 * factor)

@@ -155,7 +155,7 @@ def test_model_compiled_without_training_is_saved(tmp_path):
 def test_rules_that_only_a_build_resolves_are_not_saved_before_it(tmp_path):
     model = kinds.mlp()
     model.compile(optimizers.Adam(multipliers=kinds.by_shape), loss="mse")
-    with pytest.raises(ValueError, match="cannot be saved before they are resolved. Build the optimizer first"):
+    with pytest.raises(ValueError, match="cannot be saved before the variables are known. Build the optimizer first"):
         model.save(tmp_path / "model.keras")
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
@@ -219,22 +219,12 @@ def altered(path):
             file.writestr(name, part)
 
 
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ([0.1], "has 3 groups and multipliers for 1"),
-        ([0.1, -1.0, 2.0], "must be a finite number >= 0"),
-        ([0.1, float("nan"), 2.0], "must be a finite number >= 0"),
-        ({"one": 0.1}, "are no list"),
-        (7, "are no list"),
-    ],
-)
-def test_numbers_that_are_none_are_not_loaded(tmp_path, numbers, message):
+@pytest.mark.parametrize("number", [-1.0, float("nan"), "0.1", None])
+def test_numbers_that_are_none_are_not_loaded(tmp_path, number):
     trained().save(tmp_path / "model.keras")
     with altered(tmp_path / "model.keras") as multipliers:
-        assert multipliers["now"] == [0.1, 1.0, 2.0]
-        multipliers["now"] = numbers
-    with pytest.raises(ValueError, match=message):
+        multipliers["plan"]["rows"][0]["multiplier"] = number
+    with pytest.raises(ValueError, match="multiplier"):
         keras.saving.load_model(tmp_path / "model.keras")
 
 

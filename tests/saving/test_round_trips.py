@@ -90,6 +90,7 @@ def test_cloned_model_has_the_plan_and_no_state(cls):
     assert clone.optimizer.plan.rows[0].variable is clone.get_layer("one").kernel
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
 def test_values_and_rules_are_copied(copied):
     assert copied(FROZEN) is FROZEN
@@ -177,6 +178,7 @@ def test_weights_are_saved_in_pieces(tmp_path):
     assert_equal(kinds.state(model), kinds.state(other))
 
 
+@pytest.mark.same_everywhere
 def test_several_generations_of_files(tmp_path):
     model = again = frozen_statistics()
     for generation in range(3):
@@ -193,6 +195,7 @@ def frozen_statistics():
     return model
 
 
+@pytest.mark.same_everywhere
 def test_a_schedule_that_runs_code_is_not_loaded(tmp_path):
     """Files come from strangers: nothing in a plan is made that is no schedule."""
     model, _ = kinds.group_schedules()
@@ -219,6 +222,7 @@ def altered(path):
             file.writestr(name, part)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
@@ -238,6 +242,7 @@ def test_numbers_that_are_none_are_not_loaded(tmp_path, numbers, message):
         keras.saving.load_model(tmp_path / "model.keras")
 
 
+@pytest.mark.same_everywhere
 def test_legacy_h5_holds_the_model_and_no_optimizer(tmp_path):
     """Keras builds no optimizer from such a file, stock ones neither: that is told instead of found out while training."""
     model = trained()
@@ -251,6 +256,7 @@ def test_legacy_h5_holds_the_model_and_no_optimizer(tmp_path):
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.same_everywhere
 def test_stock_keras_builds_no_optimizer_from_h5_either(tmp_path):
     model = kinds.mlp()
     kinds.tried(model, keras.optimizers.Adam(), keras.losses.MeanSquaredError())
@@ -260,6 +266,7 @@ def test_stock_keras_builds_no_optimizer_from_h5_either(tmp_path):
         kinds.train(again, kinds.VECTORS)
 
 
+@pytest.mark.same_everywhere
 def test_declarations_are_in_the_legacy_file(tmp_path):
     model, _ = kinds.functional_that_declares()
     model.save(tmp_path / "model.h5")
@@ -267,6 +274,7 @@ def test_declarations_are_in_the_legacy_file(tmp_path):
     assert Plan(again) == Plan(model)
 
 
+@pytest.mark.same_everywhere
 def test_loading_needs_difflr_imported(tmp_path, in_other_process):
     """Keras finds registered classes only where the package that registers them was imported."""
     trained().save(tmp_path / "model.keras")

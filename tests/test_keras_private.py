@@ -307,6 +307,24 @@ def test_a_variable_is_there_outside_of_fit():
     assert not keras_private.is_away(keras.Variable([1.0]))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="about JAX")
+def test_a_variable_is_away_inside_of_fit_until_the_state_is_synced():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    seen = []
+
+    def look(batch, logs):
+        seen.append(keras_private.is_away(model.weights[0]))
+        with keras.StatelessScope([(each, keras.ops.ones(each.shape)) for each in model.weights]):
+            seen.append(keras_private.is_away(model.weights[0]))
+        keras_private.sync_state(model)
+        seen.append(keras_private.is_away(model.weights[0]))
+
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=look)
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0, callbacks=[watch])
+    assert seen == [True, False, False]
+
+
 @needs("nadam_product", "keras:optimizers.Nadam._u_product")
 def test_the_schedule_of_momenta_of_nadam_is_where_it_was():
     optimizer = keras.optimizers.Nadam(0.1)
@@ -480,6 +498,37 @@ def test_how_sgd_on_torch_rounds():
     assert bool(((first if keras_private.SGD_SCALES_FIRST else at_once) == variable.value).all())
 
 
+@needs("sync_state", *(["keras:Model.jax_state_sync"] if keras.backend.backend() == "jax" else []))
+def test_a_model_has_its_values_outside_of_fit():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    keras_private.sync_state(model)
+    assert not keras_private.is_away(model.weights[0])
+    assert hasattr(model, "jax_state_sync") == (keras.backend.backend() == "jax")
+
+
+@needs("values_in_state", "keras:Model.trainable_variables", "keras:Model.non_trainable_variables")
+def test_the_state_of_a_train_function_on_jax():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(), keras.layers.Dense(1)])
+    model.compile("adam", loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    states = []
+    if keras.backend.backend() == "jax":
+        model.make_train_function()
+        step = model.train_function
+
+        def watched(state, iterator):
+            states.append([[np.array(each) for each in part] for part in state])
+            return step(state, iterator)
+
+        model.train_function = watched
+        model.fit(np.ones((2, 2)), np.ones((2, 1)), shuffle=False, verbose=0)
+    parts = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    state = states[0] if states else [[keras.ops.convert_to_numpy(each) for each in part] for part in parts]
+    found = keras_private.values_in_state(model, state)
+    assert [variable.path for variable, _ in found] == [each.path for part in parts for each in part]
+    assert all(tuple(variable.shape) == value.shape for variable, value in found)
+
+
 @needs("callback_list", "keras:callbacks.CallbackList.set_model")
 def test_a_callback_finds_its_neighbours():
     found = []
@@ -585,3 +634,38 @@ def take_away(name, monkeypatch):
         monkeypatch.setattr(keras_private, last, gone)
     else:
         monkeypatch.delattr(owner, last)
+
+
+@needs("let_trainable_be_set", "keras:Layer.__setattr__")
+def test_setting_trainable_reaches_what_is_below():
+    """On TensorFlow alone it does not without it: `AutoTrackable` skips setting an attribute to what it is."""
+    keras_private.let_trainable_be_set()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.layers[0].kernel.trainable = False
+    model.trainable = True
+    assert model.layers[0].kernel.trainable
+    model.trainable = False
+    assert not model.layers[0].bias.trainable
+
+
+@needs("ITERATION, LEARNING_RATE", "keras:optimizers.Optimizer.variables")
+def test_what_an_optimizer_has_before_it_is_built():
+    names = [variable.name for variable in keras.optimizers.Adam(0.1).variables]
+    assert names == [keras_private.ITERATION, keras_private.LEARNING_RATE]
+
+
+@needs("renew_step, sync_state, values_in_state", "keras:Model.make_train_function")
+def test_a_step_is_renewed_inside_fit():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    keras_private.renew_step(model)
+    assert model.train_function is None  # no `fit` yet
+    model.make_train_function()
+    before = model.train_function
+    keras_private.renew_step(model)
+    assert model.train_function not in (None, before)
+    keras_private.sync_state(model)  # nothing to do outside `fit`
+    state = (model.trainable_variables, model.non_trainable_variables)
+    values = ([variable.value for variable in variables] for variables in state)
+    found = keras_private.values_in_state(model, tuple(values))
+    assert [id(variable) for variable, _ in found] == [id(variable) for variables in state for variable in variables]

@@ -1,10 +1,15 @@
-"""Tables on a terminal of any width, and in files: names are never cut, for rules need them whole."""
+"""Tables on a terminal of any width, and in files: names are never cut, for rules need them whole.
 
+rich's tables cut what does not fit, on a narrow terminal and in every file.
+"""
+
+import itertools
+import textwrap
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+
+GAP = 2  # between columns
 
 
 def print_table(
@@ -24,25 +29,45 @@ def print_table(
         left: The titles of the columns that are aligned to the left and broken between words.
         optional: The titles of the columns that are left out, in this order, where a word would not fit.
     """
-    shown = list(range(len(header)))
-    wanted = console.width if console.is_terminal else _width(header, lines, shown, "\n")
+    columns = [[title, *(line[number] for line in lines)] for number, title in enumerate(header)]
+    room = console.width + GAP if console.is_terminal else sum(max(map(len, column)) + GAP for column in columns)
     for title in optional:
-        if _width(header, lines, shown, " ") > wanted and title in header:
-            shown.remove(header.index(title))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for column in shown:
-        to_left = header[column] in left
-        title = header[column] if to_left else header[column].replace(" ", "\n")
-        table.add_column(title, justify="left" if to_left else "right", overflow="fold", no_wrap=not to_left)
-    for line in lines:
-        table.add_row(*(line[column] for column in shown))
-    console.print(table, width=min(wanted, _width(header, lines, shown, "\n")))
+        if sum(_narrowest(column, left) + GAP for column in columns) > room:
+            columns = [column for column in columns if column[0] != title]
+    rest = room - sum(_narrowest(column, left) + GAP for column in columns)
+    widths = []
+    for column in columns:
+        width = _narrowest(column, left)
+        more = max(0, min(rest, max(map(len, column)) - width)) if column[0] in left else 0
+        rest -= more
+        widths.append(width + more)
+    to_left = [column[0] in left for column in columns]
+    for number, row in enumerate(zip(*columns, strict=True)):
+        for line in _lines(row, widths, to_left):
+            console.print(line)
+        if number == 0:
+            console.print("─" * (sum(widths) + GAP * (len(widths) - 1)))
 
 
-def _width(header: Sequence[str], lines: Sequence[Sequence[str]], shown: Sequence[int], separator: str) -> int:
-    """How wide the columns `shown` are if cells can be broken at `separator`."""
-    widths = [
-        max(len(part) for cell in (header[column], *(line[column] for line in lines)) for part in cell.split(separator))
-        for column in shown
+def _lines(row: Sequence[str], widths: Sequence[int], to_left: Sequence[bool]) -> list[str]:
+    """A row, its cells broken between words."""
+    cells = [
+        textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False)
+        for cell, width in zip(row, widths, strict=True)
     ]
-    return sum(widths) + 2 * len(widths)
+    return [
+        (" " * GAP)
+        .join(
+            part.ljust(width) if left else part.rjust(width)
+            for part, width, left in zip(parts, widths, to_left, strict=True)
+        )
+        .rstrip()
+        for parts in itertools.zip_longest(*cells, fillvalue="")
+    ]
+
+
+def _narrowest(column: Sequence[str], left: Sequence[str]) -> int:
+    """How narrow a column can be: titles are broken between words, cells on the left too."""
+    title, *cells = column
+    parts = [*title.split(), *(part for cell in cells for part in (cell.split() if title in left else [cell]))]
+    return max(map(len, parts))

@@ -138,7 +138,7 @@ def test_broken_off_between_two_backups(tmp_path):
     assert fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False), epochs=12) == [10, 11]
     assert sorted(os.listdir(tmp_path)) == sorted([*others, backups(tmp_path)[12].name])
     fit(small(), difflr.BackupAndRestore(tmp_path), epochs=13)
-    assert sorted(os.listdir(tmp_path)) == others
+    assert sorted(os.listdir(tmp_path)) == others[1:]  # what a killed save left is ours
 
 
 def test_the_next_fit_begins_where_it_is_told(tmp_path):

@@ -5,7 +5,6 @@ import os
 import re
 import zlib
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -58,7 +57,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         self.backup_dir = backup_dir
         self.delete_checkpoint = delete_checkpoint
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         self._check_folder()
         saved = self._saved()
         if not saved:
@@ -75,7 +74,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             ) from error
         keras_private.begin_with_epoch(self.model, epoch)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102 - as in Keras
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
         path = Path(self.backup_dir) / f"{PREFIX}{epoch + 1}-{_fingerprint(self.model)}.weights.h5"
         write_whole(path, keras_private.weights_file(self.model))
@@ -83,10 +82,10 @@ class BackupAndRestore(keras.callbacks.Callback):
             if number != epoch + 1:
                 other.unlink(missing_ok=True)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         keras_private.begin_with_epoch(self.model, None)
         if self.delete_checkpoint:
-            for path in self._saved().values():
+            for path in [*self._saved().values(), *Path(self.backup_dir).glob(f".unfinished-*-{PREFIX}*")]:
                 path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # other files are in it
                 Path(self.backup_dir).rmdir()

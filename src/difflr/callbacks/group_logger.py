@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import keras
 
@@ -18,7 +17,7 @@ from difflr.plan import Plan, layer_tree
 from difflr.plan.group_names import group_labels
 
 RATE = "learning_rate"
-Logs = dict[str, Any] | None
+Logs = dict[str, float] | None
 
 
 class GroupLogger(keras.callbacks.Callback):
@@ -129,7 +128,7 @@ class GroupLogger(keras.callbacks.Callback):
             self._step.arm(self._watched)
         self._seen += self._watched.steps_per_execution
 
-    def _after_batch(self, batch: int, logs: dict[str, Any]) -> None:
+    def _after_batch(self, batch: int, logs: dict[str, float]) -> None:
         if self._note():
             logs.update(self._entries(self._measured[-1:]))
 
@@ -194,6 +193,7 @@ class GroupLogger(keras.callbacks.Callback):
         """Which variables belong together, by the name of the group: from the plan of the optimizer."""
         paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self._watched) if leaf.variable is not None}
         members: dict[Hashable, list[int]] = {}
+        names: dict[Hashable, str] = {}
         for number, part in enumerate(parts(self._watched.optimizer)):
             if not isinstance(part, DifferentialOptimizer):
                 members[number] = [id(variable) for variable in keras_private.trained(part)]
@@ -203,10 +203,14 @@ class GroupLogger(keras.callbacks.Callback):
             for row in plan.rows:
                 key = id(row.variable)
                 if not row.frozen:
-                    members.setdefault((number, row.setting, *(key in each for each in trainable)), []).append(key)
+                    group = (number, row.setting, *(key in each for each in trainable))
+                    members.setdefault(group, []).append(key)
+                    names[group] = row.name
                     paths.setdefault(key, row.path)
-        groups = [frozenset(group) for group in members.values() if group]
-        labels = group_labels([[paths[key] for key in group] for group in members.values() if group], paths.values())
+        members = {group: keys for group, keys in members.items() if keys}
+        groups = [frozenset(keys) for keys in members.values()]
+        own = [names.get(group, "") for group in members]
+        labels = group_labels([[paths[key] for key in keys] for keys in members.values()], paths.values(), own)
         return dict(zip(labels, groups, strict=True))
 
     def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:

@@ -12,7 +12,7 @@ from difflr import keras_private
 from difflr.optimizers.unwrap import parts
 
 Tensor: TypeAlias = Any  # of whichever backend
-Function: TypeAlias = Callable[..., Any]
+Function: TypeAlias = Callable[..., Tensor]
 
 
 class Move(NamedTuple):
@@ -71,7 +71,7 @@ class MeasuredStep:
             model.train_function = _ArmedStep(model)
         model.train_function.measuring.append(self)
 
-    def take(self) -> Any:
+    def take(self) -> Tensor:
         """The measures of the last measured step, as NumPy arrays, once; `None` if there are none."""
         result, self.result = self.result, None
         return None if result is None else keras.tree.map_structure(keras.ops.convert_to_numpy, result)
@@ -118,7 +118,7 @@ class _ArmedStep:
         self._own: Function = model.train_function
         self._fit = getattr(model, "history", None)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Tensor) -> Tensor:
         model, measuring, own = self._model, self.measuring, self._own
         # First of all: whatever happens from here on, the model has its own step again.
         model.train_function = own
@@ -146,7 +146,9 @@ def _call_all(functions: Sequence[Callable[[], None] | None]) -> None:
             function()
 
 
-def _variables(model: keras.Model, state: Any, steps: int = 1) -> contextlib.AbstractContextManager[Any]:
+def _variables(
+    model: keras.Model, state: tuple[Sequence[Tensor], ...] | None, steps: int = 1
+) -> contextlib.AbstractContextManager[Any]:
     """Where variables have the values of JAX's `state`, and optimizers are at the last of the next `steps` steps."""
     values = [] if state is None else keras_private.values_in_state(model, state)
     if steps > 1:
@@ -170,7 +172,7 @@ def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
     finally:
         model.train_function = own
 
-    def call(*args: Any) -> Any:
+    def call(*args: Tensor) -> Tensor:
         # torch looks for `train_step` in every call; JAX and TensorFlow trace anew for a batch of another size.
         with _replaced(model, train_step=step), _replaced(model.optimizer, **_recording(model.optimizer, recorder)):
             return function(*args)
@@ -179,7 +181,7 @@ def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
 
 
 def _measuring(train_step: Function, recorder: "_Recorder") -> Function:
-    def step(*args: Any) -> Any:
+    def step(*args: Tensor) -> Tensor:
         recorder.clear()
         try:
             result = train_step(*args)
@@ -195,7 +197,7 @@ def _measuring(train_step: Function, recorder: "_Recorder") -> Function:
 
 
 @contextlib.contextmanager
-def _replaced(target: object, **attributes: Any) -> Iterator[None]:
+def _replaced(target: object, **attributes: Function) -> Iterator[None]:
     """Gives an object other attributes for a while, past Keras's `__setattr__`, which would look for layers in them."""
     own = vars(target)
     before = {name: own[name] for name in attributes if name in own}
@@ -243,7 +245,7 @@ def _recording(optimizer: keras.optimizers.Optimizer, recorder: _Recorder) -> di
 
     def stateless_apply(
         optimizer_variables: Sequence[Tensor], grads: Sequence[Tensor], trainable_variables: Sequence[Tensor]
-    ) -> Any:
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         result = inherited_stateless(optimizer_variables, grads, trainable_variables)
         gradients = _unscaled(grads, _loss_scale(optimizer, optimizer_variables))
         recorder.note(keras_private.trained(optimizer), trainable_variables, result[0], gradients)
@@ -287,7 +289,7 @@ def _dense(gradient: Tensor) -> Tensor:
     return tf.convert_to_tensor(gradient)
 
 
-def _loss_scale(optimizer: Any, optimizer_variables: Sequence[Tensor] | None = None) -> Tensor:
+def _loss_scale(optimizer: keras.optimizers.Optimizer, optimizer_variables: Sequence[Tensor] | None = None) -> Tensor:
     """What the loss was multiplied by."""
     if hasattr(optimizer, "inner_optimizer"):
         if not optimizer.built:

@@ -1,7 +1,5 @@
 """`TerminateOnNaN`: Keras's callback that also says which groups of the plan are not finite any more."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
@@ -54,7 +52,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
             raise ValueError(f"`freq` must be an integer >= 1, or None. Received: {freq!r}.")
         self.freq = freq
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         # Not `on_batch_end`, as in Keras's: that is called beside the training, whose weights are elsewhere by then.
         loss = (logs or {}).get("loss")
         bad = loss is not None and not np.isfinite(loss)

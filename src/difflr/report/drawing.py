@@ -64,9 +64,7 @@ def line_styles(number: int) -> list[dict[str, Any]]:
     return [{"color": colour, "linestyle": dash} for colour, dash in zip(colours[:number], dashes, strict=False)]
 
 
-def legend(
-    axes: Axes, handles: Sequence["Artist"], names: Sequence[str], outside: bool, title: str | None = None
-) -> None:
+def legend(axes: Axes, handles: Sequence["Artist"], names: Sequence[str], outside: bool) -> None:
     """A legend: below axes that are alone in their figure, else where matplotlib finds room.
 
     Args:
@@ -74,7 +72,6 @@ def legend(
         handles: What is explained.
         names: The names, as they are: no dollar or underscore in them has a meaning.
         outside: Whether it goes below the axes.
-        title: Its title.
     """
     place: dict[str, Any] = {"loc": "best"}
     names = shortened(names, MAX_LABEL)
@@ -83,7 +80,7 @@ def legend(
         columns = min(max(1, int(figure_width(axes) / column)), 4, max(1, len(names)))
         below = (0.5, -0.55 / axis_inches(axes)[1])  # clears the axis at any height of the figure
         place = {"loc": "upper center", "bbox_to_anchor": below, "ncols": columns, "frameon": False}
-    made = axes.legend(handles, [""] * len(names), fontsize="small", title=title, title_fontsize="small", **place)
+    made = axes.legend(handles, [""] * len(names), fontsize="small", **place)
     for text, name in zip(made.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)

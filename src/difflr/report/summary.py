@@ -12,7 +12,7 @@ import rich.markup
 import rich.table
 
 from difflr.plan import Plan
-from difflr.report.summary_numbers import LayerNumbers, Moment, SummaryNumbers, summary_numbers
+from difflr.report.summary_numbers import LayerNumbers, SummaryNumbers, summary_numbers
 
 WIDTH = 130
 DISPENSABLE = ("FLOPs", "State", "Decay")  # columns that give way in a narrow terminal, in this order
@@ -105,7 +105,7 @@ def summary(
         print_fn(console.end_capture())
 
 
-def _columns(layers: Sequence[LayerNumbers], moments: Sequence[Moment], show_trainable: bool) -> dict[str, list[str]]:
+def _columns(layers: Sequence[LayerNumbers], moments: dict[int, str], show_trainable: bool) -> dict[str, list[str]]:
     """The table as text, column by column: header -> a cell for each layer."""
 
     def column(cell: Callable[[LayerNumbers], str], frozen: str = "") -> list[str]:
@@ -121,10 +121,8 @@ def _columns(layers: Sequence[LayerNumbers], moments: Sequence[Moment], show_tra
         "State": ["-" if layer.state is None else memory(layer.state) for layer in layers],
         "FLOPs": ["-" if layer.flops is None else f"{100 * layer.flops:.1f} %" for layer in layers],
     }
-    for number, moment in enumerate(moments):
-        columns[f"{moment.name} ({moment.step})"] = [
-            *column(lambda layer, number=number: span(layer.rates_at[number]), "0")  # type: ignore[misc]
-        ]
+    for number, (step, name) in enumerate(moments.items()):
+        columns[f"{name} ({step})"] = column(lambda layer, number=number: span(layer.rates_at[number]), "0")  # type: ignore[misc]
     if show_trainable:
         columns["Trainable"] = [_trainable(layer) for layer in layers]
     return columns

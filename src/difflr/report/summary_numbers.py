@@ -21,19 +21,6 @@ MAX_LOOKS = 200  # for the end of a warm-up
 
 
 @dataclasses.dataclass(frozen=True)
-class Moment:
-    """A step whose rates are shown.
-
-    Args:
-        name: What it is: "start", "end of warm-up", "middle", "end".
-        step: Integer.
-    """
-
-    name: str
-    step: int
-
-
-@dataclasses.dataclass(frozen=True)
 class LayerNumbers:
     """One layer, or the whole model.
 
@@ -73,14 +60,14 @@ class SummaryNumbers:
     Args:
         layers: The layers of the model, in Keras's order.
         total: The whole model.
-        moments: The steps of `LayerNumbers.rates_at`.
+        moments: The steps of `LayerNumbers.rates_at`, with a name such as "end of warm-up".
         optimizer_state: Bytes of the whole state of the optimizer; `None` if it is not built.
         saved: The share of a step's arithmetic that freezing saves, an estimate; `None` if it is not known.
     """
 
     layers: tuple[LayerNumbers, ...]
     total: LayerNumbers
-    moments: tuple[Moment, ...]
+    moments: dict[int, str]
     optimizer_state: int | None
     saved: float | None
 
@@ -102,7 +89,7 @@ def summary_numbers(model: keras.Model, plan: Plan | None = None, num_steps: int
     return SummaryNumbers(
         tuple(numbers.of_layer(layer, level) for layer, level in _layers(model)),
         numbers.of_layer(model, 0),
-        tuple(numbers.moments),
+        numbers.moments,
         None if numbers.state is None else sum(_bytes(variable) for variable in model.optimizer.variables),
         numbers.saved(),
     )
@@ -127,17 +114,17 @@ class _Numbers:
             for row in group.rows
         }
         self.flops = forward_flops(model)
-        self.moments: list[Moment] = []
+        self.moments: dict[int, str] = {}
         self.rates: dict[int, float] = {}
         self.state: dict[int, int] | None = None
         if optimizer is not None:
-            self.moments = _moments(optimizer, num_steps) if num_steps else []
+            self.moments = _moments(optimizer, num_steps) if num_steps else {}
             if optimizer.built and plan is None:
                 self.rates = effective_rates(optimizer)
             else:
                 self.rates = self.rates_at(optimizer, keras_private.applications(parts(optimizer)[0]))
             self.state = _state_of(optimizer) if optimizer.built else None
-        self.later = [self.rates_at(optimizer, moment.step) for moment in self.moments]
+        self.later = [self.rates_at(optimizer, step) for step in self.moments]
 
     def rates_at(self, optimizer: keras.optimizers.Optimizer, step: int) -> dict[int, float]:
         """The rate of every trainable variable at a step, by the plan."""
@@ -196,7 +183,7 @@ def _layers(model: keras.Layer, level: int = 0) -> Iterator[tuple[keras.Layer, i
             yield from _layers(layer, level + 1)
 
 
-def _moments(optimizer: keras.optimizers.Optimizer, num_steps: int) -> list[Moment]:
+def _moments(optimizer: keras.optimizers.Optimizer, num_steps: int) -> dict[int, str]:
     """The start, the end of the warm-up if there is one, the middle and the end."""
     base = base_rate(parts(optimizer)[0])
     warmup = getattr(base, "warmup_steps", None)
@@ -208,7 +195,7 @@ def _moments(optimizer: keras.optimizers.Optimizer, num_steps: int) -> list[Mome
         found[warmup] = "end of warm-up"
     found.setdefault(num_steps // 2, "middle")
     found[num_steps - 1] = "end"
-    return [Moment(name, step) for step, name in sorted(found.items())]
+    return dict(sorted(found.items()))
 
 
 def _distinct(values: Iterable[float]) -> tuple[float, ...]:

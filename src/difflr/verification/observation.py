@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -123,10 +123,11 @@ def is_finite(value: np.ndarray) -> bool:
 
 
 def _everything(moves: Moves) -> dict[str, dict[str, Tensor]]:
-    def there(values: dict[str, Tensor | None]) -> dict[str, Tensor]:
-        return {name: keras.ops.copy(value) for name, value in values.items() if value is not None}
-
-    return {str(key): there(move._asdict()) for key, move in moves.items()}
+    found = {}
+    for key, move in moves.items():
+        values = {"before": move.before, "after": move.after, "gradient": move.gradient}
+        found[str(key)] = {name: keras.ops.copy(value) for name, value in values.items() if value is not None}
+    return found
 
 
 def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
@@ -145,5 +146,5 @@ def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
     )
 
 
-def _as_numpy(variable: Any) -> np.ndarray:
+def _as_numpy(variable: keras.Variable) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable))

@@ -26,7 +26,7 @@ Step: TypeAlias = Callable[[Batch], object]
 
 def verify(
     model: keras.Model,
-    data: Any,
+    data: object,
     *,
     plan: Plan | None = None,
     step: Step | None = None,
@@ -175,7 +175,7 @@ class Restored:
     def __init__(self, model: keras.Model):
         self._model = model
         self._saved: list[tuple[keras.Variable, np.ndarray]] = []
-        self._attributes: dict[str, Any] = {}
+        self._attributes: dict[str, object] = {}
 
     def __enter__(self) -> "Restored":
         model = self._model
@@ -188,8 +188,8 @@ class Restored:
         self._model.reset_metrics()  # those that were made in the first step
         for variable, value in self._saved:
             variable.assign(value)
-        for name, value in self._attributes.items():
-            setattr(self._model, name, value)
+        for name, attribute in self._attributes.items():
+            setattr(self._model, name, attribute)
         if keras.backend.backend() == "torch":
             for variable in self._model.trainable_variables:
                 keras_private.values([variable])[0].grad = None
@@ -214,7 +214,7 @@ def _updates(observation: Observation, model: keras.Model, batch: Batch, max_ste
     """Trains as `fit` does, which unlike `train_on_batch` passes on pairs as pairs, until the weights are updated."""
     found = []
 
-    def look(number: int, logs: dict[str, Any]) -> None:
+    def look(number: int, logs: dict[str, float]) -> None:
         found.append(observation.take())
         model.stop_training = found[-1]
 

@@ -1,7 +1,6 @@
 """`VerifyPlan`: verifies the plan on the first real step of `fit`."""
 
 import warnings
-from typing import Any
 
 import keras
 
@@ -11,7 +10,7 @@ from difflr.verification.judgement import PlanNotKept, Verification
 from difflr.verification.observation import MAX_BATCHES, Observation
 from difflr.verification.verify import check_arguments, check_compiled, promised_plan
 
-Logs = dict[str, Any] | None
+Logs = dict[str, float] | None
 
 
 class VerifyPlan(keras.callbacks.Callback):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.same_everywhere
 
 # From the ground up. A folder imports from itself and from the floors below its own.
 FLOORS = (
-    {"keras_private", "checks", "files"},
+    {"keras_private", "checks", "files", "text_table"},
     {"plan"},
     {"schedules", "depth", "layers", "data"},
     {"recipes", "optimizers"},
@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
 # What is still to be mended: 0 is the aim, and no number may grow.
-UPWARD, CIRCLES, REACHES, KERAS_NAMES = 3, 22, 1, 30
+UPWARD, CIRCLES, REACHES, KERAS_NAMES = 0, 3, 0, 13
 
 # Strings that happen to be a private name of Keras, too.
 PLAIN_STRINGS = {"_kernel"}
@@ -156,13 +156,13 @@ def keras_names() -> set[str]:
 
 def test_private_names_of_keras_are_in_keras_private_alone():
     """As attributes of what is not difflr's, and as strings, which is how the state of an optimizer is named."""
-    private, ours = keras_names() - PLAIN_STRINGS, {name for names in defined().values() for name in names}
-    found = []
+    private, names, found = keras_names() - PLAIN_STRINGS, defined(), []
     for file in FILES:
         if file.folder == "keras_private":
             continue
-        strings = [node for node in file.nodes(ast.Constant) if isinstance(node.value, str) and node.value in private]
-        attributes = [node for node in file.nodes(ast.Attribute) if node.attr in private - ours]
+        foreign = private - names[file.folder]
+        strings = [node for node in file.nodes(ast.Constant) if isinstance(node.value, str) and node.value in foreign]
+        attributes = [node for node in file.nodes(ast.Attribute) if node.attr in foreign]
         found += [file.at(node, f"names {ast.unparse(node)}") for node in [*strings, *attributes]]
     fix = "ask a function of difflr.keras_private instead"
     assert len(found) <= KERAS_NAMES, (

@@ -14,13 +14,11 @@ from test_house import NAMESPACES
 pytestmark = pytest.mark.same_everywhere
 
 LONGEST = 400
-# What is still to be mended: the aims are none, 0.5 %, 1/12 and none.
-TOO_LONG = {
-    f"src/difflr/{name}.py" for name in ("optimizers/differential_optimizer", "plan/saved_plan", "phases/phase")
-}
-MOST_OF_WORDS = 0.0175
-MOST_ANY = 0.177
-MOST_OF_OTHER_WORDS = 96
+# What is still to be mended: the aims are none, 0.5 % and none.
+TOO_LONG = {"src/difflr/phases/phase.py"}
+MOST_OF_WORDS = 0.0122
+MOST_ANY = 1 / 12
+MOST_OF_OTHER_WORDS = 2
 
 WORDS = {"each", "mine", "theirs", "told", "tell", "said", "strange", "stranger", "everybody", "somebody", "nobody"}
 # One word per concept, the field's own: see the glossary in CONTRIBUTING.md.
@@ -33,6 +31,7 @@ OTHER_WORDS = {
 }
 # Files of a family, of which none gives the name.
 FAMILIES = {
+    "difflr.interop.yaml_text": "rules as plain data and as YAML, from it and to it",
     "difflr.layers": "made of all layers of Keras",
     "difflr.optimizers": "made of all optimizers of Keras",
     "difflr.layers.declaring": "the two parts of every class there",

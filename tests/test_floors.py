@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
 # What is still to be mended: 0 is the aim, and no number may grow.
-UPWARD, CIRCLES, REACHES, KERAS_NAMES = 0, 3, 0, 13
+UPWARD, CIRCLES, REACHES, KERAS_NAMES = 0, 0, 0, 0
 
 # Strings that happen to be a private name of Keras, too.
 PLAIN_STRINGS = {"_kernel"}

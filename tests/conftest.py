@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 
-from processes import forget_tensorflow
+from processes import compiled_quickly, forget_tensorflow
 
 forget_tensorflow()
 
@@ -62,14 +62,8 @@ def eager_steps(monkeypatch):
 @pytest.fixture(scope="module")
 def quick_compilation():
     """On JAX most of the time of tests over many layers goes into compiling each operation for each shape."""
-    if keras.backend.backend() != "jax":
+    with compiled_quickly():
         yield
-        return
-    import jax
-
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

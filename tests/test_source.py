@@ -14,13 +14,10 @@ from test_house import NAMESPACES
 pytestmark = pytest.mark.same_everywhere
 
 LONGEST = 400
-# What is still to be mended: the aims are none, 0.5 %, 1/12 and none.
-TOO_LONG = {
-    f"src/difflr/{name}.py" for name in ("optimizers/differential_optimizer", "plan/saved_plan", "phases/phase")
-}
-MOST_OF_WORDS = 0.0175
-MOST_ANY = 0.177
-MOST_OF_OTHER_WORDS = 96
+MOST_ANY = 1 / 12
+# What is still to be mended: the aims are 0.5 % and none.
+MOST_OF_WORDS = 0.012
+MOST_OF_OTHER_WORDS = 2
 
 WORDS = {"each", "mine", "theirs", "told", "tell", "said", "strange", "stranger", "everybody", "somebody", "nobody"}
 # One word per concept, the field's own: see the glossary in CONTRIBUTING.md.
@@ -33,6 +30,7 @@ OTHER_WORDS = {
 }
 # Files of a family, of which none gives the name.
 FAMILIES = {
+    "difflr.interop.yaml_text": "rules as plain data and as YAML, from it and to it",
     "difflr.layers": "made of all layers of Keras",
     "difflr.optimizers": "made of all optimizers of Keras",
     "difflr.layers.declaring": "the two parts of every class there",
@@ -43,11 +41,9 @@ FAMILIES = {
 
 
 def test_no_file_is_too_long():
-    lengths = {str(file.path.relative_to(ROOT)): len(file.path.read_text().splitlines()) for file in FILES}
-    long = {path: number for path, number in lengths.items() if number > LONGEST}
-    new = [f"{path}: {number} lines" for path, number in sorted(long.items()) if path not in TOO_LONG]
-    assert not new, f"more than {LONGEST} lines; find the second subject and give it a file:{listed(new)}"
-    assert set(long) == TOO_LONG, f"no longer too long, take them off TOO_LONG: {TOO_LONG - set(long)}"
+    lengths = {file.path.relative_to(ROOT): len(file.path.read_text().splitlines()) for file in FILES}
+    found = [f"{path}: {number} lines" for path, number in lengths.items() if number > LONGEST]
+    assert not found, f"more than {LONGEST} lines; find the second subject and give it a file:{listed(found)}"
 
 
 def test_a_file_is_named_after_what_is_public_in_it():

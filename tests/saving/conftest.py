@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 
-from processes import TESTS, environment
+from processes import QUICKLY, TESTS, compiled_quickly, environment
 from saving import interrupted, kinds
 
 FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
@@ -32,7 +32,7 @@ def saying(pattern):
 
 
 @pytest.fixture(autouse=True)
-def quick():
+def quick(quick_compilation):
     with kinds.quick_initializers():
         yield
 
@@ -45,7 +45,7 @@ def start_process(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment(),
+        env=environment(**QUICKLY),
     )
 
 
@@ -68,7 +68,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}
-    with kinds.quick_initializers():
+    with compiled_quickly(), kinds.quick_initializers():
         for name, kind in kinds.KINDS.items():
             try:
                 here[name] = saved_and_trained_on(name, kind, folder, process.stdin)

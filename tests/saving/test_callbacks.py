@@ -87,6 +87,7 @@ def test_checkpoints_of_whole_models(tmp_path, unbroken):
     assert_equal(unbroken[-1], kinds.state(model))
 
 
+@pytest.mark.same_everywhere
 def test_checkpoint_of_the_best_epoch(tmp_path, unbroken):
     """The loss is made the distance to the third epoch, so that it is the best and no last one."""
     chosen = [5.0, 4.0, 1.0, 2.0, 3.0]
@@ -112,6 +113,7 @@ def test_checkpoint_of_weights_brings_the_state_along(tmp_path, unbroken):
     assert_equal(unbroken[-1], kinds.state(model))
 
 
+@pytest.mark.same_everywhere
 def test_early_stopping_restores_the_best_weights(unbroken):
     model = interrupted.model()
     stop = keras.callbacks.EarlyStopping(monitor="loss", mode="max", patience=2, restore_best_weights=True)
@@ -140,6 +142,7 @@ def test_weights_into_a_model_that_was_never_trained(weights):
     assert int(model.optimizer.iterations) == 3
 
 
+@pytest.mark.same_everywhere
 def test_weights_with_another_plan_bring_the_state_by_variable(weights):
     path, trained = weights
     model = interrupted.model()
@@ -157,6 +160,7 @@ def test_weights_with_another_plan_bring_the_state_by_variable(weights):
     assert not any(keras.ops.convert_to_numpy(mine[key]).any() for key in fresh)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("arguments", [{}, {"skip_mismatch": True}])
 def test_weights_saved_with_another_optimizer_are_loaded_without_its_state(weights, arguments):
     path, trained = weights
@@ -169,6 +173,7 @@ def test_weights_saved_with_another_optimizer_are_loaded_without_its_state(weigh
     assert int(model.optimizer.iterations) == 0
 
 
+@pytest.mark.same_everywhere
 def test_the_state_of_a_stock_optimizer_is_loaded(tmp_path):
     """Keras saves it by position; the plan here trains all that was trained there."""
     model = interrupted.model()

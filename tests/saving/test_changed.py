@@ -9,6 +9,8 @@ import difflr
 from difflr import FROZEN, Plan, optimizers
 from saving import kinds
 
+pytestmark = pytest.mark.same_everywhere  # about names and places in files; `test_resume` loads states on each
+
 
 class Code:
     """What the code of the classes below says; tests change it between saving and loading."""

@@ -17,7 +17,9 @@ QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 def forget_tensorflow():
     """Makes this process as if TensorFlow were not installed, unless it is the backend."""
-    if not TENSORFLOW_IS_NEEDED:  # `sys.modules["tensorflow"] = None` would not do: Keras looks there whether it is used
+    if (
+        not TENSORFLOW_IS_NEEDED
+    ):  # `sys.modules["tensorflow"] = None` would not do: Keras looks there whether it is used
         sys.path.insert(0, str(TESTS / "without_tensorflow"))
 
 

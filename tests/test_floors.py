@@ -176,7 +176,9 @@ def test_other_private_names_are_those_of_torch():
     found = [
         file.at(node, ast.unparse(node))
         for file, node, name in private_uses()
-        if name not in ours and file.folder != "keras_private" and name not in keras_names() | {"_asdict"}  # public, of named tuples
+        if name not in ours
+        and file.folder != "keras_private"
+        and name not in keras_names() | {"_asdict"}  # public, of named tuples
         if not (
             file.path.is_relative_to(SRC / "difflr/optimizers/torch_passes") and ast.unparse(node).startswith("torch.")
         )

@@ -10,7 +10,7 @@ import numpy as np
 from difflr.optimizers.differential_optimizer import FOLLOWS
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Plan, Row
-from difflr.plan.group_names import group_labels
+from difflr.plan.group_names import names_of
 from difflr.verification import judgement
 from difflr.verification.blame import culprits, statistics_faults
 from difflr.verification.judgement import Verification, VerifiedRow
@@ -53,8 +53,7 @@ def in_groups(plan: Plan, rows: Sequence[VerifiedRow], faults: Sequence[str]) ->
     members: dict[Hashable, list[int]] = {}
     for number, row in enumerate(plan.rows):
         members.setdefault(row.setting, []).append(number)
-    paths = [row.path for row in plan.rows]
-    labels = group_labels([[paths[number] for number in group] for group in members.values()], paths)
+    labels = names_of([[plan.rows[number] for number in group] for group in members.values()], plan.rows)
     return Verification(rows, list(zip(labels, members.values(), strict=True)), faults)
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.same_everywhere
 
 # From the ground up. A folder imports from itself and from the floors below its own.
 FLOORS = (
-    {"keras_private", "checks", "files"},
+    {"keras_private", "checks", "files", "text_table"},
     {"plan"},
     {"schedules", "depth", "layers", "data"},
     {"recipes", "optimizers"},
@@ -31,7 +31,7 @@ FLOORS = (
 )
 FLOOR = {folder: floor for floor, folders in enumerate(FLOORS) for folder in folders}
 # What is still to be mended: 0 is the aim, and no number may grow.
-UPWARD, CIRCLES, REACHES, KERAS_NAMES = 3, 22, 1, 30
+UPWARD, CIRCLES, REACHES, KERAS_NAMES = 0, 0, 0, 0
 
 # Strings that happen to be a private name of Keras, too.
 PLAIN_STRINGS = {"_kernel"}
@@ -176,9 +176,7 @@ def test_other_private_names_are_those_of_torch():
     found = [
         file.at(node, ast.unparse(node))
         for file, node, name in private_uses()
-        if name not in ours
-        and file.folder != "keras_private"
-        and name not in keras_names() | {"_asdict"}  # public, of named tuples
+        if name not in ours and file.folder != "keras_private" and name not in keras_names() | {"_asdict"}
         if not (
             file.path.is_relative_to(SRC / "difflr/optimizers/torch_passes") and ast.unparse(node).startswith("torch.")
         )

@@ -669,3 +669,17 @@ def test_a_step_is_renewed_inside_fit():
     values = ([variable.value for variable in variables] for variables in state)
     found = keras_private.values_in_state(model, tuple(values))
     assert [id(variable) for variable, _ in found] == [id(variable) for variables in state for variable in variables]
+
+
+@needs("attributes", "keras:Layer._layers")
+def test_attributes_hold_layers_and_variables_once():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = keras.layers.Dense(1)
+            self.rest = [keras.layers.Dense(1)]
+
+    found = keras_private.attributes(Own())
+    kept = [value for value in found.values() if isinstance(value, (keras.Layer, list)) and value]
+    assert {"first", "rest"} <= set(found)
+    assert len(kept) == 2

@@ -26,7 +26,7 @@ def from_timm(
     Args:
         model: A built Keras model.
         layer_decay: Float in (0, 1]. A block trains at this times the rate of the block above; `None`: all alike. The blocks
-            are those of `difflr.recipes.depth_groups`, which equal timm's where [the recipes' page](recipes.md) says so.
+            are those of `difflr.depth.depth_groups`, which equal timm's where [the recipes' page](recipes.md) says so.
         layer_decay_min_scale: Float. No multiplier is smaller.
         layer_decay_no_opt_scale: Float. Blocks with a smaller multiplier are frozen.
         no_weight_decay: Names, or patterns as in `fnmatch`, of the variables: their names in PyTorch

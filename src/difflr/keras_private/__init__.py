@@ -13,6 +13,7 @@ from difflr.keras_private.graph import (
     graph_of,
 )
 from difflr.keras_private.layers import (
+    attributes,
     Functional,
     base_of_lora,
     functional_init_arguments,
@@ -69,6 +70,7 @@ from difflr.keras_private.fit import (
 )
 
 __all__ = [
+    "attributes",
     "ACCUMULATORS",
     "ITERATION",
     "LEARNING_RATE",

@@ -80,3 +80,31 @@ def let_trainable_be_set():
 
     __setattr__.always_sets = ("trainable",)
     keras.Layer.__setattr__ = __setattr__
+
+
+def attributes(layer: keras.Layer) -> dict:
+    """The attributes in which the code of `layer` keeps its layers and variables: name -> value.
+
+    Left out is where Keras and torch's `Module` keep the same ones once more; `Module` keeps its layers apart.
+    """
+    everything = {**vars(layer), **vars(layer).get("_modules", {})}
+    return {name: value for name, value in everything.items() if name not in _KERAS_STORES}
+
+
+# Where Keras (and torch's Module) keep the same layers and variables once more.
+_KERAS_STORES = {
+    "_layers",
+    "_operations",
+    "_operations_by_depth",
+    "_tracked",
+    "_modules",
+    "_parameters",
+    "_torch_params",
+    "_trainable_variables",
+    "_non_trainable_variables",
+    "_metrics",
+    "_seed_generators",
+    "_losses",
+    "_obj_reference_counts_dict",
+    "_self_unconditional_dependency_names",
+}

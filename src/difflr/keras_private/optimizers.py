@@ -46,7 +46,7 @@ def live_learning_rate(optimizer: keras.optimizers.Optimizer):
     """The schedule or callable given as `learning_rate`, or the current number as a float."""
     rate = optimizer._learning_rate
     if isinstance(rate, keras.Variable):
-        return float(keras.ops.convert_to_numpy(rate))
+        return float(str(keras.ops.convert_to_numpy(rate)))  # as short as its precision allows: 0.01, not 0.0099999998
     return rate
 
 

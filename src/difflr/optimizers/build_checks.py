@@ -1,5 +1,6 @@
 """What an optimizer checks before it takes a plan."""
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -38,6 +39,29 @@ def check_trains_something(plan: Plan) -> None:
     if not trainable:
         raise ValueError(f"The plan freezes all {len(plan.rows)} variables, so there is nothing to train. {plan!r}")
     check_held([row.multiplier for row in trainable], [row.path for row in trainable])
+
+
+def check_base_rate(plan: Plan, learning_rate: object) -> None:
+    """Checks that the learning rates in the plan's rules were divided by the optimizer's base rate.
+
+    Args:
+        plan: The plan.
+        learning_rate: The base rate: a number or a schedule.
+
+    Raises:
+        ValueError: If it is another number, so that everything would train at other rates than stated.
+    """
+    stated = plan.learning_rate
+    if (
+        stated is not None
+        and isinstance(learning_rate, float)
+        and not math.isclose(stated, learning_rate, rel_tol=1e-5)
+    ):
+        raise ValueError(
+            f"The plan's learning rates are for the base rate {stated:g}, and the optimizer has {learning_rate:g}: they "
+            f"would all be {learning_rate / stated:g} times what the plan says. Make both alike: "
+            f"difflr.Plan(model, rules, learning_rate={learning_rate:g})."
+        )
 
 
 def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> None:

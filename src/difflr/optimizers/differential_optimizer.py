@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from difflr import keras_private
 from difflr.checks import shown
 from difflr.optimizers import torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE
@@ -73,4 +72,3 @@ class DifferentialOptimizer(SavedOptimizer):
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused
         self.callback_state: dict[str, Any] = {}
-        self.first_rate = keras_private.live_learning_rate(self)

@@ -33,6 +33,14 @@ class GroupedUpdate(PlannedOptimizer):
     ) -> None:
         torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
 
+    def weight_decay_multiplier(self, variable: keras.Variable) -> float:
+        """The factor of the plan on the weight decay of a trained variable; TensorFlow's own variables are known, too.
+
+        Args:
+            variable: The variable.
+        """
+        return self._groups.weight_decay_multipliers[self._groups.of(keras_private.position(self, variable))]
+
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates the variables, as in Keras; gradients of frozen variables are left out.
 

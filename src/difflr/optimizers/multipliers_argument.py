@@ -69,8 +69,15 @@ class MultipliersArgument:
             return bool(self.config["rows"])
         return not (self.plan is self.rules is self.function is None)
 
-    def resolve(self, variables: Sequence[keras.Variable], model: keras.Layer | None) -> Plan:
+    def resolve(
+        self, variables: Sequence[keras.Variable], model: keras.Layer | None, learning_rate: object = None
+    ) -> Plan:
         """The plan for `variables`, of `model` where it is known.
+
+        Args:
+            variables: The variables that Keras lists as trainable.
+            model: Their model, or `None`.
+            learning_rate: The optimizer's base rate: learning rates in rules are relative to it if it is a number.
 
         Raises:
             ValueError: If it does not fit them.
@@ -82,7 +89,8 @@ class MultipliersArgument:
         known = [*variables, *self._frozen_before(variables)] if model is None else model
         if self.function is not None:
             return Plan(known, [Rule(v, multiplier=_multiplier_of(self.function, v)) for v in variables])
-        plan = Plan(known, self.rules)
+        base_rate = learning_rate if isinstance(learning_rate, float) and learning_rate > 0 else None
+        plan = Plan(known, self.rules, learning_rate=base_rate)
         if self.number is not None:
             plan = plan * self.number
         return plan if model is not None else with_layers(plan, self._known_layers(known))

@@ -38,6 +38,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._unbound: dict[str, Any] | None = None  # a loaded plan, until the model is known
         self._saved_config: dict[str, Any] | None = None
         self._warning_at_next_step = ""
+        self.first_rate = keras_private.live_learning_rate(self)
         if argument.plan is not None:
             freeze(argument.plan)
 
@@ -66,7 +67,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             model: The model that it trains.
         """
         if self._groups is None:
-            return self._multipliers_argument.resolve(model.trainable_variables, model)
+            return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
         self.bind(model)
@@ -130,7 +131,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             self._build_for(Plan.from_rows([]), [])
             return
         model = self._model() if self._model is not None else None
-        plan = self._multipliers_argument.resolve(list(variables), model)
+        plan = self._multipliers_argument.resolve(list(variables), model, self.first_rate)
+        build_checks.check_base_rate(plan, self.first_rate)
         plan = without_decay(plan, [v for v in variables if v in plan and not keras_private.decays(self, v)])
         build_checks.check_all_are_listed(plan, variables)
         build_checks.check_trains_something(plan)
@@ -172,7 +174,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             freeze(bound)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
             # Keras lists what is unfrozen from here on.
-            freeze(self._multipliers_argument.resolve(model.trainable_variables, model))
+            freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
         self._model = weakref.ref(model)
 
     def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
@@ -190,6 +192,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             ValueError: If it trains nothing, or trains what `trainable = False` froze. Nothing has changed then.
         """
         build_checks.check_new_plan(plan)
+        build_checks.check_base_rate(plan, self.first_rate)
         self._warning_at_next_step = ""
         if self._groups is None:
             self._multipliers_argument = MultipliersArgument(plan)

@@ -9,7 +9,8 @@ import keras
 from difflr import keras_private, optimizers
 from difflr.optimizers import DifferentialOptimizer, plan_of, replan
 from difflr.optimizers.unwrap import inner
-from difflr.phases.phase import Phase, Phases
+from difflr.phases.phase import Phase
+from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
 from difflr.phases.resolve import check_length, plan_in_phase, resolve
 

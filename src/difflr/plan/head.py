@@ -11,15 +11,10 @@ from difflr import keras_private
 from difflr.checks import listed
 from difflr.keras_private import Call, Graph
 from difflr.plan import layer_tree
+from difflr.plan.kinds import is_normalization
 
 RECTIFIED = ("relu", "relu6", "gelu", "silu", "swish", "leaky_relu", "elu", "selu", "mish")
 MANY_KERNELS = 12  # more than any head has
-NORMALIZATION_LAYERS = (
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-)
 PARALLEL = re.compile(r"expert|head|branch")  # series whose members stand side by side
 
 FIX = (
@@ -83,7 +78,7 @@ def is_kernel(variable: keras.Variable) -> bool:
 
 def is_norm(layer: keras.Operation) -> bool:
     """Whether it is a normalisation layer."""
-    return isinstance(layer, NORMALIZATION_LAYERS)
+    return isinstance(layer, keras.Layer) and is_normalization(layer)
 
 
 def is_composite(layer: keras.Operation) -> bool:

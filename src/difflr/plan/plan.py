@@ -75,6 +75,7 @@ class Plan:
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
         rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
         self._fill(rows, statistics, frozen_statistics, None, model)
+        self._stated_rate = base_rate if any(rule.learning_rate is not None for rule in as_rules(rules)) else None
 
     def _fill(
         self,
@@ -88,7 +89,7 @@ class Plan:
         self._statistics = tuple(statistics)
         self._frozen_statistics = frozen_statistics
         self._whole = whole
-        self._model = None if model is None else weakref.ref(model)
+        self._model_ref = None if model is None else weakref.ref(model)
         self._by_variable = {id(row.variable): row for row in self._rows}
 
     @classmethod
@@ -99,6 +100,7 @@ class Plan:
         frozen_statistics: str = "keep",
         whole: "Plan | None" = None,
         model: keras.Layer | None = None,
+        learning_rate: float | None = None,
     ) -> "Plan":
         """A plan of ready rows; what makes plans by other ways than rules ends here.
 
@@ -108,9 +110,11 @@ class Plan:
             frozen_statistics: As for the class.
             whole: The plan without the freezing of a phase, where there is such.
             model: The model, where it is known.
+            learning_rate: The base rate that learning rates in its rules were divided by, where there are such.
         """
         plan = cls.__new__(cls)
         plan._fill(rows, statistics, frozen_statistics, whole, model)
+        plan._stated_rate = learning_rate
         return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
@@ -118,10 +122,11 @@ class Plan:
         return self
 
     def __getstate__(self) -> dict[str, Any]:  # a weak reference cannot be pickled
-        return {**vars(self), "_model": None}
+        return {**vars(self), "_model_ref": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
         self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"], state["_whole"], None)
+        self._stated_rate = state["_stated_rate"]
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -136,12 +141,17 @@ class Plan:
     @property
     def model(self) -> keras.Layer | None:
         """The model it was made for, where it is known and still there."""
-        return None if self._model is None else self._model()
+        return None if self._model_ref is None else self._model_ref()
 
     @property
     def whole(self) -> "Plan":
         """The plan without the freezing of a phase or of `freeze_to`: itself, where there is none."""
         return self if self._whole is None else self._whole
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The base rate that learning rates in its rules were divided by; `None` if it has no such rules."""
+        return self._stated_rate
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -210,7 +220,8 @@ class Plan:
         statistics = [
             dataclasses.replace(layer, frozen=layer.frozen or layer.path in frozen_layers) for layer in whole.statistics
         ]
-        return Plan.from_rows(rows, statistics, frozen_statistics or whole.frozen_statistics, whole, self.model)
+        kept = frozen_statistics or whole.frozen_statistics
+        return Plan.from_rows(rows, statistics, kept, whole, self.model, self._stated_rate)
 
     def changed(self, change: Callable[[Row], Row]) -> "Plan":
         """The plan with every row changed, in `whole` too.
@@ -219,7 +230,8 @@ class Plan:
             change: Function from a row to what it becomes.
         """
         whole = None if self._whole is None else self._whole.changed(change)
-        return Plan.from_rows(map(change, self._rows), self._statistics, self._frozen_statistics, whole, self.model)
+        rows, statistics = map(change, self._rows), self._statistics
+        return Plan.from_rows(rows, statistics, self._frozen_statistics, whole, self.model, self._stated_rate)
 
     def normalization_layers(self) -> list[keras.Layer]:
         """Its BatchNormalization layers, where they are known."""
@@ -273,7 +285,7 @@ class Plan:
                 for row in self._rows
             ]
             statistics = [dataclasses.replace(each, frozen=each.frozen or factor == 0) for each in self._statistics]
-            return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
+            return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
         other = other.whole
         if set(self._by_variable) != set(other._by_variable):
             mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
@@ -293,7 +305,7 @@ class Plan:
         ]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
-        return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
+        return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
 
     __rmul__ = __mul__
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from difflr.phases.phase import LARGER_IS_BETTER, SMALLER_IS_BETTER
+from difflr.phases.metric import direction
 from difflr.report.record import Record, log_in
 
 MAX_METRICS = 6
@@ -45,13 +45,6 @@ def results(record: Record) -> list[Result]:
         best = int(np.nanargmax(sign * values))
         found.append(Result(name, last, float(values[best]), log.epochs[best]) if sign else Result(name, last))
     return found
-
-
-def direction(name: str) -> int:
-    """1 if larger values of a metric are better, -1 if smaller ones are, 0 if its name does not tell."""
-    smaller = any(word in name.lower() for word in SMALLER_IS_BETTER)
-    larger = any(word in name.lower() for word in LARGER_IS_BETTER)
-    return int(larger) - int(smaller)
 
 
 def table(records: list[Record]) -> tuple[list[str], list[list[str]]]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from difflr import keras_private
 from difflr.interop.caffe.schedule import CaffeSchedule
 from difflr.optimizers import differential
 
@@ -31,7 +32,7 @@ class _DecayInGradient:
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Adds the decay to the gradient; the rest is the optimizer's."""
         # By group, not by `self.plan`: on TensorFlow `variable` is its own, and in a traced step no state can be read.
-        multiplier = self._groups.weight_decay_multipliers[self._group_number(variable)]
+        multiplier = self.weight_decay_multiplier(variable)
         decay = self.coupled_weight_decay * multiplier
         if decay:
             value = keras.ops.cast(variable, gradient.dtype)
@@ -53,7 +54,7 @@ class _DividesByRootPlusEpsilon:
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """The formula of Caffe's `adagrad_solver.cpp` and `rmsprop_solver.cpp`."""
         gradient = keras.ops.cast(gradient, variable.dtype)
-        history, new = self._new_history(self._get_variable_index(variable), keras.ops.square(gradient))
+        history, new = self._new_history(keras_private.position(self, variable), keras.ops.square(gradient))
         self.assign(history, new)
         step = keras.ops.cast(learning_rate, variable.dtype) * gradient / (keras.ops.sqrt(new) + self.epsilon)
         self.assign_sub(variable, step)
@@ -75,7 +76,7 @@ class CaffeAdaGrad(_DecayInGradient, _DividesByRootPlusEpsilon, keras.optimizers
     """Caffe's AdaGrad."""
 
     def _new_history(self, index: int, square: Any) -> tuple[Any, Any]:
-        history = self._accumulators[index]
+        history = keras_private.state_of(self, "Adagrad")[0][index]
         return history, history + square
 
 
@@ -83,7 +84,7 @@ class CaffeRMSProp(_DecayInGradient, _DividesByRootPlusEpsilon, keras.optimizers
     """Caffe's RMSProp."""
 
     def _new_history(self, index: int, square: Any) -> tuple[Any, Any]:
-        history = self._velocities[index]
+        history = keras_private.state_of(self, "RMSprop")[0][index]
         return history, self.rho * history + (1 - self.rho) * square
 
 

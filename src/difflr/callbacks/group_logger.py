@@ -30,7 +30,7 @@ class GroupLogger(keras.callbacks.Callback):
     - `update_ratio/<group>`: the norm of that step's update over the norm of the weights before it (weight decay
       included); 1 if these weights were all 0, as the biases of a new layer are;
     - `gradient_norm/<group>`: the norm of the gradient that the model passed to the optimizer in that step: before
-      clipping and accumulation, without the scale of the loss.
+      clipping and accumulation, without the scale of the loss; on several TensorFlow replicas that of the first one's part.
 
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
     the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With

@@ -160,8 +160,8 @@ def check_compiled(model: keras.Model) -> None:
     replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
     if replicas != 1:
         raise ValueError(
-            f"The model trains on {replicas} replicas of TensorFlow, each of which has the gradient of its part of the batch "
-            "only. Verify it on one device; the plan does not depend on it."
+            f"The model trains on {replicas} replicas of TensorFlow, each of which has the gradient of its part of the "
+            "batch only. Verify it on one device; the plan does not depend on it."
         )
     if not model.optimizer.built:
         with keras_private.strategy_scope(model):

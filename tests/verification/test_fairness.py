@@ -192,3 +192,12 @@ def test_what_verify_leaves_behind():
     difflr.verify(model, (X, Y))
     assert model.history is history
     assert model.stop_training
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow")
+def test_replicas_are_refused(monkeypatch):
+    model = two_layers()
+    model.compile(difflr.optimizers.SGD(0.1, multipliers=difflr.Plan(model)), loss="mse")
+    monkeypatch.setattr(type(model.distribute_strategy), "num_replicas_in_sync", 2)
+    with pytest.raises(ValueError, match="trains on 2 replicas of TensorFlow"):
+        difflr.verify(model, (X, Y))

@@ -69,13 +69,13 @@ def test_training_goes_on_as_if_nothing_had_been():
 def test_the_table():
     model, plan = compiled(difflr.optimizers.SGD)
     assert str(difflr.verify(model, DATA, plan=plan)) == (
-        "group       variables  expected  measured\n"
-        "-------------------------------------------------\n"
-        "body                2       0.1       0.1  kept\n"
-        "mid/kernel          1       0.5       0.5  kept\n"
-        "mid/bias+1          2         1         1  kept\n"
-        "head/bias           1         0         0  frozen\n"
-        "-------------------------------------------------\n"
+        "group                variables  expected  measured\n"
+        "----------------------------------------------------------\n"
+        "body                         2       0.1       0.1  kept\n"
+        "mid/kernel                   1       0.5       0.5  kept\n"
+        "mid/bias_and_1_more          2         1         1  kept\n"
+        "head/bias                    1         0         0  frozen\n"
+        "----------------------------------------------------------\n"
         "The plan is kept: 6 of 6 variables moved as far as it says."
     )
 

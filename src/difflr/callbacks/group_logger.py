@@ -1,6 +1,7 @@
 """`GroupLogger`: the rate, the update and the gradient of every group, in Keras's logs."""
 
 import copy
+import dataclasses
 import math
 from collections.abc import Callable, Hashable, Sequence
 
@@ -9,12 +10,12 @@ import keras
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
 from difflr.callbacks.norms import MEASURES, norms
-from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve
-from difflr.plan import Plan, layer_tree
-from difflr.plan.group_names import group_labels
+from difflr.plan import Plan, Row, layer_tree
+from difflr.plan.group_names import names_of
 
 RATE = "learning_rate"
 Logs = dict[str, float] | None
@@ -29,7 +30,7 @@ class GroupLogger(keras.callbacks.Callback):
     - `update_ratio/<group>`: the norm of that step's update over the norm of the weights before it (weight decay
       included); 1 if these weights were all 0, as the biases of a new layer are;
     - `gradient_norm/<group>`: the norm of the gradient that the model passed to the optimizer in that step: before
-      clipping and accumulation, without the scale of the loss.
+      clipping and accumulation, without the scale of the loss; on several TensorFlow replicas that of the first one's part.
 
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
     the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With
@@ -191,26 +192,26 @@ class GroupLogger(keras.callbacks.Callback):
 
     def _find_groups(self) -> dict[str, frozenset[int]]:
         """Which variables belong together, by the name of the group: from the plan of the optimizer."""
+        # An optimizer that knows its variables alone has other paths.
         paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self._watched) if leaf.variable is not None}
-        members: dict[Hashable, list[int]] = {}
-        names: dict[Hashable, str] = {}
+        every: dict[int, Row] = {}
+        members: dict[Hashable, list[Row]] = {}
         for number, part in enumerate(parts(self._watched.optimizer)):
-            if not isinstance(part, DifferentialOptimizer):
-                members[number] = [id(variable) for variable in keras_private.trained(part)]
-                continue
-            plan = part.plan.whole
-            trainable = self._trainable_sets(part, plan)
-            for row in plan.rows:
-                key = id(row.variable)
+            trainable: list[frozenset[int]] = []
+            if isinstance(part, DifferentialOptimizer):
+                rows = part.plan.whole.rows
+                trainable = self._trainable_sets(part, part.plan.whole)
+            else:
+                trained = set(map(id, keras_private.trained(part)))
+                rows = [row for row in plan_of(self._watched, part).rows if id(row.variable) in trained]
+            for row in rows:
+                row = dataclasses.replace(row, path=paths.get(id(row.variable), row.path))
+                every.setdefault(id(row.variable), row)
                 if not row.frozen:
-                    group = (number, row.setting, *(key in each for each in trainable))
-                    members.setdefault(group, []).append(key)
-                    names[group] = row.name
-                    paths.setdefault(key, row.path)
-        members = {group: keys for group, keys in members.items() if keys}
-        groups = [frozenset(keys) for keys in members.values()]
-        own = [names.get(group, "") for group in members]
-        labels = group_labels([[paths[key] for key in keys] for keys in members.values()], paths.values(), own)
+                    in_phases = [id(row.variable) in variables for variables in trainable]
+                    members.setdefault((number, row.setting, *in_phases), []).append(row)
+        labels = names_of(list(members.values()), list(every.values()))
+        groups = [frozenset(id(row.variable) for row in rows) for rows in members.values()]
         return dict(zip(labels, groups, strict=True))
 
     def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from difflr.checks import listed
+from difflr.text_table import text_table
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"
@@ -75,24 +76,20 @@ class Verification:
                 )
         return result
 
-    def table(self) -> str:
-        """The table: for each group what was promised and what was measured."""
-        lines = [["group", "variables", "expected", "measured", ""]]
-        lines += [
-            [name, str(n), _number(expected), _number(measured), v] for name, n, expected, measured, v in self.lines()
+    def table(self, footer: str = "") -> str:
+        """The table: for each group what was promised and what was measured.
+
+        Args:
+            footer: Text below it.
+        """
+        lines = [
+            [name, str(count), _number(expected), _number(measured), verdict]
+            for name, count, expected, measured, verdict in self.lines()
         ]
-        widths = [max(len(line[column]) for line in lines) for column in range(5)]
-        texts = [
-            "  ".join(
-                [line[0].ljust(widths[0]), *(line[c].rjust(widths[c]) for c in (1, 2, 3)), line[4].ljust(widths[4])]
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, texts))
-        return "\n".join([texts[0], rule, *texts[1:], rule])
+        return text_table(["group", "variables", "expected", "measured", ""], lines, left={0, 4}, footer=footer)
 
     def __str__(self) -> str:
-        return "\n".join([self.table(), *self._conclusion(), *self.faults])
+        return self.table("\n".join([*self._conclusion(), *self.faults]))
 
     def _conclusion(self) -> list[str]:
         if not self.kept:

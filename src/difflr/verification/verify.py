@@ -143,8 +143,8 @@ def check_compiled(model: keras.Model) -> None:
         model: A model.
 
     Raises:
-        ValueError: If the model is not compiled with an optimizer, trains with several, or was compiled for several steps
-            in one.
+        ValueError: If the model is not compiled with an optimizer, trains with several or on several TensorFlow replicas, or
+            was compiled for several steps in one.
     """
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
@@ -156,6 +156,12 @@ def check_compiled(model: keras.Model) -> None:
         raise ValueError(
             f"One step is measured, and the model is compiled with steps_per_execution={model.steps_per_execution}. "
             "Verify it compiled with 1; the plan does not depend on it."
+        )
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    if replicas != 1:
+        raise ValueError(
+            f"The model trains on {replicas} replicas of TensorFlow, each of which has the gradient of its part of the "
+            "batch only. Verify it on one device; the plan does not depend on it."
         )
     if not model.optimizer.built:
         with keras_private.strategy_scope(model):

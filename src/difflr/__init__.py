@@ -7,7 +7,8 @@ multipliers.
 
 from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
-from difflr.optimizers import plan_of, replan
+from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import replan
 from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
 from difflr.recipes import (
     bias_double,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from difflr.report.summary import cells, footer
+from difflr.report.summary import columns_of, footer
 from difflr.report.summary_numbers import summary_numbers
 from difflr_command.table import print_table
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import keras
 
     import difflr
-
-HEADER = ["layer (type)", "parameters", "group", "multiplier", "rate now", "decay", "state", "arithmetic"]
 
 
 def print_layers(console: Console, model: "keras.Model", plan: "difflr.Plan") -> None:
@@ -25,14 +23,13 @@ def print_layers(console: Console, model: "keras.Model", plan: "difflr.Plan") ->
         plan: The plan.
     """
     numbers = summary_numbers(model, plan, None)
-    lines = [cells(each) for each in numbers.layers]
-    lines.append(["total", *cells(numbers.total)[1:]])
-    says = [any(line[column] not in ("", "-") for line in lines) for column in range(len(HEADER))]
-    header = [title for title, kept in zip(HEADER, says, strict=True) if kept]
-    lines = [[cell for cell, kept in zip(line, says, strict=True) if kept] for line in lines]
+    columns = columns_of([*numbers.layers, numbers.total], {})
+    columns["Layer (type)"][-1] = "total"
+    header = [title for title, column in columns.items() if any(cell not in ("", "-") for cell in column)]
+    lines = [list(line) for line in zip(*(columns[title] for title in header), strict=True)]
     console.print(f'Model: "{model.name}"\n')
-    narrow = ("group", "decay", "arithmetic", "parameters")
-    print_table(console, header, lines, left=("layer (type)", "group"), optional=narrow)
+    narrow = ("Group", "Decay", "FLOPs", "Param #")
+    print_table(console, header, lines, left=("Layer (type)", "Group"), optional=narrow)
     console.print()
     for line in footer(numbers):
         console.print(line)

@@ -10,7 +10,8 @@ import keras
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
 from difflr.callbacks.norms import MEASURES, norms
-from difflr.optimizers import DifferentialOptimizer, plan_of
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve

@@ -7,7 +7,8 @@ import keras
 from difflr import keras_private
 from difflr.checks import checked_number, checked_rate
 from difflr.fine_tuning.num_batches import num_batches
-from difflr.optimizers import DifferentialOptimizer, differential, plan_of
+from difflr.optimizers import DifferentialOptimizer, differential
+from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import inner
 from difflr.phases import Phase, Phases, PhaseScheduler, unfreeze
 from difflr.plan import Plan, layer_tree
@@ -144,7 +145,8 @@ def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: An
         if rate_ratio is not None:
             raise ValueError("A `plan` says who trains at which rate, and so does `rate_ratio`: give one of them.")
         return plan
-    if rate_ratio is None and isinstance(inner(optimizer), DifferentialOptimizer) and inner(optimizer).has_multipliers:
+    own = inner(optimizer)
+    if rate_ratio is None and isinstance(own, DifferentialOptimizer) and own.has_multipliers:
         return plan_of(model, optimizer).whole
     rates = default_plan(model, RATE_RATIO if rate_ratio is None else rate_ratio)
     return rates if optimizer is not None else rates * no_decay(model)

@@ -67,7 +67,7 @@ class MultipliersArgument:
         """Whether it says something of particular variables, so that there have to be some."""
         if self.config is not None:
             return bool(self.config["rows"])
-        return not (self.plan is self.rules is self.function is None)
+        return self.plan is not None or self.rules is not None or self.function is not None
 
     def resolve(
         self, variables: Sequence[keras.Variable], model: keras.Layer | None, learning_rate: object = None

@@ -84,8 +84,9 @@ def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
 
     def change(row: Row) -> Row:
         found = by_variable.get(id(row.variable), row)
-        known = {"path": row.path, "place": row.place, "aliases": row.aliases, "layer": row.layer}
-        return row if row.frozen else dataclasses.replace(found, **known)
+        if row.frozen:
+            return row
+        return dataclasses.replace(found, path=row.path, place=row.place, aliases=row.aliases, layer=row.layer)
 
     return fresh.changed(change)
 

@@ -4,8 +4,8 @@ import keras
 
 from difflr.checks import nearest
 from difflr.depth import DepthGroup, depth_groups
-from difflr.optimizers import plan_of, replan
-from difflr.optimizers.replan import ready_optimizer
+from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import ready_optimizer, replan
 
 
 def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") -> list[str]:

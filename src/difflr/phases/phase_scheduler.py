@@ -7,7 +7,9 @@ from typing import Any
 import keras
 
 from difflr import keras_private, optimizers
-from difflr.optimizers import DifferentialOptimizer, plan_of, replan
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import replan
 from difflr.optimizers.unwrap import inner
 from difflr.phases.phase import Phase
 from difflr.phases.phases import Phases
@@ -65,7 +67,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         self._first_epoch = True
         self._in_epoch = False
-        self._next_look = None
+        self._next_look: int | None = None
         if any(phase.steps or phase.monitor for phase in self.phases):
             # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
             self.on_train_batch_end = self._after_batch

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr.depth import depth_groups
-from difflr.optimizers import plan_of
+from difflr.optimizers.plan_of import plan_of
 from difflr.phases.phase import Phase
 from difflr.phases.phases import Phases
 from difflr.plan import Plan, layer_tree

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.optimizers import plan_of
+from difflr.optimizers.plan_of import plan_of
 from difflr.phases.resolve import resolve
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ def summary(
     numbers = summary_numbers(model, plan, num_steps)
     width = line_length or min(WIDTH, shutil.get_terminal_size().columns)
     layers = [layer for layer in _in_range(numbers.layers, layer_range) if expand_nested or layer.level == 0]
-    columns = _columns([*layers, numbers.total], numbers.moments, show_trainable)
+    columns = columns_of([*layers, numbers.total], numbers.moments, show_trainable)
     columns["Layer (type)"][-1] = "total"
     left_out = [] if positions is not None else _left_out(columns, width)
     columns = {name: column for name, column in columns.items() if name not in left_out}
@@ -105,8 +105,16 @@ def summary(
         print_fn(console.end_capture())
 
 
-def _columns(layers: Sequence[LayerNumbers], moments: dict[int, str], show_trainable: bool) -> dict[str, list[str]]:
-    """The table as text, column by column: header -> a cell for each layer."""
+def columns_of(
+    layers: Sequence[LayerNumbers], moments: dict[int, str], show_trainable: bool = False
+) -> dict[str, list[str]]:
+    """The table as text, column by column: header -> a cell for each layer.
+
+    Args:
+        layers: The layers.
+        moments: The steps for which rates are shown, and their names.
+        show_trainable: Whether there is a column that says whether a layer trains.
+    """
 
     def column(cell: Callable[[LayerNumbers], str], frozen: str = "") -> list[str]:
         return ["" if not layer.parameters else frozen if not layer.trainable else cell(layer) for layer in layers]

@@ -11,7 +11,8 @@ import numpy as np
 from difflr import keras_private
 from difflr.callbacks.measured_step import check_one_optimizer
 from difflr.checks import listed
-from difflr.optimizers import DifferentialOptimizer, plan_of
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
 from difflr.verification import judgement

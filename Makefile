@@ -84,6 +84,10 @@ format: $(READY) ## put the form right, and what else ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: stubs
+stubs: $(READY) ## write what type checkers see of the optimizers and layers (after an update of Keras, or new arguments)
+	KERAS_BACKEND=$${KERAS_BACKEND:-torch} $(BIN)/python tools/stubs.py
+
 .PHONY: docs
 docs: $(READY) ## build the documentation in site/
 	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict --quiet

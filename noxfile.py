@@ -23,9 +23,9 @@ PYTHONS = os.environ.get("PYTHONS", "3.11 3.12 3.13 3.14").split()
 BACKEND = os.environ.get("BACKEND", "jax")
 # What touches Keras most; `TESTS=tests` runs all.
 QUICK = """tests/test_keras_private.py tests/plan/test_plan.py tests/optimizers/test_stock_equality.py
-tests/optimizers/test_weight_decay.py tests/saving/test_resume.py tests/training/test_phases_state.py"""
+tests/optimizers/test_weight_decay.py tests/saving/test_resume.py tests/phases/test_state.py"""
 TESTS = os.environ.get("TESTS", QUICK).split()
-TELL = "import keras, {0}; print(keras.__version__, {0}.__version__)"
+VERSIONS = "import keras, {0}; print(keras.__version__, {0}.__version__)"
 
 nox.options.envdir = ".matrix"
 nox.options.reuse_existing_virtualenvs = True
@@ -36,7 +36,9 @@ nox.options.error_on_missing_interpreters = False
 def matrix(session: nox.Session) -> None:
     """The tests on each Keras with one Python."""
     needs = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
-    backend = next((each for each in needs["dev"] if each.startswith(f"{BACKEND}==")), None) or needs[BACKEND][0]
+    backend = (
+        next((package for package in needs["dev"] if package.startswith(f"{BACKEND}==")), None) or needs[BACKEND][0]
+    )
     session.install("-q", "keras", backend, *needs["cli"], *needs["report"], *needs["test"])
     session.install("-q", "--no-deps", "keras-hub==0.32.0", "--editable", ".")  # as in the Makefile
     for keras in KERAS:
@@ -49,13 +51,13 @@ def run(session: nox.Session, keras: str) -> None:
     wanted = ["--pre", "keras-nightly"] if keras == "nightly" else [f"keras=={keras}"]
     session.install("-q", "--no-deps", *wanted)
     environment = {"KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
-    told = session.run("python", "-c", TELL.format(BACKEND), env=environment, silent=True, stderr=None)
+    found = session.run("python", "-c", VERSIONS.format(BACKEND), env=environment, silent=True, stderr=None)
     report = Path(session.create_tmp()).resolve() / "report.xml"
     report.unlink(missing_ok=True)
     start = time.perf_counter()
     options = ["-q", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={report}", *session.posargs]
     session.run("python", "-m", "pytest", *options, *TESTS, env=environment, success_codes=[0, 1, 2])
-    cell = versions.cell(str(session.python), keras, BACKEND, told or "", report, time.perf_counter() - start)
+    cell = versions.cell(str(session.python), keras, BACKEND, found or "", report, time.perf_counter() - start)
     cell["tests"] = "quick" if QUICK.split() == TESTS else " ".join(TESTS)
     versions.keep(cell)
     session.log(versions.line(cell))

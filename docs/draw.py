@@ -1,4 +1,4 @@
-"""Makes the pictures of pictures.md and report.md again: `python docs/draw.py`, with the extras `plot` and `report`.
+"""Makes the plots of pictures.md and report.md again: `python docs/draw.py`, with the extras `plot` and `report`.
 
 They are what the code on these pages saves. The screenshot of a report needs the browser chromium.
 """

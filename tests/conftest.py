@@ -1,5 +1,6 @@
 """Fixtures for all tests, and how many examples hypothesis tries."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import keras
+import numpy as np
 import pytest
+
+from processes import compiled_quickly, forget_tensorflow
+
+forget_tensorflow()
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 _UNSHRUNK = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -39,14 +45,35 @@ def pytest_collection_modifyitems(items):
             item.add_marker(raises)
 
 
+def pytest_collection_finish():
+    """Garbage is looked for among what the tests make: all that was imported takes Keras's `clear_session` 0.3 s a call."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def eager_steps(monkeypatch):
+    """On TensorFlow a step runs as it is written: to trace its graph takes a second for each model."""
+    if keras.backend.backend() == "tensorflow":
+        eager = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.src.trainers.trainer.Trainer, "run_eagerly", eager)
+
+
 @pytest.fixture(scope="module")
 def quick_compilation():
     """On JAX most of the time of tests over many layers goes into compiling each operation for each shape."""
-    if keras.backend.backend() != "jax":
+    with compiled_quickly():
         yield
-        return
-    import jax
 
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+
+@pytest.fixture(scope="module")
+def of_zeros():
+    """Networks of which only the structure matters: JAX compiles a random initialiser for each shape."""
+
+    def zeros(self, shape, dtype=None):
+        return keras.ops.convert_to_tensor(np.zeros(shape, dtype or "float32"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Zeros"):
+            patch.setattr(getattr(keras.initializers, name), "__call__", zeros)
+        yield

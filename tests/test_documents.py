@@ -17,18 +17,10 @@ import numpy as np
 import pytest
 
 import difflr
+from test_house import NAMESPACES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-NAMESPACES = (
-    "difflr",
-    "difflr.layers",
-    "difflr.optimizers",
-    "difflr.recipes",
-    "difflr.schedules",
-    "difflr.data",
-    "difflr.phases",
-)
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,
@@ -107,6 +99,12 @@ def docstring_namespace():
     return {"difflr": difflr, "keras": keras, "np": np, "model": model, "x": x, "y": y}
 
 
+# Documents that run on TensorFlow as they do for a user: their steps are graphs.
+WITH_GRAPHS = ("README.md", "docs/optimizers.md", "docs/phases.md")
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -117,6 +115,12 @@ def a_folder_of_its_own(tmp_path, monkeypatch):
 
 def marks(document):
     return [pytest.mark.same_everywhere] if document.name in ("pictures.md", "report.md") else []
+
+
+@pytest.fixture(autouse=True)
+def steps(request):
+    if getattr(request.node, "callspec", None) and request.node.callspec.id not in WITH_GRAPHS:
+        request.getfixturevalue("eager_steps")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,17 @@ import pytest
 import difflr
 
 ROOT = Path(__file__).parents[1]
-NAMESPACES = ("difflr", "difflr.layers", "difflr.optimizers", "difflr.recipes", "difflr.schedules", "difflr.phases")
+NAMESPACES = (
+    "difflr",
+    "difflr.layers",
+    "difflr.optimizers",
+    "difflr.recipes",
+    "difflr.depth",
+    "difflr.schedules",
+    "difflr.data",
+    "difflr.phases",
+    "difflr.interop",
+)
 HEAVY = ("jax", "jinja2", "matplotlib", "optax", "PIL", "tensorflow", "torch", "typer")
 
 
@@ -56,6 +66,14 @@ def test_every_public_name_has_a_place_in_the_documentation():
         if f"{namespace}.{name}" not in documented and (namespace == "difflr" or namespace not in documented)
     ]
     assert not missing, f"docs/api.md lacks {missing}: add '::: NAME' there"
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "Makefile", "noxfile.py", "pyproject.toml", ".ci/run"])
+def test_paths_that_are_named_exist(page):
+    text = (ROOT / page).read_text()
+    paths = set(re.findall(r"\b(?:src|tests|tools|docs|benchmarks|examples)/[\w/]+(?:\.(?:py|md|json))?\b", text))
+    missing = sorted(path for path in paths - {"benchmarks/results"} if not (ROOT / path).exists())
+    assert not missing, f"{page} names {missing}, which are not there"
 
 
 def test_import_brings_nothing_heavy_that_keras_does_not():

@@ -5,10 +5,10 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
-from difflr import data, layers, optimizers, recipes, schedules
+from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers import plan_of, replan
-from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping
+from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
 from difflr.recipes import (
     bias_double,
     discriminative,
@@ -19,7 +19,7 @@ from difflr.recipes import (
     no_decay,
     surgical,
 )
-from difflr.verification import PlanNotKept, Verification, VerifyPlan
+from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
@@ -43,6 +43,7 @@ __all__ = [
     "TRAINABLE",
     "Plan",
     "VariableMapping",
+    "everything_but",
     "plan_of",
     "replan",
     "layerwise_decay",
@@ -61,6 +62,7 @@ __all__ = [
     "optimizers",
     "schedules",
     "data",
+    "interop",
     "Phase",
     "Phases",
     "PhaseScheduler",
@@ -71,6 +73,7 @@ __all__ = [
     "freeze_to",
     "unfreeze",
     "summary",
+    "verify",
     "VerifyPlan",
     "Verification",
     "PlanNotKept",

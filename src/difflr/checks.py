@@ -43,6 +43,20 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
     return [each for key in close for each in folded[key]][:count]
 
 
+def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5, kind: str = "") -> str:
+    """A hint for an error, such as ` Did you mean 'block_3'?`; empty where nothing is alike.
+
+    Args:
+        name: What was received.
+        known: What is expected.
+        count: How many names at most.
+        cutoff: How alike they are at least, 0 to 1.
+        kind: What the names begin with, such as `"kind:"`.
+    """
+    close = nearest(name[:MAX_SHOWN], known, count, cutoff)
+    return f" Did you mean {' or '.join(repr(kind + each) for each in close)}?" if close else ""
+
+
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
     """Checks that `data` has no other fields than those known.
 
@@ -56,8 +70,7 @@ def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> No
     """
     unknown = next((field for field in data if field not in known), None)
     if unknown is not None:
-        close = nearest(unknown[:MAX_SHOWN], known, 1, 0.4)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = did_you_mean(unknown, known, 1, 0.4)
         raise ValueError(f"{where} has the unknown field {shown(unknown)}.{hint} Expected: {', '.join(known)}.")
 
 

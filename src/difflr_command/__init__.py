@@ -5,11 +5,15 @@ reads its backend once. Each command has a file; what it needs of `difflr` it im
 and completion are quick.
 """
 
+import io
 import sys
 
 
 def main() -> None:
     """Runs the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a class name
+            stream.reconfigure(errors="backslashreplace")
     try:
         from difflr_command.app import app
     except ImportError as error:

@@ -1,12 +1,12 @@
 """The commands, and what they have in common: backend, version, tracebacks, exit codes."""
 
-import importlib.metadata
 from typing import Annotated
 
 import typer
 
+from difflr_command import backend as backends
 from difflr_command import console, demo, fine_tune, plan, summary
-from difflr_command.backend import BACKENDS, choose
+from difflr_command.common import Backend, Traceback
 
 EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
 
@@ -22,6 +22,8 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        import importlib.metadata  # slow
+
         typer.echo(f"difflr {importlib.metadata.version('difflr')}")
         raise typer.Exit
 
@@ -31,22 +33,11 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
-            show_default=False,
-            autocompletion=lambda: list(BACKENDS),
-        ),
-    ] = "",
-    traceback: Annotated[
-        bool, typer.Option("--traceback", help="With an error, show where in Python it arose.")
-    ] = False,
+    backend: Backend = "",
+    traceback: Traceback = False,
 ) -> None:
     """Differential learning rates for Keras 3: every layer trains at its own rate."""
-    console.show_traceback = traceback
-    with console.bad_input():
-        choose(backend)
+    backends.asked, console.show_traceback = backend, traceback
 
 
 app.command(name="summary")(summary.summary)

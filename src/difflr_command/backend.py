@@ -1,10 +1,54 @@
 """Which backend Keras shall use; Keras reads it once, when it is imported."""
 
+import contextlib
+import importlib
 import importlib.util
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 BACKENDS = ("jax", "tensorflow", "torch")
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+
+# The option --backend of the command that runs.
+asked = ""
+
+
+def import_keras() -> None:
+    """Imports Keras on the backend that was asked for.
+
+    Raises:
+        ValueError: If there is no such backend, or it is not installed.
+    """
+    choose(asked)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    with quietly():
+        importlib.import_module("difflr")
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps the start-up messages of the backends from the terminal, unless an import fails.
+
+    TensorFlow writes some before it reads how much it may write, and Keras imports it on every backend when it saves a
+    model. They do not come from Python, so stderr is replaced below it.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except ImportError:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def choose(asked: str) -> None:
@@ -13,7 +57,6 @@ def choose(asked: str) -> None:
     Raises:
         ValueError: If there is no such backend, or it is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Not `keras.json`: Keras writes one by itself, with TensorFlow in it.
     asked = asked or os.environ.get("KERAS_BACKEND", "")
     if asked and asked not in BACKENDS:

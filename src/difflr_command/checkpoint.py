@@ -1,5 +1,6 @@
 """What an interrupted run leaves: a folder beside the output, with the state after its last complete epoch."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
+from difflr.data.examples import counted
 from difflr.files import write_whole
 
 
@@ -19,51 +21,63 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         folder: Where to.
-        settings: What decides about the run, as plain data: to go on, it has to be the same.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]):
+    def __init__(self, folder: Path):
         super().__init__()
         self.folder = folder
-        self._settings = settings
         self._record = folder / "run.json"
+        self._settings: dict[str, Any] = {}
+        self._found: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
         self._weights: str | None = None
 
     @property
     def epochs(self) -> int:
-        """How many epochs are complete."""
+        """How many epochs are complete, and kept."""
         return len(self.history)
 
     def open(self, resume: bool) -> None:
         """Finds what there is to go on with.
 
         Raises:
-            ValueError: If there is nothing to resume, or what is there is of another run; if there is something and it is
-                not asked for.
+            ValueError: If there is nothing to resume; if there is something and it is not asked for.
         """
         found = self._read()
-        if not resume:
-            if found and found["history"]:
-                raise ValueError(
-                    f"{self.folder} keeps an interrupted run, {len(found['history'])} epochs of it. Go on with --resume, "
-                    f"or remove the folder to begin anew."
-                )
-            return
-        if not found or not found["history"]:
+        kept = len(found["history"]) if found else 0
+        if kept and not resume:
+            raise ValueError(
+                f"{self.folder} keeps an interrupted run, {counted(kept, 'epoch')} of it. Go on with --resume, or remove "
+                "the folder to begin anew."
+            )
+        if resume and not kept:
             raise ValueError(f"There is nothing to resume: {self.folder} keeps no complete epoch. Leave out --resume.")
-        for name, value in self._settings.items():
-            if found["settings"].get(name) != value:
-                before = found["settings"].get(name)
+        self._found = found if resume else None
+
+    def compare(self, settings: dict[str, Any]) -> None:
+        """Checks that the run that was found is this one.
+
+        Args:
+            settings: What decides about the run, as plain data: to go on, it has to be the same.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        self._settings = settings
+        if self._found is None:
+            return
+        for name, value in settings.items():
+            before = self._found["settings"].get(name)
+            if before != value:
                 what = f"was {before}, now {value}" if len(str(value)) < 60 else "is not what it was"
                 raise ValueError(
                     f"The interrupted run cannot go on: {name} {what}. Give the same, or remove {self.folder} to begin anew."
                 )
-        self.history, self._weights = found["history"], found["weights"]
+        self.history, self._weights = self._found["history"], self._found["weights"]
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            found = json.loads(self._record.read_text())
+            found = json.loads(self._record.read_text(encoding="utf-8"))
             found["history"], found["settings"]["model"]
         except FileNotFoundError:
             return None
@@ -79,13 +93,20 @@ class Checkpoint(keras.callbacks.Callback):
             self.model.load_weights(self.folder / self._weights)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Keeps the state."""
-        self.history.append({name: float(value) for name, value in (logs or {}).items()})
+        """Keeps the state; the epoch counts as kept when all of it is on the disk."""
+        history = [*self.history, {name: float(value) for name, value in (logs or {}).items()}]
+        weights, before = f"epoch-{epoch + 1}.weights.h5", self._weights
         self.folder.mkdir(exist_ok=True)
-        before, self._weights = self._weights, f"epoch-{epoch + 1}.weights.h5"
-        write_whole(self.folder / self._weights, keras_private.weights_file(self.model))
-        record = {"settings": self._settings, "history": self.history, "weights": self._weights}
-        write_whole(self._record, json.dumps(record, indent=1))
+        try:
+            write_whole(self.folder / weights, keras_private.weights_file(self.model))
+            record = {"settings": self._settings, "history": history, "weights": weights}
+            write_whole(self._record, json.dumps(record, indent=1))
+        except BaseException:
+            (self.folder / weights).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not if it holds something
+                self.folder.rmdir()
+            raise
+        self.history, self._weights = history, weights
         if before:
             (self.folder / before).unlink(missing_ok=True)
 

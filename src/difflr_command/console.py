@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -11,6 +12,21 @@ import typer
 from rich.console import Console
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+# What the library's messages say to who writes Python, and what to who writes a command.
+SPOKEN = (
+    (r"print\(difflr\.Plan\(model\)\) shows", "`difflr summary` shows"),
+    (r"`head=model\.get_layer\(\.\.\.\)`", "--recipe layerwise-decay:0.75,head=LAYER"),
+    (r"give `head=None`", "write head=none there"),
+    (r", such as `keras\.layers\.Dense\(num_classes\)`", ": --new-head"),
+    (r"`?difflr\.FROZEN`?", "'frozen'"),
+    (r"`multiplier of ('.*?')`", r"The value of --rule \1"),
+    (
+        r"`(features|scale|batch_size|learning_rate|text_column|label_column)`",
+        lambda name: f"--{name[1].replace('_', '-')}",
+    ),
+    (r"`num_classes`", "--classes"),
+)
 
 # Whether an error shows its traceback: the option --traceback.
 show_traceback = False
@@ -29,9 +45,12 @@ def messages() -> Console:
 def tell(kind: str, text: object) -> None:
     """Writes `difflr: kind: text` in one line to stderr."""
     style = {"error": "bold red", "warning": "yellow"}.get(kind, "bold")
+    words = " ".join(str(text).split())
+    for pattern, spoken in SPOKEN:
+        words = re.sub(pattern, spoken, words)
     console = messages()
     console.print(f"difflr: {kind}: ", style=style, end="")
-    console.print(" ".join(str(text).split()))
+    console.print(words)
 
 
 def stop(error: BaseException, code: int) -> typer.Exit:

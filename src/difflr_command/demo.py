@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
+from difflr_command.backend import import_keras, quietly
+from difflr_command.common import Backend, Traceback
 
 
 def demo(
@@ -18,10 +20,14 @@ def demo(
         pathlib.Path | None,
         typer.Option(help="Compare nothing: write the network (squeezenet.keras) and the digits into this folder."),
     ] = None,
+    backend: Backend = "",
+    traceback: Traceback = False,
 ) -> None:
     """Fine-tune a pretrained network with one rate, head only, and layer by layer, and compare."""
+    with console.bad_input():
+        import_keras()
     if export is not None:
-        with console.bad_input():
+        with console.bad_input(), quietly():
             from difflr.demo.export import export as write
 
             write(export)
@@ -31,7 +37,11 @@ def demo(
         )
         return
     try:
+        import keras
+
         from difflr.demo import run_demo
     except ImportError as error:
         raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
+    with quietly():  # it imports TensorFlow, on every backend
+        keras.utils.set_random_seed(0)
     run_demo(seeds=seeds, epochs=epochs, output=output)

@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, Traceback
 from difflr_command.plan_options import PlanFile, Recipes, Rules
+from difflr_command.settings import Settings
 
 
 class Scale(enum.StrEnum):
@@ -18,6 +21,13 @@ class Scale(enum.StrEnum):
     SIGNED = "-1..1"
     IMAGENET = "imagenet"
     CAFFE = "caffe"
+
+
+class Targets(enum.StrEnum):
+    """What `y` of an `.npz` file holds."""
+
+    LABELS = "labels"
+    NUMBERS = "numbers"
 
 
 EPILOG = (
@@ -33,7 +43,7 @@ def fine_tune(
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class; a .csv (or .tsv) with a text and a label in each row; "
+            help="A folder with a folder of pictures for each class; a .csv or .tsv with a text and a label in each row; "
             "or an .npz with the arrays x and y, and x_val and y_val if you like.",
             show_default=False,
         ),
@@ -52,7 +62,11 @@ def fine_tune(
         ),
     ] = None,
     learning_rate: Annotated[
-        float, typer.Option(help="The highest rate, that of the head.", rich_help_panel=RUN)
+        float,
+        typer.Option(
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it.",
+            rich_help_panel=RUN,
+        ),
     ] = 2e-3,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
     seed: Annotated[
@@ -76,8 +90,9 @@ def fine_tune(
     scale: Annotated[
         Scale | None,
         typer.Option(
-            help="The numbers that the model wants pictures in. By default 0..255 if it begins with a Rescaling or "
-            "Normalization layer; else you have to say.",
+            metavar="SCALE",
+            help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
+            "By default 0..255 if it begins with a Rescaling or Normalization layer; else you have to say.",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -88,6 +103,15 @@ def fine_tune(
     ] = None,
     text_column: Annotated[str, typer.Option(help="The column with the texts.", rich_help_panel=DATA)] = "text",
     label_column: Annotated[str, typer.Option(help="The column with the labels.", rich_help_panel=DATA)] = "label",
+    targets: Annotated[
+        Targets | None,
+        typer.Option(
+            help="What y of an .npz holds: labels, or numbers to predict. By default labels if it leaves out no whole "
+            "number from 0 on.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     validation: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -114,34 +138,38 @@ def fine_tune(
             "--json", help="Print one JSON document on stdout, and all else on stderr.", rich_help_panel=FILES
         ),
     ] = False,
+    backend: Backend = "",
+    traceback: Traceback = False,
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan, --rule or --recipe the lowest layers train at a hundredth of the head's rate.
+    Without --plan and --recipe the lowest layers train at a hundredth of the head's rate; --rule changes that for some.
     """
+    settings = Settings(
+        model=model,
+        data=data,
+        plan=plan,
+        rules=tuple(rule or ()),
+        recipes=tuple(recipe or ()),
+        epochs=epochs,
+        freeze_epochs=freeze_epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        seed=seed,
+        new_head=new_head,
+        features=features,
+        scale=None if scale is None else str(scale),
+        size=size,
+        text_column=text_column,
+        label_column=label_column,
+        targets=None if targets is None else str(targets),
+        validation=validation,
+        validation_split=validation_split,
+        output=output,
+        report=report,
+    )
     with console.bad_input():
-        from difflr_command.tuning import Settings, tune
-
-        settings = Settings(
-            model=model,
-            data=data,
-            plan=plan,
-            rules=tuple(rule or ()),
-            recipes=tuple(recipe or ()),
-            epochs=epochs,
-            freeze_epochs=freeze_epochs,
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            seed=seed,
-            new_head=new_head,
-            features=features,
-            scale=None if scale is None else str(scale),
-            size=size,
-            text_column=text_column,
-            label_column=label_column,
-            validation=validation,
-            validation_split=validation_split,
-            output=output,
-            report=report,
-        )
+        settings.check()
+        import_keras()
+        from difflr_command.tuning import tune
     tune(settings, resume=resume, as_json=json)

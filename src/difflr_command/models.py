@@ -1,20 +1,13 @@
-"""Models from files, and plans on the screen."""
+"""Models from files."""
 
 import importlib
-import json
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import keras
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 import difflr
-from difflr.plan.table import footer, table_rows
-
-NARROW = 110
+from difflr_command.backend import quietly
 
 
 def load(file: Path, compile: bool = False) -> keras.Model:
@@ -34,7 +27,8 @@ def load(file: Path, compile: bool = False) -> keras.Model:
         raise ValueError(f"{file} is damaged, or no .keras file. Write it by model.save('{file.name}').")
     _import_keras_hub(file)
     try:
-        model = keras.saving.load_model(file, compile=compile, safe_mode=True)
+        with quietly():
+            model = keras.saving.load_model(file, compile=compile, safe_mode=True)
     except Exception as error:
         raise ValueError(_why_not(file, error)) from error
     if not isinstance(model, keras.Model):
@@ -64,25 +58,16 @@ def _why_not(file: Path, error: Exception) -> str:
     return f"{file} cannot be loaded: {text[:300]}"
 
 
-def print_plan(console: Console, plan: difflr.Plan, learning_rate: float | None = None) -> None:
-    """The plan's table: on a terminal as wide as that is, else as `print(plan)` has it."""
-    if not console.is_terminal:
-        console.print(plan.table(learning_rate))
-        return
-    header, lines = table_rows(plan, learning_rate)
-    if console.width < NARROW:
-        header, lines = header[:1] + header[2:], [line[:1] + line[2:] for line in lines]  # without the number
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    for number, title in enumerate(header):
-        left = number in (0, len(header) - 1)
-        title = title if left else title.replace(" ", "\n")
-        table.add_column(title, justify="left" if left else "right", overflow="fold", no_wrap=not left)
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
-    console.print(footer(plan, learning_rate))
+def with_new_head(model: keras.Model, wanted: bool, classes: int | None, features: str | None) -> keras.Model:
+    """`model`, with a new last layer if that is wanted: the options `--new-head`, `--classes` and `--features`.
 
-
-def plan_as_data(plan: difflr.Plan) -> Any:
-    """The plan as plain data, as `Plan.to_json` has it."""
-    return json.loads(plan.to_json())
+    Raises:
+        ValueError: If one of them lacks another, or the model cannot have one.
+    """
+    if not wanted:
+        if classes is not None or features is not None:
+            raise ValueError("--classes and --features are about a new last layer: give --new-head too.")
+        return model
+    if classes is None:
+        raise ValueError("--new-head needs --classes, the number of classes: there is no data here to count them in.")
+    return difflr.new_head(model, classes, features=features)

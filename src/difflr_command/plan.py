@@ -1,12 +1,15 @@
 """`difflr plan`."""
 
+import math
 import pathlib
 from typing import Annotated
 
 import typer
 
 from difflr_command import console
-from difflr_command.plan_options import Features, NewHeadClasses, PlanFile, Recipes, Rules
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, Traceback
+from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
 def plan(
@@ -20,25 +23,31 @@ def plan(
     learning_rate: Annotated[
         float | None, typer.Option(help="A base rate, for a column of effective rates.", show_default=False)
     ] = None,
-    new_head: NewHeadClasses = None,
+    new_head: NewHead = False,
+    classes: Classes = None,
     features: Features = None,
+    backend: Backend = "",
+    traceback: Traceback = False,
 ) -> None:
-    """Show who would train at which rate, and write that plan for `difflr fine-tune --plan`."""
+    """Show who would train at which rate, and write that plan for `difflr fine-tune --plan`.
+
+    Without --plan and --recipe it is the default of `difflr fine-tune`.
+    """
     with console.bad_input():
         if output is not None:
             console.writable(output, "plan")
-        import difflr
+        if learning_rate is not None and not 0 < learning_rate < math.inf:
+            raise ValueError(f"--learning-rate must be above 0. Received: {learning_rate}.")
+        import_keras()
         from difflr.files import write_whole
-        from difflr_command.models import load, print_plan
+        from difflr_command.models import load, with_new_head
         from difflr_command.plan_options import make_plan
+        from difflr_command.plan_table import print_plan
 
-        network = load(model)
-        if new_head is not None:
-            network = difflr.new_head(network, new_head, features=features)
-        made = make_plan(network, plan, rule, recipe) or difflr.Plan(network)
+        network = with_new_head(load(model), new_head, classes, features)
+        made = make_plan(network, plan, rule, recipe)
         if output is not None:
             write_whole(output, made.to_json() + "\n")
-    out = console.output()
-    print_plan(out, made, learning_rate)
+    print_plan(console.output(), made, learning_rate)
     if output is not None:
         console.messages().print(f"\nWritten: {output}")

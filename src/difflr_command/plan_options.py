@@ -1,9 +1,12 @@
 """The options `--plan`, `--rule` and `--recipe`: how they are written, and the plan they make."""
 
 import difflib
+import functools
 import inspect
+import operator
 import pathlib
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -23,23 +26,29 @@ RECIPES = {
     "lora-plus": "lora-plus:16",
     "mup": "mup:narrow.keras",
 }
+# What `difflr fine-tune` does if it is asked for nothing else, and the word for nothing at all.
+DEFAULT = ("discriminative:0.01", "no-decay")
+NONE = "none"
 
 
 def _complete(incomplete: str) -> list[tuple[str, str]]:
-    return [(name, f"as in {example}") for name, example in RECIPES.items() if name.startswith(incomplete)]
+    known = {**RECIPES, NONE: NONE}
+    return [(name, f"as in {example}") for name, example in known.items() if name.startswith(incomplete)]
 
 
 PlanFile = Annotated[
-    pathlib.Path | None, typer.Option("--plan", help="A plan that `difflr plan -o` or `Plan.to_json` wrote.")
+    pathlib.Path | None,
+    typer.Option("--plan", help="A plan that `difflr plan -o` or `Plan.to_json` wrote, in place of the default."),
 ]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
         "--rule",
         metavar="TARGET=VALUE",
-        help="A layer, a pattern or a kind, and a multiplier, 'frozen' or 'trainable'; TARGET:decay=NUMBER for "
-        "weight decay. As in 'backbone/**=0.1', '*/bias=2', 'backbone/stem=frozen', 'kind:norm:decay=0'. Repeat it; a "
-        "later rule wins.",
+        help="Who gets what: a layer, a pattern or a kind, and 'frozen', or a number that its rate is multiplied by; "
+        "TARGET:decay=NUMBER for weight decay. As in 'backbone/**=0.1', '*/bias=2', 'backbone/stem=frozen', "
+        "'kind:norm:decay=0'. Repeat it; a later rule wins. Rules change what the default, --plan or --recipe say; "
+        "to start from one rate for all: --recipe none.",
     ),
 ]
 Recipes = Annotated[
@@ -47,14 +56,17 @@ Recipes = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME:ARGUMENTS",
-        help=f"A recipe: {', '.join(RECIPES.values())}. Further arguments by name: "
-        "discriminative:0.01,high=0.5. Repeat it; recipes and rules are multiplied.",
+        help=f"A recipe in place of the default ({' and '.join(DEFAULT)}): {', '.join(RECIPES.values())}; or none: one rate "
+        "for all. Further arguments by name: discriminative:0.01,high=0.5. Repeat it; they are multiplied.",
         autocompletion=_complete,
     ),
 ]
-NewHeadClasses = Annotated[
+NewHead = Annotated[
+    bool, typer.Option("--new-head", help="As if the model had a new last layer, of --classes outputs.")
+]
+Classes = Annotated[
     int | None,
-    typer.Option("--new-head", metavar="CLASSES", help="As if the model had a new last layer for so many classes."),
+    typer.Option(min=2, help="With --new-head: for how many classes. (`difflr fine-tune` counts them.)"),
 ]
 Features = Annotated[
     str | None, typer.Option(metavar="LAYER", help="With --new-head: the layer after which the new one comes.")
@@ -96,7 +108,7 @@ def parse_recipe(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     if name not in RECIPES:
         close = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
         hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"There is no recipe '{name}'.{hint} Recipes: {', '.join(RECIPES)}.")
+        raise ValueError(f"There is no recipe '{name}'.{hint} Recipes: {', '.join(RECIPES)}, {NONE}.")
     function = name.replace("-", "_")
     arguments: list[Any] = []
     named: dict[str, Any] = {}
@@ -134,36 +146,59 @@ def _value(text: str) -> Any:
 def make_plan(
     model: "keras.Model",
     file: pathlib.Path | None = None,
-    rules: list[str] | None = None,
-    recipes: list[str] | None = None,
-) -> "difflr.Plan | None":
-    """The plan that the options ask for, all of them multiplied; `None` if they ask for nothing.
+    rules: Sequence[str] | None = None,
+    recipes: Sequence[str] | None = None,
+) -> "difflr.Plan":
+    """The plan that the options ask for: a file and recipes, or else the default; and the rules, all multiplied.
 
     Raises:
         ValueError: If one of them is not of its form, or does not fit the model.
     """
     import difflr
-    from difflr_command.models import load
 
-    parsed = [parse_recipe(text) for text in recipes or []]
-    pairs = [parse_rule(text) for text in rules or []]
-    plans = []
+    pairs = [parse_rule(text) for text in rules or ()]
+    parsed = [parse_recipe(text) for text in recipes or () if text.strip() != NONE]
+    plans = [_made(model, *each) for each in parsed]
     if file is not None:
-        try:
-            plans.append(difflr.Plan.from_json(model, file.read_text(encoding="utf-8")))
-        except UnicodeDecodeError:
-            raise ValueError(f"{file} is no plan: it is not text.") from None
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}") from None
-    for name, arguments, named in parsed:
-        if name == "mup":
-            arguments = [load(pathlib.Path(str(arguments[0]))), *arguments[1:]]
-        plans.append(getattr(difflr, name)(model, *arguments, **named))
+        plans.insert(0, _read(model, file))
+    elif not recipes:
+        plans.append(_default(model))
     if pairs:
         plans.append(difflr.Plan(model, pairs))
-    if not plans:
-        return None
-    product = plans[0]
-    for each in plans[1:]:
-        product = product * each
-    return product
+    return functools.reduce(operator.mul, plans) if plans else difflr.Plan(model)
+
+
+def _made(model: "keras.Model", name: str, arguments: list[Any], named: dict[str, Any]) -> "difflr.Plan":
+    """The plan of a recipe."""
+    import difflr
+    from difflr_command.models import load
+
+    if name == "mup":
+        arguments = [load(pathlib.Path(str(arguments[0]))), *arguments[1:]]
+    try:
+        return cast("difflr.Plan", getattr(difflr, name)(model, *arguments, **named))
+    except ValueError as error:
+        raise ValueError(f"--recipe {name.replace('_', '-')}: {error}") from error
+
+
+def _default(model: "keras.Model") -> "difflr.Plan":
+    import difflr
+    from difflr.fine_tuning.fine_tune import default_plan
+
+    try:
+        return default_plan(model) * difflr.no_decay(model)
+    except ValueError as error:
+        raise ValueError(
+            f"The default rates do not fit: {error} Or begin with one rate for all: --recipe none."
+        ) from error
+
+
+def _read(model: "keras.Model", file: pathlib.Path) -> "difflr.Plan":
+    import difflr
+
+    try:
+        return difflr.Plan.from_json(model, file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no plan: it is not text.") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None

@@ -1,18 +1,48 @@
-"""The progress of a run: a bar on a terminal, and a line for each epoch."""
+"""The progress of a run: bars on a terminal, and a line for each epoch."""
 
+import contextlib
 import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 NAMES = {"loss": "loss", "accuracy": "accuracy", "val_loss": "val. loss", "val_accuracy": "val. accuracy"}
 
 
 class NotFinite(RuntimeError):
     """The loss is no number any more."""
+
+
+@contextlib.contextmanager
+def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the pictures that are read.
+
+    Args:
+        console: Where to.
+
+    Yields:
+        A function to be called with how many are read, and how many there are.
+    """
+    with Progress(*_columns("pictures"), console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
+def _columns(what: str) -> tuple[ProgressColumn, ...]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(what))
+    return (*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
 
 
 class ShowProgress(keras.callbacks.Callback):
@@ -36,9 +66,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.epoch, self._start = epoch, time.perf_counter()
         if not self._console.is_terminal:
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"))
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._bar = Progress(*columns, *times, console=self._console, transient=True)
+        self._bar = Progress(*_columns("batches"), console=self._console, transient=True)
         self._bar.start()
         self._task = self._bar.add_task(f"epoch {epoch + 1} of {self._epochs}", total=self.params["steps"])
 

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.plan_options import Features, NewHeadClasses, PlanFile, Recipes, Rules
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, Traceback
+from difflr_command.plan_options import NONE, Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
 def summary(
@@ -14,17 +16,25 @@ def summary(
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,
-    new_head: NewHeadClasses = None,
+    new_head: NewHead = False,
+    classes: Classes = None,
     features: Features = None,
+    backend: Backend = "",
+    traceback: Traceback = False,
 ) -> None:
     """Show a model's layers: parameters, groups, multipliers, and what freezing saves."""
     with console.bad_input():
-        import difflr
-        from difflr_command.models import load
+        import_keras()
+        from difflr_command.layers_table import print_layers
+        from difflr_command.models import load, with_new_head
         from difflr_command.plan_options import make_plan
 
-        network = load(model)
-        if new_head is not None:
-            network = difflr.new_head(network, new_head, features=features)
-        made = make_plan(network, plan, rule, recipe) or difflr.Plan(network)
-        difflr.summary(network, plan=made, expand_nested=True)
+        network = with_new_head(load(model), new_head, classes, features)
+        try:
+            made = make_plan(network, plan, rule, recipe)
+        except ValueError as error:
+            if plan or rule or recipe:
+                raise
+            console.tell("note", f"{error} So it is shown here.")
+            made = make_plan(network, recipes=[NONE])
+        print_layers(console.output(), network, made)

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 
 import keras
 import numpy as np
@@ -142,7 +143,7 @@ def test_phases_have_the_same_names_all_along():
 
 
 def test_schedules_and_callbacks_of_the_rate_are_in_it():
-    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.1, 0.02])
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.02])
     model = compiled(difflr.optimizers.SGD(rate, multipliers=lambda v: 0.1 if "body" in v.path else 1.0))
     history = logged(model, epochs=2)
     assert history["learning_rate/body"] == pytest.approx([0.01, 0.002])
@@ -160,6 +161,27 @@ def test_multi_and_stock_optimizers():
     assert history["learning_rate/body"] == [pytest.approx(0.05)]
     assert history["learning_rate/head"] == [pytest.approx(0.2)]
     assert history["gradient_norm/head"][0] > 0
+
+
+def test_weights_that_are_0_have_a_ratio_that_is_finite():
+    model = compiled(rules={"body": 0.1, "head/bias": 2.0})
+    bias = model.get_layer("head").bias
+    assert not np.any(values([bias])[0])
+    history = logged(model, freq=1, epochs=1, batch_size=8)
+    assert history["update_ratio/head/bias"] == [1.0]  # the update is all there is
+    assert all(np.isfinite(value) for entries in history.values() for value in entries)
+    model.optimizer.learning_rate = 0.0
+    bias.assign(np.zeros(bias.shape))
+    assert logged(model, freq=1, epochs=1)["update_ratio/head/bias"] == [0.0]
+
+
+def test_names_of_groups_suit_every_logger():
+    """What MLflow allows, the strictest of them; and no name is a folder of another one, as its metrics are files."""
+    rules = [("kind:bias", 0.5), ("body", {"multiplier": 0.1, "name": "my body"})]
+    names = list(logged(compiled(rules=rules), epochs=1))
+    assert "learning_rate/my body" in names
+    assert [name for name in names if not re.fullmatch(r"[\w\-. :/]{1,250}", name)] == []
+    assert not any(one.startswith(f"{other}/") for one in names for other in names)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")

@@ -1,5 +1,6 @@
 """`difflr fine-tune`: what it trains, what it writes, and how it goes on after an interrupt."""
 
+import dataclasses
 import json
 import re
 
@@ -7,8 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+import difflr as library
 from cli.commands import difflr, refused, succeeded
-from difflr_command import progress
+from difflr_command import about, checkpoint, progress
+from difflr_command import inputs as inputs_of
+from difflr_command.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -90,6 +94,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     assert not (here / "tuned.keras.checkpoint").exists()
 
 
+@pytest.mark.same_everywhere
 def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkeypatch):
     def interrupted(self, epoch, logs=None):
         raise KeyboardInterrupt
@@ -103,6 +108,108 @@ def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkey
     assert "There is nothing to resume" in refused("fine-tune", "net.keras", "pictures", "--resume")
 
 
+@pytest.mark.same_everywhere
+def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
+    """A full disk in the first epoch leaves nothing, and in the second the first."""
+
+    def full(path, content):
+        if "epoch-2" in str(path):
+            raise OSError(28, "No space left on device")
+        return write(path, content)
+
+    write = checkpoint.write_whole
+    words = ["fine-tune", "net.keras", "pictures", "--epochs", "2", "--freeze-epochs", "0"]
+    monkeypatch.setattr(checkpoint, "write_whole", full)
+    result = difflr(*words)
+    assert result.code == 1
+    assert "1 of 2 epochs is kept in tuned.keras.checkpoint" in result.err
+    assert "No space left on device" in result.err
+    assert sorted(path.name for path in (here / "tuned.keras.checkpoint").iterdir()) == [
+        "epoch-1.weights.h5",
+        "run.json",
+    ]
+    assert "keeps an interrupted run, 1 epoch of it" in refused(*words)
+    monkeypatch.setattr(checkpoint, "write_whole", write)
+    assert len(succeeded(*words, "--resume")["history"]["loss"]) == 2
+
+    monkeypatch.setattr(checkpoint, "write_whole", lambda path, content: full("epoch-2", content))
+    result = difflr(*words, "-o", "other.keras")
+    assert result.code == 1
+    assert "kept" not in result.err
+    assert not (here / "other.keras.checkpoint").exists()
+
+
+@pytest.mark.same_everywhere
+def test_the_model_is_written_before_the_report(here, monkeypatch):
+    def failing(*arguments, **named):
+        raise ValueError("Axis limits cannot be NaN or Inf")
+
+    words = ["fine-tune", "net.keras", "pictures", "--epochs", "1", "--freeze-epochs", "0", "--report", "report.html"]
+    monkeypatch.setattr(library, "write_report", failing)
+    result = difflr(*words)
+    assert result.code == 1
+    assert "the tuned model is written to tuned.keras; only the report is not" in result.err
+    tuned = weights("tuned.keras")
+    assert not np.array_equal(tuned[0], weights("net.keras")[0])
+    written = []
+    monkeypatch.setattr(library, "write_report", lambda page, *arguments, **named: written.append(str(page)))
+    succeeded(*words, "--resume")  # nothing is trained again
+    assert written == ["report.html"]
+    for one, other in zip(tuned, weights("tuned.keras"), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.same_everywhere  # tests/models/test_with_scale.py is about the backends
+@pytest.mark.parametrize("scale", ["0..1", "-1..1", "imagenet", "caffe"])
+def test_the_saved_model_takes_pictures_as_they_are(scale, here):
+    """What it says of 0..255 is what was measured while training."""
+    keras.utils.set_random_seed(7)
+    layers = [keras.layers.Conv2D(4, 3, name="stem"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    keras.Sequential([keras.Input((None, None, 3)), *layers]).save("raw.keras")
+    size = ["--size", "9x8", "--validation", "pictures"]
+    result = succeeded("fine-tune", "raw.keras", "pictures", "--scale", scale, *size, *QUICK, "--epochs", "1")
+    tuned = keras.saving.load_model("tuned.keras")
+    examples = library.data.read_folder("pictures", (9, 8))
+    right = tuned.predict(examples.x.astype("float32"), verbose=0).argmax(1) == examples.y
+    assert right.mean() == pytest.approx(result["history"]["val_accuracy"][-1])
+    assert library.data.has_own_scale(tuned)
+    assert about.read(here / "tuned.keras") == {
+        "difflr": library.__version__,
+        "classes": ["blue", "green", "red"],
+        "size": [9, 8],
+        "channels": 3,
+    }
+    plan = library.Plan(tuned)  # plans of the one fit the other
+    assert [row.path for row in plan.rows] == [
+        row.path for row in library.Plan(keras.saving.load_model("raw.keras")).rows
+    ]
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("freeze_epochs", [0, 1])
+def test_the_rates_shown_are_those_trained_with(freeze_epochs, here, monkeypatch):
+    rates = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        row = next(row for row in library.plan_of(self.model).rows if row.path == "head/kernel")
+        factor = row.multiplier * keras.ops.convert_to_numpy(row.schedule(optimizer.iterations - row.schedule_start))
+        rates.append((self.epoch, float(factor * keras.ops.convert_to_numpy(optimizer.learning_rate))))
+
+    monkeypatch.setattr(progress.ShowProgress, "on_train_batch_begin", on_train_batch_begin, raising=False)
+    result = difflr("fine-tune", "net.keras", "pictures", *QUICK, "--freeze-epochs", freeze_epochs)
+    assert result.code == 0
+    alone, together = ([rate for epoch, rate in rates if (epoch < freeze_epochs) == head] for head in (True, False))
+    shown = float(re.search(r"rates above, ([\d.e-]+) times the multiplier", result.out)[1])
+    assert shown == pytest.approx(max(together), rel=1e-2)
+    multiplier, rate = re.search(r"stem +[\d,]+ +([\d.e-]+) +([\d.e-]+)", result.out).groups()
+    assert float(rate) == pytest.approx(float(multiplier) * shown, rel=1e-2)
+    if freeze_epochs:
+        head = float(re.search(r"Epoch 1: the head alone, up to ([\d.e-]+)\.", result.out)[1])
+        assert head == pytest.approx(max(alone), rel=1e-2)
+
+
+@pytest.mark.same_everywhere
 def test_a_failure_in_training_is_exit_code_1(here, monkeypatch):
     def failing(self, epoch, logs=None):
         self.epoch = epoch
@@ -121,6 +228,7 @@ def test_arrays_with_a_plan_that_freezes_the_body(here):
     result = difflr("fine-tune", "net.keras", "data.npz", "--plan", "plan.json", *QUICK, "--epochs", "1")
     assert result.code == 0, result.err
     assert "2 classes, 8 arrays to train on, 4 to validate on" in result.out
+    assert "classes 0: 4 + 2, 1: 4 + 2 (to train on + to validate on)" in result.out
     assert re.search(r"^1/1 +plan ", result.out, re.MULTILINE)  # no epoch for the head alone
     assert re.search(r"Validation accuracy: [\d.]+ % \([0-4] of 4 right\)\.\nWritten: tuned\.keras", result.out)
     before, after = weights("net.keras"), weights("tuned.keras")
@@ -133,16 +241,51 @@ def test_texts(here):
     inputs = keras.Input((), dtype="string")
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, 4, name="embedding")(words(inputs)))
     keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="head")(x)).save("words.keras")
-    lines = ["opinion,review", *["good,a good film", "bad,a bad film"] * 6]
+    lines = ["opinion;review", *["good;a good film", "None;a bad film"] * 6]
     (here / "films.csv").write_text("\n".join(lines))
     columns = ["--text-column", "review", "--label-column", "opinion"]
-    rates = ["--rule", "**=2", "--freeze-epochs", "0", "--epochs", "6", "--batch-size", "2", "--learning-rate", "0.5"]
+    rates = [
+        "--recipe",
+        "none",
+        "--rule",
+        "**=2",
+        "--freeze-epochs",
+        "0",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "2",
+        "--learning-rate",
+        "0.5",
+    ]
     result = succeeded("fine-tune", "words.keras", "films.csv", *columns, *rates)
-    assert result["classes"] == ["bad", "good"]
+    assert result["classes"] == ["None", "good"]
     assert result["history"]["val_accuracy"][-1] == 1
     assert not np.array_equal(weights("words.keras")[-3], weights("tuned.keras")[-3])
     tuned = keras.saving.load_model("tuned.keras")
     assert tuned.get_layer("words")(np.array(["a good film"])).shape == (1, 4)
+
+
+@pytest.mark.same_everywhere
+def test_texts_of_any_length_stay_as_long_as_they_are(here):
+    """The layer pads to the longest text it sees: here one is 500 times longer than the others."""
+    words = keras.layers.TextVectorization(name="words")
+    words.adapt(["good bad film"])
+    inputs = keras.Input((), dtype="string")
+    x = keras.layers.Embedding(10, 4, mask_zero=True, name="embedding")(words(inputs))
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    keras.Model(inputs, keras.layers.Dense(2, activation="softmax", name="head")(x)).save("words.keras")
+    texts = ["a good film,good", "a bad film,bad"] * 60 + [f"{'film ' * 1500},good"]
+    (here / "films.csv").write_text("\n".join(["text,label", *texts]))
+    model = keras.saving.load_model("words.keras")
+    source = inputs_of.source(Settings(here / "words.keras", here / "films.csv"), model)
+    trained, _ = source.fitted(model)
+    data = source.read(lambda done, total: None)
+    assert sum(map(len, data.train.x)) == 120 * 3 + 1500
+    assert data.prepare(data.train.x[:8]).shape == (8, 16)
+    assert data.prepare(data.train.x[-8:]).shape == (8, 2048)
+    assert trained.predict(data.prepare(data.train.x[:4]), verbose=0).shape == (4, 2)
+    assert data.fingerprint() != dataclasses.replace(data, train=data.train.take(range(120, -1, -1))).fingerprint()
 
 
 WRONG = [
@@ -154,7 +297,6 @@ WRONG = [
     (["net.keras", "pictures", "--features", "top"], "give --new-head too"),
     (["net.keras", "pictures", "--new-head", "--features", "tpo"], "no layer 'tpo'. Did you mean 'top'"),
     (["net.keras", "pictures", "--rule", "stm=2"], "Did you mean 'stem'"),
-    (["net.keras", "pictures", "--plan", "nowhere.json"], "nowhere.json"),
     (["net.keras", "pictures", "--scale", "0..1"], "scales its pictures itself.*leave out --scale"),
     (["net.keras", "pictures", "--size", "9"], "takes pictures of 8 x 8 pixels: leave out --size"),
     (["net.keras", "pictures", "--validation", "nowhere"], "no validation data at nowhere"),
@@ -164,11 +306,19 @@ WRONG = [
     (["net.keras", "pictures", "-o", "nowhere/tuned.keras"], "there is no folder"),
     (["net.keras", "pictures", "--report", "nowhere/report.html"], "report nowhere/report.html cannot be written"),
     (["net.keras", "pictures", "--rule", "stem=frozen", "--rule", "top=frozen", "--freeze-epochs", "1"], "nothing but"),
-    (["raw.keras", "pictures"], "begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet"),
+    (
+        ["raw.keras", "pictures"],
+        "Cannot tell how .* scaled: it begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet",
+    ),
     (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
+    (["net.keras", "pictures", "--targets", "labels"], "--targets is for .npz files"),
+    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables of texts"),
+    (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
     (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for folders of pictures"),
     (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
-    (["raw.keras", "floats.npz"], "no labels .* Compile it"),
+    (["net.keras", "floats.npz"], "amounts to predict.*the file holds none.*--targets labels"),
+    (["one.keras", "gap.npz"], "the file holds none.*--targets labels"),
+    (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
     (["net.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
 ]
 
@@ -185,7 +335,9 @@ def wrong(folder):
     for name in ("red", "green"):
         (folder / "two" / name).symlink_to(folder / "pictures" / name)
     np.savez(folder / "data.npz", x=np.zeros((4, 5, 5, 3)), y=[0, 1, 2, 0])
-    np.savez(folder / "floats.npz", x=np.zeros((4, 5, 5, 3)), y=[0.5, 1, 2, 0])
+    np.savez(folder / "floats.npz", x=np.zeros((4, 8, 8, 3)), y=[0.5, 1, 2, 0])
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(folder / "one.keras")
+    np.savez(folder / "gap.npz", x=np.zeros((4, 2)), y=[0, 3, 1, 0])
     (folder / "text.csv").write_text("text,label\na,b\nc,d\n")
 
 

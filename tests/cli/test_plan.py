@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import os
 import re
 import subprocess
 import sys
@@ -12,11 +13,22 @@ from rich.console import Console
 
 import difflr as library
 from cli.commands import difflr, refused
-from difflr_command import fine_tune, models, plan_options
+from difflr_command import fine_tune, layers_table, plan_options, plan_table
 
 
 def test_a_plan_of_rules_is_printed_and_written(here):
-    rules = ["--rule", "**=0.5", "--rule", "*/bias=2", "--rule", "stem=frozen", "--rule", "kind:kernel:decay=0"]
+    rules = [
+        "--recipe",
+        "none",
+        "--rule",
+        "**=0.5",
+        "--rule",
+        "*/bias=2",
+        "--rule",
+        "stem=frozen",
+        "--rule",
+        "kind:kernel:decay=0",
+    ]
     result = difflr("plan", "net.keras", *rules, "-o", "plan.json", "--learning-rate", "0.01")
     assert result.code == 0
     model = keras.saving.load_model("net.keras")
@@ -39,9 +51,30 @@ def test_recipes_and_rules_are_multiplied(here):
     assert library.Plan.from_json(model, (here / "b.json").read_text()) == expected
 
 
+@pytest.mark.same_everywhere
+def test_rules_are_added_to_the_default_rates(here):
+    """One rule does not take away the low rates of the body; `--recipe none` does."""
+    model = keras.saving.load_model("net.keras")
+    assert difflr("plan", "net.keras", "-o", "default.json").code == 0
+    assert difflr("plan", "net.keras", "--rule", "head=2", "-o", "one.json").code == 0
+    assert difflr("plan", "net.keras", "--rule", "head=2", "--recipe", "none", "-o", "none.json").code == 0
+    default, one, none = (
+        {row.path: row for row in library.Plan.from_json(model, (here / f"{name}.json").read_text()).rows}
+        for name in ("default", "one", "none")
+    )
+    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 1]
+    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 2]
+    assert [none[f"{name}/kernel"].multiplier for name in ("stem", "top", "head")] == [1, 1, 2]
+    assert one["stem/bias"].weight_decay_multiplier == 0
+    assert none["stem/bias"].weight_decay_multiplier == 1
+
+
 def test_a_plan_for_the_new_head(here):
     assert (
-        difflr("plan", "bare.keras", "--new-head", "5", "--recipe", "head-and-backbone:0", "-o", "plan.json").code == 0
+        difflr(
+            "plan", "bare.keras", "--new-head", "--classes", "5", "--recipe", "head-and-backbone:0", "-o", "plan.json"
+        ).code
+        == 0
     )
     model = library.new_head(keras.saving.load_model("bare.keras"), 5)
     plan = library.Plan.from_json(model, (here / "plan.json").read_text())
@@ -63,7 +96,8 @@ WRONG = [
     (["--recipe", "mup:nowhere.keras"], "no model file nowhere.keras"),
     (["--plan", "nowhere.json"], "No such file.*nowhere.json"),
     (["--plan", "net.keras"], "net.keras"),
-    (["--new-head", "1"], "must be an integer >= 2"),
+    (["--new-head"], "--new-head needs --classes"),
+    (["--classes", "3"], "give --new-head too"),
     (["-o", "nowhere/plan.json"], "plan nowhere/plan.json cannot be written: there is no folder"),
     (["-o", "pictures"], "it is a folder"),
 ]
@@ -101,13 +135,25 @@ def test_a_warning_is_one_line(here):
 def test_all_recipes_can_be_asked_for():
     plans = [
         name
-        for name in library.__all__
+        for name in set(library.__all__) - {"plan_of"}
         if inspect.isfunction(getattr(library, name))
         and inspect.signature(getattr(library, name)).return_annotation is library.Plan
     ]
     assert sorted(name.replace("_", "-") for name in plans) == sorted(plan_options.RECIPES)
-    for example in plan_options.RECIPES.values():
+    for example in [*plan_options.RECIPES.values(), *plan_options.DEFAULT]:
         plan_options.parse_recipe(example)
+
+
+@pytest.mark.same_everywhere
+def test_the_default_is_what_its_recipes_say(here):
+    recipes = [word for each in plan_options.DEFAULT for word in ("--recipe", each)]
+    plans = []
+    for words in ([], recipes):
+        assert difflr("plan", "net.keras", *words, "-o", "plan.json").code == 0
+        plans.append(library.Plan.from_json(keras.saving.load_model("net.keras"), (here / "plan.json").read_text()))
+    assert [(r.multiplier, r.weight_decay_multiplier) for r in plans[0].rows] == [
+        (r.multiplier, r.weight_decay_multiplier) for r in plans[1].rows
+    ]
 
 
 def test_recipes_are_completed():
@@ -122,12 +168,29 @@ def test_summary_shows_the_layers_and_the_plan(here):
     assert "Did you mean 'stem'" in refused("summary", "net.keras", "--rule", "stm=frozen")
 
 
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("width", [60, 80])
+def test_names_are_never_cut(width):
+    """Rules need them whole; where there is little room, columns go."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(2, 3, name="block_one_squeeze_excite_projection")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, name="block_two_expand")(x))
+    model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
+    plan = library.discriminative(model, 0.01) * library.no_decay(model)
+    console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
+    plan_table.print_rates(console, plan, 1e-3)
+    layers_table.print_layers(console, model, plan)
+    text = console.file.getvalue()
+    assert text.count("block_one_squeeze_excite_projection") == text.count("block_two_expand") == 2
+    assert max(map(len, text.splitlines())) <= width
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_the_plan_fits_a_terminal(width, here):
     model = keras.saving.load_model("net.keras")
     plan = library.layerwise_decay(model, 0.75) * library.no_decay(model)
     console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
-    models.print_plan(console, plan, 1e-3)
+    plan_table.print_plan(console, plan, 1e-3)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert {row.path for row in plan.rows} <= set(text.split())
@@ -140,6 +203,43 @@ def test_help_is_quick():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "fine-tune" in shown
     assert shown.splitlines()[-1] == "False False"
+
+
+def test_options_of_every_command_stand_before_its_name_or_after(here):
+    backend = keras.backend.backend()
+    for words in (["--backend", backend, "plan", "net.keras"], ["plan", "net.keras", "--backend", backend]):
+        assert difflr(*words).code == 0
+    assert "no backend 'nix'" in refused("plan", "net.keras", "--backend", "nix")
+    assert "no backend 'nix'" in refused("--backend", "nix", "plan", "net.keras")
+    assert difflr("plan", "net.keras").code == 0  # it is forgotten
+
+
+@pytest.mark.same_everywhere
+def test_messages_speak_of_commands_not_of_python(here):
+    lines = [refused("plan", "bare.keras"), refused("plan", "net.keras", "--rule", "stem=-1")]
+    lines.append(refused("plan", "net.keras", "--recipe", "head-and-backbone:0.1,head=nix"))
+    for line in lines:
+        assert not re.search(r"difflr\.|keras\.layers|get_layer|print\(", line), line
+    assert "--recipe none" in lines[0]
+
+
+@pytest.mark.same_everywhere
+def test_a_terminal_without_the_letters_of_a_name(tmp_path):
+    """Windows' cp1252 has no Chinese: the name is spelled, and nothing fails."""
+    code = (
+        "import sys; sys.argv = ['difflr', 'fine-tune', 'net.keras', '\u732b']; from difflr_command import main; main()"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    (tmp_path / "net.keras").write_bytes(b"")
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, cwd=tmp_path)
+    assert shown.stderr.decode("cp1252").strip() == r"difflr: error: There is no data at \u732b."
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's messages")
+def test_the_backends_start_in_silence():
+    code = "from difflr_command.backend import import_keras; import_keras(); import keras; keras.ops.ones(2) + 1"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
 
 
 def test_scales_are_those_of_the_library():

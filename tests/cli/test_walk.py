@@ -1,5 +1,7 @@
 """Every command that docs/command_line.md shows, in its order, on a small network and few pictures."""
 
+import contextlib
+import io
 import re
 import shlex
 from pathlib import Path
@@ -44,7 +46,9 @@ def test_the_walk(small):
     assert len(shown) == 4
     for block in shown:
         if block["language"] == "python":
-            exec(block["code"], {})
+            load, predict = block["code"].split("\n\npicture", 1)
+            exec(load, names := {})
+            exec(f"picture{predict}", names)
             continue
         for line in block["code"].replace("\\\n", " ").splitlines():
             program, *words = shlex.split(line)
@@ -53,6 +57,15 @@ def test_the_walk(small):
             assert result.code == 0, (line, result)
     report = library.read_report("digits.html")
     assert len(report["history"]["val_accuracy"]) == 6
+    files = sorted(Path("start/digits").glob("*/*.png"))
+    _, held_out = library.data.stratified_split(np.repeat(np.arange(10), 4), 0.2, 0)
+    right = 0
+    for file in (files[position] for position in held_out):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(f"picture{predict}".replace("start/digits/7/000.png", str(file)), names)
+        right += printed.getvalue().strip() == file.parent.name
+    assert right == round(len(held_out) * report["history"]["val_accuracy"][-1])
     assert "learning_rate/head" in str(report)
 
 

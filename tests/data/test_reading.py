@@ -3,12 +3,15 @@
 import csv
 import os
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from difflr import data
+
+pytestmark = pytest.mark.same_everywhere
 
 
 def picture(path, colour, size=(6, 4), **options):
@@ -25,13 +28,15 @@ def pictures(tmp_path):
 
 
 def test_a_folder_of_pictures(pictures):
-    (pictures / ".hidden").mkdir()
+    picture(pictures / ".hidden" / "1.png", "red")
+    picture(pictures / "9" / ".thumbnails" / "1.png", "red")
     (pictures / "9" / "notes.txt").write_text("no picture")
     (pictures / "9" / ".thumbnail.png").write_bytes(b"")
     examples = data.read_folder(pictures, (8, 5))
     assert examples.class_names == ("9", "10")  # as numbers
     assert (examples.x.shape, examples.x.dtype) == ((4, 8, 5, 3), np.uint8)
     assert examples.skipped == ()
+    assert examples.notes == ("no pictures, left out: 1 file (.txt)",)
     assert examples.counts() == {"9": 2, "10": 2}
     assert {tuple(one[0, 0]) for one in examples.x[examples.y == 1]} == {(255, 0, 0)}
     assert data.read_folder(pictures, (8, 5), channels=1).x.shape == (4, 8, 5, 1)
@@ -46,6 +51,48 @@ def test_pictures_are_turned_as_they_were_taken(tmp_path):
         (tmp_path / name).mkdir()
         sideways.save(tmp_path / name / "1.png", exif=exif)
     assert data.read_folder(tmp_path, (4, 2), channels=1).x[0, 0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.pgm"])
+def test_pictures_of_16_bits_keep_their_greys(name, tmp_path):
+    grey = np.full((4, 4), 32768, "uint16")
+    grey[0] = 65535
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        Image.fromarray(grey).save(tmp_path / folder / name)
+    examples = data.read_folder(tmp_path, (4, 4))
+    assert examples.x[0, :, 0, 0].tolist() == [255, 127, 127, 127]
+    assert examples.notes == ("2 pictures with 16 bits a value: 0..65535 became 0..255",)
+
+
+def test_pictures_whose_values_are_of_unknown_range_are_skipped(pictures):
+    for number in range(60):
+        picture(pictures / "9" / f"{number}.png", "blue")
+    Image.fromarray(np.linspace(0, 1, 16, dtype="float32").reshape(4, 4)).save(pictures / "9" / "float.tif")
+    Image.fromarray(np.full((4, 4), 4095, "uint16")).save(pictures / "9" / "twelve.png")
+    (pictures / "9" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    assert dict(data.read_folder(pictures, (4, 4)).skipped) == {
+        "9/float.tif": "values of 32 bits, whose range is unknown: save it with 8 or 16 bits a value",
+        "9/twelve.png": "16 bits a value of which 12 are used: stretch them to 0..65535",
+        "9/phone.HEIC": "Pillow cannot read .heic here: save it as .jpg or .png",
+    }
+
+
+def test_large_jpegs_are_decoded_small_and_look_the_same(tmp_path):
+    x, y = np.meshgrid(np.linspace(0, 255, 1600), np.linspace(0, 255, 1200))
+    Image.fromarray(np.stack([x, y, 255 - x], -1).astype("uint8")).save(tmp_path / "large.jpg", quality=95)
+    whole = Image.open(tmp_path / "large.jpg").resize((40, 30), Image.Resampling.BILINEAR)
+    read = data.read_picture(tmp_path / "large.jpg", (30, 40))
+    assert np.abs(read.astype(int) - np.asarray(whole)).max() <= 6
+    with Image.open(tmp_path / "large.jpg") as drafted:
+        drafted.draft("RGB", (80, 80))
+        assert drafted.size == (200, 150)  # an eighth
+
+
+def test_reading_tells_how_far_it_is(pictures):
+    seen = []
+    data.read_folder(pictures, (4, 4), on_picture=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_damaged_pictures_are_skipped_and_named(pictures):
@@ -95,7 +142,7 @@ def test_validation_data_of_other_classes(pictures):
 
 def test_a_table(tmp_path):
     file = tmp_path / "table.csv"
-    rows = ["\ufefflabel,text,more", 'b,"two\nlines, one text",1', "a,ä,", *["b,text,"] * 9, "nan,text,", "a,,"]
+    rows = ["\ufefflabel,text,more", 'b,"two\nlines, one text",1', "a,ä,", *["b,text,"] * 9, ",text,", "a,,"]
     file.write_text("\n".join(rows), encoding="utf-8")
     with pytest.raises(ValueError, match="2 of 13 in"):
         data.read_table(file)
@@ -108,12 +155,48 @@ def test_a_table(tmp_path):
     assert data.read_table(tmp_path / "table.tsv").class_names == ("1", "2")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_any_separator_is_seen(separator, tmp_path):
+    rows = [["label", "text"], ["None", "one; two, three"], ["nan", "four"]]
+    with open(tmp_path / "table.csv", "w", newline="") as opened:
+        csv.writer(opened, delimiter=separator).writerows(rows)
+    examples = data.read_table(tmp_path / "table.csv")
+    assert examples.x.tolist() == ["one; two, three", "four"]
+    assert examples.class_names == ("None", "nan")
+
+
+def test_a_text_with_separators_and_no_quotes_is_skipped(tmp_path):
+    """Else a part of the text would be the label."""
+    rows = ["text,label", *["good,a", "bad,b"] * 10, "nice, really,a"]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    examples = data.read_table(tmp_path / "table.csv")
+    assert examples.class_names == ("a", "b")
+    assert examples.skipped == (
+        ("line 22", "more fields than columns: put quotes around a text with separators in it"),
+    )
+
+
+def test_texts_take_no_more_memory_than_they_are_long(tmp_path):
+    """NumPy's strings are all as long as the longest: 2,000 of 100,000 letters would be 800 MB."""
+    rows = ["text,label", f"{'x' * 100_000},a", *["short,b"] * 2_000]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    tracemalloc.start()
+    examples = data.read_table(tmp_path / "table.csv")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(examples) == 2_001
+    assert most < 5e6
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"texts,label\na,b\n", "no column 'text'. Its columns are: texts, label. Say which one it is: `text_column`"),
+        (
+            b"texts,label\na,b\n",
+            "no column 'text'. Its columns, separated by commas, are: texts, label. Say .* `text_column`",
+        ),
         (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
-        (b"", "no column 'text'. Its columns are: none"),
+        (b"", "no column 'text'. Its columns, .*: none"),
         (b"text,label\n", "no rows"),
         (b"text,label\na,x\nb,x\n", "one class only, x"),
         (b"text,label\n\xff\xfe,x\n", "not in UTF-8"),
@@ -136,13 +219,32 @@ def test_arrays(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("y", "labels"),
+    [
+        ([1990, 2003, 2011, 1990], False),
+        ([0, 2, 1, 0], True),
+        ([True, False, True, False], True),
+        ([1, 2, 3, 4], False),
+    ],
+)
+def test_whole_numbers_that_leave_some_out_are_amounts(y, labels, tmp_path):
+    file = tmp_path / "data.npz"
+    np.savez(file, x=np.zeros((4, 2)), y=np.array(y, "float64" if not labels else None))
+    read = data.read_arrays(file)[0]
+    assert bool(read.class_names) == labels
+    assert read.y.dtype == ("int32" if labels else "float32")
+    assert data.read_arrays(file, labels=not labels)[0].class_names == (
+        () if labels else tuple(map(str, range(max(y) + 1)))
+    )
+
+
+@pytest.mark.parametrize(
     ("arrays", "told"),
     [
         ({"x": [1.0]}, "no array 'y'. It has: x"),
-        ({"x": [1.0], "y": [0, 1]}, "equal lengths: 1 and 2"),
-        ({"x": [1.0, np.nan], "y": [0, 1]}, "'x' of .* has 1 values that are NaN"),
-        ({"x": [1.0, 2.0], "y": [0, np.nan]}, "'y' of .* has 1 values that are NaN"),
-        ({"x": [1.0, 2.0], "y": [0, -1]}, "counted from 0. Received in 'y' .*: -1"),
+        ({"x": [1.0], "y": [0, 1]}, "equal lengths, above 0: 1 and 2"),
+        ({"x": [1.0, np.nan], "y": [0, 1]}, "'x' of .* has 1 value that is NaN"),
+        ({"x": [1.0, 2.0], "y": [0, np.nan]}, "'y' of .* has 1 value that is NaN"),
         ({"x": ["a", "b"], "y": [0, 1]}, "must hold numbers"),
         ({"x": np.array([{}, {}], object), "y": [0, 1]}, "Python objects, which are not read"),
         ({"x": [1.0], "y": [0], "x_val": [1.0]}, "both or none"),
@@ -152,6 +254,14 @@ def test_arrays_that_are_refused(arrays, told, tmp_path):
     np.savez(tmp_path / "data.npz", **arrays)
     with pytest.raises(ValueError, match=told):
         data.read_arrays(tmp_path / "data.npz")
+
+
+def test_what_are_no_labels(tmp_path):
+    for y in ([0, -1], [0.5, 1], [[1, 2], [3, 4]]):
+        np.savez(tmp_path / "data.npz", x=[1.0, 2.0], y=y)
+        assert data.read_arrays(tmp_path / "data.npz")[0].class_names == ()
+        with pytest.raises(ValueError, match="whole numbers, counted from 0. Received in"):
+            data.read_arrays(tmp_path / "data.npz", labels=True)
 
 
 def test_files_that_are_no_arrays(tmp_path):

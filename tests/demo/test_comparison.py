@@ -15,6 +15,8 @@ from difflr.demo.compare import Budget, Method, Outcome, Run
 
 ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="trains for long; the demo is on JAX by default")
 
+pytestmark = pytest.mark.usefixtures("quick_compilation", "eager_steps")
+
 BUDGET = Budget(epochs=8, seeds=(0, 1, 2))
 
 
@@ -165,7 +167,16 @@ def test_a_small_comparison(small_split, monkeypatch):
     assert ratio == pytest.approx(compare.TOP_OF_BODY * compare.DECAY)
 
 
-@pytest.mark.parametrize("method", compare.METHODS, ids=lambda method: method.name)
+EVERYWHERE = "layer by layer"  # the others differ from it in their rules alone
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, id=method.name, marks=[] if method.name == EVERYWHERE else pytest.mark.same_everywhere)
+        for method in compare.METHODS
+    ],
+)
 def test_every_run_begins_anew(method, small_split):
     model = tiny_model()
     trainer = compare.Trainer(model, method, Budget(2, (0,)))
@@ -203,6 +214,7 @@ def test_the_whole_demo(small_split, monkeypatch, tmp_path):
     assert len(numbers["methods"][0]["search"]) == 6
 
 
+@pytest.mark.same_everywhere
 def test_the_plan_of_the_demo_fits_the_network():
     model = keras.Sequential(
         [

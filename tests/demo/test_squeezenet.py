@@ -9,6 +9,8 @@ import pytest
 
 from difflr.demo import squeezenet
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def loads(content):
     return squeezenet.ArraysOnly(io.BytesIO(pickle.dumps(content)), encoding="latin1").load()

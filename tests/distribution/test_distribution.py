@@ -16,6 +16,7 @@ import keras
 import pytest
 
 from distribution import cases
+from processes import environment
 
 BACKEND = keras.backend.backend()
 FULL = os.environ.get("DIFFLR_DISTRIBUTION") == "full"
@@ -46,18 +47,16 @@ RUN_EXAMPLES = {
 
 def python(arguments, folder):
     """What a script prints, in a folder of its own."""
-    paths = [str(HERE.parent), str(HERE.parents[1] / "src")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": BACKEND}
-    environment["LAUNCH_SECONDS"] = str(SECONDS - 30)  # it has to end what it has started
+    variables = environment(LAUNCH_SECONDS=str(SECONDS - 30))  # it has to end what it has started
     for name in ("XLA_FLAGS", "TF_CONFIG"):
-        environment.pop(name, None)
+        variables.pop(name, None)
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env=environment,
+        env=variables,
         timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -4,10 +4,12 @@ import importlib.util
 import pathlib
 
 import keras
+import pytest
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "fine_tune.py"
 
 
+@pytest.mark.same_everywhere
 def test_everything_live_beats_the_head_alone(capsys):
     spec = importlib.util.spec_from_file_location("fine_tune_example", EXAMPLE)
     example = importlib.util.module_from_spec(spec)

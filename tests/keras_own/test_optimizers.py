@@ -4,10 +4,16 @@ import keras
 import pytest
 
 from keras_own import run
+from processes import environment
 
 pytestmark = pytest.mark.skipif(not run.tests_of_keras(), reason="this Keras comes without its tests")
 TORCH = keras.backend.backend() == "torch"
 FEW = [f"keras.src.optimizers.{name}_test" for name in ("sgd", "adam", "adamw")]
+
+
+@pytest.fixture(autouse=True)
+def quick_processes(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
 
 
 def surprises(modules, multiplier):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.layers import DeclaresKernelAndBias, DeclaresMultipliers
+from difflr.layers import DeclaresKernelAndBias, DeclaresMultipliers, layer_classes
 from layers.every_layer import (
     CONVOLUTIONS_AND_DENSE,
     FROM_ELSEWHERE,
@@ -71,6 +71,15 @@ def test_a_layer_with_weights_is_there(name):
 
 def test_layers_slow_to_make_are_not_there():
     assert WITHOUT_WEIGHTS_SLOW_TO_MAKE.isdisjoint(OURS)
+
+
+@pytest.mark.same_everywhere
+def test_every_exception_is_needed():
+    """A layer that is named as one, and that the rule alone would sort as well, is not to be named."""
+    builds = {name for name, cls in classes().items() if cls.build is not keras.layers.Layer.build}
+    assert layer_classes.WITHOUT_WEIGHTS & set(classes()) <= builds
+    assert layer_classes.WITHOUT_BUILD.isdisjoint(builds)
+    assert {*WITHOUT_WEIGHTS, *WITHOUT_WEIGHTS_SLOW_TO_MAKE} >= layer_classes.WITHOUT_WEIGHTS
 
 
 def test_layers_whose_weights_come_from_elsewhere_are_there():

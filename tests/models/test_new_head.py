@@ -45,6 +45,52 @@ def test_sequential_models_and_a_given_place():
     assert new.layers[1] is model.layers[0]
 
 
+def classifier():
+    """As MobileNet: the classes come out of a convolution, and a softmax on top."""
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    x = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool")(x)
+    x = keras.layers.Conv2D(10, 1, name="classes")(keras.layers.Dropout(0.1, name="drop")(x))
+    return keras.Model(inputs, keras.layers.Softmax(name="softmax")(keras.layers.Flatten()(x)), name="classifier")
+
+
+def normalised(model):
+    inputs = keras.Input((6, 6, 3))
+    return keras.Model(inputs, model(keras.layers.Rescaling(1 / 255)(inputs)))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        classifier(),
+        keras.Sequential(
+            [keras.Input((6, 6, 3)), backbone(), keras.layers.Conv2D(10, 2, activation="softmax", name="classes")]
+        ),
+        normalised(classifier()),
+        keras.Sequential([keras.Input((6, 6, 3)), normalised(classifier()), keras.layers.Activation("linear")]),
+    ],
+    ids=["softmax", "activation", "nested", "twice nested"],
+)
+def test_a_head_stands_on_features_not_on_probabilities(model):
+    new = difflr.new_head(model, 3)
+    assert new.output_shape == (None, 3)
+    assert new.layers[-1].kernel.shape[0] in (4, 5)  # channels of the body, not the 10 classes
+    paths = {row.path for row in difflr.Plan(new).rows}
+    assert not any("classes" in path for path in paths)
+    assert {path for path in paths if not path.startswith(("head", "new_head"))} < {
+        row.path for row in difflr.Plan(model).rows
+    }
+
+
+def test_features_that_are_probabilities():
+    with pytest.warns(UserWarning, match="'softmax' puts out probabilities.*`features`"):
+        difflr.new_head(classifier(), 3, features="softmax")
+    inputs = keras.Input((5,))
+    both = keras.layers.Softmax()(keras.layers.Dense(4)(inputs) + keras.layers.Dense(4)(inputs))
+    with pytest.raises(ValueError, match="of 2 inputs.*Say after which layer"):
+        difflr.new_head(keras.Model(inputs, both), 3)
+
+
 def test_what_cannot_be_cut():
     class Own(keras.Model):
         pass

@@ -8,6 +8,7 @@ import pytest
 
 import difflr
 from difflr.optimizers import SGD
+from difflr.optimizers.groups import Groups
 from difflr.optimizers.late_start import LateStart
 
 
@@ -87,12 +88,15 @@ def test_a_group_schedule_has_the_clock_of_the_base_rate(accumulation):
     assert seen[-1] < -1
 
 
-def test_a_newcomer_warms_up_by_updates_and_its_schedule_counts_batches():
+def test_who_joins_late_warms_up_by_updates_and_its_schedule_counts_batches():
     """With two batches in an update: batch 3 belongs to the second update of four."""
     ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
     for schedule, factor in ((None, 1.0), (ramp, 1 - 3 / 8)):
-        newcomer = LateStart(schedule, warmup_steps=4, accumulation=2)
-        for each in (newcomer, LateStart.from_config(newcomer.get_config())):
-            assert float(keras.ops.convert_to_numpy(each(keras.ops.convert_to_tensor(3)))) == pytest.approx(
-                0.5 * factor
-            )
+        variable = keras.Variable(np.ones(2), name="late")
+        plan = difflr.Plan([variable], [(variable, schedule)] if schedule else None)
+        optimizer = difflr.optimizers.SGD(1.0, multipliers=plan, gradient_accumulation_steps=2)
+        optimizer.build([variable])
+        groups = Groups(plan, [variable], optimizer, {plan.rows[0].place: LateStart(warmup_steps=4)})
+        for _ in range(3):
+            optimizer.apply([keras.ops.zeros(2)], [variable])
+        assert float(keras.ops.convert_to_numpy(groups.factors()[0])) == pytest.approx(0.5 * factor)

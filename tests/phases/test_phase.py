@@ -40,11 +40,11 @@ phases:
 """
 
 TABLE = """\
-phase  trainable       until                              parameters trainable  joining  freezing  warm-up  frozen statistics
--------------------------------------------------------------------------------------------------------------------
-    1  head       1 epoch                                         10       10         0  -        update
-    2  head, mid  loss stops to improve, patience 2               30       20         0  9 steps  keep
-    3  *          the end                                         50       20         0  -        keep"""
+phase  trainable  until                              parameters trainable  joining  freezing  warm-up  frozen statistics
+------------------------------------------------------------------------------------------------------------------------
+    1  head       1 epoch                                              10       10         0  -        update
+    2  head, mid  loss stops to improve, patience 2                    30       20         0  9 steps  keep
+    3  *          the end                                              50       20         0  -        keep"""
 
 
 def test_yaml_can_be_read_edited_and_read_again():
@@ -168,11 +168,11 @@ REFUSED = {
     "unknown": ([Phase("heed", epochs=1), Phase("*")], "Phase 1: the target 'heed' matches no .* Did you mean 'head'"),
     "never trainable": (
         [Phase("head", epochs=1), Phase(["head", "mid"])],
-        "Trainable in no phase: low/kernel, low/bias",
+        "No phase trains low/kernel, low/bias",
     ),
     "covered": ([Phase(["*", "head"])], "target 'head' has no effect"),
     "frozen": ([Phase("low/bias", epochs=1), Phase("*")], "matches only what the plan freezes"),
-    "no change": ([Phase("*", epochs=1), Phase(["low", "mid", "head"])], "In phase 2 the same variables are trainable"),
+    "no change": ([Phase("*", epochs=1), Phase(["low", "mid", "head"])], "Phase 2 trains the same as phase 1"),
     "too long": ([Phase("head", epochs=4), Phase("*")], "Phase 2 of 2 begins in epoch 5 at the earliest"),
     "cut short": ([Phase("head", epochs=2), Phase("*", epochs=3)], "from epoch 1 to 5, and `fit` has epochs=4"),
     "too short": ([Phase("head", epochs=1), Phase("*", epochs=1)], "from epoch 1 to 2, and `fit` has epochs=4"),

@@ -66,7 +66,7 @@ def test_backup_is_taken_up_in_the_middle_of_an_epoch(tmp_path, name, scheduler_
     expected = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(expected, PHASES[name], Interrupt(2, 1))
-    with saying("after 2 steps of epoch 3, which this `fit` begins anew"):
+    with saying("after 2 steps of epoch 3, which this `fit` begins again"):
         run(expected, PHASES[name], initial_epoch=2)
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)

@@ -6,7 +6,6 @@ import pytest
 
 import difflr
 from difflr import keras_private
-from difflr.optimizers.replan import Trainable
 from optimizers.steps import BACKEND, NAMES, ours
 from phases.in_phases import new_model, number
 
@@ -33,9 +32,9 @@ class Run:
     def values(self, name):
         return [number(variable) for variable in self.variables(name)]
 
-    def go_live(self, *names, **arguments):
+    def train_only(self, *names, **arguments):
         trainable = frozenset(id(variable) for name in names for variable in self.variables(name))
-        self.optimizer._replanning.go_live(self.model, Trainable(trainable, "phase"), **arguments)
+        self.optimizer.replan(self.optimizer.plan.whole.only(trainable, "phase"), **arguments)
 
     def steps(self, count):
         for _ in range(count):
@@ -63,11 +62,11 @@ def test_who_stays_live_trains_as_without_phases(name, settings):
     run, other = Run(name, **SETTINGS[settings]), Run(name, **SETTINGS[settings])
     for each in (run, other):
         each.steps(2)
-    run.go_live("head")
+    run.train_only("head")
     assert [variable.path for variable in run.model.trainable_variables] == ["head/kernel", "head/bias"]
     for each in (run, other):
         each.steps(2)
-    run.go_live(*ALL)
+    run.train_only(*ALL)
     for each in (run, other):
         each.steps(2)
     assert_same(run.values("head"), other.values("head"))
@@ -81,11 +80,11 @@ def test_state_is_there_again_after_a_rest(name, settings):
     run.steps(3)
     kernel = run.variables("low")[0]
     before, value = run.state(kernel), number(kernel)
-    run.go_live("head")
+    run.train_only("head")
     assert not any(kernel.path.replace("/", "_") in variable.path for variable in run.optimizer.variables)
     run.steps(2)
     np.testing.assert_array_equal(number(kernel), value)
-    run.go_live(*ALL)
+    run.train_only(*ALL)
     after = run.state(kernel)
     assert before.keys() == after.keys()
     assert_same(after.values(), before.values())
@@ -98,18 +97,18 @@ def test_amsgrad_keeps_its_maxima():
     run.steps(2)
     before = run.state(run.variables("low")[0])
     assert len(before) == 3
-    run.go_live("head")
-    run.go_live(*ALL)
+    run.train_only("head")
+    run.train_only(*ALL)
     assert_same(run.state(run.variables("low")[0]).values(), before.values())
 
 
 def test_the_average_of_a_newcomer_begins_at_its_value():
     """Keras begins an average at 0 and skips that in the first step of the optimizer only."""
     run = Run("SGD", **AVERAGES)
-    run.go_live("head")
+    run.train_only("head")
     run.steps(3)
     before = run.values("low")[0]
-    run.go_live(*ALL)
+    run.train_only(*ALL)
     assert_same([run.state(run.variables("low")[0])["_model_variables_moving_average"]], [before])
     run.steps(1)
     assert np.abs(run.values("low")[0] - before).max() < 0.1 * np.abs(before).max()
@@ -121,10 +120,10 @@ def test_half_a_batch_of_gradients_is_no_use_later():
     run.steps(1)
     assert run.state(run.variables("low")[0])["_accumulated_gradients"].any()
     assert run.state(run.variables("head")[0])["_accumulated_gradients"].any()
-    run.go_live("head")
+    run.train_only("head")
     assert run.state(run.variables("head")[0])["_accumulated_gradients"].any()
     run.steps(1)
-    run.go_live(*ALL)
+    run.train_only(*ALL)
     assert not run.state(run.variables("low")[0])["_accumulated_gradients"].any()
 
 
@@ -140,14 +139,14 @@ def test_state_in_an_unknown_form_is_refused_before_anything_changes():
     run.optimizer.bind(run.model)
     run.optimizer.build(run.model.trainable_variables)
     with pytest.raises(ValueError, match="Dictionary keeps .*sum.* in no attribute"):
-        run.go_live("head")
+        run.train_only("head")
     assert len(run.model.trainable_variables) == 6
 
 
 def test_changed_multipliers_are_kept_while_their_layer_is_frozen():
     run = Run("Adam")
     run.optimizer.multipliers[run.model.get_layer("low")] = 0.3
-    run.go_live("head")
+    run.train_only("head")
     assert run.optimizer.multipliers[run.variables("low")[0]] == 0
-    run.go_live(*ALL)
+    run.train_only(*ALL)
     assert run.optimizer.multipliers[run.variables("low")[0]] == 0.3

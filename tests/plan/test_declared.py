@@ -1,4 +1,6 @@
+import copy
 import gc
+import pickle
 import weakref
 
 import keras
@@ -61,3 +63,46 @@ def test_products_keep_numbers_where_a_declaration_gives_way():
     assert [row.multiplier for row in product.rows] == [4 * 0.25, 4 * 0.5]
     assert product == 4 * (declared * ruled) == ruled * (declared * 4)
     assert product.rows[0].decided["multiplier"] == "* 4 * rule 1: 'kernel'"
+
+
+def test_weights_that_come_later_have_what_their_layer_declares():
+    layer = built(W_learning_rate_multiplier=0.5)
+    layer.enable_lora(1)
+    later = [layer.lora_kernel_a, layer.lora_kernel_b]  # all that an optimizer without a model would see
+    assert declared_multipliers(later) == {0: (0.5, "d"), 1: (0.5, "d")}
+    optimizer = difflr.optimizers.SGD(1.0)
+    optimizer.build(later)
+    assert [optimizer.multipliers[variable] for variable in later] == [0.5, 0.5]
+
+
+def test_a_variable_that_was_replaced_is_declared_no_longer():
+    layer, other = built(learning_rate_multiplier=0.5), built()
+    old = layer._kernel
+    layer._tracker.unlock()
+    layer._untrack_variable(old)
+    layer._kernel = other.kernel  # tied weights
+    assert declared_multipliers([old, other.kernel]) == {1: (0.5, "d")}
+
+
+def test_copies_declare_for_themselves():
+    model = keras.Sequential([keras.Input((3,)), difflr.layers.Dense(2, learning_rate_multiplier=0.5)])
+    clone = keras.models.clone_model(model)
+    assert [row.multiplier for row in difflr.Plan(clone.trainable_variables).rows] == [0.5, 0.5]
+    loose = copy.deepcopy(model.layers[0].kernel)
+    assert declared_multipliers([loose]) == {}
+    assert pickle.loads(pickle.dumps(difflr.Plan(model))).rows[0].multiplier == 0.5
+
+
+def test_layers_elsewhere_are_not_asked(monkeypatch):
+    """With 2,000 of them a plan took 34 ms instead of 0.3."""
+    elsewhere = built(learning_rate_multiplier=0.5)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+    def asked(layer):
+        raise AssertionError("a layer of another model is asked")
+
+    monkeypatch.setattr(type(elsewhere), "multipliers", property(asked))
+    for known in (model, model.trainable_variables):
+        assert [row.multiplier for row in difflr.Plan(known).rows] == [1, 1]
+    with pytest.raises(AssertionError):
+        difflr.Plan(elsewhere)

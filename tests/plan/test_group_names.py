@@ -1,3 +1,6 @@
+import posixpath
+import re
+
 import keras
 import pytest
 from hypothesis import given, settings
@@ -14,10 +17,15 @@ PATHS = ["body/stem/kernel", "body/stem/bias", "body/top/kernel", "body/top/bias
 def test_layers_patterns_and_the_first_of_several():
     assert group_labels([PATHS], PATHS) == ["all"]
     assert group_labels([PATHS[:4], PATHS[4:]], PATHS) == ["body", "head"]
-    assert group_labels([PATHS[::2], PATHS[1::2]], PATHS) == ["*/kernel", "*/bias"]
-    assert group_labels([["body/stem/kernel", "body/top/kernel"]], PATHS) == ["body/*/kernel"]
-    assert group_labels([["body/stem/kernel", "head/kernel"]], PATHS) == ["body/stem/kernel+1"]
-    assert group_labels([[*PATHS[:2], "head/kernel"]], PATHS) == ["body/stem+1"]
+    assert group_labels([PATHS[::2], PATHS[1::2]], PATHS) == ["all/kernel", "all/bias"]
+    assert group_labels([["body/stem/kernel", "body/top/kernel"]], PATHS) == ["body/all/kernel"]
+    assert group_labels([["body/stem/kernel", "head/kernel"]], PATHS) == ["body/stem/kernel_and_1_more"]
+    assert group_labels([[*PATHS[:2], "head/kernel"]], PATHS) == ["body/stem_and_1_more"]
+
+
+def fits_every_logger(label):
+    """What MLflow takes (`mlflow.utils.validation`), without spaces and colons, which TensorBoard would replace."""
+    return re.fullmatch(r"[\w\-./]{1,180}", label) and posixpath.normpath(label) == label and label[0] not in "./"
 
 
 @settings(max_examples=30)
@@ -27,11 +35,53 @@ def test_labels_are_unique_and_fit_a_column(numbers, names):
     groups = [[p for p, n in zip(paths, numbers, strict=True) if n == number] for number in sorted(set(numbers))]
     labels = group_labels(groups, paths)
     assert len(set(labels)) == len(groups)
-    assert not any(set(label) & set(" ,;\n\t\"'") for label in labels)
+    assert [label for label in labels if not fits_every_logger(label)] == []
+    folders = [label.split("/") for label in labels]  # MLflow keeps metrics as files
+    assert not any(a != b and a == b[: len(a)] for a in folders for b in folders)
 
 
 def test_groups_of_a_plan():
     layers = [keras.layers.Dense(2, name="body"), keras.layers.Dense(2, name="head")]
     model = keras.Sequential([keras.Input((2,)), *layers])
     plan = difflr.Plan(model, {"*/bias": 2.0, "head/bias": difflr.FROZEN})
-    assert group_names(plan) == ["*/kernel", "body/bias"]
+    assert group_names(plan) == ["all/kernel", "body/bias"]
+
+
+def named(rules):
+    parts = [keras.layers.Dense(2, name="stem"), keras.layers.Dense(2, name="top")]
+    body = keras.Sequential(parts, name="body")
+    model = keras.Sequential([keras.Input((2,)), body, keras.layers.Dense(2, name="head")])
+    return difflr.Plan(model, rules)
+
+
+def test_a_group_that_the_user_named():
+    assert group_names(named({"body": {"multiplier": 0.1, "name": "slow: early"}})) == ["slow: early", "head"]
+    assert group_names(named([difflr.Rule("body", multiplier=0.1, name="b"), ("head", 0.1)])) == ["b", "head"]
+    assert group_names(named({"*": 0.1, "body/stem": {"name": "stem"}})) == ["stem", "body/top_and_1_more"]
+
+
+def test_groups_of_the_same_numbers_stay_apart_if_one_is_named():
+    plan = named({"*": 0.5, "head": {"name": "top"}})
+    assert [(group.multiplier, len(group.rows)) for group in plan.groups] == [(0.5, 4), (0.5, 2)]
+    assert difflr.Plan.from_json(plan.model, plan.to_json()) == plan
+    assert group_names(0.5 * plan * difflr.bias_double(plan.model)) == [
+        "body/all/kernel",
+        "body/all/bias",
+        "top",
+        "top_2",
+    ]
+
+
+def test_the_users_name_stays_and_the_others_give_way():
+    plan = named({"body": 0.1, "head": {"multiplier": 0.5, "name": "body"}})
+    assert group_names(plan) == ["body_2", "body"]
+    inside = named({"body/stem": 0.1, "body/top": 0.2, "head": {"multiplier": 0.5, "name": "body"}})
+    assert group_names(inside) == ["body_2/stem", "body_2/top", "body"]
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a/", "/a", "a//b", "a/../b", ".", "a,b", "a*", "a\n", "x" * 101, 3, "a/ b"]
+)
+def test_names_that_some_logger_does_not_take(name):
+    with pytest.raises(ValueError, match="The `name` of a group is a column of logs"):
+        difflr.Rule("body", name=name)

@@ -57,3 +57,10 @@ def test_vision_transformer(vit):
 def test_json(vit):
     plan = difflr.Plan(vit, {"vit_encoder": 0.5, "kind:norm": difflr.FROZEN})
     assert difflr.Plan.from_json(vit, plan.to_json()) == plan
+
+
+def test_norms_that_derive_from_no_norm_of_keras():
+    llama = keras_hub.models.LlamaBackbone(30, 1, 2, 8, 16, 2)
+    gemma = keras_hub.models.GemmaBackbone(30, 2, 2, 1, 8, 16, 4)
+    for model, number in ((llama, 3), (gemma, 5)):
+        assert [path.split("/")[-1] for path in chosen(model, "kind:norm")] == ["scale"] * number

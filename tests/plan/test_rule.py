@@ -126,3 +126,105 @@ def test_how_a_target_is_named():
 
     names = [describe(target) for target in ("a/b", layer, layer.kernel, is_small, 3)]
     assert names == ["'a/b'", "layer d", "variable d/kernel", "function is_small", "3"]
+
+
+# -- learning rates, names, equality -----------------------------------------------------------------------------------
+
+
+def small_model():
+    layers = [keras.layers.Dense(2, name="body"), keras.layers.Dense(1, name="head")]
+    return keras.Sequential([keras.Input((2,)), *layers])
+
+
+def test_a_learning_rate_becomes_a_multiplier_of_the_base_rate():
+    model = small_model()
+    plan = difflr.Plan(model, {"body": {"learning_rate": 2e-5}, "head": {"learning_rate": 1e-3}}, learning_rate=1e-3)
+    assert plan == difflr.Plan(model, {"body": 2e-5 / 1e-3})
+    assert plan.rows[0].decided["multiplier"] == "rule 1: 'body' at 2e-05 of 0.001"
+    assert difflr.Plan(model, {"body": {"learning_rate": 0}}, learning_rate=1e-3) == difflr.Plan(
+        model, {"body": difflr.FROZEN}
+    )
+
+
+def test_a_learning_rate_without_a_base_rate_says_how_to_write_it():
+    with pytest.raises(
+        ValueError, match=r"'body' sets learning_rate=2e-05.*`multiplier=2e-05 / 1e-3`.*learning_rate=1e-3"
+    ):
+        difflr.Plan(small_model(), {"body": {"learning_rate": 2e-5}})
+    for wrong in (0, -1, "1e-3", keras.optimizers.schedules.CosineDecay(1e-3, 10)):
+        with pytest.raises(ValueError, match="`learning_rate` must be"):
+            difflr.Plan(small_model(), learning_rate=wrong)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"multiplier": 0.1, "learning_rate": 1e-4}, r"multiplier=0\.1, learning_rate=0\.0001\. Leave one of them out"),
+        ({"learning_rate": 1e-4, "frozen": True}, r"learning_rate=0\.0001, frozen=True\. Leave one"),
+        ({"learning_rate": 0, "frozen": False}, r"learning_rate=0, frozen=False\. 0 freezes: .*learning_rate above 0"),
+        ({"learning_rate": -1}, "`learning_rate` must be a finite number >= 0"),
+        ({"learning_rates": 1}, "'learning_rates', which no rule can set. Did you mean 'learning_rate'"),
+    ],
+)
+def test_learning_rates_that_are_wrong(values, message):
+    with pytest.raises(ValueError, match=message):
+        difflr.Rule.of("body", values)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"body": 2e-5, "head": 1e-3},
+        {"*": 1e-3},
+        {"body": difflr.FROZEN, "head": 1e-3},
+    ],
+)
+def test_multipliers_that_look_like_learning_rates_are_warned_of(rules):
+    with pytest.warns(UserWarning, match=r"looks like learning rates.* with Adam\(1e-3\), what has \S+ would train at"):
+        difflr.Plan(small_model(), rules)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"body": 2e-5},
+        {"body": 1e-3, "head": 0.1},
+        {"*": 0.02},
+        {"*": {"weight_decay_multiplier": 1e-3}},
+        {"*": difflr.FROZEN},
+        {"body": {"learning_rate": 2e-6}, "head": {"learning_rate": 1e-5}},
+    ],
+)
+def test_no_warning_where_multipliers_may_be_meant(rules):
+    model = small_model()
+    difflr.Plan(model, rules, learning_rate=1e-3)
+    assert max(row.multiplier for row in (1e-3 * difflr.Plan(model)).rows) == 1e-3
+
+
+def test_rules_compare_by_identity_of_what_they_name():
+    first, second = small_model(), small_model()
+    layers = [model.get_layer("body") for model in (first, second)]
+    kernels = [layer.kernel for layer in layers]
+    for one, other in (layers, kernels, (lambda v: True, lambda v: True)):
+        for wrap in (lambda t: t, lambda t: ["head", t], lambda t: difflr.everything_but([t])):
+            rule = difflr.Rule(wrap(one), multiplier=0.5)
+            assert rule == difflr.Rule(wrap(one), multiplier=0.5)
+            assert hash(rule) == hash(difflr.Rule(wrap(one), multiplier=0.5))
+            assert rule != difflr.Rule(wrap(other), multiplier=0.5)
+            assert rule != difflr.Rule(wrap(one), multiplier=0.25)
+    assert difflr.Rule("a", multiplier=1.0) != difflr.Rule(kernels[0], multiplier=1.0)
+    assert difflr.Rule("a", multiplier=1.0) != "a"
+
+
+def test_a_rule_keeps_its_list_as_it_was():
+    targets = ["body"]
+    rule = difflr.Rule(targets, multiplier=0.5)
+    targets.append("head")
+    assert rule.target == ("body",)
+
+
+def test_how_targets_of_several_are_named():
+    targets = (["a", "b"], list("abcd"), keras.layers.Dense, difflr.everything_but("a", "b"))
+    assert [describe(target) for target in targets] == [
+        *("'a', 'b'", "'a', ... 'd' (4 targets)", "layers of class Dense", "everything but 'a', 'b'"),
+    ]

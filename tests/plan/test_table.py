@@ -150,3 +150,18 @@ def test_html_escapes_names():
     html = difflr.Plan(model, {"c": 2.0})._repr_html_()
     assert "&lt;b&gt;&amp;a" in html
     assert "<b>" not in html
+
+
+def test_rules_for_one_layer_after_another_are_one_row(model):
+    layers = model.layers[0].layers
+    table = str(difflr.Plan(model, [(layer, 0.5) for layer in layers])).splitlines()
+    assert [line.split("  ")[0] for line in table[2:4]] == ["body", "head"]
+    assert table[2].endswith("rules 1 to 2: layer stem, layer bn")
+    assert len(table) == 6
+
+
+def test_a_column_of_names_where_there_are_any(model):
+    table = difflr.Plan(model, {"body": {"multiplier": 0.1, "name": "slow"}, "body/stem": difflr.FROZEN}).table()
+    header, _, *lines = table.splitlines()
+    column = header.index("name")
+    assert [line[column : column + 4].strip() for line in lines[:3]] == ["-", "slow", "-"]

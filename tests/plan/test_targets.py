@@ -165,7 +165,7 @@ def test_kinds_of_rarer_layers(kind, expected):
 def test_kinds_of_variables_without_a_model():
     names = ("kernel", "gamma", "embeddings", "bias")
     variables = [keras.Variable([1.0] if name == "bias" else [[1.0]], name=name) for name in names]
-    for kind, name in (("kernel", "kernel"), ("norm", "gamma"), ("embedding", "embeddings"), ("vector", "bias")):
+    for kind, name in (("kernel", "kernel"), ("bias", "bias"), ("vector", "bias")):
         assert chosen(variables, f"kind:{kind}") == {name}
     with pytest.raises(ValueError, match="'kind:head' is found from the model's graph"):
         difflr.Plan(variables, {"kind:head": 0.5})
@@ -186,3 +186,139 @@ def test_a_layer_that_is_not_built():
 def test_a_shared_layer_as_target_is_all_its_paths():
     model = kinds.shared()
     assert chosen(model, model.get_layer("first").get_layer("shared")) == {"first/shared/kernel", "first/shared/bias"}
+
+
+# -- lists, classes, everything but --------------------------------------------------------------------------------
+
+
+def body():
+    names = ("a", "b", "c")
+    parts = [part for name in names for part in (layers.Dense(3, name=name), layers.ReLU(name=f"{name}_relu"))]
+    return keras.Sequential(
+        [keras.Input((3,)), *parts, layers.BatchNormalization(name="bn"), layers.Dense(2, name="head")]
+    )
+
+
+def test_a_list_is_all_that_any_of_it_names():
+    model = body()
+    target = [model.get_layer("a"), "b/bias", [model.get_layer("c").kernel, "kind:norm"]]
+    assert chosen(model, target) == {"a/kernel", "a/bias", "b/bias", "c/kernel", "bn/gamma", "bn/beta"}
+    assert chosen(model, tuple(target)) == chosen(model, target)
+    plan = difflr.Plan(model, {("a", "b"): 0.5})
+    assert [row.path for row in plan.rows if row.multiplier == 0.5] == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+
+
+def test_each_of_a_list_has_to_name_something():
+    with pytest.raises(ValueError, match="The rule for 'd' matches no trainable variable"):
+        chosen(body(), ["a", "d"])
+    with pytest.raises(ValueError, match="A list of targets is empty"):
+        chosen(body(), [])
+
+
+@pytest.mark.parametrize("form", ["pairs", "list", "chunks"])
+def test_layers_without_weights_among_others_are_passed_over(form):
+    model = body()
+    first = model.layers[:4]
+    rules = {
+        "pairs": [(layer, 0.5) for layer in first],
+        "list": [(first, 0.5)],
+        "chunks": [(first[1:2], 0.5), (first[:1], 0.5), (first[2:], 0.5)],
+    }[form]
+    plan = difflr.Plan(model, rules)
+    assert [row.path for row in plan.rows if row.multiplier == 0.5] == ["a/kernel", "a/bias", "b/kernel", "b/bias"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        lambda relu: {relu: 0.5},
+        lambda relu: {relu: 0.5, "a": 0.1},
+        lambda relu: [([relu, "a"], 0.5)],
+        lambda relu: {difflr.everything_but(relu): 0.5},
+    ],
+)
+def test_a_layer_without_weights_alone_is_an_error(rules):
+    model = body()
+    with pytest.raises(ValueError, match="layer a_relu matches no trainable variable: the layer has no weights"):
+        difflr.Plan(model, rules(model.get_layer("a_relu")))
+
+
+def test_a_layer_of_another_model_or_unbuilt_is_an_error_among_others_too():
+    model, other = body(), body()
+    with pytest.raises(ValueError, match="layer a matches no trainable variable of this model"):
+        difflr.Plan(model, [([model.get_layer("b"), other.get_layer("a")], 0.5)])
+    with pytest.raises(ValueError, match="it is not built"):
+        difflr.Plan(model, [([model.get_layer("b"), layers.Dense(1)], 0.5)])
+
+
+def with_bare_norm():
+    bare = layers.BatchNormalization(scale=False, center=False, name="bare")
+    return keras.Sequential([keras.Input((3,)), layers.Dense(3, name="a"), bare, layers.Dense(2, name="head")])
+
+
+def test_a_layer_with_statistics_alone_can_be_frozen_and_nothing_else():
+    model = with_bare_norm()
+    bare = model.get_layer("bare")
+    for target in (bare, "bare", layers.BatchNormalization):
+        assert [each.frozen for each in difflr.Plan(model, [(target, difflr.FROZEN)]).statistics] == [True]
+        with pytest.raises(ValueError, match=r"has moving statistics and nothing to train, so it can only be frozen"):
+            difflr.Plan(model, [(target, 0.5)])
+    plan = difflr.Plan(model, [(layer, 0.5) for layer in model.layers[:2]])
+    assert [row.multiplier for row in plan.rows] == [0.5, 0.5, 1, 1]
+    assert not plan.statistics[0].frozen
+
+
+def test_a_layer_class_is_all_its_layers_with_what_is_in_them():
+    model = kinds.attention()
+    assert {path.split("/")[0] for path in chosen(model, layers.Embedding)} == {"tokens"}
+    assert chosen(model, layers.MultiHeadAttention) == chosen(model, "attend")
+    nested = kinds.nested()
+    assert chosen(nested, keras.Sequential) == chosen(nested, "backbone")  # the layers in the model, not the model
+
+
+def test_a_class_without_layers_names_those_that_have():
+    with pytest.raises(
+        ValueError, match=r"layers of class GRU matches no .*of these classes: Dense, BatchNormalization\."
+    ):
+        difflr.Plan(body(), {layers.GRU: 0.5})
+    with pytest.raises(ValueError, match=r"class Dense are found in a model.*difflr\.Plan\(model, rules\)"):
+        difflr.Plan(body().trainable_variables, {layers.Dense: 0.5})
+    with pytest.raises(TypeError, match="A target is a layer"):
+        difflr.Plan(body(), {int: 0.5})
+
+
+def test_everything_but():
+    model = body()
+    everything = {row.path for row in difflr.Plan(model).rows}
+    for targets in (
+        ["head"],
+        [model.get_layer("head")],
+        ["kind:bias", layers.BatchNormalization],
+        [["a", "b"], "c/bias"],
+    ):
+        assert chosen(model, difflr.everything_but(*targets)) == everything - chosen(model, targets)
+    assert chosen(model, ["head/bias", difflr.everything_but("head")]) == everything - {"head/kernel"}
+    shared = kinds.shared()  # a variable is left out if any of its paths is
+    assert chosen(shared, difflr.everything_but("second")) == chosen(shared, ["head"])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (lambda: difflr.everything_but(), "needs at least one target"),
+        (lambda: difflr.everything_but("haed"), "Did you mean 'head'"),
+        (
+            lambda: difflr.everything_but("*"),
+            "everything but '\\*' matches no trainable variable: nothing else is left",
+        ),
+    ],
+)
+def test_everything_but_what_is_wrong(target, message):
+    with pytest.raises(ValueError, match=message):
+        difflr.Plan(body(), {target(): 0.5})
+
+
+def test_an_error_names_targets_as_they_are_written():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="Body"), layers.Dense(2, name="head")])
+    with pytest.raises(ValueError, match=r"Rule 1: 'Body' has no effect: all it sets is decided by rule 2: '\*'"):
+        difflr.Plan(model, {"Body": 0.1, "*": 0.5})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.report.plan_layers import lanes_of
+from difflr.report.plan_layers import bands_of
 from report.runs import HOSTILE, small_model
 
 
@@ -32,8 +32,10 @@ def hostile_run():
     """A model with such names as TensorFlow would not train, and a log with them."""
     model = small_model(HOSTILE)
     plan = difflr.Plan(model, [(lambda variable: variable.name == "kernel", 0.5), ("backbone/_*", 0.1)])
-    measures = itertools.product(("learning_rate", "update_ratio"), lanes_of(plan))
-    history = {f"{measure}/{lane.name}": [0.1, 0.2] for measure, lane in measures} | {"loss": [1.0, 0.5]}
+    measures = itertools.product(("learning_rate", "update_ratio"), bands_of(plan))
+    history = {f"{measure}/{band.layer}/{band.variables}": [0.1, 0.2] for measure, band in measures} | {
+        "loss": [1.0, 0.5]
+    }
     phases = difflr.Phases([difflr.Phase(["head"], epochs=1), difflr.Phase("*")])
     return types.SimpleNamespace(model=model, plan=plan, phases=phases, history=history)
 
@@ -55,16 +57,18 @@ def pyplot():
 
 
 def deep_plan(blocks=50):
-    """A plan of 4 layers a block and a head."""
+    """A model of 4 layers a block and a head, and its plan."""
     layers = []
     for number in range(blocks):
         layers += [keras.layers.Dense(2, name=f"block{number}_{name}") for name in ("one", "two", "three", "four")]
     body = keras.Sequential(layers, name="encoder")
     model = keras.Sequential([keras.Input((2,)), body, keras.layers.Dense(2, name="head")])
     rules = [(f"encoder/block{number}_*", 0.9 ** (blocks - number)) for number in range(4, blocks)]
-    return difflr.Plan(model, [*rules, ("encoder/block[0-3]_*", difflr.FROZEN)])
+    return model, difflr.Plan(model, [*rules, ("encoder/block[0-3]_*", difflr.FROZEN)])
 
 
 @pytest.fixture(scope="session")
 def plan_of_200_layers():
-    return deep_plan()
+    model, plan = deep_plan()
+    yield plan
+    del model  # a plan does not keep its model

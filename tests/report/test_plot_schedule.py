@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.schedules import OneCycle, SlantedTriangular, plot_schedule
+from difflr import plot_schedule
+from difflr.schedules import OneCycle, SlantedTriangular
 
 pytest.importorskip("matplotlib")
 
@@ -40,15 +41,15 @@ def test_a_schedule_is_one_line_on_the_axes_given(axes):
 
 def test_an_optimizer_is_one_line_a_group_with_its_own_schedule_and_without_the_frozen(axes, model):
     own = SlantedTriangular(1.0, 50)
-    plan = difflr.Plan(model, {"stem": difflr.FROZEN, "body": {"multiplier": 0.1, "schedule": own}})
+    plan = difflr.Plan(model, {"stem": difflr.FROZEN, "body": {"multiplier": 0.2, "schedule": own}})
     optimizer = difflr.optimizers.AdamW(OneCycle(0.01, 50), multipliers=plan)
     plot_schedule(optimizer, 50, axes=axes)
     body, head = drawn(axes)
     base = np.array([float(keras.ops.convert_to_numpy(OneCycle(0.01, 50)(step))) for step in range(50)])
     factor = np.array([float(keras.ops.convert_to_numpy(own(step))) for step in range(50)])
     np.testing.assert_allclose(head, base, rtol=1e-5)
-    np.testing.assert_allclose(body, 0.1 * base * factor, rtol=1e-5)
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["body (× 0.1)", "head (× 1)"]
+    np.testing.assert_allclose(body, 0.2 * base * factor, rtol=1e-5)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["body (× 0.2)", "head (× 1)"]
     assert axes.get_yscale() == "linear"
 
 
@@ -59,6 +60,14 @@ def test_rates_far_apart_get_a_logarithmic_axis(axes, model):
     assert [line[0] for line in drawn(axes)] == pytest.approx([1e-4, 0.1])
 
 
+def test_a_line_that_spans_decades_gets_a_logarithmic_axis(axes):
+    plot_schedule(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.3), 100, axes=axes)
+    assert axes.get_yscale() == "log"
+    axes.clear()
+    plot_schedule(difflr.schedules.WarmupCosine(0.1, 100, warmup_steps=5), 100, axes=axes)  # ends at 0
+    assert axes.get_yscale() == "linear"
+
+
 def test_a_stock_optimizer_and_a_long_run(axes):
     plot_schedule(keras.optimizers.SGD(OneCycle(0.1, 10**6)), 10**6, axes=axes)
     assert len(axes.lines[0].get_xdata()) <= 600
@@ -66,7 +75,7 @@ def test_a_stock_optimizer_and_a_long_run(axes):
 
 
 def test_what_is_no_schedule_is_refused_before_anything_is_drawn(axes):
-    with pytest.raises(TypeError, match="must be a keras.optimizers.schedules.LearningRateSchedule or an optimizer"):
+    with pytest.raises(TypeError, match="`schedule` must be a .*, a compiled model or an optimizer"):
         plot_schedule(0.1, 10, axes=axes)
     with pytest.raises(ValueError, match="not built yet"):
         plot_schedule(difflr.optimizers.SGD(0.1, multipliers={"body": 0.1}), 10, axes=axes)

@@ -111,12 +111,7 @@ def test_rates_are_those_of_the_optimizer():
 def test_rates_at_moments_are_those_of_the_schedule():
     rate = difflr.schedules.WarmupCosine(0.001, warmup_steps=10, num_steps=100)
     numbers = summary_numbers(trained(nested(), {"body": 0.1}, rate), num_steps=100)
-    assert [(moment.name, moment.step) for moment in numbers.moments] == [
-        ("start", 0),
-        ("end of warm-up", 10),
-        ("middle", 50),
-        ("end", 99),
-    ]
+    assert numbers.moments == {0: "start", 10: "end of warm-up", 50: "middle", 99: "end"}
     head = next(each for each in numbers.layers if each.layer.name == "head")
     expected = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 10, 50, 99)]
     assert [rates[0] for rates in head.rates_at] == pytest.approx(expected)
@@ -179,7 +174,7 @@ def test_what_it_refuses():
         text(model, layer_range=("neck", "head"))
     with pytest.raises(ValueError, match="`positions` must be 8 ascending numbers"):
         text(model, positions=[0.5, 1.0])
-    with pytest.raises(ValueError, match="`num_steps` must be a number of steps"):
+    with pytest.raises(ValueError, match="`num_steps` counts optimizer steps"):
         text(model, num_steps=0)
     with pytest.raises(ValueError, match="not built"):
         text(keras.Sequential([keras.layers.Dense(2)]))

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,15 +10,13 @@ import sys
 import traceback
 import types
 import warnings
-from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
+from processes import QUICKLY, TESTS, compiled_quickly, environment
 from saving import interrupted, kinds
 
-TESTS = Path(__file__).parents[1]
 FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
 
 
@@ -35,22 +32,20 @@ def saying(pattern):
 
 
 @pytest.fixture(autouse=True)
-def quick():
+def quick(quick_compilation):
     with kinds.quick_initializers():
         yield
 
 
 def start_process(*arguments):
     """Python in a process of its own, on the same backend."""
-    paths = [str(TESTS), str(TESTS.parent / "src")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "KERAS_BACKEND": keras.backend.backend()}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment,
+        env=environment(**QUICKLY),
     )
 
 
@@ -73,7 +68,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}
-    with kinds.quick_initializers():
+    with compiled_quickly(), kinds.quick_initializers():
         for name, kind in kinds.KINDS.items():
             try:
                 here[name] = saved_and_trained_on(name, kind, folder, process.stdin)

@@ -111,7 +111,7 @@ def test_a_copied_plan_is_for_the_same_model(copied):
     kinds.tried(model, optimizers.SGD(0.1, multipliers=plan))
     assert plan.row(model.get_layer("one").kernel).frozen
     assert not model.get_layer("one").trainable_variables
-    plan.verify(model, (kinds.VECTORS, kinds.TARGETS))
+    difflr.verify(model, (kinds.VECTORS, kinds.TARGETS), plan=plan)
 
 
 def test_an_unpickled_plan_says_that_it_is_for_another_model():
@@ -125,7 +125,7 @@ def test_an_unpickled_plan_says_that_it_is_for_another_model():
     assert all(plan.row(row.variable) is row for row in plan.rows)
     again = Plan.from_json(model, plan.to_json())
     kinds.tried(model, optimizers.SGD(0.1, multipliers=again))
-    again.verify(model, (kinds.VECTORS, kinds.TARGETS))
+    difflr.verify(model, (kinds.VECTORS, kinds.TARGETS), plan=again)
 
 
 def test_layers_come_back_with_their_declarations():
@@ -155,7 +155,7 @@ def test_model_compiled_without_training_is_saved(tmp_path):
 def test_rules_that_only_a_build_resolves_are_not_saved_before_it(tmp_path):
     model = kinds.mlp()
     model.compile(optimizers.Adam(multipliers=kinds.by_shape), loss="mse")
-    with pytest.raises(ValueError, match="cannot be saved before they are resolved. Build the optimizer first"):
+    with pytest.raises(ValueError, match="cannot be saved before the variables are known. Build the optimizer first"):
         model.save(tmp_path / "model.keras")
     model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
@@ -219,22 +219,12 @@ def altered(path):
             file.writestr(name, part)
 
 
-@pytest.mark.parametrize(
-    ("numbers", "message"),
-    [
-        ([0.1], "has 3 groups and multipliers for 1"),
-        ([0.1, -1.0, 2.0], "must be a finite number >= 0"),
-        ([0.1, float("nan"), 2.0], "must be a finite number >= 0"),
-        ({"one": 0.1}, "are no list"),
-        (7, "are no list"),
-    ],
-)
-def test_numbers_that_are_none_are_not_loaded(tmp_path, numbers, message):
+@pytest.mark.parametrize("number", [-1.0, float("nan"), "0.1", None])
+def test_numbers_that_are_none_are_not_loaded(tmp_path, number):
     trained().save(tmp_path / "model.keras")
     with altered(tmp_path / "model.keras") as multipliers:
-        assert multipliers["now"] == [0.1, 1.0, 2.0]
-        multipliers["now"] = numbers
-    with pytest.raises(ValueError, match=message):
+        multipliers["plan"]["rows"][0]["multiplier"] = number
+    with pytest.raises(ValueError, match="multiplier"):
         keras.saving.load_model(tmp_path / "model.keras")
 
 

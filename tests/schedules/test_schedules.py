@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.schedules import Delayed, Joined, OneCycle, SlantedTriangular, WarmupCosine
+from difflr.schedules import Constant, Delayed, Joined, OneCycle, SlantedTriangular, WarmupCosine
 
 ALL = [
     SlantedTriangular(0.5, 40),
@@ -16,6 +16,7 @@ ALL = [
     WarmupCosine(0.5, 40, 10, 0.1, 0.2),
     Delayed(WarmupCosine(1.0, 30), 10),
     Delayed(0.3, 10),
+    Constant(0.25),
     Joined([0.1, OneCycle(0.5, 20), SlantedTriangular(0.1, 10)], [5, 25]),
 ]
 each = pytest.mark.parametrize("schedule", ALL, ids=lambda schedule: type(schedule).__name__)
@@ -198,3 +199,25 @@ def test_nothing_but_schedules_is_restored():
     config = {"schedule": {"module": "keras.layers", "class_name": "Dense", "config": {"units": 1}}, "delay_steps": 1}
     with pytest.raises(ValueError, match="must be a LearningRateSchedule"):
         Delayed.from_config(config)
+
+
+# -- constants
+
+
+def test_constant_takes_the_schedule_of_an_earlier_rule_away():
+    layers = [keras.layers.Dense(2, name="body"), keras.layers.Dense(1, name="head")]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    cosine = WarmupCosine(1.0, 10)
+    plan = difflr.Plan(model, {"*": {"multiplier": 0.5, "schedule": cosine}, "head": Constant()})
+    assert [row.schedule for row in plan.rows] == [cosine, cosine, None, None]
+    assert plan.rows[2].decided["schedule"] == "rule 2: 'head'"
+    assert difflr.Plan(model, {"*": Constant()}) == difflr.Plan(model)
+    assert len(difflr.Plan(model, {"*": Constant(1.0), "head": Constant(0.5)}).groups) == 2
+
+
+def test_constant_is_the_same_at_every_step():
+    assert list(values(Constant(), [0, 1, 10**6])) == [1, 1, 1]
+    assert list(values(Constant(0), [0, 7])) == [0, 0]
+    for wrong in (-1, float("nan"), "1", None):
+        with pytest.raises(ValueError, match="`learning_rate` must be"):
+            Constant(wrong)

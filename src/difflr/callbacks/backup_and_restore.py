@@ -1,34 +1,38 @@
 """`BackupAndRestore`: Keras's callback with a backup that is written whole or not at all."""
 
+import contextlib
 import os
 import re
-import shutil
+import zlib
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from difflr import keras_private
 from difflr.files import write_whole
 
+PREFIX = "difflr-backup-"
+
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Goes on with a training that was broken off, from the end of its last complete epoch, as if there had been no break.
+    """Resumes a training that was interrupted, from the end of its last complete epoch, as if there had been no break.
 
     As `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but safe from being killed while it saves. Keras
     overwrites its only copy, and then writes the number of the epoch into a second file: a process that is killed in
     between leaves a file that cannot be read, or weights of one epoch with the number of another, which nothing
-    notices. Here weights and number are one file, which takes the place of the old one once it is complete.
+    notices. Here weights and number are one file, which replaces the old one once it is complete.
 
-    Phases, schedules, multipliers and the optimizer's state go on exactly. Give the data an order that does not depend on
-    what was before, or the epochs after the break see it in another one.
+    Phases, schedules, multipliers and the optimizer's state continue exactly. Two things are not in a backup, as Keras does
+    not save them: the order of the data, which should not depend on what was before; and the seeds of dropout and
+    augmentation layers.
 
     Args:
-        backup_dir: The folder for the backup, of this run only. It is made, and removed when training has ended.
-        delete_checkpoint: Boolean. `False` keeps it.
+        backup_dir: The folder for the backup, of one run at a time. It is made where it is missing. Only files named
+            `difflr-backup-...` in it are read, replaced and removed; the folder is removed when it is empty.
+        delete_checkpoint: Boolean. Whether the backup is removed when training has ended. Defaults to `True`.
 
     Raises:
-        ValueError: If `backup_dir` is empty; on `fit`, if the backup cannot be restored.
+        ValueError: If `backup_dir` is empty; on `fit`, if the backup is of another model or cannot be restored.
 
     Example:
 
@@ -53,7 +57,8 @@ class BackupAndRestore(keras.callbacks.Callback):
         self.backup_dir = backup_dir
         self.delete_checkpoint = delete_checkpoint
 
-    def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
+        self._check_folder()
         saved = self._saved()
         if not saved:
             return
@@ -65,23 +70,42 @@ class BackupAndRestore(keras.callbacks.Callback):
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"The backup {path} cannot be restored: {error}\nA backup is written whole, so either the file was "
-                f"damaged later, or the model is another one. Remove the folder to begin with the first epoch."
+                f"damaged later, or the model or its optimizer is another one. Remove the file to begin again."
             ) from error
         keras_private.begin_with_epoch(self.model, epoch)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         Path(self.backup_dir).mkdir(parents=True, exist_ok=True)
-        write_whole(Path(self.backup_dir) / f"{epoch + 1}.weights.h5", keras_private.weights_file(self.model))
-        for number, path in self._saved().items():
+        path = Path(self.backup_dir) / f"{PREFIX}{epoch + 1}-{_fingerprint(self.model)}.weights.h5"
+        write_whole(path, keras_private.weights_file(self.model))
+        for number, other in self._saved().items():
             if number != epoch + 1:
-                path.unlink(missing_ok=True)
+                other.unlink(missing_ok=True)
 
-    def on_train_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         keras_private.begin_with_epoch(self.model, None)
         if self.delete_checkpoint:
-            shutil.rmtree(self.backup_dir, ignore_errors=True)
+            for path in [*self._saved().values(), *Path(self.backup_dir).glob(f".unfinished-*-{PREFIX}*")]:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # other files are in it
+                Path(self.backup_dir).rmdir()
+
+    def _check_folder(self) -> None:
+        others = set(Path(self.backup_dir).glob(f"{PREFIX}*.weights.h5")) - set(self._saved().values())
+        if others:
+            raise ValueError(
+                f"The backup {min(others)} is of another model than '{self.model.name}': its weights have other shapes. "
+                "Use a folder for each model; or remove the file to begin with the first epoch."
+            )
 
     def _saved(self) -> dict[int, Path]:
-        """The backups that are there, by the number of the epoch with which they go on."""
-        found = {path: re.fullmatch(r"(\d+)\.weights\.h5", path.name) for path in Path(self.backup_dir).glob("*.h5")}
+        """The backups of this model that are there, by the number of the epoch with which they continue."""
+        pattern = re.compile(rf"{PREFIX}(\d+)-{_fingerprint(self.model)}\.weights\.h5")
+        found = {path: pattern.fullmatch(path.name) for path in Path(self.backup_dir).glob(f"{PREFIX}*")}
         return {int(match[1]): path for path, match in found.items() if match}
+
+
+def _fingerprint(model: keras.Model) -> str:
+    """What tells a model from others: the shapes of its weights. Keras would load the weights of a larger one in part."""
+    shapes = [tuple(weight.shape) for weight in model.weights]
+    return f"{zlib.crc32(repr(shapes).encode()):08x}"

@@ -1,21 +1,24 @@
 """`GroupLogger`: the rate, the update and the gradient of every group, in Keras's logs."""
 
+import copy
+import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
 
 import keras
 
 from difflr import keras_private
-from difflr.callbacks.measured_step import MEASURES, MeasuredStep, accumulation, norms
+from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
+from difflr.callbacks.norms import MEASURES, norms
 from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.resolve import resolve
-from difflr.plan import layer_tree
-from difflr.plan.group_names import group_labels
+from difflr.plan import Plan, Row, layer_tree
+from difflr.plan.group_names import names_of
 
 RATE = "learning_rate"
+Logs = dict[str, float] | None
 
 
 class GroupLogger(keras.callbacks.Callback):
@@ -23,24 +26,31 @@ class GroupLogger(keras.callbacks.Callback):
 
     History, `CSVLogger`, `TensorBoard` and whatever else reads logs then have, for each group:
 
-    - `learning_rate/<group>`: its effective rate now;
-    - `update_ratio/<group>`: the norm of one update over the norm of the weights before it (weight decay included);
-    - `gradient_norm/<group>`: the norm of the gradient that the model gave the optimizer in that step: before
-      clipping and accumulation, without the scale of the loss.
+    - `learning_rate/<group>`: its effective rate in the measured step;
+    - `update_ratio/<group>`: the norm of that step's update over the norm of the weights before it (weight decay
+      included); 1 if these weights were all 0, as the biases of a new layer are;
+    - `gradient_norm/<group>`: the norm of the gradient that the model passed to the optimizer in that step: before
+      clipping and accumulation, without the scale of the loss; on several TensorFlow replicas that of the first one's part.
 
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
-    the groups are layer-tree paths, the same in all tables and pictures. What the plan freezes is left out. With
+    the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With
     `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase:
-    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is none
-    of difflr's there is one group, `all`.
+    <<<<<<< HEAD
+    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is
+    none of difflr's there is one group, `all`. Training is the same, bit for bit, with it and without it.
+    =======
+    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that
+    is none of difflr's there is one group, `all`.
+    >>>>>>> main
 
     Args:
         freq: `"epoch"`, the default: the last batch but one of each epoch is measured (the last may be smaller), or the
             first where the number of batches is not known yet. Or a number of batches: every so many are measured; the
-            logs of that batch have the values, those of the epoch the mean of updates and gradients.
+            logs of that batch have the values, those of the epoch the last rates and the means of the others.
 
     Raises:
-        ValueError: If `freq` is neither; or, on `fit`, if there are two of them.
+        ValueError: If `freq` is neither; or, on `fit`, if there are two of them, or the model trains with further
+            optimizers beside that of `compile`.
 
     Example:
 
@@ -67,8 +77,9 @@ class GroupLogger(keras.callbacks.Callback):
         if not valid:
             raise ValueError(f"`freq` must be 'epoch' or a number of batches, 1 or more. Received: {freq!r}.")
         self.freq = freq
-        self._groups: Any = None  # label -> identities of variables, from the first measured step of a `fit` on
-        self._step: Any = None
+        self._groups: dict[str, frozenset[int]] = {}  # label -> identities of variables, in each `fit` found anew
+        self._step: MeasuredStep | None = None
+        self._rates: dict[int, float] = {}  # of the last measured step
         self._schedulers: list[PhaseScheduler] = []
         if freq != "epoch":
             # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
@@ -78,54 +89,55 @@ class GroupLogger(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
+        self._watched = model  # on JAX `self.model` stops to hand the state back, in every batch in which it is asked
         self._schedulers = []
-        everybody = keras_private.callback_list()
-        if everybody is None:
+        neighbours = keras_private.callback_list()
+        if neighbours is None:
             return
-        others = [each for each in everybody.callbacks if each is not self]
+        others = [each for each in neighbours.callbacks if each is not self]
         if any(isinstance(each, GroupLogger) for each in others):
             raise ValueError("`callbacks` has two GroupLoggers, whose logs would have the same names. Take one out.")
-        everybody.callbacks = [self, *others]  # a new list: Keras is walking along the old one
+        # A new list: Keras is walking along the old one, in which a progress bar is still without its model.
+        neighbours.callbacks = [self, *(_shortened(each, model) for each in others)]
         self._schedulers = [each for each in others if isinstance(each, PhaseScheduler)]
-        for each in others:
-            if isinstance(each, keras.callbacks.ProgbarLogger):
-                _leave_out(each)
 
-    def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_begin(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
+        check_one_optimizer(self.model)
         if not self.model.optimizer.built:  # some backends build it in the first step
             with keras_private.strategy_scope(self.model):
                 self.model.optimizer.build(self.model.trainable_variables)
-        self._groups = None
+        self._step = None
         self._num_batches: int | None = self.params.get("steps")
         self._seen, self._next = 0, 0 if self.freq == "epoch" else int(self.freq)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_end(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
+        self._step = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         self._measured: list[list[list[float]]] = []
-        self._batch, self._is_armed, self._is_over = 0, False, False
-        self._applied = keras_private.applications(parts(self.model.optimizer)[0])
+        self._rates = {}
+        self._batch, self._is_over = 0, False
+        if self._step is None:  # not earlier: what other callbacks restore is restored by now
+            self._groups = self._find_groups()
+            self._step = MeasuredStep(norms(list(self._groups.values())), before=self._note_rates)
+        self._applied = keras_private.applications(parts(self._watched.optimizer)[0])
         self._target = self._target_of_epoch()
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         self._batch = batch
-        if self._is_due(batch):
-            self._find_groups()
-            self._step.arm()
-            self._is_armed = True
-        self._seen += self.model.steps_per_execution
+        if self._step is not None and self._is_due(batch):
+            self._step.arm(self._watched)
+        self._seen += self._watched.steps_per_execution
 
-    def _after_batch(self, batch: int, logs: Any = None) -> None:
-        if not self._is_armed:
-            return
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
-        self._note()
-        logs.update(self._entries([self._measured[-1]]))
+    def _after_batch(self, batch: int, logs: dict[str, float]) -> None:
+        if self._note():
+            logs.update(self._entries(self._measured[-1:]))
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         self._note()
-        self._find_groups()
-        self._num_batches = self._num_batches or self._batch + self.model.steps_per_execution
-        logs.update(self._entries(self._measured))
+        self._num_batches = self._num_batches or self._batch + self._watched.steps_per_execution
+        if logs is not None:
+            logs.update(self._entries(self._measured))
 
     # -- when ---------------------------------------------------------------------------------------------------------
 
@@ -137,14 +149,14 @@ class GroupLogger(keras.callbacks.Callback):
                 return False
             self._is_over = True
             return True
-        if self._seen + self.model.steps_per_execution < self._next or not self._changes_weights(batch):
+        if self._seen + self._watched.steps_per_execution < self._next or not self._changes_weights(batch):
             return False
         self._next += int(self.freq)
         return True
 
     def _target_of_epoch(self) -> int | None:
         """Where the last call begins that changes the weights, without the last batch where that is possible."""
-        number, each = self._num_batches, self.model.steps_per_execution
+        number, each = self._num_batches, self._watched.steps_per_execution
         if number is None:
             return None
         fitting = (batch for batch in reversed(range(0, number, each)) if self._changes_weights(batch))
@@ -153,19 +165,24 @@ class GroupLogger(keras.callbacks.Callback):
 
     def _changes_weights(self, batch: int) -> bool:
         """Whether the weights change at the end of the call that begins with this batch: gradients may be accumulated."""
-        after = self._applied + batch + self.model.steps_per_execution
-        return after % accumulation(self.model.optimizer) == 0
+        after = self._applied + batch + self._watched.steps_per_execution
+        return after % max(part.gradient_accumulation_steps or 1 for part in parts(self._watched.optimizer)) == 0
 
     # -- what ---------------------------------------------------------------------------------------------------------
 
-    def _note(self) -> None:
-        if self._is_armed:
-            self._is_armed = False
-            self._measured.append(self._step.take().tolist())
+    def _note_rates(self) -> None:
+        self._rates = effective_rates(self._watched.optimizer)
+
+    def _note(self) -> bool:
+        """Whether the last step was measured; then its measures are kept."""
+        found = None if self._step is None else self._step.take()
+        if found is not None:
+            self._measured.append(found.tolist())
+        return found is not None
 
     def _entries(self, measured: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
-        """What goes into the logs: the rates now, and the means of what was measured."""
-        rates = effective_rates(self.model.optimizer)
+        """What goes into the logs: rates, and the means of what was measured."""
+        rates = self._rates or effective_rates(self._watched.optimizer)
         entries = {}
         for number, (label, group) in enumerate(self._groups.items()):
             entries[f"{RATE}/{label}"] = next((rates[key] for key in group if key in rates), 0.0)
@@ -173,49 +190,58 @@ class GroupLogger(keras.callbacks.Callback):
                 entries[f"{name}/{label}"] = _mean([each[position][number] for each in measured])
         return entries
 
-    def _find_groups(self) -> None:
-        """Who belongs together, from the plan of the optimizer: once a `fit`, when it is certainly built."""
-        if self._groups is not None:
-            return
-        paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self.model) if leaf.variable is not None}
-        members: dict[Any, list[int]] = {}
-        for number, part in enumerate(parts(self.model.optimizer)):
-            if not isinstance(part, DifferentialOptimizer):
-                members[number] = [id(variable) for variable in keras_private.trained(part)]
-                continue
-            plan = plan_of(self.model, part).whole
-            trainable = self._live_sets(part, plan)
-            for row in plan.rows:
-                key = id(row.variable)
+    def _find_groups(self) -> dict[str, frozenset[int]]:
+        """Which variables belong together, by the name of the group: from the plan of the optimizer."""
+        # An optimizer that knows its variables alone has other paths.
+        paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self._watched) if leaf.variable is not None}
+        every: dict[int, Row] = {}
+        members: dict[Hashable, list[Row]] = {}
+        for number, part in enumerate(parts(self._watched.optimizer)):
+            trainable: list[frozenset[int]] = []
+            if isinstance(part, DifferentialOptimizer):
+                rows = part.plan.whole.rows
+                trainable = self._trainable_sets(part, part.plan.whole)
+            else:
+                trained = set(map(id, keras_private.trained(part)))
+                rows = [row for row in plan_of(self._watched, part).rows if id(row.variable) in trained]
+            for row in rows:
+                row = dataclasses.replace(row, path=paths.get(id(row.variable), row.path))
+                every.setdefault(id(row.variable), row)
                 if not row.frozen:
-                    members.setdefault((number, row.setting, *(key in each for each in trainable)), []).append(key)
-                    paths.setdefault(key, row.path)
-        groups = [frozenset(group) for group in members.values() if group]
-        labels = group_labels([[paths[key] for key in group] for group in members.values() if group], paths.values())
-        self._groups = dict(zip(labels, groups, strict=True))
-        self._step = MeasuredStep(self.model, norms(self.model, groups))
+                    in_phases = [id(row.variable) in variables for variables in trainable]
+                    members.setdefault((number, row.setting, *in_phases), []).append(row)
+        labels = names_of(list(members.values()), list(every.values()))
+        groups = [frozenset(id(row.variable) for row in rows) for rows in members.values()]
+        return dict(zip(labels, groups, strict=True))
 
-    def _live_sets(self, optimizer: DifferentialOptimizer, plan: Any) -> list[frozenset[int]]:
-        """Who is trainable in each phase of this `fit`."""
+    def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:
+        """Which variables are trainable: in each phase of this `fit`, or now."""
         if self._schedulers:
-            return [each.variables for s in self._schedulers for each in resolve(s.phases, plan, self.model)]
-        now = optimizer.plan
-        return [] if now.whole is now else [frozenset(id(row.variable) for row in now.rows if not row.frozen)]
+            return [each.variables for s in self._schedulers for each in resolve(s.phases, plan, self._watched)]
+        return [frozenset(id(row.variable) for row in optimizer.plan.rows if not row.frozen)]
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _leave_out(progress_bar: keras.callbacks.ProgbarLogger) -> None:
-    """Keeps our entries, several for each group, out of the one line that a progress bar has."""
-    prefixes = tuple(f"{name}/" for name in (RATE, *MEASURES))
+def _shortened(callback: keras.callbacks.Callback, model: keras.Model) -> keras.callbacks.Callback:
+    """A progress bar without our entries, several for each group, which its line has no room for; others as they are.
 
-    def without(method: Any) -> Any:
-        def call(number: int, logs: Any = None) -> None:
+    A copy: the progress bar may be the user's, and of use in another `fit`.
+    """
+    if not isinstance(callback, keras.callbacks.ProgbarLogger):
+        return callback
+    prefixes = tuple(f"{name}/" for name in (RATE, *MEASURES))
+    short = copy.copy(callback)
+    short.set_model(model)
+
+    def without(method: Callable[[int, Logs], None]) -> Callable[[int, Logs], None]:
+        def call(number: int, logs: Logs = None) -> None:
             method(number, {name: value for name, value in (logs or {}).items() if not name.startswith(prefixes)})
 
         return call
 
-    progress_bar.on_epoch_end = without(progress_bar.on_epoch_end)
-    progress_bar.on_train_batch_end = without(progress_bar.on_train_batch_end)
+    short.on_epoch_end = without(short.on_epoch_end)
+    short.on_train_batch_end = without(short.on_train_batch_end)
+    return short

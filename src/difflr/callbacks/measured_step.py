@@ -1,185 +1,286 @@
-"""One training step that also hands out what happened in it."""
+"""One training step that also hands out what the optimizer did in it."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
-import numpy as np
 
+from difflr import keras_private
 from difflr.optimizers.unwrap import parts
 
-MEASURES = ("update_ratio", "gradient_norm")
+Tensor: TypeAlias = Any  # of whichever backend
+Function: TypeAlias = Callable[..., Tensor]
 
 
-# (values before, values after, gradients or `None`), each in the order of the trainable variables -> tensors
-Measure = Callable[[Sequence[Any], Sequence[Any], Sequence[Any]], Any]
+class Move(NamedTuple):
+    """What the optimizer did to one variable in one step.
+
+    Only the optimizer: some layers change their weights in the forward pass, too.
+
+    Args:
+        before: Tensor, the value that the optimizer found.
+        after: Tensor, the value that it left.
+        gradient: Tensor, the gradient that the model passed to it, without the scale of the loss; `None` if there was none.
+    """
+
+    before: Tensor
+    after: Tensor
+    gradient: Tensor | None
+
+
+Moves: TypeAlias = Mapping[int, Move]  # by identity of the variable
+Measure: TypeAlias = Callable[[Moves], Tensor]  # or a nested structure of tensors: new ones, as weights change in place
 
 
 class MeasuredStep:
     """Measures a real step of a model, on the device.
 
-    The step is compiled once more, with the measures among its results, and takes the place of the model's own for one
-    call. All other steps are as they were, and what is saved with the model is too.
+    The step is compiled once more, with the measures among its results, and replaces the model's own for one call. Beyond
+    that call nothing of the model is changed, whatever happens in it, and none of its functions is kept: JAX
+    reuses what it traced for a `train_step` for as long as that is referenced, in a model that was compiled anew, too.
+    Several can measure the same step.
+
+    Args:
+        measure: What is handed out, computed from the `Moves` of the step.
+        before: Called right before the step, where variables have the values with which it begins; of several
+            steps that are compiled into one call (`steps_per_execution`) the number of the last.
+        after: Called right after the step, likewise.
+    """
+
+    def __init__(
+        self, measure: Measure, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+    ):
+        self.measure = measure
+        self.before = before
+        self.after = after
+        self.result: Tensor = None
+        # The measuring function for each function of the model that it stands in for, for as long as that exists.
+        self._compiled: weakref.WeakKeyDictionary[Function, tuple[list[MeasuredStep], Function]]
+        self._compiled = weakref.WeakKeyDictionary()
+
+    def arm(self, model: keras.Model) -> None:
+        """Lets a model measure its next step.
+
+        Args:
+            model: A compiled model, between two steps.
+        """
+        if not isinstance(model.train_function, _ArmedStep):
+            model.train_function = _ArmedStep(model)
+        model.train_function.measuring.append(self)
+
+    def take(self) -> Tensor:
+        """The measures of the last measured step, as NumPy arrays, once; `None` if there are none."""
+        result, self.result = self.result, None
+        return None if result is None else keras.tree.map_structure(keras.ops.convert_to_numpy, result)
+
+    def function(self, model: keras.Model, own: Function, measuring: list["MeasuredStep"]) -> Function:
+        """The model's step with the measures of `measuring` (this one is the first of them) among its results."""
+        known, function = self._compiled.get(own, (None, None))
+        if known != measuring or function is None:
+            function = _compiled(model, [each.measure for each in measuring])
+            self._compiled[own] = (measuring, function)
+        return function
+
+
+def check_one_optimizer(model: keras.Model) -> None:
+    """Checks that a training step applies one optimizer, that of `compile`.
 
     Args:
         model: A compiled model.
-        measure: What is handed out, from tensors to tensors.
+
+    Raises:
+        ValueError: If the model holds others, as that of a GAN does.
     """
-
-    def __init__(self, model: keras.Model, measure: Measure):
-        self._model = model
-        self._measure = measure
-        self._functions: tuple[Any, Any] = (None, None)  # the model's own, and the measuring one that belongs to it
-        self._result: Any = None
-
-    def arm(self, done: Callable[[dict[int, np.ndarray]], None] | None = None) -> None:
-        """Lets the model measure its next step.
-
-        Args:
-            done: Called right after that step with the values of the model's variables, by identity.
-        """
-        model, own = self._model, vars(self._model)
-        normal, theirs = model.train_function, own.get("train_step")
-        # Past Keras's `__setattr__`, which would look for layers and variables in it.
-        own["train_step"] = self._measuring(model.train_step)
-        if self._functions[0] is not normal or self._functions[1] is None:
-            model.make_train_function(force=True)
-            self._functions = normal, model.train_function
-
-        def once(*args: Any) -> Any:
-            try:
-                result = self._functions[1](*args)
-            finally:
-                self._disarm(normal, theirs)
-            state = None
-            if keras.backend.backend() == "jax":
-                result, state = result
-            logs, self._result = result
-            if done is not None:
-                done(self._values(state))
-            return logs if state is None else (logs, state)
-
-        model.train_function = once
-
-    def take(self) -> Any:
-        """The measures of the last measured step, as NumPy arrays, once."""
-        result, self._result = self._result, None
-        return keras.tree.map_structure(keras.ops.convert_to_numpy, result)
-
-    def _values(self, state: Any) -> dict[int, np.ndarray]:
-        model = self._model
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
-        values = variables if state is None else [*state[0], *state[1]]
-        return {id(v): np.array(keras.ops.convert_to_numpy(each)) for v, each in zip(variables, values, strict=True)}
-
-    def _disarm(self, normal: Any, theirs: Any) -> None:
-        self._model.train_function = normal
-        if theirs is None:
-            vars(self._model).pop("train_step", None)
-        else:
-            vars(self._model)["train_step"] = theirs
-
-    def _measuring(self, train_step: Callable) -> Callable:
-        model = self._model
-        if keras.backend.backend() == "jax":
-
-            def stateless_step(state: Any, data: Any) -> Any:
-                with self._gradients() as gradients:
-                    logs, new = train_step(state, data)
-                return (logs, self._measure(state[0], new[0], gradients)), new
-
-            return stateless_step
-
-        def step(data: Any) -> Any:
-            before = [_copy(variable) for variable in model.trainable_variables]
-            with self._gradients() as gradients:
-                logs = train_step(data)
-            after = [_value(variable) for variable in model.trainable_variables]
-            return logs, self._measure(before, after, gradients)
-
-        return step
-
-    @contextlib.contextmanager
-    def _gradients(self) -> Iterator[list[Any]]:
-        """The gradients that the model gives its optimizer, without the scale of the loss."""
-        optimizer = self._model.optimizer
-        seen: list[Any] = []
-        name = "stateless_apply" if keras.backend.backend() == "jax" else "apply"
-        inherited = getattr(optimizer, name)
-
-        def stateless_apply(optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-            scale = _loss_scale(optimizer, optimizer_variables)
-            seen[:] = [None if g is None else _float(g) / scale for g in grads]
-            return inherited(optimizer_variables, grads, trainable_variables)
-
-        def apply(grads: Any, trainable_variables: Any = None) -> Any:
-            grads = list(grads)
-            scale = _loss_scale(optimizer)
-            variables = list(
-                trainable_variables if trainable_variables is not None else self._model.trainable_variables
-            )
-            by_variable = dict(zip(map(id, variables), grads, strict=True))
-            found = [by_variable.get(id(variable)) for variable in self._model.trainable_variables]
-            seen[:] = [None if g is None else _float(_dense(g)) / scale for g in found]
-            return inherited(grads, trainable_variables)
-
-        vars(optimizer)[name] = stateless_apply if name == "stateless_apply" else apply
-        try:
-            yield seen
-        finally:
-            del vars(optimizer)[name]
+    known = set(map(id, [model.optimizer, *parts(model.optimizer)]))
+    held = {name: each for name, each in vars(model).items() if isinstance(each, keras.optimizers.Optimizer)}
+    others = [name for name, each in held.items() if id(each) not in known]
+    if others:
+        raise ValueError(
+            f"The optimizer that was passed to `compile` is measured, and '{model.name}' has others: "
+            f"{', '.join(others)}. What these do cannot be measured here. For a training step of your own there is "
+            "difflr.verify(model, data, plan=plan, step=..., reference=...)."
+        )
 
 
-def norms(model: keras.Model, groups: Sequence[frozenset[int]]) -> Measure:
-    """A measure: norm of the update over norm of the weights, and norm of the gradient, `(len(MEASURES), groups)`.
+class _ArmedStep:
+    """Takes the place of a model's compiled step for one call.
 
     Args:
         model: The model.
-        groups: For each group the identities of its variables.
     """
 
-    def measure(before: Sequence[Any], after: Sequence[Any], gradients: Sequence[Any]) -> Any:
-        variables = model.trainable_variables
-        places = [[p for p, variable in enumerate(variables) if id(variable) in group] for group in groups]
-        moved = [_square(_float(new) - _float(old)) for old, new in zip(before, after, strict=True)]
-        weights = [_square(_float(old)) for old in before]
-        squares = [_zero() if g is None else _square(g) for g in gradients]
-        ratios = [_root(moved, at) / _root(weights, at) if at else _zero() for at in places]
-        lengths = [_root(squares, at) if squares else keras.ops.full((), np.nan) for at in places]
-        return keras.ops.stack([keras.ops.stack(ratios), keras.ops.stack(lengths)])
+    def __init__(self, model: keras.Model):
+        self.measuring: list[MeasuredStep] = []
+        self._model = model
+        self._own: Function = model.train_function
+        self._fit = getattr(model, "history", None)
 
-    return measure
-
-
-def _zero() -> Any:
-    return keras.ops.zeros((), "float32")
-
-
-def _float(tensor: Any) -> Any:
-    return keras.ops.cast(tensor, "float32")
-
-
-def _square(tensor: Any) -> Any:
-    return keras.ops.sum(keras.ops.square(tensor))
-
-
-def _root(squares: Sequence[Any], places: Sequence[int]) -> Any:
-    """The norm of several variables together, from the squares of their norms; 0 where none of them is trained."""
-    return keras.ops.sqrt(sum((squares[place] for place in places), _zero()))
+    def __call__(self, *args: Tensor) -> Tensor:
+        model, measuring, own = self._model, self.measuring, self._own
+        # First of all: whatever happens from here on, the model has its own step again.
+        model.train_function = own
+        del self._own
+        if getattr(model, "history", None) is not self._fit:  # the `fit` for which it was armed ended before this step
+            return own(*args)
+        function = measuring[0].function(model, own, measuring)
+        del own  # as above: else the traceback of an interrupted step would keep it
+        on_jax = keras.backend.backend() == "jax"
+        with _variables(model, args[0] if on_jax else None, steps=model.steps_per_execution):
+            _call_all([each.before for each in measuring])
+        outputs = function(*args)
+        state = outputs[1] if on_jax else None
+        logs, results = outputs[0] if on_jax else outputs
+        for each, result in zip(measuring, results, strict=True):
+            each.result = result
+        with _variables(model, state):
+            _call_all([each.after for each in measuring])
+        return (logs, state) if on_jax else logs
 
 
-def _copy(variable: Any) -> Any:
+def _call_all(functions: Sequence[Callable[[], None] | None]) -> None:
+    for function in functions:
+        if function is not None:
+            function()
+
+
+def _variables(
+    model: keras.Model, state: tuple[Sequence[Tensor], ...] | None, steps: int = 1
+) -> contextlib.AbstractContextManager[Any]:
+    """Where variables have the values of JAX's `state`, and optimizers are at the last of the next `steps` steps."""
+    values = [] if state is None else keras_private.values_in_state(model, state)
+    if steps > 1:
+        clocks = {id(clock): clock for clock in map(keras_private.clock, parts(model.optimizer))}
+        now = {key: clock.value for key, clock in clocks.items() if state is None}
+        now.update({id(variable): value for variable, value in values if id(variable) in clocks})
+        values = [pair for pair in values if id(pair[0]) not in clocks]
+        values += [(clock, now[key] + (steps - 1)) for key, clock in clocks.items()]
+    return keras.StatelessScope(values) if values else contextlib.nullcontext()
+
+
+def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
+    """The function that Keras makes of a model's step, with measures among its results."""
+    recorder = _Recorder(measures)
+    step = _measuring(model.train_step, recorder)
+    own = model.train_function
+    try:
+        with _replaced(model, train_step=step):
+            model.make_train_function(force=True)
+        function = model.train_function
+    finally:
+        model.train_function = own
+
+    def call(*args: Tensor) -> Tensor:
+        # torch looks for `train_step` in every call; JAX and TensorFlow trace anew for a batch of another size.
+        with _replaced(model, train_step=step), _replaced(model.optimizer, **_recording(model.optimizer, recorder)):
+            return function(*args)
+
+    return call
+
+
+def _measuring(train_step: Function, recorder: "_Recorder") -> Function:
+    def step(*args: Tensor) -> Tensor:
+        recorder.clear()
+        try:
+            result = train_step(*args)
+            measured = recorder.measured
+        finally:
+            recorder.clear()
+        if keras.backend.backend() == "jax":
+            logs, state = result
+            return (logs, measured), state
+        return result, measured
+
+    return step
+
+
+@contextlib.contextmanager
+def _replaced(target: object, **attributes: Function) -> Iterator[None]:
+    """Gives an object other attributes for a while, past Keras's `__setattr__`, which would look for layers in them."""
+    own = vars(target)
+    before = {name: own[name] for name in attributes if name in own}
+    own.update(attributes)
+    try:
+        yield
+    finally:
+        for name in attributes:
+            own.pop(name, None)
+        own.update(before)
+
+
+class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run in threads
+    """Measures what an optimizer does, as soon as it has done it: torch changes weights in place.
+
+    Args:
+        measures: What is computed.
+    """
+
+    def __init__(self, measures: Sequence[Measure]):
+        self._measures = measures
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all, tensors too."""
+        self._moves: dict[int, Move] = {}
+        self._measured: tuple[Tensor, ...] | None = None
+
+    @property
+    def measured(self) -> tuple[Tensor, ...]:
+        """The measures."""
+        return tuple(measure({}) for measure in self._measures) if self._measured is None else self._measured
+
+    def note(self, variables: Sequence[keras.Variable], *columns: Sequence[Tensor]) -> None:
+        """Notes one application: values before and after it, and gradients, in the order of `variables`."""
+        for variable, before, after, gradient in zip(variables, *columns, strict=True):
+            first = self._moves.get(id(variable))
+            self._moves[id(variable)] = Move(first.before if first else before, after, gradient)
+        self._measured = tuple(measure(self._moves) for measure in self._measures)
+
+
+def _recording(optimizer: keras.optimizers.Optimizer, recorder: _Recorder) -> dict[str, Function]:
+    """The method with which a training step applies gradients, by its name: what it does is noted."""
+    inherited_apply, inherited_stateless = optimizer.apply, optimizer.stateless_apply
+
+    def stateless_apply(
+        optimizer_variables: Sequence[Tensor], grads: Sequence[Tensor], trainable_variables: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        result = inherited_stateless(optimizer_variables, grads, trainable_variables)
+        gradients = _unscaled(grads, _loss_scale(optimizer, optimizer_variables))
+        recorder.note(keras_private.trained(optimizer), trainable_variables, result[0], gradients)
+        return result
+
+    def apply(grads: Sequence[Tensor], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
+        grads = list(grads)
+        if trainable_variables is not None:
+            trainable_variables = list(trainable_variables)
+        variables = keras_private.trained(optimizer) if trainable_variables is None else trainable_variables
+        before = [_copy(variable) for variable in variables]
+        gradients = _unscaled(grads, _loss_scale(optimizer))
+        inherited_apply(grads, trainable_variables)
+        recorder.note(variables, before, [_value(variable) for variable in variables], gradients)
+
+    if keras.backend.backend() == "jax":
+        return {"stateless_apply": stateless_apply}
+    return {"apply": apply}
+
+
+def _unscaled(gradients: Sequence[Tensor], scale: Tensor) -> list[Tensor | None]:
+    return [None if each is None else keras.ops.cast(_dense(each), "float32") / scale for each in gradients]
+
+
+def _copy(variable: keras.Variable) -> Tensor:
     """The value now: torch changes weights in place."""
     value = _value(variable)
     return value.clone() if keras.backend.backend() == "torch" else keras.ops.copy(value)
 
 
-def _value(variable: Any) -> Any:
+def _value(variable: keras.Variable) -> Tensor:
     return keras.ops.stop_gradient(keras.ops.convert_to_tensor(variable))
 
 
-def _dense(gradient: Any) -> Any:
+def _dense(gradient: Tensor) -> Tensor:
     """TensorFlow's gradient of an embedding is a list of rows."""
     if keras.backend.backend() != "tensorflow":
         return gradient
@@ -188,7 +289,7 @@ def _dense(gradient: Any) -> Any:
     return tf.convert_to_tensor(gradient)
 
 
-def _loss_scale(optimizer: Any, optimizer_variables: Sequence[Any] | None = None) -> Any:
+def _loss_scale(optimizer: keras.optimizers.Optimizer, optimizer_variables: Sequence[Tensor] | None = None) -> Tensor:
     """What the loss was multiplied by."""
     if hasattr(optimizer, "inner_optimizer"):
         if not optimizer.built:
@@ -198,12 +299,3 @@ def _loss_scale(optimizer: Any, optimizer_variables: Sequence[Any] | None = None
             return keras.ops.convert_to_tensor(scale)
         return next(v for v, own in zip(optimizer_variables, optimizer.variables, strict=True) if own is scale)
     return optimizer.loss_scale_factor or 1.0
-
-
-def accumulation(optimizer: Any) -> int:
-    """After how many batches the weights change.
-
-    Args:
-        optimizer: Any Keras optimizer.
-    """
-    return max(part.gradient_accumulation_steps or 1 for part in parts(optimizer))

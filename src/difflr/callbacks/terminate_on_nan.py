@@ -1,10 +1,9 @@
 """`TerminateOnNaN`: Keras's callback that also says which groups of the plan are not finite any more."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
+from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import parts
@@ -53,7 +52,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
             raise ValueError(f"`freq` must be an integer >= 1, or None. Received: {freq!r}.")
         self.freq = freq
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         # Not `on_batch_end`, as in Keras's: that is called beside the training, whose weights are elsewhere by then.
         loss = (logs or {}).get("loss")
         bad = loss is not None and not np.isfinite(loss)
@@ -71,11 +70,9 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
 
     def _not_finite(self) -> list[str]:
         """The names of the groups that hold a NaN or an infinity, and the paths of such variables that are not trained."""
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()
-        names = []
+        names: list[str] = []
         for part in parts(self.model.optimizer):
-            if isinstance(part, DifferentialOptimizer) and part.built:
+            if isinstance(part, DifferentialOptimizer) and keras_private.trained(part):
                 plan = part.plan
                 groups = zip(group_names(plan), plan.groups, strict=True)
                 names += [name for name, group in groups if not all(_is_finite(row.variable) for row in group.rows)]
@@ -83,7 +80,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
         return [*trained, *[v.path for v in self.model.non_trainable_variables if not _is_finite(v)]]
 
 
-def _is_finite(variable: Any) -> bool:
+def _is_finite(variable: keras.Variable) -> bool:
     value = keras.ops.convert_to_tensor(variable)
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)):
         return True

@@ -1,6 +1,7 @@
 """Data from files: a folder of pictures, a table of texts, arrays; in batches whose order can be repeated exactly."""
 
 from difflr.data.examples import Examples
+from difflr.data.picture import read_picture
 from difflr.data.folder import read_folder
 from difflr.data.table import read_table
 from difflr.data.arrays import read_arrays
@@ -16,6 +17,7 @@ __all__ = [
     "has_own_scale",
     "read_arrays",
     "read_folder",
+    "read_picture",
     "read_table",
     "stratified_split",
     "to_scale",

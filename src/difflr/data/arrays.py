@@ -6,23 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.examples import Examples
+from difflr.data.examples import Examples, counted
 
 VALIDATION = ("x_val", "y_val")
 
 
-def read_arrays(file: str | Path) -> tuple[Examples, Examples | None]:
+def read_arrays(file: str | Path, *, labels: bool | None = None) -> tuple[Examples, Examples | None]:
     """Reads the arrays `x` and `y`, and `x_val` and `y_val` if they are there, from a file that `np.savez` wrote.
+
+    Whole numbers in `y` may be labels, or amounts that are to be predicted (years, prices). Labels are counted from 0;
+    so numbers that leave none out are taken for labels, all others for amounts, unless `labels` says what they are.
 
     Args:
         file: The `.npz` file. Pickled objects in it are not read.
+        labels: Boolean: whether `y` holds labels, `(num_examples,)`. `None`: whether it looks so.
 
     Returns:
-        The training `Examples` and those for validation, or `None`. If `y` holds whole numbers, `(num_examples,)`, they
-        are labels, counted from 0; else `class_names` is empty.
+        The training `Examples` and those for validation, or `None`. If `y` holds no labels, `class_names` is empty.
 
     Raises:
-        ValueError: If the file is no `.npz`, an array is missing, the lengths differ, or a value is not finite.
+        ValueError: If the file is no `.npz`, an array is missing, the lengths differ, a value is not finite, or `y` can
+            hold no labels and `labels` says so.
 
     Example:
 
@@ -40,7 +44,9 @@ def read_arrays(file: str | Path) -> tuple[Examples, Examples | None]:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        objects = "pickle" in str(error)
+        objects = "pickle" in str(error) and zipfile.is_zipfile(
+            file
+        )  # NumPy takes all that it does not know for pickles
         what = "holds Python objects, which are not read: save plain numbers" if objects else "is no .npz file"
         raise ValueError(f"{file} {what}. Write it by np.savez({file.name!r}, x=..., y=...).") from None
     for name in ("x", "y"):
@@ -48,31 +54,63 @@ def read_arrays(file: str | Path) -> tuple[Examples, Examples | None]:
             raise ValueError(f"{file} has no array '{name}'. It has: {', '.join(arrays) or 'none'}.")
     if (VALIDATION[0] in arrays) != (VALIDATION[1] in arrays):
         raise ValueError(f"{file} has one of the arrays x_val and y_val; both or none are needed.")
-    train = _examples(file, arrays, ("x", "y"), 2)
-    if VALIDATION[0] not in arrays:
-        return train, None
-    return train, _examples(file, arrays, VALIDATION, len(train.class_names))
+    _check(file, arrays)
+    parts = [(arrays[x], _column(arrays[y])) for x, y in (("x", "y"), VALIDATION) if x in arrays]
+    if labels is None:
+        labels = _leaves_none_out(parts[0][1])
+    if labels:
+        parts = [(x, _labels(file, y)) for x, y in parts]
+    names = tuple(map(str, range(max(2, *(y.max() + 1 for _, y in parts))))) if labels else ()
+    train, *validation = [Examples(_single(x), _single(y), names) for x, y in parts]
+    return train, validation[0] if validation else None
 
 
-def _examples(file: Path, arrays: Mapping[str, np.ndarray], names: tuple[str, str], num_classes: int) -> Examples:
-    x, y = (arrays[name] for name in names)
-    for name, values in zip(names, (x, y), strict=True):
+def _check(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    for name in ("x", "y", *VALIDATION):
+        values = arrays.get(name)
+        if values is None:
+            continue
         if not values.ndim or (not np.issubdtype(values.dtype, np.number) and values.dtype != bool):
             raise ValueError(
                 f"The array '{name}' of {file} must hold numbers. Received: {values.dtype} {values.shape}."
             )
         wrong = 0 if not np.issubdtype(values.dtype, np.inexact) else int((~np.isfinite(values)).sum())
         if wrong:
-            raise ValueError(f"The array '{name}' of {file} has {wrong} values that are NaN or infinite. Remove them.")
-    if len(x) != len(y) or not len(x):
-        raise ValueError(f"'{names[0]}' and '{names[1]}' of {file} must have equal lengths: {len(x)} and {len(y)}.")
-    x = x.astype("float32") if x.dtype == "float64" else x
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    whole = y.ndim == 1 and (not np.issubdtype(y.dtype, np.inexact) or bool((y == np.floor(y)).all()))
-    if not whole:
-        return Examples(x, y.astype("float32") if y.dtype == "float64" else y)
-    if y.min() < 0:
-        raise ValueError(f"Labels are counted from 0. Received in '{names[1]}' of {file}: {y.min():g}.")
-    classes = max(num_classes, int(y.max()) + 1)
-    return Examples(x, y.astype("int32"), tuple(map(str, range(classes))))
+            raise ValueError(
+                f"The array '{name}' of {file} has {counted(wrong, 'value')} that {'is' if wrong == 1 else 'are'} NaN or "
+                "infinite. Remove them."
+            )
+    for x, y in (("x", "y"), VALIDATION):
+        if x in arrays and (len(arrays[x]) != len(arrays[y]) or not len(arrays[x])):
+            raise ValueError(
+                f"'{x}' and '{y}' of {file} must have equal lengths, above 0: {len(arrays[x])} and {len(arrays[y])}."
+            )
+
+
+def _labels(file: Path, values: np.ndarray) -> np.ndarray:
+    if not _are_whole(values) or values.min() < 0:
+        raise ValueError(
+            f"Labels are whole numbers, counted from 0. Received in {file}: {values.dtype} {values.shape}, "
+            f"{values.min():g} to {values.max():g}."
+        )
+    return values.astype("int32")
+
+
+def _single(values: np.ndarray) -> np.ndarray:
+    """Doubles in single precision, as Keras takes them."""
+    return values.astype("float32") if values.dtype == "float64" else values
+
+
+def _column(values: np.ndarray) -> np.ndarray:
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _are_whole(values: np.ndarray) -> bool:
+    return values.ndim == 1 and (
+        not np.issubdtype(values.dtype, np.inexact) or bool((values == np.floor(values)).all())
+    )
+
+
+def _leaves_none_out(values: np.ndarray) -> bool:
+    """Whether all whole numbers from 0 to the largest occur."""
+    return _are_whole(values) and np.array_equal(np.unique(values), np.arange(len(np.unique(values))))

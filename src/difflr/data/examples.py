@@ -1,10 +1,11 @@
 """`Examples`: inputs and labels that were read from files, and what could not be read."""
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+
+from difflr.checks import did_you_mean
 
 # Where more cannot be read, the files are another thing than was meant.
 MOST_SKIPPED = 0.1
@@ -16,10 +17,11 @@ class Examples:
     """Inputs and their labels.
 
     Args:
-        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts, or numbers.
+        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts (of dtype object), or numbers.
         y: The labels, `(num_examples,)` int32: positions in `class_names`. Or whatever targets an array file holds.
         class_names: The names of the classes, in the order of the model's outputs; empty if `y` holds no labels.
         skipped: What was left out: pairs of a file (or row) and the reason.
+        notes: What was done to the data that should be known.
 
     Example:
 
@@ -34,6 +36,7 @@ class Examples:
     y: np.ndarray
     class_names: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -67,8 +70,7 @@ def known_classes(found: Iterable[str], given: Sequence[str] | None, where: str)
     if given is not None:
         for name in found:
             if name not in given:
-                close = difflib.get_close_matches(name, given, n=1)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
+                hint = did_you_mean(name, given, 1, 0.6)
                 raise ValueError(f"{where} has the class '{name}', and the classes are {some(given)}.{hint}")
         return tuple(given)
     if len(found) < 2:
@@ -97,3 +99,14 @@ def some(names: Collection[str]) -> str:
     if len(listed) <= MOST_NAMED:
         return ", ".join(listed) or "none"
     return f"{', '.join(listed[:MOST_NAMED])}, ... ({len(listed)} in all)"
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: "1 epoch", "2 epochs".
+
+    Args:
+        number: How many.
+        one: The noun for one.
+        several: The noun for none and several; by default with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -3,12 +3,15 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped, known_classes
 
 MOST_CHARACTERS = 10_000_000  # of one field; Python's csv allows 131,072
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+Row = tuple[int, str, str, str | None]  # the line it ends in, text, label, and why it is left out
 
 
 def read_table(
@@ -18,7 +21,9 @@ def read_table(
     label_column: str = "label",
     class_names: Sequence[str] | None = None,
 ) -> Examples:
-    """Reads texts and labels from two columns of a CSV file (or, tab-separated, a `.tsv` file) in UTF-8.
+    """Reads texts and labels from two columns of a CSV file in UTF-8, separated by commas, semicolons or tabs.
+
+    Every label that is not empty is a class, "None" and "nan" too.
 
     Args:
         file: Its first row has the names of the columns.
@@ -27,7 +32,8 @@ def read_table(
         class_names: The classes to number labels by. By default the labels found, sorted.
 
     Returns:
-        The `Examples`: `x` of shape `(num_rows,)`, strings. Rows without a text or a label are listed in `skipped`.
+        The `Examples`: `x` of shape `(num_rows,)`, strings in an array of objects. Rows without a text or a label, or
+        with more fields than there are columns, are listed in `skipped`.
 
     Raises:
         ValueError: If a column is missing, there are no rows or one class only, or more than a tenth of the rows lack
@@ -48,15 +54,9 @@ def read_table(
     before = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened, delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
-            columns = list(reader.fieldnames or [])
-            for argument, column in (("text_column", text_column), ("label_column", label_column)):
-                if column not in columns:
-                    raise ValueError(
-                        f"{file} has no column '{column}'. Its columns are: {', '.join(columns) or 'none'}. Say which "
-                        f"one it is: `{argument}`."
-                    )
-            rows = [(reader.line_num, row[text_column] or "", row[label_column] or "") for row in reader]
+            separator = _separator(opened, file, {"text_column": text_column, "label_column": label_column})
+            reader = csv.DictReader(opened, delimiter=separator)
+            rows = [_row(reader.line_num, row, text_column, label_column) for row in reader]
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
     except csv.Error as error:
@@ -65,18 +65,37 @@ def read_table(
         csv.field_size_limit(before)
     if not rows:
         raise ValueError(f"{file} has no rows below the names of its columns.")
-    kept = [(text, label.strip()) for _, text, label in rows if text.strip() and _is_label(label)]
-    skipped = [
-        (f"line {line}", "no label" if text.strip() else "no text")
-        for line, text, label in rows
-        if not (text.strip() and _is_label(label))
-    ]
+    kept = [(text, label) for _, text, label, reason in rows if reason is None]
+    skipped = [(f"line {line}", reason) for line, _, _, reason in rows if reason is not None]
     check_skipped(skipped, len(rows), str(file))
     names = known_classes((label for _, label in kept), class_names, f"The column '{label_column}' of {file}")
     numbers = {name: number for number, name in enumerate(names)}
-    texts = np.array([text for text, _ in kept])
+    texts = np.empty(len(kept), object)  # NumPy's own strings are all as long as the longest
+    texts[:] = [text for text, _ in kept]
     return Examples(texts, np.array([numbers[label] for _, label in kept], "int32"), names, tuple(skipped))
 
 
-def _is_label(text: str) -> bool:
-    return text.strip().lower() not in ("", "nan", "null", "none")
+def _separator(opened: TextIO, file: Path, wanted: dict[str, str]) -> str:
+    """The separator by which the first row has the columns that are `wanted`: argument -> column."""
+    found = {}
+    for separator in SEPARATORS:
+        opened.seek(0)
+        found[separator] = next(csv.reader(opened, delimiter=separator), [])
+    opened.seek(0)
+    for separator, columns in found.items():
+        if set(wanted.values()) <= set(columns):
+            return separator
+    separator = max(found, key=lambda each: len(found[each]))
+    columns = found[separator]
+    argument, column = next(pair for pair in wanted.items() if pair[1] not in columns)
+    raise ValueError(
+        f"{file} has no column '{column}'. Its columns, separated by {SEPARATORS[separator]}, are: "
+        f"{', '.join(columns) or 'none'}. Say which one it is: `{argument}`."
+    )
+
+
+def _row(line: int, row: dict[str | None, str | list[str] | None], text_column: str, label_column: str) -> Row:
+    text, label = str(row[text_column] or ""), str(row[label_column] or "").strip()
+    if None in row:
+        return line, text, label, "more fields than columns: put quotes around a text with separators in it"
+    return line, text, label, "no text" if not text.strip() else None if label else "no label"

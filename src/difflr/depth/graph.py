@@ -1,20 +1,17 @@
 """What is computed after what: the graph of a model, down to the layers that a depth can be given to.
 
-Nested functional and Sequential models are laid open. A layer made by code is one node, unless it holds a series of
-blocks (`blocks/0`, `blocks/1`, ...; `transformer_block_1`, ...), which are then taken one after another.
+Functional and Sequential models in it are laid open, and so is a layer made by code that holds a series of blocks
+(`blocks/0`, `blocks/1`, ...; `transformer_block_1`, ...). Every other layer is one node.
 """
 
-import collections
 import dataclasses
-import re
 from collections.abc import Collection
 
 import keras
 
 from difflr import keras_private
-from difflr.plan import layer_tree
-
-PARALLEL = re.compile(r"expert|head|branch")  # series whose members stand side by side
+from difflr.keras_private import Arguments, Graph
+from difflr.plan.head import is_composite, is_kernel, is_nested_graph, is_norm, is_series
 
 
 @dataclasses.dataclass(eq=False)
@@ -25,21 +22,18 @@ class Node:
         layer: The layer or operation.
         inputs: The positions of the nodes it takes its inputs from, all smaller than its own.
         variables: The variables in it that were made to be trained.
+        unread: Why it is one node although it holds a series of blocks; else empty.
     """
 
     layer: keras.Operation
     inputs: list[int]
     variables: list[keras.Variable]
+    unread: str = ""
 
     @property
     def is_weighted(self) -> bool:
         """Whether it has something to train, or statistics."""
         return bool(self.variables) or isinstance(self.layer, keras.layers.BatchNormalization)
-
-    @property
-    def is_norm(self) -> bool:
-        """Whether it is a normalisation layer."""
-        return any("norm" in cls.__name__.lower() for cls in type(self.layer).__mro__)
 
     @property
     def is_embedding(self) -> bool:
@@ -48,35 +42,21 @@ class Node:
 
     @property
     def is_main(self) -> bool:
-        """Whether it has a kernel of its own, so that it may count as a layer of the network.
-
-        Vectors are none, nor is what is added or multiplied along an axis of size 1: class and position tokens, scales.
-        """
-        return not self.is_norm and any(
-            len(variable.shape) >= 2 and (variable.shape[0] != 1 or variable.name.endswith("kernel"))
-            for variable in self.variables
-        )
+        """Whether it has a kernel of its own, so that it may count as a layer of the network."""
+        return not is_norm(self.layer) and any(map(is_kernel, self.variables))
 
     @property
     def is_composite(self) -> bool:
         """Whether it is a layer made of several layers with kernels, such as a transformer block."""
-        if not isinstance(self.layer, keras.Layer):
-            return False
-        inner = [Node(layer, [], all_variables(layer)) for layer in weighted_sublayers(self.layer)]
-        return sum(node.is_main for node in inner) > 1
+        return is_composite(self.layer)
+
+    @property
+    def parts(self) -> set[int]:
+        """The identities of its variables; of the layer where it has statistics only."""
+        return set(map(id, self.variables or [self.layer]))
 
 
-def weighted_sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers directly below `layer` that have something to train."""
-    return [child for child in keras_private.sublayers(layer) if all_variables(child)]
-
-
-def all_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The variables in `layer`, at all depths, that were made to be trained; each once."""
-    return [leaf.variable for leaf in layer_tree.walk(layer) if leaf.variable is not None]
-
-
-def graph_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
+def nodes_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
     """The nodes of `model`, each after those it takes its inputs from.
 
     Args:
@@ -84,7 +64,7 @@ def graph_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
         opened: Layers, by id, that are taken apart whatever they are.
     """
     builder = _Builder({id(model), *opened})
-    builder.add(model, [])
+    builder.add(Node(model, [], keras_private.all_trainable_variables(model)), [], None)
     return builder.nodes
 
 
@@ -93,53 +73,43 @@ class _Builder:
         self._opened = opened
         self.nodes: list[Node] = []
 
-    def add(self, layer: keras.Operation, inputs: list[int]) -> list[int]:
-        """Adds the nodes of one call; returns those of its outputs."""
-        if isinstance(layer, keras_private.Functional) and type(layer).call is keras_private.Functional.call:
-            return self._add_functional(layer, inputs)
-        if isinstance(layer, keras.Sequential):
-            children = layer.layers
-        elif isinstance(layer, keras.Layer) and (id(layer) in self._opened or is_stack(layer)):
-            children = weighted_sublayers(layer)
-        else:
-            children = []
-        if not children:
-            variables = all_variables(layer) if isinstance(layer, keras.Layer) else []
-            self.nodes.append(Node(layer, sorted(set(inputs)), variables))
-            return [len(self.nodes) - 1]
+    def add(self, node: Node, inputs: list[list[int]], arguments: Arguments | None) -> list[list[int]]:
+        """Adds one call, whole or taken apart.
+
+        Args:
+            node: The call as one node.
+            inputs: For each tensor it takes, the nodes it comes from.
+            arguments: What it is called with, where known.
+
+        Returns:
+            For each tensor it returns, the nodes it comes from; a single entry stands for all.
+        """
+        layer = node.layer
+        if isinstance(layer, keras.Layer) and (id(layer) in self._opened or is_nested_graph(layer) or is_series(layer)):
+            try:
+                return self._add_inside(layer, keras_private.graph_of(layer, arguments), inputs)
+            except keras_private.UnreadableError as error:
+                node.unread = str(error)
+        node.inputs = sorted({number for tensor in inputs for number in tensor})
+        self.nodes.append(node)
+        return [[len(self.nodes) - 1]]
+
+    def _add_inside(self, layer: keras.Layer, graph: Graph, inputs: list[list[int]]) -> list[list[int]]:
         start = len(self.nodes)
-        for child in children:
-            inputs = self.add(child, inputs)
-        # Class and position tokens that the layer itself owns stand at its bottom.
-        self.nodes[start].variables = keras_private.own_trainable_variables(layer) + self.nodes[start].variables
-        return inputs
-
-    def _add_functional(self, model: keras_private.Functional, inputs: list[int]) -> list[int]:
-        found: dict[int, list[int]] = {}
-        outside = [id(tensor) for tensor in model.inputs]
-        if len(inputs) == len(outside):
-            found = {tensor: [node] for tensor, node in zip(outside, inputs, strict=True)}
-        else:
-            found = {tensor: list(inputs) for tensor in outside}
-        for operation, taken, given in keras_private.graph(model):
-            if isinstance(operation, keras.layers.InputLayer) or all(tensor in found for tensor in given):
-                continue
-            before = [node for tensor in taken for node in found.get(tensor, [])]
-            after = self.add(operation, before)
-            for position, tensor in enumerate(given):
-                found[tensor] = [after[position]] if len(after) == len(given) else after
-        return [node for tensor in model.outputs for node in found.get(id(tensor), [])]
-
-
-def is_stack(layer: keras.Layer) -> bool:
-    """Whether `layer` holds a series of blocks that follow one another, itself or further inside."""
-    children = weighted_sublayers(layer)
-    if isinstance(layer, (keras_private.Functional, keras.Sequential)):
-        return len(children) > 1
-    names = layer_tree.layer_names(layer, children, saved=False)
-    series: collections.Counter[tuple[str, type]] = collections.Counter()
-    for child, name in zip(children, names, strict=True):
-        if re.search(r"\d", name) and not PARALLEL.search(name) and len(weighted_sublayers(child)) > 1:
-            series[re.sub(r"\d+", "#", name), type(child)] += 1
-    inner = [child for child in children if not isinstance(child, (keras_private.Functional, keras.Sequential))]
-    return max(series.values(), default=0) > 1 or any(is_stack(child) for child in inner)
+        if len(inputs) != len(graph.inputs):
+            inputs = [[number for tensor in inputs for number in tensor]] * len(graph.inputs)
+        sources = dict(zip(map(id, graph.inputs), inputs, strict=True))
+        for call in graph.calls:
+            before = [sources.get(id(tensor), []) for tensor in call.inputs]
+            after = self.add(Node(call.operation, [], call.variables), before, call.arguments)
+            after = (
+                after
+                if len(after) == len(call.outputs)
+                else [[n for tensor in after for n in tensor]] * len(call.outputs)
+            )
+            sources.update(zip(map(id, call.outputs), after, strict=True))
+        if len(self.nodes) > start:  # class and position tokens whose use is not seen stand at the bottom
+            seen = {part for node in self.nodes[start:] for part in node.parts}
+            own = [each for each in keras_private.own_trainable_variables(layer) if id(each) not in seen]
+            self.nodes[start].variables = own + self.nodes[start].variables
+        return [sources.get(id(tensor), []) for tensor in graph.outputs]

@@ -39,9 +39,9 @@ def fine_tune(
     """Fine-tunes a pretrained model with a new head: the head alone, then everything, lower layers more slowly.
 
     For `freeze_epochs` only the head is trainable, while the rate goes up to `learning_rate` in one cycle. Then, for
-    `epochs`, everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a hundredth of that,
-    the others to rates geometrically between. Both are phases of one `fit`: one progress, one history, one optimizer
-    that keeps its state.
+    `epochs`, everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a
+    hundredth of that, the others to rates geometrically between. Both are phases of one `fit`: one progress, one
+    history, one optimizer that keeps its state.
 
     A keyboard interrupt or an error passes through. The weights are then those of the last step, everything is trainable
     again that the plan trains, and `model.history` has the epochs that were complete. With

@@ -70,17 +70,24 @@ def _load_own_variables(wrapper, store):
 
 
 def callback_list():
-    """The `CallbackList` that is handing the model to a callback's `set_model` at this moment, or `None`.
+    """The `CallbackList` whose `set_model` is calling a callback's `set_model` at this moment, or `None`.
 
-    What a callback adds to the logs is seen by those after it only, and there is no way to its neighbours but this.
+    Keras shows a callback neither its neighbours nor its place among them, and what a callback adds to the logs is seen only
+    by those after it. A required order could not be checked without the list either. So it is read from the caller.
     """
-    frame = inspect.currentframe()
-    for _ in range(8):
-        frame = frame.f_back if frame is not None else None
-        caller = frame.f_locals.get("self") if frame is not None else None
-        if isinstance(caller, keras.callbacks.CallbackList):
-            return caller
-    return None
+    caller = inspect.currentframe()
+    while caller is not None and caller.f_code is not keras.callbacks.CallbackList.set_model.__code__:
+        caller = caller.f_back
+    return None if caller is None else caller.f_locals["self"]
+
+
+def values_in_state(model: keras.Model, state: tuple) -> list:
+    """`(variable, value)` for each variable in the state that a train function takes and returns on JAX.
+
+    Inside `fit` the variables themselves hold no values there.
+    """
+    variables = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    return [pair for each, values in zip(variables, state, strict=False) for pair in zip(each, values, strict=True)]
 
 
 def weights_file(model):

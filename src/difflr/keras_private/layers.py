@@ -1,4 +1,4 @@
-"""Layers and models: the layer tree, the graph of a functional model, and who owns which variable."""
+"""Layers and models: the layer tree, and who owns which variable."""
 
 import functools
 
@@ -31,47 +31,6 @@ def saves_its_layers(model: keras.Layer) -> bool:
     if isinstance(model, Functional):
         return functional_like_constructor(type(model))
     return isinstance(model, keras.Sequential) and type(model).__init__ is keras.Sequential.__init__
-
-
-def output_layers(model: keras.Layer) -> list[keras.Layer]:
-    """For each output of a functional model, the last layer with weights on the way to it.
-
-    The graph is public only as `tensor._keras_history` and the operations' inbound nodes.
-    """
-    if not isinstance(model, Functional):
-        return []
-    inside = set(map(id, model.operations))
-    found: dict[int, keras.Layer] = {}
-    seen: set[int] = set()
-    tensors = list(model.outputs)
-    while tensors:
-        tensor = tensors.pop(0)
-        operation, node_index, _ = tensor._keras_history
-        if id(operation) not in inside or id(tensor) in seen:
-            continue
-        seen.add(id(tensor))
-        if isinstance(operation, keras.Layer) and operation.weights:
-            found[id(operation)] = operation
-        else:
-            tensors.extend(operation._inbound_nodes[node_index].input_tensors)
-    return list(found.values())
-
-
-def calls(model: Functional) -> list[tuple[keras.Operation, list[keras.KerasTensor], list[keras.KerasTensor]]]:
-    """The calls in a functional model, each after those it needs: (operation, its input tensors, its output tensors).
-
-    `layer.output` is no substitute: it is that of the layer's first call, which may be in another model.
-    """
-    by_depth = sorted(model._nodes_by_depth.items(), reverse=True)
-    return [(node.operation, list(node.input_tensors), list(node.outputs)) for _, nodes in by_depth for node in nodes]
-
-
-def graph(model: Functional) -> list[tuple[keras.Operation, list[int], list[int]]]:
-    """The calls in a functional model, each after those it needs: (operation, input tensors, output tensors), by id.
-
-    Public are only `model.operations`, without the edges between them.
-    """
-    return [(operation, list(map(id, inputs)), list(map(id, outputs))) for operation, inputs, outputs in calls(model)]
 
 
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
@@ -121,3 +80,31 @@ def let_trainable_be_set():
 
     __setattr__.always_sets = ("trainable",)
     keras.Layer.__setattr__ = __setattr__
+
+
+def attributes(layer: keras.Layer) -> dict:
+    """The attributes in which the code of `layer` keeps its layers and variables: name -> value.
+
+    Left out is where Keras and torch's `Module` keep the same ones once more; `Module` keeps its layers apart.
+    """
+    everything = {**vars(layer), **vars(layer).get("_modules", {})}
+    return {name: value for name, value in everything.items() if name not in _KERAS_STORES}
+
+
+# Where Keras (and torch's Module) keep the same layers and variables once more.
+_KERAS_STORES = {
+    "_layers",
+    "_operations",
+    "_operations_by_depth",
+    "_tracked",
+    "_modules",
+    "_parameters",
+    "_torch_params",
+    "_trainable_variables",
+    "_non_trainable_variables",
+    "_metrics",
+    "_seed_generators",
+    "_losses",
+    "_obj_reference_counts_dict",
+    "_self_unconditional_dependency_names",
+}

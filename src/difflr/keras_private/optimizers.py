@@ -4,7 +4,7 @@ import functools
 import importlib
 
 import keras
-from keras.src.backend.common.stateless_scope import in_stateless_scope
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 
 
@@ -46,7 +46,7 @@ def live_learning_rate(optimizer: keras.optimizers.Optimizer):
     """The schedule or callable given as `learning_rate`, or the current number as a float."""
     rate = optimizer._learning_rate
     if isinstance(rate, keras.Variable):
-        return float(keras.ops.convert_to_numpy(rate))
+        return float(str(keras.ops.convert_to_numpy(rate)))  # as short as its precision allows: 0.01, not 0.0099999998
     return rate
 
 
@@ -119,7 +119,8 @@ def nadam_product(optimizer):
 
 def is_away(variable):
     """Whether JAX's `fit` has taken the value of `variable` into its own state, as it does between the batches."""
-    return variable._value is None
+    scope = get_stateless_scope() if in_stateless_scope() else None
+    return variable._value is None and (scope is None or scope.get_current_value(variable) is None)
 
 
 # The lists of an optimizer with `use_ema` and with `gradient_accumulation_steps`: no public name leads to them.

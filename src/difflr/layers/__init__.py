@@ -4,9 +4,10 @@ Every layer of `keras.layers` that owns weights is here under its own name, foun
 `Dense` take `W_learning_rate_multiplier` and `b_learning_rate_multiplier`, all take `learning_rate_multiplier`.
 """
 
-from difflr.layers.declaring import DeclaresKernelAndBias, DeclaresMultipliers, declaring_class, layer_classes
+from difflr.layers.declaring import DeclaresKernelAndBias, DeclaresMultipliers, declaring_class
+from difflr.layers.layer_classes import classes_with_weights
 
-_BASES = layer_classes()
+_BASES = classes_with_weights()
 _OWN = {base: declaring_class(base) for base in dict.fromkeys(_BASES.values())}
 _CLASSES = {name: _OWN[base] for name, base in _BASES.items()}
 globals().update(_CLASSES)

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,10 +47,14 @@ class DeclaresMultipliers:
     def _declare(self, declarations: dict[str, Any]) -> None:
         given = {name: value for name, value in declarations.items() if value is not None}
         self._multiplier_declarations = _Declarations(given)
-        if given:
-            declared.remember(self)
         if self.built:
             self._check_declarations()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        declares = getattr(self, "_multiplier_declarations", None)
+        if isinstance(value, keras.Variable) and declares and declares.given:
+            declared.stamp([value], self)  # `enable_lora` and the like add weights after the build
 
     @property
     def multipliers(self) -> VariableMapping:
@@ -76,6 +79,7 @@ class DeclaresMultipliers:
         if not given:
             return
         weights = _weights(self)
+        declared.stamp([variable for variable, _ in weights], self)
         name = f"{type(self).__name__} '{self.name}'"
         if not weights:
             raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")
@@ -257,60 +261,3 @@ def _doc(base: type, mixin: type) -> str:
         f"`keras.layers.{base.__name__}` that also takes {names}`learning_rate_multiplier`.\n\n"
         f"{own.split(chr(10), 1)[1].strip()}\n\nAll else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
     )
-
-
-def owns_weights(cls: type, _seen: frozenset[type] = frozenset()) -> bool:
-    """Whether layers of class `cls` have weights of their own or of layers inside them.
-
-    Keras does not say so; the code of its classes does: they make a variable, or a layer that does, or wrap one.
-    """
-    if cls in _seen or cls in (keras.layers.Layer, keras.layers.InputLayer):
-        return False
-    layers = keras.layers
-    if issubclass(cls, (layers.Wrapper, layers.Bidirectional, layers.RNN, layers.StackedRNNCells)):
-        return True
-    for parent in cls.__mro__:
-        if not issubclass(parent, keras.layers.Layer) or parent is keras.layers.Layer:
-            continue
-        makes_variables, makes = _what_it_makes(parent)
-        if makes_variables or any(owns_weights(inner, _seen | {cls}) for inner in makes):
-            return True
-    return False
-
-
-@functools.cache
-def _what_it_makes(cls: type) -> tuple[bool, list[type]]:
-    """Whether the code of `cls` itself makes a variable; and the layer classes that it names."""
-    makes: dict[type, None] = {}
-    for function in vars(cls).values():
-        function = inspect.unwrap(function) if callable(function) else function
-        if not inspect.isfunction(function):
-            continue
-        used = _names_used(function.__code__)
-        if not used.isdisjoint(("add_weight", "_track_variable")):
-            return True, []
-        named = [function.__globals__.get(name) for name in used]
-        makes |= {
-            each: None
-            for each in named
-            if isinstance(each, type) and issubclass(each, keras.layers.Layer) and each is not cls
-        }
-    return False, list(makes)
-
-
-def _names_used(code: types.CodeType) -> set[str]:
-    """The global and attribute names in a function's code, that of functions inside it too."""
-    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return set(code.co_names).union(*map(_names_used, inner))
-
-
-def layer_classes() -> dict[str, type]:
-    """The classes of `keras.layers` that own weights, by every name they have there (`Conv2D`, `Convolution2D`)."""
-    return {
-        name: cls
-        for name, cls in vars(keras.layers).items()
-        if inspect.isclass(cls)
-        and issubclass(cls, keras.layers.Layer)
-        and not issubclass(cls, keras.Model)
-        and owns_weights(cls)
-    }

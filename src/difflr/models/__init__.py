@@ -2,5 +2,6 @@
 
 from difflr.models.model import Model, Sequential
 from difflr.models.new_head import after_vectorization, new_head
+from difflr.models.with_scale import with_scale
 
-__all__ = ["Model", "Sequential", "after_vectorization", "new_head"]
+__all__ = ["Model", "Sequential", "after_vectorization", "new_head", "with_scale"]

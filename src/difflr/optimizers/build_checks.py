@@ -1,5 +1,6 @@
 """What an optimizer checks before it takes a plan."""
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -40,6 +41,29 @@ def check_trains_something(plan: Plan) -> None:
     check_held([row.multiplier for row in trainable], [row.path for row in trainable])
 
 
+def check_base_rate(plan: Plan, learning_rate: object) -> None:
+    """Checks that the learning rates in the plan's rules were divided by the optimizer's base rate.
+
+    Args:
+        plan: The plan.
+        learning_rate: The base rate: a number or a schedule.
+
+    Raises:
+        ValueError: If it is another number, so that everything would train at other rates than stated.
+    """
+    stated = plan.learning_rate
+    if (
+        stated is not None
+        and isinstance(learning_rate, float)
+        and not math.isclose(stated, learning_rate, rel_tol=1e-5)
+    ):
+        raise ValueError(
+            f"The plan's learning rates are for the base rate {stated:g}, and the optimizer has {learning_rate:g}: they "
+            f"would all be {learning_rate / stated:g} times what the plan says. Make both alike: "
+            f"difflr.Plan(model, rules, learning_rate={learning_rate:g})."
+        )
+
+
 def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> None:
     """Checks what the plan trains and Keras does not list; an optimizer beside this one may train it.
 
@@ -58,6 +82,26 @@ def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> Non
         raise ValueError(
             f"An earlier plan froze {listed(late)}, so Keras builds the optimizer without them, and it is too late to "
             "unfreeze them. Make the new optimizer with `multipliers=difflr.Plan(model, rules)`, which unfreezes them."
+        )
+
+
+def check_same_places(plan: Plan, bound: Plan) -> None:
+    """Checks that a plan which was bound to variables by their order says the same of them as when bound by place.
+
+    Args:
+        plan: The plan bound by order.
+        bound: The plan bound by place.
+
+    Raises:
+        ValueError: If the order differs: the state was loaded for the wrong layers.
+    """
+    both = [(row, bound.row(row.variable)) for row in plan.rows if not row.frozen]
+    moved = [(row.path, there.path) for row, there in both if row.place != there.place]
+    if moved:
+        raise ValueError(
+            f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
+            f"{moved[0][1]}. Keras tells the optimizer of a plain model only the order, so the state was loaded for the "
+            "wrong layers: derive the model from difflr.Model, or load it with `compile=False` and compile it again."
         )
 
 

@@ -43,12 +43,23 @@ class CurrentMultipliers(VariableMapping):
                 "The optimizer is not built yet: set multipliers in its plan, or build it first "
                 "(`optimizer.build(model.trainable_variables)`)."
             )
-        self._groups.set(self._variables(target), value)
+        variables = self._variables(target)
+        self._groups.set(variables, value)
+        for variable in variables:
+            if not self._plan.row(variable).frozen:
+                self._items[id(variable)] = (variable, float(value))
 
     def _variables(self, target: Any) -> list[keras.Variable]:
         if isinstance(target, keras.Variable):
             return [target]
+        if isinstance(target, keras.Layer):
+            found = [variable for variable in target.variables if variable in self]
+            if not found:
+                raise KeyError(
+                    f"The layer {target.name} has no variable that this optimizer knows: it belongs to another model."
+                )
+            return found
         rows = self._plan.rows
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
-        found = Targets(leaves, None if isinstance(target, keras.Layer) else self._plan.model).match(target)
+        found = Targets(leaves, self._plan.model).match(target)
         return [rows[position].variable for position, _ in found]

@@ -1,5 +1,6 @@
 """Loading a saved state into an optimizer, whatever plan it has now."""
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ from difflr.checks import listed
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
 from difflr.plan import Plan, Row, saved_plan
+from difflr.plan.schedule_json import schedule_from_json
 
 
 def load(optimizer: Any, state: State) -> None:
@@ -64,7 +66,25 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     open_statistics = {entry["place"] for entry in saved_whole["statistics"] if not entry["frozen"]}
     closed = {entry["place"] for entry in saved["statistics"] if entry["frozen"]} & open_statistics
     layers = [layer.path for layer in whole.statistics if layer.place in closed]
-    return whole.only(trainable, reason, frozen_statistics=saved["frozen_statistics"], frozen_layers=layers)
+    in_force = {row["place"]: row for row in saved["rows"]}
+    in_whole = {row["place"]: row for row in saved_whole["rows"]}
+
+    def with_its_schedule(row: Row) -> Row:
+        now, planned = in_force.get(row.place), in_whole.get(row.place)
+        if now is None or planned is None or now["schedule"] is None:
+            return row
+        if now["schedule"] == planned["schedule"]:  # its own, which counts from when it was unfrozen
+            return row if row.schedule is None else dataclasses.replace(row, schedule_start=now["schedule_start"])
+        schedule = schedule_from_json(now["schedule"])
+        return dataclasses.replace(row, schedule=schedule, schedule_start=now["schedule_start"])
+
+    return whole.only(
+        trainable,
+        reason,
+        frozen_statistics=saved["frozen_statistics"],
+        frozen_layers=layers,
+        change=with_its_schedule,
+    )
 
 
 def _check_shapes(optimizer: Any, state: State, known: set[str]) -> None:
@@ -107,8 +127,19 @@ def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[s
             f"The plan differs from the saved one: {listed(changed)}. The plan of the optimizer holds, and the state was "
             "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."
         )
+    restored = [
+        f"{row.path} {state.multipliers[row.place]:g} instead of {row.multiplier:g}"
+        for row in optimizer.plan_in_force.rows
+        if optimizer.multipliers_changed.get(id(row.variable), row.multiplier) != row.multiplier
+    ]
+    if restored:
+        texts.append(
+            f"Multipliers that were changed while training are restored: {listed(restored)}. They are part of the state, "
+            "as the learning rate is; for others set `optimizer.multipliers[layer]` after loading."
+        )
     new = [row.path for row in whole.rows if row.place not in known]
-    gone = [row["path"] for row in state.plan["rows"] if row["place"] not in known]
+    with_state = {place for place, _ in [*state.values, *state.aside]}
+    gone = [row["path"] for row in state.plan["rows"] if row["place"] in with_state - known]
     if new:
         texts.append(f"The file has no state for {listed(new)}, which start fresh.")
     if gone:

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from difflr.checks import checked_multiplier, shown
-from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan
+from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan, saved_rules
 from difflr.plan.rebinding import tied_to, with_layers
-from difflr.plan.rule import as_rules
+from difflr.plan.rule import as_rules, named_objects
 
 # The keys of an optimizer's config by which plans and rules are told from a mapping of layers.
 SAVED_PLAN = "plan"
@@ -42,7 +42,7 @@ class MultipliersArgument:
             saved_plan.check_config(value[SAVED_PLAN])
             self.config = value[SAVED_PLAN]
         elif isinstance(value, Mapping) and set(value) == {SAVED_RULES}:
-            self.rules = saved_plan.rules_from_config(value[SAVED_RULES])
+            self.rules = saved_rules.rules_from_config(value[SAVED_RULES])
         elif isinstance(value, (Mapping, list, tuple, Rule)):
             self.rules = as_rules(value)
         elif isinstance(value, (str, keras.Layer)):
@@ -69,8 +69,15 @@ class MultipliersArgument:
             return bool(self.config["rows"])
         return not (self.plan is self.rules is self.function is None)
 
-    def resolve(self, variables: Sequence[keras.Variable], model: keras.Layer | None) -> Plan:
+    def resolve(
+        self, variables: Sequence[keras.Variable], model: keras.Layer | None, learning_rate: object = None
+    ) -> Plan:
         """The plan for `variables`, of `model` where it is known.
+
+        Args:
+            variables: The variables that Keras lists as trainable.
+            model: Their model, or `None`.
+            learning_rate: The optimizer's base rate: learning rates in rules are relative to it if it is a number.
 
         Raises:
             ValueError: If it does not fit them.
@@ -82,10 +89,11 @@ class MultipliersArgument:
         known = [*variables, *self._frozen_before(variables)] if model is None else model
         if self.function is not None:
             return Plan(known, [Rule(v, multiplier=_multiplier_of(self.function, v)) for v in variables])
-        plan = Plan(known, self.rules)
+        base_rate = learning_rate if isinstance(learning_rate, float) and learning_rate > 0 else None
+        plan = Plan(known, self.rules, learning_rate=base_rate)
         if self.number is not None:
             plan = plan * self.number
-        return plan if model is not None else with_layers(plan, self._known_layers())
+        return plan if model is not None else with_layers(plan, self._known_layers(known))
 
     def _covering(self, plan: Plan, variables: Sequence[keras.Variable]) -> Plan:
         unknown = [variable for variable in variables if variable not in plan]
@@ -99,28 +107,33 @@ class MultipliersArgument:
         return plan
 
     def _bound(self, config: dict[str, Any], variables: Sequence[keras.Variable], model: keras.Layer | None) -> Plan:
-        fresh = None if model is None else Plan(model)
-        if fresh is not None and saved_plan.has_places(config, fresh, variables):
-            return saved_plan.bind_to_model(config, fresh)
+        if model is not None:
+            saved_plan.mark_frozen(model, config)
+            fresh = Plan(model)
+            if saved_plan.has_places(config, fresh, variables):
+                return saved_plan.bind_to_model(config, fresh)
         plan = saved_plan.bind_to_variables(config, Plan(variables))
         if model is not None:
             return tied_to(plan, model)
         _warn_of_lost_statistics(config, plan)
         return plan
 
-    def _known_layers(self) -> list[keras.Layer]:
+    def _known_layers(self, variables: Sequence[keras.Variable]) -> list[keras.Layer]:
         """Without a model, the layers to be known: those in rules, and those that declare multipliers."""
-        return [rule.target for rule in self.rules or [] if isinstance(rule.target, keras.Layer)] + declared.layers()
+        return [each for each in self._named() if isinstance(each, keras.Layer)] + declared.declaring_layers(variables)
+
+    def _named(self) -> list[keras.Layer | keras.Variable]:
+        """The layers and variables in rules."""
+        return [each for rule in self.rules or [] for each in named_objects(rule.target)]
 
     def _frozen_before(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
         """What rules speak of and Keras does not list, since an earlier plan froze it."""
         listed = set(map(id, variables))
         found: dict[int, keras.Variable] = {}
-        for rule in self.rules or []:
-            layer = isinstance(rule.target, keras.Layer)
-            targets = [leaf.variable for leaf in layer_tree.walk(rule.target)] if layer else [rule.target]
-            variables = [target for target in targets if isinstance(target, keras.Variable)]
-            found |= {id(v): v for v in variables if layer_tree.marked_frozen(v) and id(v) not in listed}
+        for each in self._named():
+            leaves = layer_tree.walk(each) if isinstance(each, keras.Layer) else layer_tree.flat([each])
+            inside = [leaf.variable for leaf in leaves if leaf.variable is not None]
+            found |= {id(v): v for v in inside if layer_tree.marked_frozen(v) and id(v) not in listed}
         return list(found.values())
 
     def to_config(self) -> Any:
@@ -134,7 +147,7 @@ class MultipliersArgument:
         if self.config is not None:
             return {SAVED_PLAN: self.config}
         if self.rules is not None:
-            return {SAVED_RULES: saved_plan.rules_to_config(self.rules)}
+            return {SAVED_RULES: saved_rules.rules_to_config(self.rules)}
         if self.function is not None:
             raise ValueError(
                 "The multipliers of this optimizer are a function, which cannot be saved before the variables are known. "

@@ -1,5 +1,7 @@
 """`plan_of`: the one answer to the question which plan a model has."""
 
+import dataclasses
+
 import keras
 
 from difflr import keras_private
@@ -32,6 +34,8 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
     Example:
 
     ```python
+    import dataclasses
+
     import keras
     import difflr
 
@@ -45,7 +49,8 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
     if optimizer is None:
         _check_has_no_own_optimizers(model)
         return Plan(model)
-    plans = [_plan_of_part(model, part) for part in parts(optimizer)]
+    several = parts(optimizer)
+    plans = [_plan_of_part(model, part, alone=len(several) == 1) for part in several]
     if all(plan is None for plan in plans):
         raise ValueError(
             f"The optimizer '{optimizer.name}' trains no variable of {type(model).__name__} '{model.name}'. Name the one "
@@ -55,13 +60,16 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
     return found[0] if len(found) == 1 else _joined(model, found)
 
 
-def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer) -> Plan | None:
+def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer, alone: bool) -> Plan | None:
     """The plan of one optimizer; `None` if it trains nothing of the model."""
     trained = set(map(id, keras_private.trained(optimizer)))
-    plan = optimizer.plan_for(model) if isinstance(optimizer, DifferentialOptimizer) else _stock_plan(model)
-    if trained and not any(id(row.variable) in trained for row in plan.rows):
+    if not isinstance(optimizer, DifferentialOptimizer):
+        plan = _stock_plan(model)
+    else:  # one of several knows the variables that it trains only
+        plan = optimizer.plan_for(model) if alone or not optimizer.built else optimizer.plan
+    if trained and not any(id(row.variable) in trained for row in Plan(model).rows):
         return None
-    return plan
+    return plan if alone else Plan.from_rows([row for row in plan.rows if id(row.variable) in trained or not trained])
 
 
 def _stock_plan(model: keras.Layer) -> Plan:
@@ -73,7 +81,13 @@ def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
     """One plan of several, each row of the optimizer that trains the variable."""
     fresh = Plan(model)
     by_variable = {id(row.variable): row for plan in reversed(plans) for row in plan.rows}
-    return fresh.changed(lambda row: by_variable.get(id(row.variable), row))
+
+    def change(row: Row) -> Row:
+        found = by_variable.get(id(row.variable), row)
+        known = {"path": row.path, "place": row.place, "aliases": row.aliases, "layer": row.layer}
+        return row if row.frozen else dataclasses.replace(found, **known)
+
+    return fresh.changed(change)
 
 
 def _check_has_no_own_optimizers(model: keras.Layer) -> None:

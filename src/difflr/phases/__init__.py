@@ -1,6 +1,7 @@
 """Phases: who trains when, inside one `fit`; and functions that make the usual ones."""
 
-from difflr.phases.phase import Phase, Phases
+from difflr.phases.phase import Phase
+from difflr.phases.phases import Phases
 from difflr.phases.phase_scheduler import PhaseScheduler
 from difflr.phases.freeze_to import freeze_to, unfreeze
 from difflr.phases.ready_made import all_at_once, chain_thaw, head_first, top_down

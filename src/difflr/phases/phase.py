@@ -1,25 +1,20 @@
-"""`Phase` and `Phases`: who is trainable when, as data that can be printed, saved, edited and read back."""
+"""`Phase`: one stretch of training."""
 
-import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr import checks
 from difflr.checks import shown
+from difflr.phases.metric import direction
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 
 MODES = ("auto", "min", "max")
-SMALLER_IS_BETTER = ("loss", "error", "divergence", "perplexity")
-LARGER_IS_BETTER = ("acc", "auc", "precision", "recall", "iou", "f1", "fbeta", "score", "similarity")
-MAX_CHARACTERS = 100_000
-MAX_MESSAGE = 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,14 +118,13 @@ class Phase:
                 f"`monitor` must be the name of a metric, such as 'val_loss'. Received: {shown(self.monitor)}."
             )
         if self.mode == "auto":
-            name = self.monitor.lower()
-            smaller = any(word in name for word in SMALLER_IS_BETTER)
-            if smaller == any(word in name for word in LARGER_IS_BETTER):
+            better = direction(self.monitor)
+            if not better:
                 raise ValueError(
                     f"The name {shown(self.monitor)} does not tell whether smaller or larger is better. Give the phase "
                     "mode='min' or mode='max'."
                 )
-            object.__setattr__(self, "mode", "min" if smaller else "max")
+            object.__setattr__(self, "mode", "min" if better < 0 else "max")
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same; targets that are objects are compared by identity."""
@@ -225,179 +219,3 @@ class Phase:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-class Phases(Sequence[Phase]):
-    """The phases of one training, one after another. `difflr.PhaseScheduler` walks through them.
-
-    Phases can be printed, saved as YAML, edited and read back. Ready ones are made by `difflr.phases`.
-
-    Args:
-        phases: List of `difflr.Phase`. All but the last need an end. If the last has one as well and it comes by
-            steps or by a metric, training stops there.
-
-    Raises:
-        ValueError: If there is no phase, or one comes after a phase without an end.
-
-    Example:
-
-    ```python
-    import difflr
-
-    phases = difflr.Phases([difflr.Phase(trainable="head", epochs=1), difflr.Phase(trainable="*")])
-    print(phases)
-    assert difflr.Phases.from_dict(phases.to_dict()) == phases
-    ```
-
-    Reference: the generated and editable schedules of finetuning-scheduler.
-    """
-
-    def __init__(self, phases: Iterable[Phase]):
-        if isinstance(phases, Phase):
-            phases = [phases]
-        self._phases = tuple(phases)
-        for each in self._phases:
-            if not isinstance(each, Phase):
-                raise TypeError(f"Phases are made of difflr.Phase. Received: {each!r} (of type {type(each).__name__}).")
-        if not self._phases:
-            raise ValueError(
-                "There is no phase in the list. The simplest is difflr.Phases([difflr.Phase(trainable='*')])."
-            )
-        for number, phase in enumerate(self._phases[:-1], start=1):
-            if phase.endless:
-                raise ValueError(
-                    f"Phase {number} has no end, so that phase {number + 1} never begins. Give it `epochs`, `steps` or "
-                    "`monitor`; only the last phase goes without."
-                )
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._phases[number]
-
-    def __len__(self) -> int:
-        return len(self._phases)
-
-    def __iter__(self) -> Iterator[Phase]:
-        return iter(self._phases)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Phases) and self._phases == other._phases
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def table(self, model: keras.Layer | None = None) -> str:
-        """The phases as an aligned table.
-
-        Args:
-            model: A built model, or a plan: adds who is trainable, joins and freezes in numbers of parameters.
-
-        Raises:
-            ValueError: If the phases do not fit the model.
-        """
-        from difflr.phases.table import as_text
-
-        return as_text(self, model)
-
-    def __str__(self) -> str:
-        return self.table()
-
-    def __repr__(self) -> str:
-        return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.until}' for phase in self)}>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The phases as plain data, which JSON can hold.
-
-        Raises:
-            ValueError: If a target is an object, for which there is no text.
-        """
-        return {"phases": [phase.to_dict() for phase in self]}
-
-    @classmethod
-    def from_dict(cls, config: Any) -> "Phases":
-        """The phases that `to_dict` wrote.
-
-        Raises:
-            ValueError: If it holds no phases; the message says which one is wrong.
-        """
-        checks.check(config, "What phases are made of")
-        if not isinstance(config, Mapping) or set(config) != {"phases"} or not isinstance(config["phases"], list):
-            raise ValueError(
-                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}."
-            )
-        made = []
-        for number, each in enumerate(config["phases"], start=1):
-            try:
-                made.append(Phase.from_dict(each))
-            except ValueError as error:
-                raise ValueError(f"Phase {number}: {error}") from None
-        return cls(made)
-
-    def to_yaml(self) -> str:
-        """The phases as YAML, to be edited.
-
-        Raises:
-            ImportError: If PyYAML is not installed.
-            ValueError: If a target is an object, for which there is no text.
-        """
-        text: str = _yaml().safe_dump(self.to_dict(), sort_keys=False)
-        return text
-
-    @classmethod
-    def from_yaml(cls, text: str) -> "Phases":
-        """The phases in a YAML text.
-
-        Args:
-            text: The text; nothing but plain data is read from it.
-
-        Raises:
-            ImportError: If PyYAML is not installed.
-            ValueError: If it holds no phases.
-
-        Example:
-
-        ```yaml
-        phases:
-        - trainable: [head]
-          epochs: 1
-        - trainable: ["*"]
-        ```
-        """
-        if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-            raise ValueError(f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {shown(text)}.")
-        yaml = _yaml()
-        try:
-            config = yaml.load(text, _plain_loader(yaml))
-        except Exception as error:  # PyYAML raises what Python does with a bad number, date or key
-            raise ValueError(
-                f"This is no YAML that can be read: {str(error)[:MAX_MESSAGE]}\n"
-                "Text that begins with * needs quotes in YAML: trainable: '*'."
-            ) from None
-        return cls.from_dict(config)
-
-
-def _plain_loader(yaml: Any) -> Any:
-    """PyYAML's safe loader, without what makes a small text large or says a thing twice."""
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise ValueError("aliases (&name, *name) are not used here.")
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if len(set(keys)) != len(keys):
-                twice = next(key for key, number in collections.Counter(keys).items() if number > 1)
-                raise ValueError(f"{shown(twice)} is said twice in one mapping.")
-            return super().construct_mapping(node, deep)
-
-    return Loader
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError(
-            'Phases as YAML need PyYAML: pip install "difflr[yaml]". Without it there are `to_dict` and `from_dict`.'
-        ) from None
-    return yaml

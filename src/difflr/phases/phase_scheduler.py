@@ -9,7 +9,8 @@ import keras
 from difflr import keras_private, optimizers
 from difflr.optimizers import DifferentialOptimizer, plan_of, replan
 from difflr.optimizers.unwrap import inner
-from difflr.phases.phase import Phase, Phases
+from difflr.phases.phase import Phase
+from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
 from difflr.phases.resolve import check_length, plan_in_phase, resolve
 
@@ -87,6 +88,8 @@ class PhaseScheduler(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         self._check_steps()
         resolve(self.phases, plan_of(self.model).whole, self.model)
+        if getattr(self.model, "history", None) is not None:  # a loop without `fit` has none
+            self.model.history.phases = self.phases  # for `difflr.write_report`
         self._first_epoch, self._in_epoch = True, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras

@@ -7,7 +7,8 @@ import keras
 
 from difflr.depth import depth_groups
 from difflr.optimizers import plan_of
-from difflr.phases.phase import Phase, Phases
+from difflr.phases.phase import Phase
+from difflr.phases.phases import Phases
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import path_expression, prefixes
 

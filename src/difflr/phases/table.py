@@ -8,7 +8,7 @@ from difflr.optimizers import plan_of
 from difflr.phases.resolve import resolve
 
 if TYPE_CHECKING:
-    from difflr.phases.phase import Phases
+    from difflr.phases.phases import Phases
 
 MAX_CHARACTERS = 60
 

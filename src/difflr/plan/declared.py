@@ -1,31 +1,46 @@
 """What layers declare about themselves: rules that travel with the model."""
 
-import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 
-# Every living layer that declares a multiplier. An optimizer is built from a list of variables and never sees the
-# model; this is how it finds the layers behind them. Weak: it keeps no layer alive.
-_DECLARING: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_STAMP = "_difflr_declared_by"
 
 
-# Models may be built in several threads: a set must not grow while another thread goes through it.
-_LOCK = threading.Lock()
+class _Declarers:
+    """The layers that declare something for a variable. Weak: a variable keeps no layer alive.
+
+    Stamped on the variable, as an optimizer is built from a list of variables and never sees the model. A copy begins
+    empty: it belongs to another layer, which stamps it.
+    """
+
+    def __init__(self) -> None:
+        self.layers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return _Declarers, ()
 
 
-def remember(layer: keras.Layer) -> None:
-    """Notes that `layer` declares multipliers (it has a property `multipliers`)."""
-    with _LOCK:
-        _DECLARING.add(layer)
+def stamp(variables: Iterable[keras.Variable], layer: keras.Layer) -> None:
+    """Notes on `variables` that `layer` declares multipliers, which its property `multipliers` tells.
+
+    Args:
+        variables: Variables of the layer, and of layers inside it.
+        layer: The layer.
+    """
+    for variable in variables:
+        if not hasattr(variable, _STAMP):
+            setattr(variable, _STAMP, _Declarers())
+        getattr(variable, _STAMP).layers.add(layer)
 
 
-def layers() -> list[keras.Layer]:
-    """Every living layer that declares a multiplier."""
-    with _LOCK:
-        return list(_DECLARING)
+def declaring_layers(variables: Iterable[keras.Variable | None]) -> list[keras.Layer]:
+    """The layers that declare multipliers and own one of `variables`, in the order of their names."""
+    stamps = [getattr(variable, _STAMP, None) for variable in variables]
+    found = {id(layer): layer for stamped in stamps if stamped for layer in list(stamped.layers)}
+    return sorted(found.values(), key=lambda layer: layer.name)
 
 
 def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int, tuple[float, str]]:
@@ -42,7 +57,7 @@ def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int
     """
     positions = {id(variable): position for position, variable in enumerate(variables) if variable is not None}
     found: dict[int, tuple[float, str]] = {}
-    for layer in sorted(layers(), key=lambda layer: layer.name):
+    for layer in declaring_layers(variables):
         for variable, multiplier in layer.multipliers.items():
             position = positions.get(id(variable))
             if position is None:

@@ -1,7 +1,7 @@
 """Makes a model as frozen as a plan says. A plan itself changes nothing."""
 
 from difflr import keras_private
-from difflr.plan.layer_tree import layer_frozen_by_plan, marked_frozen, set_frozen
+from difflr.plan.layer_tree import layer_frozen_by_plan, set_frozen, was_marked
 from difflr.plan.plan import Plan
 from difflr.plan.rows import BY_USER
 
@@ -24,7 +24,7 @@ def freeze(plan: Plan) -> None:
             row.variable.trainable = False
         elif row.frozen:
             set_frozen(row.variable, True)
-        elif marked_frozen(row.variable):
+        elif was_marked(row.variable):
             set_frozen(row.variable, False)
     if plan.frozen_statistics == "keep":
         by_plan = {id(layer.layer) for layer in plan.statistics if not layer.by_user}

@@ -1,14 +1,18 @@
 """Short names for groups of variables: the same in every table, picture and log."""
 
 import collections
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from difflr.checks import shown
+
 if TYPE_CHECKING:
-    from difflr.plan import Plan
+    from difflr.plan import Plan, Row
 
 ALL = "all"
+MAX_CHARACTERS = 180  # MLflow takes 250, a log puts the name of what is measured before it
 
 
 def group_names(plan: "Plan") -> list[str]:
@@ -17,32 +21,76 @@ def group_names(plan: "Plan") -> list[str]:
     Args:
         plan: The plan.
     """
-    return group_labels([[row.path for row in group.rows] for group in plan.groups], [row.path for row in plan.rows])
+    return names_of([group.rows for group in plan.groups], plan.rows)
 
 
-def group_labels(groups: Sequence[Sequence[str]], every: Iterable[str]) -> list[str]:
-    """A short, unique name for each group, without spaces and commas: it is a column of a CSV file and a tag.
+def names_of(groups: Sequence[Sequence["Row"]], every: Sequence["Row"]) -> list[str]:
+    """A short name for each group of rows: the one that the user gave it, or one made of their paths.
 
-    A layer (or variable) that is the whole group gives its path: `backbone/stem`. Several of them give the pattern
-    that matches just these, `backbone/*/kernel`, or else the first and how many more there are: `backbone/stem+3`.
+    Args:
+        groups: For each group its rows; those of a group have the same `name`.
+        every: All rows of the plan.
+    """
+    return group_labels(
+        [[row.path for row in rows] for rows in groups], [row.path for row in every], [rows[0].name for rows in groups]
+    )
+
+
+def group_labels(groups: Sequence[Sequence[str]], every: Iterable[str], names: Sequence[str] = ()) -> list[str]:
+    """A short, unique name for each group, which CSV files, TensorBoard, MLflow and W&B take as it is.
+
+    A layer (or variable) that is the whole group gives its path: `backbone/stem`. Several of them are called what they
+    have in common, `backbone/all/kernel`, or else the first and how many more: `backbone/stem_and_3_more`. No name is
+    a folder of another one: MLflow keeps metrics as files.
 
     Args:
         groups: For each group the layer-tree paths of its variables.
         every: The paths of all variables of the model.
+        names: For each group the name that the user gave it, or `""`.
     """
     every = list(every)
     total = collections.Counter(layer for path in every for layer in layers_above(path))
     taken: set[str] = set()
-    labels = []
-    for paths in groups:
-        label = first = _label(list(paths), every, total)
-        number = 1
-        while label in taken:
-            number += 1
-            label = f"{first}_{number}"
-        taken.add(label)
-        labels.append(label)
+    labels = [""] * len(groups)
+    by_user = [bool(name) for name in names or [""] * len(groups)]
+    for number in sorted(
+        range(len(groups)), key=lambda number: not by_user[number]
+    ):  # the user's names stay as they are
+        label = names[number] if by_user[number] else _label(list(groups[number]), every, total)
+        labels[number] = _free(label, taken)
+        taken.add(labels[number])
     return labels
+
+
+def _free(label: str, taken: set[str]) -> str:
+    """`label`, or with a number behind it, or behind its first part where that is a name by itself."""
+    top, slash, rest = label.partition("/")
+    endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
+    candidates = (each for ending in endings for each in (f"{label}{ending}", f"{top}{ending}{slash}{rest}"))
+    return next(candidate for candidate in candidates if not _clashes(candidate, taken))
+
+
+def _clashes(label: str, taken: set[str]) -> bool:
+    """Whether the label is taken, or would be a folder and a file at once."""
+    return any(label == each or label.startswith(f"{each}/") or each.startswith(f"{label}/") for each in taken)
+
+
+def check_group_name(name: object) -> None:
+    """Checks that every logger takes `name` as it is.
+
+    Raises:
+        ValueError: If it is not text of letters, digits and `_ - . : /` and spaces between them, of at most 100 characters.
+    """
+    fits = isinstance(name, str) and re.fullmatch(r"[\w\-.: /]{1,100}", name) and all(map(_is_part, name.split("/")))
+    if not fits:
+        raise ValueError(
+            "The `name` of a group is a column of logs: 1 to 100 letters, digits and the signs _ - . : / with spaces "
+            f"between them, such as 'body' or 'body/early'. Received: {shown(name)}."
+        )
+
+
+def _is_part(part: str) -> bool:
+    return part == part.strip() and part not in ("", ".", "..")
 
 
 def covering_names(paths: Iterable[str], total: collections.Counter[str]) -> list[str]:
@@ -71,12 +119,13 @@ def _label(paths: list[str], every: list[str], total: collections.Counter[str]) 
     if len(paths) == len(every):
         return ALL
     names = covering_names(paths, total)
-    label = names[0] if len(names) == 1 else _pattern(paths, every) or f"{names[0]}+{len(names) - 1}"
-    return re.sub(r"[\s,;:'\"]+", "_", label)
+    label = names[0] if len(names) == 1 else _in_common(paths, every) or f"{names[0]}_and_{len(names) - 1}_more"
+    label = re.sub(r"[^\w\-./]+", "_", label)[-MAX_CHARACTERS:]
+    return "/".join(part if _is_part(part) else f"_{part}" for part in label.split("/"))
 
 
-def _pattern(paths: list[str], every: list[str]) -> str | None:
-    """`above/*/last` where that matches `paths` and nothing else."""
+def _in_common(paths: list[str], every: list[str]) -> str | None:
+    """`above/all/last` where just these paths have this beginning and this end."""
     last = {path.rsplit("/", 1)[-1] for path in paths}
     if len(last) != 1:
         return None
@@ -88,4 +137,4 @@ def _pattern(paths: list[str], every: list[str]) -> str | None:
         above.append(parts[0])
     start = "".join(f"{part}/" for part in above)
     matched = {path for path in every if path.startswith(start) and path.endswith(f"/{end}")}
-    return f"{start}*/{end}" if matched == set(paths) else None
+    return f"{start}{ALL}/{end}" if matched == set(paths) else None

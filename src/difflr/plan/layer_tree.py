@@ -48,7 +48,12 @@ _FROZEN_BY_PLAN = "_difflr_frozen"
 
 def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
     """Whether a plan, not the user, froze this variable or layer, and nobody has unfrozen it since."""
-    return getattr(thing, _FROZEN_BY_PLAN, False) and not thing.trainable
+    return was_marked(thing) and not thing.trainable
+
+
+def was_marked(thing: keras.Variable | keras.Layer) -> bool:
+    """Whether a plan froze it and no plan has unfrozen it; somebody else may have."""
+    return getattr(thing, _FROZEN_BY_PLAN, False)
 
 
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
@@ -270,27 +275,6 @@ def _attribute_names(layer: keras.Layer) -> dict[int, str]:
             for key, item in value.items() if isinstance(value, dict) else enumerate(value):
                 note(item, f"{name}/{key}", depth + 1)
 
-    attributes = {**vars(layer), **vars(layer).get("_modules", {})}  # torch's Module keeps layers apart
-    for attribute, value in attributes.items():
-        if attribute not in _KERAS_STORES:
-            note(value, attribute.strip("_"))
+    for attribute, value in keras_private.attributes(layer).items():
+        note(value, attribute.strip("_"))
     return result
-
-
-# Where Keras (and torch's Module) keep the same layers and variables once more.
-_KERAS_STORES = {
-    "_layers",
-    "_operations",
-    "_operations_by_depth",
-    "_tracked",
-    "_modules",
-    "_parameters",
-    "_torch_params",
-    "_trainable_variables",
-    "_non_trainable_variables",
-    "_metrics",
-    "_seed_generators",
-    "_losses",
-    "_obj_reference_counts_dict",
-    "_self_unconditional_dependency_names",
-}

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier
+from difflr.checks import checked_multiplier, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, times
@@ -23,8 +23,8 @@ class Plan:
 
     The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
     optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each of the four axes (rate multiplier, weight-decay multiplier, schedule, frozen):
-    a rule about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name): a rule
+    about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
 
     Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
     `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
@@ -35,6 +35,8 @@ class Plan:
             `difflr.Rule` for targets and values. `None`: what the layers declare, 1 elsewhere.
         frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
             layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
+        learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed where rules set a
+            `learning_rate`: their multiplier is that divided by this.
 
     Raises:
         ValueError: If the model is not built or has nothing to train, a rule matches nothing or is wholly hidden by
@@ -64,13 +66,16 @@ class Plan:
         rules: Any = None,
         *,
         frozen_statistics: str = "keep",
+        learning_rate: float | None = None,
     ):
         if frozen_statistics not in STATISTICS:
             raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        base_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, statistics = resolve(leaves, model, as_rules(rules))
+        rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
         self._fill(rows, statistics, frozen_statistics, None, model)
+        self._stated_rate = base_rate if any(rule.learning_rate is not None for rule in as_rules(rules)) else None
 
     def _fill(
         self,
@@ -84,7 +89,7 @@ class Plan:
         self._statistics = tuple(statistics)
         self._frozen_statistics = frozen_statistics
         self._whole = whole
-        self._model = None if model is None else weakref.ref(model)
+        self._model_ref = None if model is None else weakref.ref(model)
         self._by_variable = {id(row.variable): row for row in self._rows}
 
     @classmethod
@@ -95,6 +100,7 @@ class Plan:
         frozen_statistics: str = "keep",
         whole: "Plan | None" = None,
         model: keras.Layer | None = None,
+        learning_rate: float | None = None,
     ) -> "Plan":
         """A plan of ready rows; what makes plans by other ways than rules ends here.
 
@@ -104,9 +110,11 @@ class Plan:
             frozen_statistics: As for the class.
             whole: The plan without the freezing of a phase, where there is such.
             model: The model, where it is known.
+            learning_rate: The base rate that learning rates in its rules were divided by, where there are such.
         """
         plan = cls.__new__(cls)
         plan._fill(rows, statistics, frozen_statistics, whole, model)
+        plan._stated_rate = learning_rate
         return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
@@ -114,10 +122,11 @@ class Plan:
         return self
 
     def __getstate__(self) -> dict[str, Any]:  # a weak reference cannot be pickled
-        return {**vars(self), "_model": None}
+        return {**vars(self), "_model_ref": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
         self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"], state["_whole"], None)
+        self._stated_rate = state["_stated_rate"]
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -132,12 +141,17 @@ class Plan:
     @property
     def model(self) -> keras.Layer | None:
         """The model it was made for, where it is known and still there."""
-        return None if self._model is None else self._model()
+        return None if self._model_ref is None else self._model_ref()
 
     @property
     def whole(self) -> "Plan":
         """The plan without the freezing of a phase or of `freeze_to`: itself, where there is none."""
         return self if self._whole is None else self._whole
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The base rate that learning rates in its rules were divided by; `None` if it has no such rules."""
+        return self._stated_rate
 
     @property
     def groups(self) -> Sequence[Group]:
@@ -206,7 +220,8 @@ class Plan:
         statistics = [
             dataclasses.replace(layer, frozen=layer.frozen or layer.path in frozen_layers) for layer in whole.statistics
         ]
-        return Plan.from_rows(rows, statistics, frozen_statistics or whole.frozen_statistics, whole, self.model)
+        kept = frozen_statistics or whole.frozen_statistics
+        return Plan.from_rows(rows, statistics, kept, whole, self.model, self._stated_rate)
 
     def changed(self, change: Callable[[Row], Row]) -> "Plan":
         """The plan with every row changed, in `whole` too.
@@ -215,7 +230,8 @@ class Plan:
             change: Function from a row to what it becomes.
         """
         whole = None if self._whole is None else self._whole.changed(change)
-        return Plan.from_rows(map(change, self._rows), self._statistics, self._frozen_statistics, whole, self.model)
+        rows, statistics = map(change, self._rows), self._statistics
+        return Plan.from_rows(rows, statistics, self._frozen_statistics, whole, self.model, self._stated_rate)
 
     def normalization_layers(self) -> list[keras.Layer]:
         """Its BatchNormalization layers, where they are known."""
@@ -269,7 +285,7 @@ class Plan:
                 for row in self._rows
             ]
             statistics = [dataclasses.replace(each, frozen=each.frozen or factor == 0) for each in self._statistics]
-            return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
+            return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
         other = other.whole
         if set(self._by_variable) != set(other._by_variable):
             mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
@@ -289,7 +305,7 @@ class Plan:
         ]
         frozen = {each.path for each in other._statistics if each.frozen}
         statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
-        return Plan.from_rows(rows, statistics, self._frozen_statistics, model=self.model)
+        return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
 
     __rmul__ = __mul__
 

@@ -36,6 +36,7 @@ def times(first: Row, second: Row) -> Row:
         schedule=ScheduleProduct(schedules) if len(schedules) > 1 else (schedules or [None])[0],
         frozen=frozen,
         decided=decided,
+        name=second.name or first.name,
     )
 
 

@@ -1,16 +1,20 @@
 """The rules, one after another, on every variable of a model; and what is wrong with them."""
 
+import itertools
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
-from difflr import keras_private
 from difflr.plan import layer_tree
+from difflr.plan.constant import Constant
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
-from difflr.plan.rule import AXES, Rule, describe
-from difflr.plan.targets import Targets
+from difflr.plan.rule import AXES, Rule, describe, flattened, named_objects
+from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
+
+LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: more is usual where a model is fine-tuned
 
 
 def leaves_of(model: Any) -> list[layer_tree.Leaf]:
@@ -18,7 +22,7 @@ def leaves_of(model: Any) -> list[layer_tree.Leaf]:
     if isinstance(model, keras.Layer):
         leaves = layer_tree.walk(model)
         empty = not any(leaf.variable is not None for leaf in leaves)
-        unbuilt = [layer for layer in _all_layers(model) if not layer.built]
+        unbuilt = [layer for layer in layers_inside(model) if not layer.built]
         name = f"{type(model).__name__} '{model.name}'"
         if (empty and not model.built) or (unbuilt and (empty or not model.built)):
             which = f" (nor is its layer '{unbuilt[0].name}')" if unbuilt and not empty else ""
@@ -40,55 +44,129 @@ def leaves_of(model: Any) -> list[layer_tree.Leaf]:
     )
 
 
-def _all_layers(model: keras.Layer) -> list[keras.Layer]:
-    """The layers inside `model` at all depths, each once."""
-    found: dict[int, keras.Layer] = {}
-    pending = keras_private.sublayers(model)
-    while pending:
-        layer = pending.pop()
-        if id(layer) not in found:
-            found[id(layer)] = layer
-            pending += keras_private.sublayers(layer)
-    return list(found.values())
-
-
 # For one path of one variable: axis -> (value, position of the rule; -1: the layer's declaration).
 _Decisions = dict[str, tuple[Any, int]]
 
 
 def resolve(
-    leaves: list[layer_tree.Leaf], model: keras.Layer | None, rules: list[Rule]
+    leaves: list[layer_tree.Leaf],
+    model: keras.Layer | None,
+    rules: list[Rule],
+    base_rate: float | None = None,
 ) -> tuple[list[Row], list[StatisticsLayer]]:
-    """The rows of the plan, and the layers that only own statistics."""
+    """The rows of the plan, and the layers that only own statistics.
+
+    Args:
+        leaves: The leaves of the model, or of the variables.
+        model: The model, where it is known.
+        rules: The rules; later ones win.
+        base_rate: The rate of the optimizer, for rules that set a learning rate.
+
+    Raises:
+        ValueError: If a rule matches nothing or has no effect, or paths of a shared variable disagree.
+    """
+    rates = [rule.learning_rate for rule in rules]
+    rules = [rule.relative_to(base_rate) for rule in rules]
     targets = Targets(leaves, model)
-    names = [f"rule {number}: {describe(rule.target)}" for number, rule in enumerate(rules, start=1)]
-    decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
-    declarers: dict[int, str] = {}
-    for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
-        declarers[position] = f"{DECLARED} layer '{layer_name}'"
-        for by_path in decisions[position].values():
-            by_path["multiplier"] = (value, -1)
-    matches = [targets.match(rule.target) for rule in rules]
-    for number, rule in enumerate(rules):
-        for position, path in matches[number]:
-            for each in leaves[position].paths if path is None else [path]:
-                decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
+    matches = targets.match_each([rule.target for rule in rules])
+    decisions, declarers = _decided(leaves, rules, matches)
+    names = [
+        name if rate is None else f"{name} at {rate:g} of {base_rate:g}"
+        for name, rate in zip(_rule_names(rules), rates, strict=True)
+    ]
     rows, statistics, used = [], [], set()
     for position, leaf in enumerate(leaves):
         settled = _agreed(leaf, decisions[position], names)
         if leaf.variable is None:
-            by_plan = settled.get("frozen", (False, 0))[0] or settled.get("multiplier", (1.0, 0))[0] == 0
-            frozen = leaf.frozen_by_user or by_plan
+            frozen_by = _who_freezes(settled)
+            used |= frozen_by
+            frozen = leaf.frozen_by_user or bool(frozen_by)
             statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user, leaf.place))
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
         for by_path in decisions[position].values():  # rules that agree about the paths of a shared variable all count
             used |= _rules_with_effect(row, by_path)
-    for number, rule in enumerate(rules):
-        if number not in used:
-            raise ValueError(_hidden(number, rule, names, [leaves[p] for p, _ in matches[number]], rows))
+    _check_all_used(rules, matches, used, leaves, rows, names)
+    if all(rate is None for rate in rates):
+        _warn_of_rates(rules, rows)
     return rows, statistics
+
+
+def _decided(
+    leaves: list[layer_tree.Leaf], rules: list[Rule], matches: list[list[Match]]
+) -> tuple[list[dict[str, _Decisions]], dict[int, str]]:
+    """For each leaf what its paths get, declarations first and then one rule after another; and who declared it."""
+    decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
+    declarers: dict[int, str] = {}
+    for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
+        declarers[position] = f"{DECLARED} layer '{layer_name}'"
+        for by_path in decisions[position].values():
+            by_path["multiplier"] = (value, -1)
+    for number, rule in enumerate(rules):
+        for position, path in matches[number]:
+            for each in leaves[position].paths if path is None else [path]:
+                decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
+    return decisions, declarers
+
+
+def _rule_names(rules: list[Rule]) -> list[str]:
+    """How tables call each rule: those that set the same for one layer or variable after another by one name."""
+    names: list[str] = []
+    for same, several in itertools.groupby(rules, key=lambda rule: (rule.axes, bool(named_objects(rule.target)))):
+        targets = [rule.target for rule in several]
+        first, last = len(names) + 1, len(names) + len(targets)
+        if same[1] and len(targets) > 1:
+            names += [f"rules {first} to {last}: {describe(targets)}"] * len(targets)
+        else:
+            names += [f"rule {first + place}: {describe(target)}" for place, target in enumerate(targets)]
+    return names
+
+
+def _who_freezes(settled: _Decisions) -> set[int]:
+    """The rules that freeze a layer of which there are only statistics."""
+    frozen, multiplier = settled.get("frozen", (False, 0)), settled.get("multiplier", (1.0, 0))
+    return {frozen[1]} if frozen[0] else {multiplier[1]} if multiplier[0] == 0 else set()
+
+
+def _check_all_used(
+    rules: list[Rule],
+    matches: list[list[Match]],
+    used: set[int],
+    leaves: list[layer_tree.Leaf],
+    rows: list[Row],
+    names: list[str],
+) -> None:
+    """Checks that each rule decides something, but for those for layers that have nothing to train, among others."""
+    among_others = any(
+        isinstance(each, keras.Layer) for number in used - {-1} for each in flattened(rules[number].target)
+    )
+    for number, rule in enumerate(rules):
+        if number in used or (among_others and all(map(has_nothing_to_train, flattened(rule.target)))):
+            continue
+        matched = [leaves[position] for position, _ in matches[number]]
+        if all(leaf.variable is None for leaf in matched):
+            raise ValueError(
+                f"The rule for {describe(rule.target)} has no effect: what it matches has moving statistics and nothing to "
+                "train, so it can only be frozen. Leave it out, or use difflr.FROZEN."
+            )
+        raise ValueError(_hidden(number, rule, names, matched, rows))
+
+
+def _warn_of_rates(rules: list[Rule], rows: list[Row]) -> None:
+    """Warns where all that rules train has a multiplier so small that a learning rate seems to be meant."""
+    trained = [row.multiplier for row in rows if not row.frozen]
+    if not trained or max(trained) > LARGEST_LOOKING_LIKE_A_RATE or not any(rule.multiplier for rule in rules):
+        return
+    low, high = min(trained), max(trained)
+    span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    warnings.warn(
+        f"The multipliers of all that is trained are {span}, which looks like learning rates. They are factors on the "
+        f"optimizer's base rate: with Adam(1e-3), what has {low:g} would train at {low * 1e-3:g}. If learning rates are "
+        f"meant, write {{'learning_rate': {low:g}}} as the value of the rule.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
@@ -120,6 +198,8 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         values["frozen"], decided["frozen"] = True, decided["multiplier"]
     if values.get("frozen"):
         values["multiplier"] = 0.0
+    if isinstance(values.get("schedule"), Constant) and values["schedule"].learning_rate == 1:
+        values["schedule"] = None  # no factor: the group is one with those that never had a schedule
     return Row(
         path=leaf.path,
         variable=leaf.variable,
@@ -153,8 +233,8 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[layer_tree.L
     winners = dict.fromkeys(
         who for row in matched for axis, who in row.decided.items() if axis in rule.axes or axis == "frozen"
     )
-    others = [who for who in winners if who != names[number]]
-    start = f"{names[number].capitalize()} has no effect: "
+    others = [who for who in winners if who != names[number]] or [names[number]]
+    start = f"Rule {number + 1}: {describe(rule.target)} has no effect: "
     if all(row.frozen for row in matched):
         frozen_by = dict.fromkeys(row.decided["frozen"] for row in matched)
         if BY_USER in frozen_by:

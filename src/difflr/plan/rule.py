@@ -2,14 +2,22 @@
 
 import dataclasses
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
-from difflr.checks import checked_multiplier, shown
+from difflr.checks import checked_multiplier, nearest, shown
+from difflr.plan.everything_but import EverythingBut
+from difflr.plan.group_names import check_group_name
 
-AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen")
+AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name")
+FIELDS = (*AXES, "learning_rate")  # what a rule can set; a learning rate becomes a multiplier
+
+Target: TypeAlias = (
+    "str | keras.Layer | keras.Variable | type[keras.Layer] | EverythingBut | Callable[[keras.Variable], bool] "
+    "| Sequence[Target]"
+)
 
 
 class _Value(Mapping):
@@ -42,22 +50,26 @@ TRAINABLE = _Value("TRAINABLE", {"frozen": False})
 """The value of a rule that undoes an earlier rule's freezing."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule of a plan: a target, and what it gets on up to four independent axes.
+    """One rule of a plan: a target, and what it gets on up to five independent axes.
 
     What is `None` is left as it is: a rule about the rate never undoes a rule about the decay.
 
     Args:
-        target: Who. A layer or variable of the model; a string, matched against layer-tree paths such as
-            `"backbone/stem/kernel"` (a pattern that names a layer covers everything below it, `*` stands for any
-            characters, `/` included, `**/` also for nothing, `?` for one character); a kind, such as `"kind:bias"` (one
-            of kernel, bias, norm, embedding, vector, head); or a function `variable -> bool`.
+        target: Who. A layer or variable of the model; a layer class, for all its layers inside the model; a string,
+            matched against layer-tree paths such as `"backbone/stem/kernel"` (a pattern that names a layer covers
+            everything below it, `*` stands for any characters, `/` included, `**/` also for nothing, `?` for one
+            character); a kind, such as `"kind:bias"` (one of kernel, bias, norm, embedding, vector, no_decay, head); a
+            function `variable -> bool`; `difflr.everything_but(...)`; or a list of these, for all that any of them names.
         multiplier: Float >= 0. The effective rate is the base rate times this. 0 freezes.
         weight_decay_multiplier: Float >= 0. Multiplies the optimizer's `weight_decay`.
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on top of the base rate as a function of
-            the optimizer's step.
+            the optimizer's step. `difflr.schedules.Constant()` takes an earlier rule's schedule away.
         frozen: Boolean. `True` freezes, `False` undoes an earlier rule's freezing.
+        name: String, the group's name in logs, tables and plots. What has a name is a group of its own.
+        learning_rate: Float >= 0, instead of `multiplier`: the effective rate itself. It becomes a multiplier of the base
+            rate when the plan is made, and follows the base rate from then on.
 
     Raises:
         ValueError: If a value is not of its kind, or the rule sets nothing or contradicts itself.
@@ -74,17 +86,21 @@ class Rule:
     are those of big_vision (`big_vision/optax.py`).
     """
 
-    target: Any
+    target: Target
     multiplier: float | None = None
     weight_decay_multiplier: float | None = None
-    schedule: Any = None
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None
     frozen: bool | None = None
+    name: str | None = None
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
-        for axis in ("multiplier", "weight_decay_multiplier"):
-            value = getattr(self, axis)
+        if isinstance(self.target, list):  # the list may change after the rule was made
+            object.__setattr__(self, "target", tuple(self.target))
+        for field in ("multiplier", "weight_decay_multiplier", "learning_rate"):
+            value = getattr(self, field)
             if value is not None:
-                object.__setattr__(self, axis, checked_multiplier(value, axis))
+                object.__setattr__(self, field, checked_multiplier(value, field))
         schedules = keras.optimizers.schedules
         if self.schedule is not None and not isinstance(self.schedule, schedules.LearningRateSchedule):
             raise ValueError(
@@ -93,28 +109,56 @@ class Rule:
             )
         if self.frozen is not None and not isinstance(self.frozen, bool):
             raise ValueError(f"`frozen` must be True, False or None. Received: {shown(self.frozen)}.")
-        if not self.axes:
+        if self.name is not None:
+            check_group_name(self.name)
+        if all(getattr(self, field) is None for field in FIELDS):
             raise ValueError(
-                f"The rule for {shown(self.target)} sets nothing. Give it at least one of: {', '.join(AXES)}."
+                f"The rule for {describe(self.target)} sets nothing. Give it at least one of: {', '.join(FIELDS)}."
             )
-        if self.frozen is not None and self.multiplier is not None and self.frozen != (self.multiplier == 0):
+        self._check_contradictions()
+
+    def _check_contradictions(self) -> None:
+        start = f"The rule for {describe(self.target)} contradicts itself. Received:"
+        rates = [field for field in ("multiplier", "learning_rate") if getattr(self, field) is not None]
+        if len(rates) > 1:
+            raise ValueError(
+                f"{start} multiplier={self.multiplier:g}, learning_rate={self.learning_rate:g}. Leave one of them out."
+            )
+        if rates and self.frozen is not None and self.frozen != (getattr(self, rates[0]) == 0):
             fix = (
                 "Leave one of them out; what a later rule unfreezes has the multiplier of a rule of its own before it"
                 if self.frozen
-                else "0 freezes: to train it, give it a multiplier above 0"
+                else f"0 freezes: to train it, give it a {rates[0]} above 0"
             )
-            raise ValueError(
-                f"The rule for {describe(self.target)} contradicts itself. Received: multiplier={self.multiplier:g}, "
-                f"frozen={self.frozen}. {fix}."
-            )
+            raise ValueError(f"{start} {rates[0]}={getattr(self, rates[0]):g}, frozen={self.frozen}. {fix}.")
 
     @property
     def axes(self) -> dict[str, Any]:
         """What the rule sets: axis name -> value."""
         return {axis: value for axis in AXES if (value := getattr(self, axis)) is not None}
 
+    def relative_to(self, base_rate: float | None) -> "Rule":
+        """This rule with a multiplier in the place of its learning rate.
+
+        Args:
+            base_rate: The rate of the optimizer; `None` if it is not known, or not one number.
+
+        Raises:
+            ValueError: If the rule sets a learning rate and there is no base rate.
+        """
+        if self.learning_rate is None:
+            return self
+        if base_rate is None:
+            raise ValueError(
+                f"The rule for {describe(self.target)} sets learning_rate={self.learning_rate:g}, and rates are kept as "
+                "factors on the optimizer's base rate, which is not known here or is a schedule. With a base rate of "
+                f"1e-3, write `multiplier={self.learning_rate:g} / 1e-3`; or name the base rate: "
+                "difflr.Plan(model, rules, learning_rate=1e-3). Under a schedule take its highest rate."
+            )
+        return dataclasses.replace(self, learning_rate=None, multiplier=self.learning_rate / base_rate)
+
     @classmethod
-    def of(cls, target: Any, value: Any) -> "Rule":
+    def of(cls, target: Target, value: Any) -> "Rule":
         """The rule that `target: value` in a mapping stands for.
 
         Args:
@@ -126,26 +170,76 @@ class Rule:
             ValueError: If an axis is unknown or a value is not of its kind.
         """
         if isinstance(value, Mapping):
-            unknown = [axis for axis in value if axis not in AXES]
+            unknown = [field for field in value if field not in FIELDS]
             if unknown:
+                close = nearest(str(unknown[0]), FIELDS, 1, 0.4)
+                hint = f" Did you mean '{close[0]}'?" if close else ""
                 raise ValueError(
-                    f"The rule for {shown(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set. "
-                    f"Expected one of: {', '.join(AXES)}."
+                    f"The rule for {describe(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set."
+                    f"{hint} Expected one of: {', '.join(FIELDS)}."
                 )
             return cls(target, **value)
         if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
             return cls(target, schedule=value)
         return cls(target, multiplier=checked_multiplier(value, f"multiplier of {describe(target)}"))
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both set the same for the same target; layers, variables and functions are compared by identity."""
+        if not isinstance(other, Rule):
+            return NotImplemented
+        return _same_target(self.target, other.target) and all(
+            getattr(self, field) == getattr(other, field) for field in FIELDS
+        )
 
-def describe(target: Any) -> str:
+    def __hash__(self) -> int:
+        return hash((self.multiplier, self.weight_decay_multiplier, self.frozen, self.name, self.learning_rate))
+
+
+def flattened(target: Target) -> Iterator[Target]:
+    """The single targets in `target`, which may be a list, or a list of lists."""
+    if isinstance(target, (list, tuple)):
+        for each in target:
+            yield from flattened(each)
+    else:
+        yield target
+
+
+def named_objects(target: Target) -> list[keras.Layer | keras.Variable]:
+    """The layers and variables that `target` names as objects, those that it leaves out too."""
+    found = []
+    for each in flattened(target):
+        if isinstance(each, EverythingBut):
+            found += named_objects(each.targets)
+        elif isinstance(each, (keras.Layer, keras.Variable)):
+            found.append(each)
+    return found
+
+
+def _same_target(first: Target, second: Target) -> bool:
+    if isinstance(first, EverythingBut) and isinstance(second, EverythingBut):
+        return _same_target(first.targets, second.targets)
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(map(_same_target, first, second))
+    if isinstance(first, str) and isinstance(second, str):
+        return first == second
+    return first is second
+
+
+def describe(target: Target) -> str:
     """How a target is named in tables and errors."""
     if isinstance(target, str):
         return f"'{target}'" if len(target) <= 200 else f"'{target[:200]}...'"
+    if isinstance(target, (list, tuple)):
+        names = [describe(each) for each in flattened(target)]
+        return ", ".join(names) if len(names) <= 3 else f"{names[0]}, ... {names[-1]} ({len(names)} targets)"
+    if isinstance(target, EverythingBut):
+        return f"everything but {describe(target.targets)}"
     if isinstance(target, keras.Variable):
         return f"variable {target.path}"
     if isinstance(target, keras.Layer):
         return f"layer {target.name}"
+    if isinstance(target, type):
+        return f"layers of class {target.__name__}"
     name = getattr(target, "__qualname__", None)
     return f"function {name.rsplit('.', 1)[-1]}" if name else shown(target)
 

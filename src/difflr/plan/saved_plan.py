@@ -15,9 +15,10 @@ import keras
 
 from difflr import checks
 from difflr.checks import checked_multiplier, listed, shown
+from difflr.plan.group_names import check_group_name
 from difflr.plan.layer_tree import set_frozen, walk
 from difflr.plan.rows import BY_USER, StatisticsLayer
-from difflr.plan.rule import AXES, Rule, describe
+from difflr.plan.rule import AXES
 from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def check_config(config: Any) -> None:
             checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
         if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
             raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
+        if row["name"]:
+            check_group_name(row["name"])
         if not all(isinstance(who, str) for who in row["decided"].values()):
             raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
         if row["frozen"] != (row["multiplier"] == 0):
@@ -333,66 +336,6 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
         skipped += skip
         reached = takes | {s + 1 for s in skips}
     return places
-
-
-def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """Rules as plain data: layers and variables as targets become the paths of their variables.
-
-    Raises:
-        ValueError: If a target is a function or a layer that is not built.
-    """
-    return [{"target": _target_to_config(rule.target), **_axes_to_config(rule)} for rule in rules]
-
-
-def _target_to_config(target: Any) -> Any:
-    variables = target.variables if isinstance(target, keras.Layer) else [target]
-    if isinstance(target, str):
-        return target
-    if not variables or not all(isinstance(variable, keras.Variable) for variable in variables):
-        raise ValueError(
-            f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is no text, no "
-            "variable and no built layer. Build the model first, or use a difflr.Plan."
-        )
-    return [variable.path for variable in variables]
-
-
-def _axes_to_config(rule: Rule) -> dict[str, Any]:
-    axes = rule.axes
-    return {**axes, "schedule": schedule_to_json(rule.schedule)} if rule.schedule is not None else axes
-
-
-def rules_from_config(config: Any) -> list[Rule]:
-    """The rules that `rules_to_config` wrote, for optimizers that know variables only.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    checks.check(config, "The rules")
-    if not isinstance(config, list) or not all(isinstance(entry, dict) and "target" in entry for entry in config):
-        raise ValueError(f"Saved rules are a list of mappings with a 'target'. Received: {shown(config)}.")
-    rules = []
-    for entry in config:
-        axes = {name: value for name, value in entry.items() if name != "target"}
-        checks.check_fields(axes, [*AXES, "name"], "A saved rule")
-        if axes.get("schedule") is not None:
-            axes["schedule"] = schedule_from_json(axes["schedule"])
-        target = entry["target"]
-        if isinstance(target, list) and all(isinstance(path, str) for path in target):
-            target = _HasPath(frozenset(target))
-        elif not isinstance(target, str):
-            raise ValueError(f"The target of a saved rule is text or a list of paths. Received: {shown(target)}.")
-        rules.append(Rule(target, **axes))
-    return rules
-
-
-class _HasPath:
-    """A target: the variables with one of these paths, which are `variable.path`, as a clone of the model has them."""
-
-    def __init__(self, paths: frozenset[str]):
-        self.paths = paths
-
-    def __call__(self, variable: keras.Variable) -> bool:
-        return getattr(variable, "path", variable.name) in self.paths
 
 
 def _fits(row: dict[str, Any], variable: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from difflr.plan.group_names import covering_names, layers_above
+from difflr.text_table import text_table
 
 if TYPE_CHECKING:
     from difflr.plan import Plan, Row
@@ -30,10 +31,12 @@ def table_rows(
         folded.setdefault((row.setting, _reasons(row)), []).append(row)
     with_decay = any(row.weight_decay_multiplier != 1 for row in plan.rows)
     with_schedule = any(row.schedule is not None for row in plan.rows)
+    with_name = any(row.name and not row.frozen for row in plan.rows)
     header = ["variables", "number", "parameters", "multiplier"]
     header += ["effective rate"] if learning_rate is not None else []
     header += ["weight decay"] if with_decay else []
     header += ["schedule"] if with_schedule else []
+    header += ["name"] if with_name else []
     header += ["decided by"]
     total = collections.Counter(prefix for row in plan.rows for prefix in layers_above(row.path))
     lines = []
@@ -51,6 +54,8 @@ def table_rows(
             line.append("-" if first.frozen else f"{first.weight_decay_multiplier:g}")
         if with_schedule:
             line.append(type(first.schedule).__name__ if first.schedule and not first.frozen else "-")
+        if with_name:
+            line.append("-" if first.frozen else first.name or "-")
         line.append(_reasons(first) or "default")
         lines.append(line)
     return header, lines
@@ -101,18 +106,7 @@ def footer(plan: "Plan", learning_rate: float | None = None) -> str:
 def as_text(plan: "Plan", learning_rate: float | None = None, step: int | None = None) -> str:
     """The plan as an aligned table; numbers to the right."""
     header, lines = table_rows(plan, learning_rate, step)
-    widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
-    left = {0, len(header) - 1}
-
-    def aligned(line: list[str]) -> str:
-        cells = [
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([aligned(header), rule, *map(aligned, lines), rule, footer(plan, learning_rate)])
+    return text_table(header, lines, left={0, len(header) - 1}, footer=footer(plan, learning_rate))
 
 
 def as_html(plan: "Plan", learning_rate: float | None = None) -> str:

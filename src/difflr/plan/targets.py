@@ -1,17 +1,19 @@
 """Targets: which leaves of the layer tree a rule speaks about."""
 
 import re
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 
 from difflr import keras_private
-from difflr.checks import nearest, shown
+from difflr.checks import listed, nearest, shown
+from difflr.plan.everything_but import EverythingBut
+from difflr.plan.head import FIX, head_of
+from difflr.plan.kinds import check_kind, is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
-from difflr.plan.rule import describe
+from difflr.plan.rule import Target, describe, flattened
 
 MAX_PATTERN = 2_000
-KINDS = ("kernel", "bias", "norm", "embedding", "vector", "head")
 
 # Position of a leaf, and the path by which it was met (None: the target is no path, so all its paths).
 Match = tuple[int, str | None]
@@ -38,36 +40,73 @@ class Targets:
                 self._by_layer.setdefault(layer, []).append((position, None))
         self._by_variable = {id(leaf.variable): (position, None) for position, leaf in enumerate(leaves)}
 
-    def match(self, target: Any) -> list[Match]:
-        """What `target` names.
+    def match(self, target: Target) -> list[Match]:
+        """What `target` names; of a list of targets what any of them names. A variable is among it.
 
         Args:
-            target: A layer, a variable, a path pattern, a kind, or a function `variable -> bool`.
+            target: As for `difflr.Rule`.
 
         Raises:
             ValueError: If it names nothing; the message has the closest matches.
             TypeError: If it is no target.
         """
-        if isinstance(target, str):
-            matches = self._match_kind(target) if target.startswith("kind:") else self._match_path(target)
-        elif isinstance(target, keras.Variable):
-            matches = [self._by_variable[id(target)]] if id(target) in self._by_variable else []
-        elif isinstance(target, keras.Layer):
-            matches = self._match_layer(target)
-        elif callable(target):
-            matches = [
-                (position, None)
-                for position, leaf in enumerate(self._leaves)
-                if leaf.variable is not None and target(leaf.variable)
-            ]
-        else:
-            raise TypeError(
-                "A target is a layer, a variable, a path pattern such as 'backbone/*', a kind such as 'kind:bias', "
-                f"or a function variable -> bool. Received: {shown(target)} (of type {type(target).__name__})."
-            )
+        (matches,) = self.match_each([target])
         if not any(self._leaves[position].variable is not None for position, _ in matches):
-            raise ValueError(self._nothing_matched(target))
+            raise ValueError(f"The rule for {describe(target)} matches no trainable variable, only moving statistics.")
         return matches
+
+    def match_each(self, targets: Sequence[Target]) -> list[list[Match]]:
+        """What each of `targets` names; of layers that only have moving statistics these.
+
+        A layer that has nothing to train names nothing. That is an error, unless another layer of the targets does:
+        `[(layer, 0.1) for layer in model.layers[:20]]` has the activations, too.
+
+        Args:
+            targets: As for `difflr.Rule`.
+
+        Raises:
+            ValueError: If one of them names nothing; the message has the closest matches.
+            TypeError: If one of them is no target.
+        """
+        singles = [list(flattened(target)) for target in targets]
+        layers = [each for single in singles for each in single if isinstance(each, keras.Layer)]
+        among_others = any(map(self._match_layer, layers))
+        return [self._match_any(target, single, among_others) for target, single in zip(targets, singles, strict=True)]
+
+    def _match_any(self, target: Target, singles: list[Target], among_others: bool) -> list[Match]:
+        if not singles:
+            raise ValueError(f"A list of targets is empty: the rule for {shown(target)} names nothing.")
+        matches = []
+        for single in singles:
+            found = self._match_single(single)
+            if not found and not (among_others and has_nothing_to_train(single)):
+                raise ValueError(self._nothing_matched(single))
+            matches += found
+        return matches
+
+    def _match_single(self, target: Target) -> list[Match]:
+        if isinstance(target, str):
+            return self._match_kind(target) if target.startswith("kind:") else self._match_path(target)
+        if isinstance(target, EverythingBut):
+            left_out = {position for each in self.match_each(target.targets) for position, _ in each}
+            return [(position, None) for position in range(len(self._leaves)) if position not in left_out]
+        if isinstance(target, keras.Variable):
+            return [self._by_variable[id(target)]] if id(target) in self._by_variable else []
+        if isinstance(target, keras.Layer):
+            return self._match_layer(target)
+        if isinstance(target, type) and issubclass(target, keras.Layer):
+            return self._match_class(target)
+        if callable(target) and not isinstance(target, type):
+            return [(position, None) for position in self._with_variable() if target(self._leaves[position].variable)]
+        raise TypeError(
+            "A target is a layer, a variable, a layer class, a path pattern such as 'backbone/*', a kind such as "
+            "'kind:bias', a function variable -> bool, difflr.everything_but(...), or a list of these. "
+            f"Received: {shown(target)} (of type {type(target).__name__})."
+        )
+
+    def _with_variable(self) -> list[int]:
+        """The positions of the leaves that are variables, and not just the statistics of a layer."""
+        return [position for position, leaf in enumerate(self._leaves) if leaf.variable is not None]
 
     def _match_path(self, pattern: str) -> list[Match]:
         pattern = pattern.strip("/")
@@ -92,25 +131,38 @@ class Targets:
         inside = {id(variable) for variable in layer.variables}
         return [match for key, match in self._by_variable.items() if key in inside]
 
+    def _match_class(self, cls: type) -> list[Match]:
+        if self._model is None:
+            raise ValueError(
+                f"The layers of class {cls.__name__} are found in a model, and only variables are known here. Give the "
+                "optimizer `multipliers=difflr.Plan(model, rules)`."
+            )
+        layers = [layer for layer in layers_inside(self._model) if isinstance(layer, cls)]
+        return [match for layer in layers for match in self._match_layer(layer)]
+
     def _match_kind(self, target: str) -> list[Match]:
         kind = target.removeprefix("kind:")
-        if kind not in KINDS:
-            close = nearest(kind, KINDS, 1, 0.3)
-            hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
-            raise ValueError(
-                f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}"
-            )
+        check_kind(kind, self._leaves)
         if kind == "head":
             if self._model is None:
                 raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
-            return [match for layer in head_layers(self._model) for match in self._by_layer.get(id(layer), [])]
-        return [
-            (position, None)
-            for position, leaf in enumerate(self._leaves)
-            if leaf.variable is not None and is_kind(leaf, kind)
-        ]
+            return self._match_head(self._model)
+        return [(position, None) for position in self._with_variable() if is_kind(self._leaves[position], kind)]
 
-    def _nothing_matched(self, target: Any) -> str:
+    def _match_head(self, model: keras.Layer) -> list[Match]:
+        parts = head_of(model)
+        if not parts:
+            raise ValueError(
+                f"{type(model).__name__} '{model.name}' has no head of its own: the weights of its last layer are used "
+                f"below as well, as a tied embedding's are. Please {FIX}."
+            )
+        found = {match[0]: match for part in parts for match in self._match_part(part)}
+        return list(found.values())
+
+    def _match_part(self, part: keras.Layer | keras.Variable) -> list[Match]:
+        return [self._by_variable[id(part)]] if isinstance(part, keras.Variable) else self._by_layer.get(id(part), [])
+
+    def _nothing_matched(self, target: Target) -> str:
         start = f"The rule for {describe(target)} matches no trainable variable"
         top = list(dict.fromkeys(leaf.path.split("/")[0] for leaf in self._leaves))
         tree = f"The layer tree begins with: {', '.join(top[:12])}{', ...' if len(top) > 12 else ''}."
@@ -120,9 +172,17 @@ class Targets:
             if not target.variables:
                 return f"{start}: the layer has no weights{'' if target.built else ' (it is not built)'}. {tree}"
             return f"{start} of this model: the layer is not in it, or has no trainable weights. {tree}"
+        if isinstance(target, EverythingBut):
+            return f"{start}: nothing else is left. {tree}"
+        if isinstance(target, type):
+            names = dict.fromkeys(type(layer).__name__ for layer in layers_inside(self._model) if layer.weights)
+            return f"{start}. The layers with weights are of these classes: {listed(list(names))}."
         if not isinstance(target, str):
             number = sum(leaf.variable is not None for leaf in self._leaves)
             return f"{start}: it returned False for all {number} variables. {tree}"
+        if target.startswith("kind:"):
+            there = [f"kind:{kind}" for kind in known_kinds(self._leaves)]
+            return f"{start}. Of these kinds there are some: {', '.join(there) or 'none'}. {tree}"
         by_keras_path = [leaf.path for leaf in self._leaves if getattr(leaf.variable, "path", None) == target]
         if by_keras_path:
             return (
@@ -202,38 +262,20 @@ def _characters(inside: str) -> str:
     return "-".join(re.escape(part) for part in inside.split("-"))
 
 
-def is_kind(leaf: Leaf, kind: str) -> bool:
-    """Whether the variable of `leaf` is a kernel, bias, ... by its name, rank and layer."""
-    name = leaf.path.split("/")[-1]
-    layers = [cls.__name__.lower() for cls in type(leaf.layer).__mro__] if leaf.layer is not None else []
-    if kind == "kernel":
-        return name == "kernel" or name.endswith("_kernel")
-    if kind == "bias":
-        return name == "bias" or name.endswith("_bias")
-    if kind == "vector":
-        return len(leaf.variable.shape) <= 1  # type: ignore[union-attr]
-    if kind == "norm":
-        by_layer = any("norm" in cls and cls != "spectralnormalization" for cls in layers)
-        return by_layer or (leaf.layer is None and name in ("gamma", "beta"))
-    return any("embedding" in cls for cls in layers) or "embedding" in name
+def layers_inside(model: keras.Layer) -> list[keras.Layer]:
+    """The layers inside `model` at all depths, each once."""
+    found: dict[int, keras.Layer] = {}
+    pending = keras_private.sublayers(model)
+    while pending:
+        layer = pending.pop(0)
+        if id(layer) not in found:
+            found[id(layer)] = layer
+            pending += keras_private.sublayers(layer)
+    return list(found.values())
 
 
-def head_layers(model: keras.Layer) -> list[keras.Layer]:
-    """The head: the last layer with weights before each output of `model`.
-
-    In a functional model it is found along the graph; elsewhere it is the last layer that owns weights. A model
-    that only wraps another one is looked into.
-    """
-    heads = [layer for layer in keras_private.output_layers(model) if _has_weights(layer)]
-    if not heads:
-        heads = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)][-1:]
-    with_weights = [layer for layer in keras_private.sublayers(model) if _has_weights(layer)]
-    if len(with_weights) == 1 and any(_has_weights(inner) for inner in keras_private.sublayers(with_weights[0])):
-        return head_layers(with_weights[0])
-    return heads
-
-
-def _has_weights(layer: keras.Layer) -> bool:
-    return bool(keras_private.own_trainable_variables(layer)) or any(
-        _has_weights(inner) for inner in keras_private.sublayers(layer)
-    )
+def has_nothing_to_train(target: Target) -> bool:
+    """Whether `target` is a layer without trainable weights, frozen ones too: an activation, an addition, an input."""
+    if not isinstance(target, keras.Layer) or not target.built:
+        return False
+    return not any(keras_private.own_trainable_variables(layer) for layer in [target, *layers_inside(target)])

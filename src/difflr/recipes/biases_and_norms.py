@@ -1,12 +1,11 @@
-"""Habits of the trade: double rates for biases, no decay where there is no kernel."""
-
-from typing import Any
+"""Common conventions: double the learning rate of biases; no weight decay on biases and norms."""
 
 import keras
 
+from difflr.depth.named_head import Target, as_list
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import Targets
-from difflr.recipes.plan_from_decisions import plan_of
+from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
 def bias_double(model: keras.Layer) -> Plan:
@@ -32,11 +31,11 @@ def bias_double(model: keras.Layer) -> Plan:
     """
     biases = _matched(model, ["kind:bias"])
     axes = {"multiplier": 2.0, "weight_decay_multiplier": 0.0}
-    return plan_of(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
+    return plan_from_decisions(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
 
 
-def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
-    """A plan without weight decay on biases, norm weights and other vectors; rates are left alone.
+def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
+    """A plan without weight decay on `"kind:no_decay"`: biases, norm weights and other vectors. Rates are left alone.
 
     Args:
         model: A built model.
@@ -47,7 +46,7 @@ def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If the model is not built, has nothing of the kind, or one of `also` matches nothing.
+        ValueError: If the model is not built, has nothing of `"kind:no_decay"`, or one of `also` matches nothing.
 
     Example:
 
@@ -58,26 +57,12 @@ def no_decay(model: keras.Layer, *, also: Any = ()) -> Plan:
     Reference: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks" (CVPR 2019),
     section 3.1; timm's `param_groups_weight_decay` (`timm/optim/_param_groups.py`).
     """
-    rows = Plan(model).rows
-    targets = ["kind:vector", "kind:bias", "kind:norm"]
-    leaves = layer_tree.walk(model)
-    known = Targets(leaves, model)
-    excluded = _matched(model, list(also) if isinstance(also, (list, tuple)) else [also])
-    for target in targets:
-        try:
-            excluded |= {id(leaves[position].variable) for position, _ in known.match(target)}
-        except ValueError:  # none of this kind
-            continue
-    if not excluded:
-        raise ValueError(
-            f"{type(model).__name__} '{model.name}' has neither biases nor norm weights nor other vectors, only "
-            f"{', '.join(row.path for row in rows[:3])}, ...: there is nothing to exclude from weight decay."
-        )
+    excluded = _matched(model, ["kind:no_decay", *as_list(also)])
     axes = {"weight_decay_multiplier": 0.0}
-    return plan_of(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
+    return plan_from_decisions(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
 
 
-def _matched(model: keras.Layer, targets: list[Any]) -> set[int]:
+def _matched(model: keras.Layer, targets: list[Target]) -> set[int]:
     Plan(model)  # says what is wrong with a model that is not built
     leaves = layer_tree.walk(model)
     known = Targets(leaves, model)

@@ -1,19 +1,25 @@
 """`discriminative`: rates that rise geometrically from the bottom to the top."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 
 from difflr.checks import checked_multiplier
 from difflr.depth.depth_groups import depth_groups
+from difflr.depth.named_head import HEAD, Target, as_list, is_default
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import Targets
-from difflr.recipes.plan_from_decisions import factor_or_frozen, plan_of
+from difflr.recipes.plan_from_decisions import factor_or_frozen, plan_from_decisions
 
 
 def discriminative(
-    model: keras.Layer, low: float | None = None, high: float = 1.0, *, groups: Sequence[Any] | None = None
+    model: keras.Layer,
+    low: float | None = None,
+    high: float = 1.0,
+    *,
+    groups: Sequence[Target] | None = None,
+    head: Target = HEAD,
+    within: Target = None,
 ) -> Plan:
     """A plan whose multipliers rise from `low` at the bottom to `high` at the top, by the same factor from group to group.
 
@@ -26,13 +32,16 @@ def discriminative(
         high: Float > 0, the multiplier of the last group.
         groups: From the bottom to the top, each a target (layer, path pattern, kind, ...; as in `difflr.Rule`) or a
             list of targets; together they hold every variable once. `None`: `difflr.depth.depth_groups(model)`.
+        head: The target that is the head, or a list of targets, for `depth_groups`.
+        within: A target or a list of targets, such as `"encoder"`: only this part of the model gets multipliers, by its own
+            groups.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If a value is not positive, `groups` leave out a variable or hold one twice, or the model is not
-            built or has no head.
+        ValueError: If a value is not positive, `groups` leave out a variable or hold one twice or come with `head` or
+            `within`, or the model is not built or has no head.
 
     Example:
 
@@ -47,7 +56,12 @@ def discriminative(
     for name, value in (("low", low), ("high", high)):
         if value is not None and checked_multiplier(value, name) == 0:
             raise ValueError(f"`{name}` must be above 0: no factor leads from 0 to anything else. Received: {value!r}.")
-    members = _given(model, groups) if groups is not None else [g.variables for g in depth_groups(model)]
+    if groups is None:
+        members = [list(group.variables) for group in depth_groups(model, head=head, within=within)]
+    elif within is None and is_default(head):
+        members = _variables_of(model, groups)
+    else:
+        raise ValueError("`groups` name everything themselves: leave out `head` and `within`.")
     last = len(members) - 1
     multipliers = [
         high if position == last else high / 10 if low is None else low * (high / low) ** (position / last)
@@ -58,10 +72,10 @@ def discriminative(
         for position, (multiplier, variables) in enumerate(zip(multipliers, members, strict=True), start=1)
         for variable in variables
     }
-    return plan_of(model, lambda row: by_variable[id(row.variable)])
+    return plan_from_decisions(model, lambda row: by_variable.get(id(row.variable)))
 
 
-def _given(model: keras.Layer, groups: Sequence[Any]) -> list[list[keras.Variable]]:
+def _variables_of(model: keras.Layer, groups: Sequence[Target]) -> list[list[keras.Variable]]:
     """The variables of the groups that the user named."""
     rows = Plan(model).rows
     leaves = layer_tree.walk(model)
@@ -69,8 +83,7 @@ def _given(model: keras.Layer, groups: Sequence[Any]) -> list[list[keras.Variabl
     found: dict[int, int] = {}
     members: list[list[keras.Variable]] = []
     for number, group in enumerate(groups, start=1):
-        each = group if isinstance(group, (list, tuple)) else [group]
-        positions = {position for target in each for position, _ in targets.match(target)}
+        positions = {position for target in as_list(group) for position, _ in targets.match(target)}
         members.append([])
         for leaf in (leaves[position] for position in sorted(positions)):
             if leaf.variable is None:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from difflr.checks import checked_multiplier
-from difflr.depth.depth_groups import HEAD, DepthGroup, depth_groups
+from difflr.depth.depth_groups import DepthGroup, depth_groups
+from difflr.depth.named_head import HEAD, Target
 from difflr.plan import Plan, Row
+from difflr.plan.kinds import is_kind
 from difflr.plan.layer_tree import Leaf
-from difflr.plan.targets import is_kind
-from difflr.recipes.plan_from_decisions import plan_of
+from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 MANY_KERNELS = 12  # in one group: more than any block has
 
@@ -24,12 +25,13 @@ def layerwise_decay(
     minimum_multiplier: float = 0.0,
     freeze_below: float = 0.0,
     depth: Callable[[str], int | None] | None = None,
-    head: Any = HEAD,
+    head: Target = HEAD,
+    within: Target = None,
 ) -> Plan:
     """A plan in which each block trains at `decay_rate` times the rate of the block above it.
 
     The head gets 1, the block below it `decay_rate`, the next `decay_rate ** 2`, down to the embeddings. What a block is
-    is read off the model's graph; `difflr.depth.depth_groups` shows it. In a model with several towers each
+    is read off the model's data flow; `difflr.depth.depth_groups` shows it. In a model with several towers each
     counts its own blocks, from where they meet.
 
     Args:
@@ -39,14 +41,17 @@ def layerwise_decay(
         freeze_below: Float in [0, 1]. Blocks whose multiplier is smaller are frozen.
         depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
             number, larger nearer to the output; `None` for the head.
-        head: The target (layer, path, kind, ...) that is the head, with whatever comes after it. `None`: the model has
-            none, and the top of its body gets 1.
+        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head, or a list of targets; with
+            whatever takes all its inputs from it. `None`: the model has none, and the top of its body gets 1.
+        within: A target or a list of targets, such as `"encoder"`: only this part of the model decays, from 1 at its top;
+            the rest is left alone. Multiply the plan by others that set the rates of the rest.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If `decay_rate` is out of its range, or the model is not built or has no head.
+        ValueError: If `decay_rate` is out of its range, or the model is not built or has no head, or its head cannot be
+            read off its data flow.
 
     Warns:
         UserWarning: If no depth was found, or the model looks freshly initialised, so that slow lower layers would
@@ -56,7 +61,7 @@ def layerwise_decay(
 
     ```python
     plan = difflr.layerwise_decay(model, 0.75)
-    print(plan)
+    plan = difflr.layerwise_decay(model, 0.9, within="backbone") * difflr.Plan(model, {"head": 2.0})
     model.compile(difflr.optimizers.AdamW(1e-3, weight_decay=0.05, multipliers=plan), loss="mse")
     ```
 
@@ -73,22 +78,20 @@ def layerwise_decay(
     for name, value in (("minimum_multiplier", minimum_multiplier), ("freeze_below", freeze_below)):
         if checked_multiplier(value, name) > 1:
             raise ValueError(f"`{name}` must be in [0, 1]; the head has 1. Received: {value!r}.")
-    groups = depth_groups(model, head=head, depth=depth)
-    _warn_if_degenerate(
-        model, groups
-    )  # of a `depth` that was given, too: VideoMamba's put every layer at the top (#109)
+    groups = depth_groups(model, head=head, depth=depth, within=within)
+    _warn_if_degenerate(model, groups)  # where `depth` is set, too: VideoMamba's put every layer at the top (#109)
     _warn_if_fresh(model, groups)
     axes: dict[int, tuple[dict[str, Any], str]] = {}
-    frozen_layers: list[keras.Layer] = []
+    frozen_layers: set[int] = set()
     for group in groups:
         multiplier = max(minimum_multiplier, decay_rate**group.height)
         frozen = multiplier < freeze_below
         who = f"layerwise_decay: height {group.height}"
         if frozen:
-            frozen_layers += group.statistics
+            frozen_layers.update(map(id, group.statistics))
         for variable in group.variables:
             axes[id(variable)] = ({"frozen": True} if frozen else {"multiplier": multiplier}, who)
-    return plan_of(model, lambda row: axes[id(row.variable)], frozen_layers)
+    return plan_from_decisions(model, lambda row: axes.get(id(row.variable)), lambda layer: id(layer) in frozen_layers)
 
 
 def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
@@ -123,7 +126,7 @@ def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
 
 
 def _is_bias_or_norm(row: Row) -> bool:
-    leaf = Leaf(row.variable, row.layer, [row.path], set())
+    leaf = Leaf(row.variable, row.layer, [row.path], row.path)
     return is_kind(leaf, "bias") or is_kind(leaf, "norm")
 
 

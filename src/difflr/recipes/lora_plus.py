@@ -4,7 +4,7 @@ import keras
 
 from difflr.checks import checked_multiplier
 from difflr.plan import Plan
-from difflr.recipes.plan_from_decisions import plan_of
+from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
 def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
@@ -45,6 +45,6 @@ def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
             f"{type(model).__name__} '{model.name}' has no LoRA variables. Call `layer.enable_lora(rank)` on the built "
             "layers that shall have them (Dense, EinsumDense, Embedding, convolutions), then make the plan."
         )
-    return plan_of(
+    return plan_from_decisions(
         model, lambda row: ({"multiplier": float(ratio)}, "lora_plus: B") if id(row.variable) in second else None
     )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import keras
 
+from difflr.checks import did_you_mean
 from difflr.plan import Plan, Row
-from difflr.recipes.plan_from_decisions import close_matches, plan_of
+from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -56,7 +57,7 @@ def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") ->
     `MuReadout` taken into the rate of the output layer.
     """
     if optimizer not in OPTIMIZERS:
-        hint = close_matches(str(optimizer), OPTIMIZERS)
+        hint = did_you_mean(str(optimizer), OPTIMIZERS)
         raise ValueError(f"`optimizer` must be 'adam' or 'sgd'. Received: {optimizer!r}.{hint}")
     rows, base_rows = Plan(model).rows, Plan(base_model).rows
     _check_structure(rows, base_rows)
@@ -68,7 +69,7 @@ def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") ->
         r_out = math.prod(factor for axis, factor in enumerate(wider) if axis not in inputs)
         factors[id(row.variable)] = 1 / r_in if optimizer == "adam" else r_out / r_in
 
-    return plan_of(model, lambda row: ({"multiplier": factors[id(row.variable)]}, f"mup: {optimizer}"))
+    return plan_from_decisions(model, lambda row: ({"multiplier": factors[id(row.variable)]}, f"mup: {optimizer}"))
 
 
 def _check_structure(rows: Sequence[Row], base_rows: Sequence[Row]) -> None:

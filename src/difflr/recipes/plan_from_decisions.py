@@ -1,12 +1,11 @@
 """What all recipes share: turning decisions about variables into a plan."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
-from difflr.checks import nearest
 from difflr.plan import Plan, Row
 from difflr.plan.rows import BY_USER
 
@@ -14,7 +13,11 @@ from difflr.plan.rows import BY_USER
 Decision = tuple[Mapping[str, Any], str] | None
 
 
-def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers: Collection[keras.Layer] = ()) -> Plan:
+def plan_from_decisions(
+    model: keras.Layer,
+    decide: Callable[[Row], Decision],
+    freezes: Callable[[keras.Layer], bool] = lambda layer: False,
+) -> Plan:
     """The plan of `model` in which `decide` has set what it sets.
 
     What the user froze stays frozen.
@@ -22,7 +25,7 @@ def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers
     Args:
         model: A built model.
         decide: What each row gets.
-        frozen_layers: The layers with nothing but statistics that are frozen.
+        freezes: Whether a layer that has nothing but statistics is frozen.
     """
     plan = Plan(model)
     rows = []
@@ -38,17 +41,10 @@ def plan_of(model: keras.Layer, decide: Callable[[Row], Decision], frozen_layers
                     f"The multiplier of {row.path} is smaller than any float ({who}): choose a larger one."
                 )
         rows.append(row)
-    frozen = set(map(id, frozen_layers))
-    statistics = [dataclasses.replace(each, frozen=each.frozen or id(each.layer) in frozen) for each in plan.statistics]
+    statistics = [dataclasses.replace(each, frozen=each.frozen or freezes(each.layer)) for each in plan.statistics]
     return Plan.from_rows(rows, statistics, plan.frozen_statistics, model=plan.model)
 
 
 def factor_or_frozen(multiplier: float) -> dict[str, Any]:
     """The axes that `multiplier` sets; 0 freezes."""
     return {"multiplier": multiplier} if multiplier else {"frozen": True}
-
-
-def close_matches(name: str, known: Collection[str]) -> str:
-    """A hint such as ` Did you mean 'block_3'?`, or nothing."""
-    close = nearest(name, known, 3, 0.5)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

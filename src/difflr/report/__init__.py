@@ -1,4 +1,4 @@
-"""Numbers first, then their text, then their pictures.
+"""Tables, plots and reports: first the numbers, then what shows them.
 
 Nothing here is needed to train; matplotlib is imported when something is drawn.
 """

@@ -1,12 +1,21 @@
-"""What all pictures share: axes, colours, labels that fit, and nothing that changes matplotlib for others."""
+"""What all plots share: axes, colours, legends, and nothing that changes matplotlib for others."""
 
 import itertools
 import math
-import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from difflr.report.labels import evenly, fitting_labels, shortened
+from difflr.report.phase_spans import Span
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+else:  # matplotlib is imported when something is drawn
+    Axes = Any
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, without yellow and black, which paper or a dark page
 # swallows. Lines differ in their dashes as well, points in their markers.
@@ -17,10 +26,12 @@ MAP = "viridis"
 GREY = "#8C8C8C"
 FROZEN: dict[str, Any] = {"facecolor": "#D9D9D9", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
 LABEL_HEIGHT = 0.17  # inches, of small text
-MAX_LABEL = 34  # characters
+MAX_LABEL = 40  # characters
+MAX_TICKS = 8
+DECADES = 30.0  # a line whose quartiles are further apart than this gets a logarithmic axis
 
 
-def new_axes(height: float = 4.0) -> Any:
+def new_axes(height: float = 4.0) -> Axes:
     """Axes of a new figure.
 
     Args:
@@ -32,17 +43,17 @@ def new_axes(height: float = 4.0) -> Any:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError('Pictures need matplotlib: pip install "difflr[plot]"') from None
+        raise ImportError('Plots need matplotlib: pip install "difflr[plot]"') from None
     return pyplot.subplots(figsize=(7, height), layout="constrained")[1]
 
 
 def height_for(num_labels: int) -> float:
-    """How high a figure has to be for so many labels, in inches; at some height they are thinned instead."""
+    """The height in inches of a figure with so many labels; above some number they are thinned out instead."""
     return min(max(2.6, 0.2 * num_labels + 1.4), 9.0)
 
 
-def looks(number: int) -> list[dict[str, Any]]:
-    """Colour and dash of so many lines; many are layers in order, whose depth the colour tells."""
+def line_styles(number: int) -> list[dict[str, Any]]:
+    """Colour and dash of so many lines; many lines are layers in order, and the colour shows the depth."""
     dashes = itertools.cycle(DASHES) if number <= 2 * len(COLOURS) else itertools.repeat("-")
     if number <= len(COLOURS):
         colours: Sequence[Any] = COLOURS
@@ -53,109 +64,59 @@ def looks(number: int) -> list[dict[str, Any]]:
     return [{"color": colour, "linestyle": dash} for colour, dash in zip(colours[:number], dashes, strict=False)]
 
 
-def shown(name: str, longest: int = MAX_LABEL) -> str:
-    """A name as a label: cut at the front, where paths are alike, and without what no font can print."""
-    name = "".join(character if character.isprintable() else "\ufffd" for character in name)
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
-
-
-def evenly(number: int, most: int) -> list[int]:
-    """At most so many of `number` positions, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, number - 1, min(number, most))}) if number else []
-
-
-def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], outside: bool, title: str | None = None) -> None:
-    """A legend, below axes that are alone in their figure, else where matplotlib finds room.
+def legend(axes: Axes, handles: Sequence["Artist"], names: Sequence[str], outside: bool) -> None:
+    """A legend: below axes that are alone in their figure, else where matplotlib finds room.
 
     Args:
         axes: The axes.
         handles: What is explained.
         names: The names, as they are: no dollar or underscore in them has a meaning.
         outside: Whether it goes below the axes.
-        title: Its title.
     """
     place: dict[str, Any] = {"loc": "best"}
-    names = [shown(name) for name in names]
+    names = shortened(names, MAX_LABEL)
     if outside:
         column = 0.6 + 0.072 * max(map(len, names), default=0)  # inches
         columns = min(max(1, int(figure_width(axes) / column)), 4, max(1, len(names)))
         below = (0.5, -0.55 / axis_inches(axes)[1])  # clears the axis at any height of the figure
         place = {"loc": "upper center", "bbox_to_anchor": below, "ncols": columns, "frameon": False}
-    made = axes.legend(handles, [""] * len(names), fontsize="small", title=title, title_fontsize="small", **place)
+    made = axes.legend(handles, [""] * len(names), fontsize="small", **place)
     for text, name in zip(made.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
 
 
-def figure_width(axes: Any) -> float:
+def figure_width(axes: Axes) -> float:
     """The width of the figure, in inches."""
-    figure = axes.figure
-    return float(figure.bbox.width / figure.dpi)
+    return float(axes.figure.bbox.width / axes.figure.dpi)
 
 
-def axis_inches(axes: Any) -> tuple[float, float]:
+def axis_inches(axes: Axes) -> tuple[float, float]:
     """Width and height of axes, in inches."""
     box = axes.get_window_extent()
     dpi = axes.figure.dpi
     return box.width / dpi, box.height / dpi
 
 
-def label_layers(axes: Any, paths: Sequence[str]) -> None:
+def label_layers(axes: Axes, paths: Sequence[str]) -> None:
     """Names the layers along the vertical axis, from top to bottom; where there is no room, blocks or every so many.
 
     Args:
-        axes: The axes; layer `i` lies at `i`.
-        paths: The layers' paths.
+        axes: The axes; layer `i` is at `i`.
+        paths: The paths of the layers.
     """
     room = max(2, int(axis_inches(axes)[1] / LABEL_HEIGHT))
     labels = fitting_labels(paths, room)
     longest = min(MAX_LABEL, max(10, int(4.8 * figure_width(axes))))
-    axes.set_yticks([place for place, _ in labels])
-    axes.set_yticklabels([shown(label, longest) for _, label in labels], fontsize="small", parse_math=False)
+    axes.set_yticks([position for position, _ in labels])
+    names = shortened([label for _, label in labels], longest)
+    axes.set_yticklabels(names, fontsize="small", parse_math=False)
     axes.set_ylim(len(paths) - 0.5, -0.5)
 
 
-def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
-    """At most `room` labels for layers in order: place and text.
-
-    If not every layer can be named, neighbours whose names begin alike are named together, as in `block3_*`.
-
-    Args:
-        paths: The layers' paths.
-        room: Integer >= 2.
-    """
-    words = [re.findall(r"[^/_]+[/_]*|[/_]+", path) for path in paths]
-    thinned: list[tuple[float, str]] = []
-    for length in range(max(map(len, words), default=0), 0, -1):
-        runs = _runs(words, length)
-        labels = [
-            ((first + last) / 2, paths[first] if first == last else "".join(words[first][:length]) + "*")
-            for first, last in runs
-        ]
-        labels = _apart([labels[number] for number in evenly(len(labels), room)], len(paths) / room)
-        if len(runs) <= room:  # every block has a name, but too few blocks tell less than every so many layers
-            return labels if len(labels) >= room / 4 or not thinned else thinned
-        thinned = labels
-    return thinned
-
-
-def _runs(words: Sequence[Sequence[str]], length: int) -> list[tuple[int, int]]:
-    """Neighbours with the same first words: the first and the last of each run."""
-    numbers = range(len(words))
-    groups = [list(group) for _, group in itertools.groupby(numbers, key=lambda number: words[number][:length])]
-    return [(group[0], group[-1]) for group in groups]
-
-
-def _apart(labels: list[tuple[float, str]], least: float) -> list[tuple[float, str]]:
-    """The labels without those that would overlap the one before; the last, often the head, stays."""
-    kept: list[tuple[float, str]] = []
-    for label in labels:
-        if kept and label[0] - kept[-1][0] < least * 0.999:
-            if label is not labels[-1]:
-                continue
-            kept.pop()
-        kept.append(label)
-    return kept
+def horizontal_grid(axes: Axes) -> None:
+    """Faint lines at the ticks of the vertical axis."""
+    axes.grid(axis="y", color=GREY, alpha=0.3, linewidth=0.6)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -165,105 +126,113 @@ def log_ticks(low: float, high: float) -> list[float]:
         low: Float > 0.
         high: Float >= `low`.
     """
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if last - first <= 2 else (1,)
-    ticks = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
-    inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
-    return [inside[number] for number in evenly(len(inside), 8)] or [low]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine, coarse = (
+        [
+            tick
+            for power in powers
+            for step in steps
+            if low * 0.999 <= (tick := float(f"{step}e{power}")) <= high * 1.001
+        ]
+        for steps in ((1, 2, 5), (1,))
+    )
+    ticks = fine if len(fine) <= MAX_TICKS else coarse
+    return [ticks[number] for number in evenly(len(ticks), MAX_TICKS)] or [low]
 
 
-def colour_scale(values: np.ndarray) -> Any:
-    """A logarithmic colour scale for the values above 0 of some rows.
-
-    It begins at a tenth of the highest value of the lowest row, so that the long tail of a schedule does not take all
-    colours; what lies below has the lowest colour.
-
-    Args:
-        values: Float array `(rows, columns)`; NaN for nothing.
-    """
-    from matplotlib.colors import LogNorm
-
-    trainable = np.where(values > 0, values, np.nan)
-    peaks = [row[~np.isnan(row)].max() for row in trainable if not np.isnan(row).all()]
-    if not peaks:
-        return LogNorm(0.5, 2, clip=True)
-    low, high = max(np.nanmin(trainable), min(peaks) / 10), max(peaks)
-    return LogNorm(low, high, clip=True) if high > 1.01 * low else LogNorm(low / 2, high * 2, clip=True)
-
-
-def colour_bar(axes: Any, norm: Any, label: str, lowest: float) -> None:
-    """The bar that explains the colours.
+def plain_ticks(axis: "Axis", low: float, high: float) -> None:
+    """Ticks of a logarithmic axis that are plain numbers.
 
     Args:
-        axes: The axes beside which it goes.
-        norm: Its scale.
-        label: What the colours say.
-        lowest: Float, the lowest value drawn; the bar has a tip if it lies below the scale.
-    """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    extend = "min" if lowest < 0.999 * norm.vmin else "neither"
-    bar = axes.figure.colorbar(ScalarMappable(norm, MAP), ax=axes, label=label, pad=0.02, extend=extend)
-    bar.ax.yaxis.set_major_locator(FixedLocator(log_ticks(norm.vmin, norm.vmax)))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-
-
-def log_axis(axis: Any, low: float, high: float) -> None:
-    """Makes an axis logarithmic, with ticks that are plain numbers.
-
-    Args:
-        axis: `axes.xaxis` or `axes.yaxis`.
+        axis: The axis.
         low: Float > 0, the lowest value drawn.
         high: Float, the highest.
     """
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log", nonpositive="mask")
     axis.set_major_locator(FixedLocator(log_ticks(low, high)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
 
-def frozen_patch() -> Any:
-    """What stands for frozen: grey and hatched."""
-    from matplotlib.patches import Patch
+def log_axis(axes: Axes, name: str, low: float, high: float) -> tuple[float, float]:
+    """Makes an axis logarithmic, with some room around the values drawn.
 
-    return Patch(**FROZEN)
+    Args:
+        axes: The axes.
+        name: `"x"` or `"y"`.
+        low: Float > 0, the lowest value drawn.
+        high: Float, the highest.
+
+    Returns:
+        Where the axis begins and ends.
+    """
+    low, high = (low, high) if high > 1.5 * low else (low / 2, high * 2)
+    room = (high / low) ** 0.06
+    getattr(axes, f"set_{name}scale")("log", nonpositive="mask")
+    getattr(axes, f"set_{name}lim")(low / room, high * room)
+    plain_ticks(axes.xaxis if name == "x" else axes.yaxis, low, high)
+    return low / room, high * room
 
 
-def frozen_background(axes: Any) -> None:
-    """Fills the axes with what stands for frozen; what is trainable is drawn over it."""
-    from matplotlib.patches import Rectangle
+def log_axis_for_decades(axes: Axes, lines: Iterable[np.ndarray]) -> None:
+    """A logarithmic vertical axis, if the peaks of the lines, or most of one line, span more than a decade or two.
 
-    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **FROZEN))
+    The tail of a schedule that ends near 0 is no reason; on a logarithmic axis it leaves the axes at the bottom.
+
+    Args:
+        axes: The axes.
+        lines: The values of each line.
+    """
+    positive = [line[np.isfinite(line) & (line > 0)] for line in map(np.asarray, lines)]
+    positive = [line for line in positive if len(line)]
+    if not positive:
+        return
+    peaks = [line.max() for line in positive]
+    bulk = [np.quantile(line, [0.25, 0.75]) for line in positive]
+    if max(peaks) >= 10 * min(peaks) or any(high > DECADES * low for low, high in bulk):
+        lowest = max(min(line.min() for line in positive), min(min(peaks), min(low for low, _ in bulk)) / 100)
+        log_axis(axes, "y", lowest, max(peaks))
 
 
-def name_phases(axes: Any, spans: Sequence[Any], last: float) -> None:
-    """Writes the number of each phase above it, with the word where there is room.
+def mark_phases(axes: Axes, spans: Sequence[Span], first: float, last: float) -> None:
+    """Draws a line where a phase begins, dashed if that is only the earliest possible time, and names the phases.
 
     Args:
         axes: The axes, along which the phases lie horizontally.
         spans: The phases.
-        last: Where the horizontal axis ends.
+        first: Where the horizontal axis begins.
+        last: Where it ends.
     """
-    where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "annotation_clip": False}
+    full_height = axes.get_xaxis_transform()
+    for before, span in itertools.pairwise(spans):
+        axes.vlines(span.begins, 0, 1, "white", linewidth=2.6, transform=full_height)
+        dash = "--" if before.at_least else "-"
+        axes.vlines(span.begins, 0, 1, "black", dash, linewidth=1, transform=full_height)
     width = axis_inches(axes)[0] * 0.8  # what labels and a colour bar leave of it
     for span in spans:
-        ends = min(span.ends, last)
-        room = (ends - span.begins) / last * width
+        begins, ends = max(span.begins, first), min(span.ends, last)
+        room = (ends - begins) / (last - first) * width
         text = f"phase {span.number + 1}" if room > 0.6 else str(span.number + 1) if room > 0.1 else ""
-        middle = (span.begins + ends) / 2
-        axes.annotate(text, (middle, 1), (0, 3), ha="center", va="bottom", fontsize="small", **where)
+        axes.annotate(
+            text,
+            ((begins + ends) / 2, 1),
+            (0, 3),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            annotation_clip=False,
+            ha="center",
+            va="bottom",
+            fontsize="small",
+        )
 
 
-def over(unit: str, spans: Sequence[Any]) -> str:
+def time_label(unit: str, spans: Sequence[Span]) -> str:
     """The label of an axis along which phases lie."""
     return f"{unit} (dashed: at the earliest)" if any(span.at_least for span in spans[:-1]) else unit
 
 
-def whole_numbers(axes: Any) -> None:
+def whole_numbers(axes: Axes) -> None:
     """Lets the horizontal axis count in whole numbers."""
     from matplotlib.ticker import MaxNLocator
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ UNKNOWN_SIZE = 64  # for dimensions that the model leaves open, such as the leng
 
 
 def forward_flops(model: keras.Model) -> dict[int, float] | None:
-    """The arithmetic of the weights in one sample's way through the model, in the order of the calls.
+    """The arithmetic of the weights in the forward pass of one sample, in the order of the calls.
 
     Two operations for each weight of a matrix or a convolution, at each position where it is used. Biases, norms,
     activations, embeddings and the products inside attention are left out; a recurrent cell counts for one time step.
@@ -60,14 +60,13 @@ def step_flops(forward: dict[int, float], trainable: Collection[int]) -> float:
 
 
 @contextlib.contextmanager
-def _counted(layer: keras.Layer, found: dict[int, float]) -> Any:
+def _counted(layer: keras.Layer, found: dict[int, float]) -> Iterator[None]:
     """Counts what `layer` does whenever it is called."""
     inherited = layer.call
 
     def call(*args: Any, **kwargs: Any) -> Any:
         outputs = inherited(*args, **kwargs)
-        given = keras.tree.flatten((args, kwargs))
-        tensors = [each for each in given if hasattr(each, "shape")]
+        tensors = [value for value in keras.tree.flatten((args, kwargs)) if hasattr(value, "shape")]
         for variable in keras_private.own_trainable_variables(layer):
             positions = _positions(layer, variable, tensors, keras.tree.flatten(outputs)[0])
             found[id(variable)] = found.get(id(variable), 0.0) + 2.0 * math.prod(variable.shape) * positions
@@ -80,7 +79,9 @@ def _counted(layer: keras.Layer, found: dict[int, float]) -> Any:
         del vars(layer)["call"]
 
 
-def _positions(layer: keras.Layer, variable: Any, inputs: list[Any], output: Any) -> float:
+def _positions(
+    layer: keras.Layer, variable: keras.Variable, inputs: Sequence[keras.KerasTensor], output: keras.KerasTensor
+) -> float:
     """At how many positions a weight is used."""
     if len(variable.shape) < 2 or isinstance(layer, keras.layers.Embedding):
         return 0.0
@@ -97,12 +98,10 @@ def _positions(layer: keras.Layer, variable: Any, inputs: list[Any], output: Any
 
 def _all_layers(model: keras.Layer) -> list[keras.Layer]:
     found: dict[int, keras.Layer] = {}
-
-    def visit(layer: keras.Layer) -> None:
+    pending = [model]
+    while pending:
+        layer = pending.pop()
         if id(layer) not in found:
             found[id(layer)] = layer
-            for child in keras_private.sublayers(layer):
-                visit(child)
-
-    visit(model)
+            pending += keras_private.sublayers(layer)
     return list(found.values())

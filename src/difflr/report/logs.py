@@ -3,21 +3,26 @@
 import ast
 import csv
 import dataclasses
-import difflib
 import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import keras
 import numpy as np
+
+from difflr.checks import nearest
 
 MEASURES = {
     "learning_rate": "learning rate",
     "update_ratio": "update to weight ratio",
     "gradient_norm": "gradient norm",
 }
-HOW = "Give `fit` the callback difflr.GroupLogger(): model.fit(..., callbacks=[difflr.GroupLogger()])."
+PHASE = "phase"
+HOW = "Pass the callback difflr.GroupLogger(): model.fit(..., callbacks=[difflr.GroupLogger()])."
+
+AnyHistory: TypeAlias = keras.callbacks.History | Mapping[str, Sequence[float]] | str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Log:
     def groups(self, measure: str) -> dict[str, np.ndarray]:
         """Group -> values of a measure that was logged for each group of the plan."""
         start = f"{measure}/"
-        return {name.removeprefix(start): each for name, each in self.values.items() if name.startswith(start)}
+        return {name.removeprefix(start): values for name, values in self.values.items() if name.startswith(start)}
 
     @property
     def measures(self) -> list[str]:
@@ -44,12 +49,18 @@ class Log:
 
     @property
     def metrics(self) -> list[str]:
-        """The loss and the metrics, without those of the validation and the groups."""
-        names = [name for name in self.values if name.split("/")[0] not in MEASURES]
+        """The loss and the metrics, without those of the validation, of the groups, and the phase."""
+        names = [name for name in self.values if name.split("/")[0] not in (*MEASURES, PHASE)]
         return [name for name in names if not (name.startswith("val_") and name.removeprefix("val_") in names)]
 
+    @property
+    def phases(self) -> list[int]:
+        """The number of the phase, from 1, in each epoch; empty where it was not logged for all of them."""
+        numbers = self.values.get(PHASE, np.array([math.nan]))
+        return [] if np.isnan(numbers).any() else [int(number) for number in numbers]
 
-def log_of(history: Any) -> Log:
+
+def log_of(history: AnyHistory) -> Log:
     """The log.
 
     Args:
@@ -63,40 +74,40 @@ def log_of(history: Any) -> Log:
     if isinstance(history, (str, os.PathLike)):
         epochs, values = _from_file(Path(history))
     else:
-        values = getattr(history, "history", history)
-        if not isinstance(values, Mapping):
+        lists = getattr(history, "history", history)
+        if not isinstance(lists, Mapping):
             raise TypeError(
                 "`history` must be what `fit` returned, a mapping such as {'loss': [0.9, 0.7]}, or the path of a file of "
                 f"keras.callbacks.CSVLogger. Received: {history!r} (of type {type(history).__name__})."
             )
         epochs = [int(epoch) + 1 for epoch in getattr(history, "epoch", None) or ()]
-        values = {str(name): _numbers(name, each) for name, each in values.items()}
+        values = {str(name): _numbers(name, numbers) for name, numbers in lists.items()}
     longest = max(map(len, values.values()), default=0)
     if not longest:
         raise ValueError("The history is empty: `fit` has not ended an epoch yet.")
     epochs = epochs if len(epochs) >= longest else list(range(1, longest + 1))
-    spread = {name: _spread(name, each, len(epochs)) for name, each in values.items()}
-    return Log(epochs, {name: each for name, each in spread.items() if not np.isnan(each).all()})
+    spread = {name: _spread(name, numbers, len(epochs)) for name, numbers in values.items()}
+    return Log(epochs, {name: numbers for name, numbers in spread.items() if not np.isnan(numbers).all()})
 
 
-def _numbers(name: Any, values: Any) -> list[float]:
+def _numbers(name: object, values: object) -> list[float]:
     if isinstance(values, str) or not isinstance(values, (Sequence, np.ndarray)):
         raise ValueError(f"The history's '{name}' must be a list with a number for each epoch. Received: {values!r}.")
     try:
         return [float(np.asarray(value).mean()) for value in values]  # a metric may be a vector, such as F1 by class
     except (TypeError, ValueError):
-        raise ValueError(f"The history's '{name}' holds what is no number. Received: {values!r}.") from None
+        raise ValueError(f"The history's '{name}' must hold numbers only. Received: {values!r}.") from None
 
 
 def _spread(name: str, values: Sequence[float], length: int) -> np.ndarray:
-    """The values at their epochs: with `validation_freq=2` there is one for every second."""
+    """The values at their epochs: with `validation_freq=2` there is one for every second epoch."""
     if len(values) == length:
         return np.array(values, "float64")
     every = length // len(values) if len(values) else 1
     if values and length // every != len(values):
         raise ValueError(
-            f"The history has {length} epochs and {len(values)} values of '{name}', and does not tell to which epochs "
-            "they belong."
+            f"The history has {length} epochs and {len(values)} values of '{name}': it is not known to which epochs they "
+            "belong."
         )
     spread = np.full(length, math.nan)
     spread[every - 1 :: every][: len(values)] = values
@@ -134,7 +145,7 @@ def _cell(text: str | None) -> float:
     return float(np.mean(ast.literal_eval(text))) if text.startswith("[") else float(text)
 
 
-def chosen(log: Log, measure: str) -> tuple[dict[str, np.ndarray], str]:
+def lines_of(log: Log, measure: Any) -> tuple[dict[str, np.ndarray], str]:
     """The lines of a measure, and what they are.
 
     Args:
@@ -142,25 +153,19 @@ def chosen(log: Log, measure: str) -> tuple[dict[str, np.ndarray], str]:
         measure: `"learning_rate"`, `"update_ratio"` or `"gradient_norm"`, for each group; or the name of a metric.
 
     Raises:
-        ValueError: If it is not in the log; the message has what is.
+        ValueError: If it is not in the log; the message lists what is.
     """
+    available = f"It has: {', '.join([*log.measures, *log.metrics])}."
     if not isinstance(measure, str):
-        raise ValueError(f"`measure` must be a name. Received: {measure!r}. {_there(log)}")
-    if log.groups(measure):  # what is frozen in a phase was logged as 0
-        groups = {name: np.where(values > 0, values, np.nan) for name, values in log.groups(measure).items()}
-        return groups, MEASURES.get(measure, measure)
+        raise ValueError(f"`measure` must be a name. Received: {measure!r}. {available}")
+    if log.groups(measure):
+        return log.groups(measure), MEASURES.get(measure, measure)
+    if f"val_{measure}" in log.values and measure in log.values:
+        return {"training": log.values[measure], "validation": log.values[f"val_{measure}"]}, measure
     if measure in log.values:
-        lines = {measure: log.values[measure]}
-        if f"val_{measure}" in log.values:
-            lines["validation"] = log.values[f"val_{measure}"]
-            lines = {"training": lines.pop(measure), **lines}
-        return lines, measure
+        return {measure: log.values[measure]}, measure
     if measure in MEASURES and not log.measures:
-        raise ValueError(f"The history has no '{measure}' of groups. {HOW} {_there(log)}")
-    close = difflib.get_close_matches(measure, [*log.measures, *log.metrics], n=1, cutoff=0.4)
+        raise ValueError(f"The history has no '{measure}' of groups. {HOW} {available}")
+    close = nearest(measure, [*log.measures, *log.metrics], 1, 0.4)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    raise ValueError(f"The history has no '{measure}'.{hint} {_there(log)}")
-
-
-def _there(log: Log) -> str:
-    return f"It has: {', '.join([*log.measures, *log.metrics])}."
+    raise ValueError(f"The history has no '{measure}'.{hint} {available}")

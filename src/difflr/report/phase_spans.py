@@ -1,39 +1,41 @@
-"""The numbers behind the pictures of phases: from when to when each lasts, and who is trainable in it."""
+"""Phases as numbers: when each begins and ends, and which plan is in force in it."""
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TypeAlias
 
-if TYPE_CHECKING:
-    from difflr.phases import Phases
-    from difflr.plan import Plan
+from difflr.phases import Phase, Phases, PhaseScheduler
+from difflr.phases.resolve import earliest_end, plan_in_phase
+from difflr.plan import Plan
+
+AnyPhases: TypeAlias = Phases | PhaseScheduler | Phase | Sequence[Phase]
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """From when to when a phase lasts, in steps or in epochs.
+    """When a phase begins and ends, in steps or in epochs.
 
     Args:
-        number: Which one it is, from 0.
+        number: The number of the phase, from 0.
         begins: Float.
-        ends: Float; infinite for the last phase if it has no end of its own.
-        at_least: Whether it, or one before it, ends on a plateau, so that it may end later than said.
+        ends: Float; infinite for a last phase without an end.
+        at_least: Whether its end is only the earliest possible one, as it or a phase before it ends on a plateau.
     """
 
     number: int
     begins: float
     ends: float
-    at_least: bool
+    at_least: bool = False
 
 
-def checked_phases(phases: Any) -> "Phases":
+def checked_phases(phases: AnyPhases) -> Phases:
     """`phases` as `difflr.Phases`.
 
     Raises:
-        TypeError: If it is none and no list of `difflr.Phase`.
+        TypeError: If it is nothing of the kind.
     """
-    from difflr.phases import Phase, Phases, PhaseScheduler
-
     if isinstance(phases, PhaseScheduler):
         return phases.phases
     if isinstance(phases, Phases):
@@ -48,59 +50,93 @@ def checked_phases(phases: Any) -> "Phases":
     )
 
 
-def spans(phases: "Phases", unit: str, steps_per_epoch: float | None = None) -> list[Span]:
-    """From when to when each phase lasts; one that ends on a plateau for as short as it can.
+def counts_steps(phases: Phases) -> bool:
+    """Whether the phases count steps alone."""
+    return any(phase.steps for phase in phases) and all(phase.steps or phase.endless for phase in phases)
+
+
+def spans(
+    phases: Phases,
+    unit: str,
+    steps_per_epoch: int | None = None,
+    accumulation: int = 1,
+    logged: Sequence[int] = (),
+) -> list[Span]:
+    """When each phase begins and ends; one that ends on a plateau as early as it can, unless the log says when.
 
     Args:
         phases: The phases.
-        unit: `"step"` or `"epoch"`.
-        steps_per_epoch: Steps of the optimizer in an epoch; needed where the phases count in the other unit.
+        unit: `"step"`, which is a batch, or `"epoch"`.
+        steps_per_epoch: Batches in an epoch; needed if some phases count in the other unit.
+        accumulation: Batches in one update, which is what phases count as a step.
+        logged: The number of the phase, from 1, at the end of each epoch, where that was logged.
 
     Raises:
-        ValueError: If it is needed and not given.
+        ValueError: If `steps_per_epoch` is needed and missing.
     """
-    from difflr.phases.resolve import earliest_end
-
-    in_steps = all(phase.steps is not None or phase.endless for phase in phases)
-    in_epochs = all(phase.steps is None for phase in phases)
-    if steps_per_epoch is None and not (in_steps if unit == "step" else in_epochs):
-        other = "epochs" if unit == "step" else "steps"
-        raise ValueError(
-            f"The phases count {other} and the picture counts {unit}s: give `steps_per_epoch`, the number of batches in "
-            "an epoch."
-        )
-    each = steps_per_epoch or 1
-    begins, at_least, found = 0.0, False, []
-    for number, phase in enumerate(phases):
-        ends = float("inf") if phase.endless else earliest_end(phase, begins, each)
-        at_least = at_least or phase.monitor is not None
-        found.append((number, begins, ends, at_least))
-        begins = ends
-    scale = each if unit == "step" else 1
     if unit == "step":
-        return [Span(n, round(b * scale), round(e * scale) if e < float("inf") else e, a) for n, b, e, a in found]
-    return [Span(*one) for one in found]
+        others = [phase for phase in phases if not phase.steps and not phase.endless]
+    else:
+        others = [phase for phase in phases if phase.steps]
+    if steps_per_epoch is None and others:
+        raise ValueError(
+            f"The phases count {'epochs' if unit == 'step' else 'steps'} and the plot counts {unit}s: pass "
+            "`steps_per_epoch`, the number of batches in an epoch."
+        )
+    # Without `steps_per_epoch` all is counted in one unit: then an "epoch" is one update.
+    updates = (steps_per_epoch or accumulation) / accumulation
+    scale = (steps_per_epoch or accumulation) if unit == "step" else 1
+    begins, uncertain, found = 0.0, False, []
+    for number, phase in enumerate(phases):
+        later = [epoch for epoch, in_phase in enumerate(logged) if in_phase > number + 1]
+        if phase.endless:
+            ends = math.inf
+        elif phase.monitor is not None and logged:
+            ends = max(begins, later[0] if later else len(logged))
+        else:
+            ends = earliest_end(phase, begins, updates)
+            uncertain = uncertain or phase.monitor is not None
+        found.append(Span(number, begins, ends, uncertain))
+        begins = ends
+    if unit == "epoch":
+        return found
+    return [
+        dataclasses.replace(
+            span, begins=round(span.begins * scale), ends=round(span.ends * scale) if span.ends < math.inf else math.inf
+        )
+        for span in found
+    ]
 
 
-def live_in(phases: "Phases", plan: "Plan", model: Any = None) -> list[frozenset[int]]:
-    """The identities of the variables that are trainable in each phase.
+def logged_spans(epochs: Sequence[int], phases: Sequence[int]) -> list[Span]:
+    """The phases of a log over its epochs.
+
+    Args:
+        epochs: The numbers of the epochs.
+        phases: The number of the phase, from 1, in each; empty where it was not logged.
+    """
+    runs = [list(run) for _, run in itertools.groupby(zip(phases, epochs, strict=False), key=lambda pair: pair[0])]
+    return [Span(run[0][0] - 1, run[0][1] - 0.5, run[-1][1] + 0.5) for run in runs]
+
+
+def plans_in(phases: Phases, plan: Plan, begins: Sequence[int]) -> list[Plan]:
+    """The plan in force in each phase.
 
     Args:
         phases: The phases.
-        plan: What they choose from.
-        model: The model of the plan; without it everything but `"kind:head"` is found from the plan.
+        plan: The plan that they choose from.
+        begins: The optimizer's step at which each phase begins.
 
     Raises:
-        ValueError: If the phases do not fit the plan.
+        ValueError: If the model of the plan is not known, or the phases do not fit it.
     """
-    from difflr.phases.resolve import resolve
-    from difflr.plan.layer_tree import Leaf
-
-    if model is None and any(target == "kind:head" for phase in phases for target in phase.trainable):
+    if plan.model is None:
         raise ValueError(
-            "'kind:head' is found from the model's graph, which a plan does not hold: give the `model` as well."
+            "Phases are resolved against the model, which this plan does not know: it was made from a list of variables, "
+            "or the model has been deleted. Pass the model in place of the plan."
         )
-    leaves = None
-    if model is None:
-        leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], {id(row.layer)}) for row in plan.rows]
-    return [each.variables for each in resolve(phases, plan, model, leaves)]
+    found, plan = [], plan.whole
+    for number, begin in enumerate(begins):
+        plan = plan_in_phase(phases, number, plan, begin, plan.model)
+        found.append(plan)
+    return found

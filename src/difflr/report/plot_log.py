@@ -1,22 +1,34 @@
-"""The picture of what a training logged: rates, update ratios and gradient norms of the groups, or a metric."""
-
-from typing import Any
+"""`plot_log`: what a training logged: rates, update ratios and gradient norms of the groups, or a metric."""
 
 import numpy as np
 
 from difflr.report import drawing
-from difflr.report.logs import MEASURES, Log, chosen, log_of
-from difflr.report.plot_rate_map import heat_map
+from difflr.report.heat_map import draw_heat_map
+from difflr.report.labels import rows_of_map
+from difflr.report.logs import MEASURES, AnyHistory, Log, lines_of, log_of
+from difflr.report.phase_spans import logged_spans
 
 MAX_LINES = 12
+MAX_MARKED = 30  # epochs
+VARIABLES = (
+    "kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "embeddings",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "recurrent_kernel",
+)
 
 
-def plot_log(history: Any, measure: str = "learning_rate", axes: Any = None) -> Any:
+def plot_log(history: AnyHistory, measure: str = "learning_rate", axes: drawing.Axes | None = None) -> drawing.Axes:
     """Draws what was logged while training, over the epochs.
 
     For each group of the plan, if `difflr.GroupLogger` was among the callbacks: its learning rate, the ratio of its
-    updates to its weights, its gradient norm, on a logarithmic axis. A line each; more than 12 groups become a map with a
-    row each. Any other name is that of a metric, drawn with its `val_`.
+    updates to its weights, its gradient norm, on a logarithmic axis. Each group is a line; more than 12 groups become a
+    map with a row each. Any other name is that of a metric, drawn with its `val_`. Phases that `difflr.PhaseScheduler`
+    logged are marked.
 
     Args:
         history: What `fit` returned, a mapping from names to lists, or the path of a file that
@@ -42,14 +54,14 @@ def plot_log(history: Any, measure: str = "learning_rate", axes: Any = None) -> 
     ```
     """
     log = log_of(history)
-    lines, _ = chosen(log, measure)
+    lines, _ = lines_of(log, measure)
     own_figure = axes is None
-    axes = drawing.new_axes(drawing.height_for(len(lines) if len(lines) > MAX_LINES else 12)) if own_figure else axes
+    axes = drawing.new_axes(drawing.height_for(max(len(lines), MAX_LINES))) if axes is None else axes
     draw_log(axes, log, measure, own_figure)
     return axes
 
 
-def draw_log(axes: Any, log: Log, measure: str, outside: bool) -> None:
+def draw_log(axes: drawing.Axes, log: Log, measure: str, outside: bool) -> None:
     """Draws a measure: lines, or a map of many groups.
 
     Args:
@@ -58,39 +70,57 @@ def draw_log(axes: Any, log: Log, measure: str, outside: bool) -> None:
         measure: As in `plot_log`.
         outside: Whether a legend goes below the axes.
     """
-    lines, what = chosen(log, measure)
+    lines, label = lines_of(log, measure)
     if len(lines) > MAX_LINES:
+        order, names = rows_of_map([_layer_and_variable(name) for name in lines])
+        values = np.array(list(lines.values()))[order]
         edges = np.append(log.epochs, log.epochs[-1] + 1) - 0.5
-        heat_map(axes, np.array(list(lines.values())), edges, what)
-        drawing.label_layers(axes, list(lines))
+        zero, missing = (values <= 0, "0, or frozen"), (np.isnan(values), "not measured")
+        draw_heat_map(axes, values, edges, label, zero, missing)
+        drawing.label_layers(axes, names)
     else:
         draw_lines(axes, log.epochs, lines, measure in MEASURES, outside)
-        axes.set_ylabel(drawing.shown(what), parse_math=False)
+        axes.set_ylabel(drawing.shortened([label], drawing.MAX_LABEL)[0], parse_math=False)
+    spans = logged_spans(log.epochs, log.phases)
+    if len(spans) > 1:
+        first, last = axes.get_xlim()
+        drawing.mark_phases(axes, spans, first, last)
     axes.set_xlabel("epoch")
     drawing.whole_numbers(axes)
 
 
-def draw_lines(axes: Any, epochs: list[int], lines: dict[str, np.ndarray], logarithmic: bool, outside: bool) -> None:
+def draw_lines(
+    axes: drawing.Axes, epochs: list[int], lines: dict[str, np.ndarray], positive: bool, outside: bool
+) -> None:
     """Draws a line for each name.
 
     Args:
         axes: The axes.
         epochs: The epochs.
         lines: Name -> values.
-        logarithmic: Whether the vertical axis is; what is not above 0 is then left out.
+        positive: Whether the axis is logarithmic and what is not above 0 is left out; else the axis depends on the values.
         outside: Whether the legend goes below the axes.
     """
-    handles = []
-    marker = "o" if len(epochs) <= 30 else ""
-    for values, look in zip(lines.values(), drawing.looks(len(lines)), strict=True):
-        values = np.where(values > 0, values, np.nan) if logarithmic else values
-        handles += axes.plot(epochs, values, marker=marker, markersize=3.5, **look)
-    above = [value for values in lines.values() for value in values if value > 0 and np.isfinite(value)]
-    if logarithmic and above:
-        low, high = min(above), max(above)
-        low, high = (low, high) if high > 1.5 * low else (low / 2, high * 2)
-        drawing.log_axis(axes.yaxis, low, high)
-        axes.set_ylim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
-    axes.grid(axis="y", color=drawing.GREY, alpha=0.3, linewidth=0.6)
-    if len(lines) > 1 or logarithmic:
-        drawing.legend(axes, handles, list(lines), outside)
+    handles, marker = [], "o" if len(epochs) <= MAX_MARKED else ""
+    infinite = [epoch for v in lines.values() for epoch, value in zip(epochs, v, strict=True) if value == np.inf]
+    finite = [np.where(np.isfinite(v) & ((v > 0) | (not positive)), v, np.nan) for v in lines.values()]
+    for values, style in zip(finite, drawing.line_styles(len(lines)), strict=True):
+        handles += axes.plot(epochs, values, marker=marker, markersize=3.5, **style)
+    everything = np.concatenate(finite)
+    if not positive and (everything > 0).any() and not (everything <= 0).any():
+        drawing.log_axis_for_decades(axes, finite)
+    elif positive and not np.isnan(everything).all():
+        drawing.log_axis(axes, "y", np.nanmin(everything), np.nanmax(everything))
+    if infinite:
+        top = axes.get_xaxis_transform()
+        handles += axes.plot(infinite, [0.97] * len(infinite), "^", color=drawing.GREY, transform=top)
+    drawing.horizontal_grid(axes)
+    if len(lines) > 1 or positive:
+        drawing.legend(axes, handles, [*lines, *["infinite"] * bool(infinite)], outside)
+
+
+def _layer_and_variable(group: str) -> tuple[str, str]:
+    """Both, out of the name of a group such as `block1/kernel+3`."""
+    layer, _, last = group.rpartition("/")
+    variable, plus, more = last.partition("+")
+    return (f"{layer}{plus}{more}", variable) if variable in VARIABLES else (group, "")

@@ -1,23 +1,27 @@
-"""The picture of a plan: the rate of every layer."""
+"""`plot_plan`: the learning rate of every layer."""
 
 from typing import Any
 
-import numpy as np
+import keras
 
+from difflr.plan import Plan
 from difflr.report import drawing
-from difflr.report.plan_layers import Lane, as_plan, base_rate, lanes_of, rates_at
+from difflr.report.plan_layers import Band, as_plan, bands_of
+from difflr.report.rates import Rate, first_rate
 
 WHOLE = "whole layer"
 
 
-def plot_plan(plan: Any, learning_rate: Any = None, axes: Any = None) -> Any:
+def plot_plan(
+    plan: Plan | keras.Layer, learning_rate: Rate | None = None, axes: drawing.Axes | None = None
+) -> drawing.Axes:
     """Draws the learning rate of every layer, from the input at the top to the head at the bottom.
 
-    Where the variables of a layer have different rates, each has a mark of its own. What is frozen stands in a column at
-    the left. Where there is no room to name every layer, blocks are named, as in `block3_*`.
+    Where the variables of a layer have different rates, each has a mark of its own. Frozen layers are marked in a column
+    at the left. Where there is no room to name every layer, blocks are named, as in `block3_*`.
 
     Args:
-        plan: A `difflr.Plan`; or a built model, for the plan of its optimizer or what its layers declare.
+        plan: A `difflr.Plan`; or a built model, for `difflr.plan_of(model)`.
         learning_rate: The base rate: a number, an optimizer, or a schedule, of which the first step counts. `None` draws
             the multipliers.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure that is high enough.
@@ -39,69 +43,59 @@ def plot_plan(plan: Any, learning_rate: Any = None, axes: Any = None) -> Any:
     axes = difflr.plot_plan(plan, learning_rate=1e-3)
     ```
     """
-    plan = as_plan(plan)
-    rate = 1.0 if learning_rate is None else float(rates_at(base_rate(learning_rate), np.zeros(1, "int64"))[0])
-    lanes = lanes_of(plan)
-    layers = list(dict.fromkeys(lane.layer for lane in lanes))
+    bands, rate = bands_of(as_plan(plan)), first_rate(learning_rate)
     own_figure = axes is None
-    axes = drawing.new_axes(drawing.height_for(len(layers))) if own_figure else axes
-    draw_plan(axes, lanes, layers, rate, own_figure)
-    what = "multiplier" if learning_rate is None else "learning rate"
-    if any(lane.rows[0].schedule is not None and not lane.frozen for lane in lanes):
-        what += ", without the groups' own schedules"
-    axes.set_xlabel(what)
+    axes = drawing.new_axes(drawing.height_for(len({band.layer for band in bands}))) if axes is None else axes
+    draw_plan(axes, bands, rate, own_figure)
+    label = "multiplier" if learning_rate is None else "learning rate"
+    if any(band.row.schedule is not None and not band.row.frozen for band in bands):
+        label += ", without the groups' own schedules"
+    axes.set_xlabel(label)
     return axes
 
 
-def draw_plan(axes: Any, lanes: list[Lane], layers: list[str], rate: float, outside: bool) -> None:
+def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float, outside: bool) -> None:
     """Draws the marks.
 
     Args:
         axes: The axes.
-        lanes: What is treated alike.
-        layers: The layers in order.
+        bands: The layers, divided where their variables have different rates.
         rate: Float > 0, the base rate.
         outside: Whether the legend goes below the axes.
     """
-    places = {layer: number for number, layer in enumerate(layers)}
-    rates = [lane.multiplier * rate for lane in lanes if not lane.frozen]
-    low, high = (min(rates), max(rates)) if rates else (rate, rate)
-    low, high = (low, high) if high > 1.01 * low else (low / 2, high * 2)
-    drawing.log_axis(axes.xaxis, low, high)
-    room = (high / low) ** 0.06
-    left, right = low / room, high * room
+    layers = list(dict.fromkeys(band.layer for band in bands))
+    position = {layer: number for number, layer in enumerate(layers)}
+    trainable, frozen = [b for b in bands if not b.row.frozen], [b for b in bands if b.row.frozen]
+    rates = [band.row.multiplier * rate for band in trainable] or [rate]
+    left, right = drawing.log_axis(axes, "x", min(rates), max(rates))
     size = 6 if len(layers) <= 40 else 3.5
     handles, names = [], []
-    for number, (kind, some) in enumerate(_kinds(lanes).items()):
-        xs, ys = [lane.multiplier * rate for lane in some], [places[lane.layer] for lane in some]
-        look = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
+    for number, (kind, some) in enumerate(_by_variable(trainable).items()):
+        xs, ys = [band.row.multiplier * rate for band in some], [position[band.layer] for band in some]
+        look: dict[str, Any] = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
         handles += axes.plot(xs, ys, markersize=size, alpha=0.85, **look)
         names.append(kind)
-    frozen = [lane for lane in lanes if lane.frozen]
     if frozen:
         column = (right / left) ** 0.09
         axes.axvspan(left / column, left, zorder=0, **drawing.FROZEN)
-        ys = [places[lane.layer] for lane in frozen]
-        handles += axes.plot(
-            [left / column**0.5] * len(ys), ys, linestyle="", marker="x", color="#404040", markersize=size
-        )
+        ys = [position[band.layer] for band in frozen]
+        xs = [left / column**0.5] * len(ys)
+        handles += axes.plot(xs, ys, linestyle="", marker="x", color="#404040", markersize=size)
         names.append("frozen")
-        left /= column
-    axes.set_xlim(left, right)
+        axes.set_xlim(left / column, right)
     drawing.label_layers(axes, layers)
     axes.grid(axis="x", color=drawing.GREY, alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
-    if len(names) > 1 or names != [WHOLE]:
+    if names != [WHOLE]:
         drawing.legend(axes, handles, names, outside)
 
 
-def _kinds(lanes: list[Lane]) -> dict[str, list[Lane]]:
-    """The trainable lanes by the variables they stand for, the commonest first; the rarest together."""
-    kinds: dict[str, list[Lane]] = {}
-    for lane in lanes:
-        if not lane.frozen:
-            kinds.setdefault(", ".join(lane.variables) or WHOLE, []).append(lane)
+def _by_variable(bands: list[Band]) -> dict[str, list[Band]]:
+    """The bands by the variables they stand for, the commonest first; the rarest together."""
+    kinds: dict[str, list[Band]] = {}
+    for band in bands:
+        kinds.setdefault(band.variables or WHOLE, []).append(band)
     common = sorted(kinds, key=lambda kind: -len(kinds[kind]))
     rare = common[len(drawing.MARKERS) - 1 :] if len(common) > len(drawing.MARKERS) else []
     found = {kind: kinds[kind] for kind in common if kind not in rare}
-    return {**found, "others": [lane for kind in rare for lane in kinds[kind]]} if rare else found
+    return {**found, "others": [band for kind in rare for band in kinds[kind]]} if rare else found

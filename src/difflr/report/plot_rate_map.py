@@ -1,59 +1,66 @@
-"""The rate of every layer at every step, before training."""
+"""`plot_rate_map`: the learning rate of every layer at every step, before training."""
 
 import dataclasses
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 
-from difflr.report import drawing, phase_spans
-from difflr.report.plan_layers import Lane, as_plan, base_rate, lanes_of, rates_at
+from difflr.checks import checked_steps
+from difflr.phases import Phases
+from difflr.plan import Plan
+from difflr.report import drawing
+from difflr.report.heat_map import draw_heat_map
+from difflr.report.labels import rows_of_map
+from difflr.report.phase_spans import AnyPhases, Span, checked_phases, plans_in, spans
+from difflr.report.plan_layers import as_plan, bands_of
+from difflr.report.rates import Rate, accumulation_of, base_rate, schedule_of, values_at
 
 MAX_COLUMNS = 400
 
 
 @dataclasses.dataclass(frozen=True)
 class RateMap:
-    """What the map shows.
+    """The numbers of the map.
 
     Args:
-        lanes: Layers, or variables of them that are treated alike, in flow order.
+        names: The names of its rows: layers, or variables of them with the same rate.
         steps: Integer array `(columns,)`: the steps at which the rates were computed.
-        rates: Float array `(lanes, columns)`; NaN where frozen.
+        rates: Float array `(rows, columns)`; NaN where frozen.
         last: The step before which the map ends.
         spans: The phases that begin before.
     """
 
-    lanes: list[Lane]
+    names: list[str]
     steps: np.ndarray
     rates: np.ndarray
     last: int
-    spans: list[phase_spans.Span]
+    spans: list[Span]
 
 
 def plot_rate_map(
-    plan: Any,
-    learning_rate: Any,
+    plan: Plan | keras.Layer,
+    learning_rate: Rate,
     num_steps: int,
-    phases: Any = None,
-    axes: Any = None,
+    phases: AnyPhases | None = None,
+    axes: drawing.Axes | None = None,
     *,
-    model: Any = None,
     steps_per_epoch: int | None = None,
-) -> Any:
+) -> drawing.Axes:
     """Draws the learning rate of every layer at every step as a map, before training.
 
-    A row for each layer, from the input at the top to the head at the bottom, and for its variables apart where they have
-    different rates. What is frozen is grey and hatched. Schedules of groups, phases and the warm-up of those who join
-    in a phase are in it; a bias correction of their own is not. A phase that ends on a plateau is drawn as short as it
-    can be, and its end is dashed.
+    A row for each layer, from the input at the top to the head at the bottom; variables of a layer with different rates
+    have a row each. What is frozen is grey and hatched. The map includes the schedules of groups and phases and the
+    warm-up of newly unfrozen variables, but not their own bias correction. A phase that ends on a plateau is drawn as
+    short as it can be, and its end is dashed.
 
     Args:
-        plan: A `difflr.Plan`; or a built model, for the plan of its optimizer or what its layers declare.
+        plan: A `difflr.Plan`; or a built model, for `difflr.plan_of(model)`. With `phases` it is the whole plan.
         learning_rate: The base rate: a number, a `keras.optimizers.schedules.LearningRateSchedule`, or an optimizer.
-        num_steps: Integer. How many optimizer steps (batches) to draw.
+        num_steps: Integer. How many steps (batches) to draw.
         phases: `difflr.Phases`, or a list of `difflr.Phase`.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
-        model: The model of the plan, needed if a phase names `"kind:head"`.
         steps_per_epoch: Integer. Batches in an epoch, needed if a phase lasts epochs.
 
     Returns:
@@ -61,9 +68,8 @@ def plot_rate_map(
 
     Raises:
         ImportError: If matplotlib is not installed.
-        TypeError: If an argument is of no known form.
-        ValueError: If a number is out of its range, `steps_per_epoch` or `model` is missing, or the phases do not fit
-            the plan.
+        TypeError: If an argument has the wrong type.
+        ValueError: If a number is out of its range, `steps_per_epoch` is missing, or the phases do not fit the plan.
 
     Example:
 
@@ -73,118 +79,81 @@ def plot_rate_map(
     plan = difflr.layerwise_decay(model, 0.5)
     phases = difflr.phases.head_first(model, epochs=1)
     rate = difflr.schedules.OneCycle(1e-3, num_steps=300)
-    axes = difflr.plot_rate_map(plan, rate, 300, phases, model=model, steps_per_epoch=100)
+    axes = difflr.plot_rate_map(plan, rate, 300, phases, steps_per_epoch=100)
     ```
     """
-    numbers = rate_map(plan, learning_rate, num_steps, phases, model=model, steps_per_epoch=steps_per_epoch)
-    axes = drawing.new_axes(drawing.height_for(len(numbers.lanes))) if axes is None else axes
-    draw_map(axes, numbers)
+    base = base_rate(learning_rate)
+    numbers = rate_map(
+        as_plan(plan),
+        lambda steps: values_at(base, steps),
+        checked_steps(num_steps),
+        None if phases is None else checked_phases(phases),
+        None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch"),
+        accumulation_of(learning_rate if isinstance(learning_rate, keras.optimizers.Optimizer) else None),
+    )
+    axes = drawing.new_axes(drawing.height_for(len(numbers.names))) if axes is None else axes
+    draw_rate_map(axes, numbers)
     return axes
 
 
 def rate_map(
-    plan: Any,
-    learning_rate: Any,
+    plan: Plan,
+    base: Callable[[np.ndarray], np.ndarray],
     num_steps: int,
-    phases: Any = None,
-    *,
-    model: Any = None,
+    phases: Phases | None = None,
     steps_per_epoch: int | None = None,
+    accumulation: int = 1,
+    logged: Sequence[int] = (),
 ) -> RateMap:
-    """The numbers of `plot_rate_map`, with its arguments."""
-    from difflr.checks import checked_steps
-    from difflr.plan import Plan
+    """The numbers of `plot_rate_map`.
 
-    model = plan if model is None and not isinstance(plan, Plan) else model
-    plan = as_plan(plan)
-    last = checked_steps(num_steps)
-    found: list[phase_spans.Span] = []
-    trainable: list[frozenset[int]] = []
-    if phases is not None:
-        each = None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch")
-        phases = phase_spans.checked_phases(phases)
-        trainable = phase_spans.live_in(phases, plan, model)
-        found = [span for span in phase_spans.spans(phases, "step", each) if span.begins < last]
-        last = int(min(last, found[-1].ends))
+    Args:
+        plan: The plan.
+        base: Function from steps to the base rate at each.
+        num_steps: Integer.
+        phases: The phases, or `None`.
+        steps_per_epoch: Integer, batches in an epoch, where it is needed.
+        accumulation: Integer, the batches in one update of the optimizer.
+        logged: The number of the phase, from 1, in each epoch, where it was logged.
+    """
+    found = [Span(0, 0, math.inf)] if phases is None else spans(phases, "step", steps_per_epoch, accumulation, logged)
+    found = [span for span in found if span.begins < num_steps]
     begins = [int(span.begins) for span in found]
+    plans = [plan] if phases is None else plans_in(phases, plan, [begin // accumulation for begin in begins])
+    last = int(min(num_steps, found[-1].ends))
     steps = np.unique([*np.linspace(0, last - 1, MAX_COLUMNS).astype("int64"), *begins])
-    lanes = lanes_of(plan, lambda row: tuple(id(row.variable) in each for each in trainable))
-    base = rates_at(base_rate(learning_rate), steps)
-    rates = np.full((len(lanes), len(steps)), np.nan)
-    factors: dict[str, np.ndarray] = {}
-    for number, lane in enumerate(lanes):
-        if not lane.frozen:
-            schedule = lane.rows[0].setting[2]
-            if schedule not in factors:
-                factors[schedule] = rates_at(lane.rows[0].schedule or 1.0, steps)
-            rates[number] = base * lane.multiplier * factors[schedule]
-            _apply_phases(rates[number], lane, steps, phases, found, trainable)
-    return RateMap(lanes, steps, rates, last, found)
+    base_rates, updates = base(steps), steps // accumulation
+    bands = bands_of(*plans)
+    order, names = rows_of_map([(band.layer, band.variables) for band in bands])
+    rates = np.full((len(bands), len(steps)), np.nan)
+    schedules: dict[tuple[int, str], np.ndarray] = {}
+    for number, band in enumerate(bands[position] for position in order):
+        trained, warmup = not plan.whole.row(band.row.variable).frozen, np.ones(len(steps))
+        for span, in_force in zip(found, plans, strict=True):
+            row, inside = in_force.row(band.row.variable), (steps >= span.begins) & (steps < span.ends)
+            if not row.frozen:
+                if not trained:
+                    begun = updates - span.begins // accumulation + 1
+                    warmup = np.clip(begun / max(phases[span.number].warmup_steps, 1), 0, 1) if phases else warmup
+                key = (span.number, row.setting[2])
+                if key not in schedules:
+                    schedules[key] = schedule_of(row, steps[inside], accumulation)
+                rates[number, inside] = (base_rates * warmup)[inside] * row.multiplier * schedules[key]
+            trained = not row.frozen
+    return RateMap(names, steps, rates, last, found if phases else [])
 
 
-def _apply_phases(
-    rates: np.ndarray, lane: Lane, steps: np.ndarray, phases: Any, spans: list[Any], trainable: list[frozenset[int]]
-) -> None:
-    """Takes out of `rates` the phases in which a lane is frozen, and warms it up where it joins."""
-    was_live = False
-    for span in spans:
-        inside = (steps >= span.begins) & (steps < span.ends)
-        is_trainable = id(lane.rows[0].variable) in trainable[span.number]
-        if not is_trainable:
-            rates[inside] = np.nan
-        elif not was_live and phases[span.number].warmup_steps:
-            later = steps >= span.begins
-            done = steps[later] - span.begins + 1.0
-            rates[later] *= np.minimum(done / phases[span.number].warmup_steps, 1.0)
-        was_live = is_trainable
-
-
-def draw_map(axes: Any, numbers: RateMap) -> None:
+def draw_rate_map(axes: drawing.Axes, numbers: RateMap) -> None:
     """Draws the map.
 
     Args:
         axes: The axes.
         numbers: What `rate_map` returned.
     """
-    heat_map(axes, numbers.rates, np.append(numbers.steps, numbers.last), "learning rate")
-    drawing.label_layers(axes, [lane.name for lane in numbers.lanes])
-    for span in numbers.spans:
-        if span.begins:
-            before = numbers.spans[span.number - 1]
-            axes.axvline(span.begins, color="white", linewidth=2.6)
-            axes.axvline(span.begins, color="black", linewidth=1, linestyle="--" if before.at_least else "-")
-    drawing.name_phases(axes, numbers.spans, numbers.last)
-    axes.set_xlabel(drawing.over("step", numbers.spans))
-
-
-def heat_map(axes: Any, values: np.ndarray, edges: np.ndarray, label: str) -> None:
-    """A map on a logarithmic colour scale; what is NaN is hatched, and 0 is white.
-
-    Args:
-        axes: The axes.
-        values: Float array `(rows, columns)`.
-        edges: Array `(columns + 1,)`: where the columns begin, and where the last one ends.
-        label: What the colours say.
-    """
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    norm = drawing.colour_scale(values)
-    drawing.frozen_background(axes)
-    rows = np.arange(len(values) + 1) - 0.5
-    # Rasterized: in SVG it is one picture, not a path for each of 80,000 cells.
-    trainable = np.ma.masked_where(~(values > 0), values)
-    axes.pcolormesh(edges, rows, trainable, norm=norm, cmap=drawing.MAP, rasterized=True)
-    axes.set_xlim(edges[0], edges[-1])
-    drawing.colour_bar(axes, norm, label, trainable.min() if trainable.count() else norm.vmin)
-    handles, names = [], []
-    if np.isnan(values).any():
-        handles, names = [drawing.frozen_patch()], ["frozen"]
-    if (values == 0).any():
-        zeros = np.ma.masked_where(values != 0, values)
-        axes.pcolormesh(edges, rows, zeros, cmap=ListedColormap(["white"]), rasterized=True)
-        handles.append(Patch(facecolor="white", edgecolor=drawing.GREY))
-        names.append("trainable, at rate 0")
-    if handles:
-        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "borderaxespad": 1.6, "frameon": False}
-        axes.legend(handles, names, fontsize="small", **place)
+    rates = numbers.rates
+    edges = np.append(numbers.steps, numbers.last)
+    frozen, at_zero = (np.isnan(rates), "frozen"), (rates == 0, "trainable, at rate 0")
+    draw_heat_map(axes, rates, edges, "learning rate", frozen, at_zero)
+    drawing.label_layers(axes, numbers.names)
+    drawing.mark_phases(axes, numbers.spans, 0, numbers.last)
+    axes.set_xlabel(drawing.time_label("step", numbers.spans))

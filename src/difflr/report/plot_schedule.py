@@ -1,26 +1,36 @@
-"""The picture of a schedule, before a step is taken."""
-
-from typing import Any
+"""`plot_schedule`: the learning rate of every group at every step, before training."""
 
 import keras
 import numpy as np
+from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr import checks
+from difflr.checks import checked_steps
+from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.unwrap import parts
+from difflr.plan import Plan
 from difflr.plan.group_names import group_names
 from difflr.report import drawing
-from difflr.report.plan_layers import base_rate, rates_at
+from difflr.report.labels import evenly
+from difflr.report.rates import accumulation_of, base_rate, schedule_of, values_at
 
 MAX_POINTS = 600
 MAX_NAMES = 10
 
 
-def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
-    """Draws the learning rate at every step, for an optimizer with a plan one line for each group.
+def plot_schedule(
+    schedule: LearningRateSchedule | keras.optimizers.Optimizer | keras.Model,
+    num_steps: int,
+    axes: drawing.Axes | None = None,
+) -> drawing.Axes:
+    """Draws the learning rate at every step, for a compiled model or an optimizer with a plan one line for each group.
+
+    The axis is logarithmic where the rates span decades.
 
     Args:
-        schedule: A `keras.optimizers.schedules.LearningRateSchedule`; or an optimizer, built or not, whose base rate is
-            multiplied by what its plan says.
-        num_steps: Integer. How many optimizer steps (batches) to draw.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`; a compiled model, for `difflr.plan_of(model)`; or
+            an optimizer that is built or was given a `difflr.Plan`.
+        num_steps: Integer. How many steps (batches) to draw.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
 
     Returns:
@@ -28,8 +38,9 @@ def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
 
     Raises:
         ImportError: If matplotlib is not installed.
-        TypeError: If `schedule` is neither a schedule nor an optimizer.
-        ValueError: If `num_steps` is no positive integer, or the optimizer is not built and was given no plan.
+        TypeError: If `schedule` is none of these.
+        ValueError: If `num_steps` is no positive integer, the model is not compiled, or the plan of the optimizer is not
+            known before it is built.
 
     Example:
 
@@ -43,38 +54,55 @@ def plot_schedule(schedule: Any, num_steps: int, axes: Any = None) -> Any:
 
     Reference: fastai's `plot_sched` (`callback/schedule.py`), which draws one group, after training.
     """
-    steps = np.unique(np.linspace(0, checks.checked_steps(num_steps) - 1, MAX_POINTS).astype("int64"))
-    lines = _lines(schedule, steps)
+    steps = np.unique(np.linspace(0, checked_steps(num_steps) - 1, MAX_POINTS).astype("int64"))
+    names, rates = lines_of(schedule, steps)
     own_figure = axes is None
-    axes = drawing.new_axes() if own_figure else axes
-    handles = [
-        axes.plot(steps, rates, **look)[0] for (_, rates), look in zip(lines, drawing.looks(len(lines)), strict=True)
-    ]
-    peaks = [rates.max() for _, rates in lines if rates.max() > 0]
-    if peaks and max(peaks) > 20 * min(peaks):
-        axes.set_yscale("log", nonpositive="mask")
+    axes = drawing.new_axes() if axes is None else axes
+    styles = drawing.line_styles(len(rates))
+    handles = [axes.plot(steps, line, **style)[0] for line, style in zip(rates, styles, strict=True)]
+    drawing.log_axis_for_decades(axes, rates)
+    drawing.horizontal_grid(axes)
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
-    named = [number for number in drawing.evenly(len(lines), MAX_NAMES) if lines[number][0]]
-    if named:
-        drawing.legend(axes, [handles[number] for number in named], [lines[number][0] for number in named], own_figure)
+    if names:
+        some = evenly(len(names), MAX_NAMES)
+        drawing.legend(axes, [handles[n] for n in some], [names[n] for n in some], own_figure)
     return axes
 
 
-def _lines(schedule: Any, steps: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """What to draw: names and rates."""
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return [("", rates_at(schedule, steps))]
-    if not isinstance(schedule, keras.optimizers.Optimizer):
+def lines_of(
+    schedule: LearningRateSchedule | keras.optimizers.Optimizer | keras.Model, steps: np.ndarray
+) -> tuple[list[str], list[np.ndarray]]:
+    """Names and rates of the lines; no names where one line needs none.
+
+    Args:
+        schedule: As for `plot_schedule`.
+        steps: Integer array.
+    """
+    if isinstance(schedule, LearningRateSchedule):
+        return [], [values_at(schedule, steps)]
+    model = schedule if isinstance(schedule, keras.Model) else None
+    optimizer = schedule if model is None else model.optimizer
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        if model is not None:
+            raise ValueError(f"{type(model).__name__} '{model.name}' has no optimizer: call `compile` first.")
         raise TypeError(
-            "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule or an optimizer. "
+            "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule, a compiled model or an optimizer. "
             f"Received: {schedule!r} (of type {type(schedule).__name__})."
         )
-    base = rates_at(base_rate(schedule), steps)
-    plan = getattr(schedule, "plan", None)
-    if plan is None:
-        return [("", base)]
-    return [
-        (f"{name} (× {group.multiplier:.3g})", base * group.multiplier * rates_at(group.schedule or 1.0, steps))
-        for name, group in zip(group_names(plan), plan.groups, strict=True)
-    ]
+    names, rates = [], []
+    for part in parts(optimizer):
+        base, plan = values_at(base_rate(part), steps), _plan(part, model)
+        if plan is None:
+            rates.append(base)
+            continue
+        for name, group in zip(group_names(plan), plan.groups, strict=True):
+            names.append(f"{name} (× {group.multiplier:.3g})")
+            rates.append(base * group.multiplier * schedule_of(group.rows[0], steps, accumulation_of(part)))
+    return names if len(names) == len(rates) else [], rates
+
+
+def _plan(optimizer: keras.optimizers.Optimizer, model: keras.Model | None) -> Plan | None:
+    if model is not None:
+        return plan_of(model, optimizer)
+    return optimizer.plan if isinstance(optimizer, DifferentialOptimizer) else None

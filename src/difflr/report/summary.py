@@ -4,7 +4,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import rich.console
@@ -15,6 +15,7 @@ from difflr.plan import Plan
 from difflr.report.summary_numbers import LayerNumbers, SummaryNumbers, summary_numbers
 
 WIDTH = 130
+DISPENSABLE = ("FLOPs", "State", "Decay")  # columns that give way in a narrow terminal, in this order
 
 
 def summary(
@@ -29,12 +30,13 @@ def summary(
     plan: Plan | None = None,
     num_steps: int | None = None,
 ) -> None:
-    """Prints the layers of a model as `model.summary()` does, with who trains at which rate.
+    """Prints the layers of a model as `model.summary()` does, with the learning rates.
 
-    For each layer: its parameters; its groups, by the names that logs and pictures use; the multiplier and the effective
-    rate of this moment (of the smallest to the largest of its weights), the factor on the weight decay; the memory of the
+    For each layer: its parameters; its groups, by the names that logs and plots use; the multiplier and the current
+    effective rate (from the smallest to the largest of its weights), the factor on the weight decay; the memory of the
     optimizer's state for it, and its part in the arithmetic of the forward pass. Below the table: what is trained and what
-    is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML.
+    is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML. Names are never cut:
+    in a narrow terminal some columns are left out.
 
     The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position, in the
     forward pass, as many again for its gradient where it is trainable, and as many for the gradient of its input where
@@ -43,12 +45,12 @@ def summary(
     Args:
         model: A built model; compiled or not.
         line_length: Integer, the width of the table. Defaults to the terminal's, at most 130.
-        positions: Where the columns end, each a part of the width, ascending to 1. Defaults to what they need.
+        positions: Where the columns end, as fractions of the width, ascending to 1. Defaults to what they need.
         print_fn: Receives the text. Defaults to printing in colour.
         expand_nested: Boolean, whether to show the layers of nested models.
         show_trainable: Boolean, whether to add the column `Trainable`.
         layer_range: Two names or regular expressions: the first and the last layer to be shown, as in Keras.
-        plan: A `difflr.Plan`; `None` for that of the model's optimizer, or what its layers declare.
+        plan: A `difflr.Plan`; `None` for `difflr.plan_of(model)`.
         num_steps: Integer, the number of steps of the training. Adds the rates at its start, at the end of its warm-up, in
             its middle and at its end.
 
@@ -73,7 +75,18 @@ def summary(
     """
     numbers = summary_numbers(model, plan, num_steps)
     width = line_length or min(WIDTH, shutil.get_terminal_size().columns)
-    table = _table(numbers, width, positions, expand_nested, show_trainable, layer_range)
+    layers = [layer for layer in _in_range(numbers.layers, layer_range) if expand_nested or layer.level == 0]
+    columns = _columns([*layers, numbers.total], numbers.moments, show_trainable)
+    columns["Layer (type)"][-1] = "total"
+    left_out = [] if positions is not None else _left_out(columns, width)
+    columns = {name: column for name, column in columns.items() if name not in left_out}
+    table = rich.table.Table(width=width)
+    for number, name in enumerate(columns):
+        justify: Literal["left", "right"] = "left" if name in ("Layer (type)", "Group") else "right"
+        column_width = _width(positions, number, len(columns), width)
+        table.add_column(name, justify=justify, width=column_width, overflow="fold")
+    for number, row in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(*map(rich.markup.escape, row), end_section=number == len(layers) - 1)
     console = rich.console.Console(
         highlight=False,
         width=width,
@@ -86,59 +99,55 @@ def summary(
     console.print(table)
     for line in footer(numbers):
         console.print(f" {line}")
+    if left_out:
+        console.print(f" Left out at a width of {width}: {', '.join(left_out)}. A larger `line_length` shows them.")
     if print_fn:
         print_fn(console.end_capture())
 
 
-def _table(
-    numbers: SummaryNumbers,
-    width: int,
-    positions: Sequence[float] | None,
-    expand_nested: bool,
-    show_trainable: bool,
-    layer_range: Sequence[str] | None,
-) -> rich.table.Table:
-    header = ["Layer (type)", "Param #", "Group", "Multiplier", "Rate now", "Decay", "State", "FLOPs"]
-    header += [f"{moment.name} ({moment.step})" for moment in numbers.moments]
-    header += ["Trainable"] if show_trainable else []
-    table = rich.table.Table(width=width)
-    for number, name in enumerate(header):
-        column_width = _width(positions, number, len(header), width)
-        table.add_column(name, justify="left" if name in ("Layer (type)", "Group") else "right", width=column_width)
-    shown = [each for each in _in_range(numbers.layers, layer_range) if expand_nested or each.level == 0]
-    for each in shown:
-        table.add_row(*cells(each, show_trainable))
-    table.add_section()
-    table.add_row(*["total", *cells(numbers.total, show_trainable)[1:]])
-    return table
+def _columns(layers: Sequence[LayerNumbers], moments: dict[int, str], show_trainable: bool) -> dict[str, list[str]]:
+    """The table as text, column by column: header -> a cell for each layer."""
 
+    def column(cell: Callable[[LayerNumbers], str], frozen: str = "") -> list[str]:
+        return ["" if not layer.parameters else frozen if not layer.trainable else cell(layer) for layer in layers]
 
-def cells(each: LayerNumbers, show_trainable: bool = False) -> list[str]:
-    """The numbers of a layer as text.
-
-    Args:
-        each: The numbers.
-        show_trainable: Whether to say if it is trainable.
-    """
-    prefix = "   " * each.level + "└ " if each.level else ""
-    empty = not each.groups and not each.parameters
-    frozen = bool(each.parameters) and not each.trainable
-    line = [
-        rich.markup.escape(f"{prefix}{each.layer.name} ({type(each.layer).__name__})"),
-        f"{each.parameters:,}",
-        "" if empty else rich.markup.escape(_some(each.groups) or ("frozen" if frozen else "")),
-        "" if empty else ("0" if frozen else span(each.multipliers)),
-        "" if empty else ("0" if frozen else span(each.rates)),
-        "" if empty or frozen else span(each.decays),
-        "-" if each.state is None else memory(each.state),
-        "-" if each.flops is None else f"{100 * each.flops:.1f} %",
-        *("" if empty else ("0" if frozen else span(rates)) for rates in each.rates_at),
-    ]
+    columns = {
+        "Layer (type)": [_name(layer) for layer in layers],
+        "Param #": [f"{layer.parameters:,}" for layer in layers],
+        "Group": column(lambda layer: _some(layer.groups), "frozen"),
+        "Multiplier": column(lambda layer: span(layer.multipliers), "0"),
+        "Rate now": column(lambda layer: span(layer.rates), "0"),
+        "Decay": column(lambda layer: span(layer.decays)),
+        "State": ["-" if layer.state is None else memory(layer.state) for layer in layers],
+        "FLOPs": ["-" if layer.flops is None else f"{100 * layer.flops:.1f} %" for layer in layers],
+    }
+    for number, (step, name) in enumerate(moments.items()):
+        columns[f"{name} ({step})"] = column(lambda layer, number=number: span(layer.rates_at[number]), "0")  # type: ignore[misc]
     if show_trainable:
-        line.append(
-            "-" if not each.layer.weights else "Y" if each.trainable == each.planned else "N" if frozen else "partly"
-        )
-    return line
+        columns["Trainable"] = [_trainable(layer) for layer in layers]
+    return columns
+
+
+def _name(layer: LayerNumbers) -> str:
+    prefix = "   " * layer.level + "└ " if layer.level else ""
+    return f"{prefix}{layer.layer.name} ({type(layer.layer).__name__})"
+
+
+def _trainable(layer: LayerNumbers) -> str:
+    if not layer.layer.weights:
+        return "-"
+    return "Y" if layer.trainable == layer.planned else "partly" if layer.trainable else "N"
+
+
+def _left_out(columns: dict[str, list[str]], width: int) -> list[str]:
+    """The columns for which there is no room. Lines break between words; words are not cut as long as this helps."""
+    needed = {name: max(map(len, " ".join([name, *cells]).split())) + 3 for name, cells in columns.items()}
+    left_out: list[str] = []
+    for name in DISPENSABLE:
+        if sum(needed.values()) + 1 > width:
+            left_out.append(name)
+            del needed[name]
+    return left_out
 
 
 def footer(numbers: SummaryNumbers) -> list[str]:
@@ -192,7 +201,7 @@ def _width(positions: Sequence[float] | None, number: int, columns: int, width: 
     room = ends[number] - (ends[number - 1] if number else 0) - 3  # a line and two spaces
     if room < 4:
         raise ValueError(
-            f"Column {number + 1} has {room} characters; each needs 4. Give `line_length`, or less columns."
+            f"Column {number + 1} has {room} characters; 4 are needed. Pass a larger `line_length`, or fewer columns."
         )
     return room
 
@@ -202,7 +211,7 @@ def _in_range(layers: Sequence[LayerNumbers], layer_range: Sequence[str] | None)
         return list(layers)
     if len(layer_range) != 2 or not all(isinstance(name, str) for name in layer_range):
         raise ValueError(f"`layer_range` must be two names or regular expressions. Received: {layer_range!r}.")
-    outer = [number for number, each in enumerate(layers) if each.level == 0]
+    outer = [number for number, layer in enumerate(layers) if layer.level == 0]
     first = [number for number in outer if re.match(layer_range[0], layers[number].layer.name)]
     last = [number for number in outer if re.match(layer_range[1], layers[number].layer.name)]
     if not first or not last:

@@ -1,4 +1,4 @@
-"""The pictures of a report, as SVG that takes the ink of the page and loads nothing."""
+"""The plots of a report, as SVG that takes the text colour of the page and loads nothing."""
 
 import io
 import re
@@ -6,17 +6,19 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-INK = "#123456"  # of no colour map; becomes the ink of the page
-WIDTH = 5.4  # inches: on a telephone still legible
+from difflr.report import drawing
+
+INK = "#123456"  # in no colour map; replaced by the text colour of the page
+WIDTH = 5.4  # inches: still legible on a telephone
 
 
-def as_svg(draw: Callable[[Any], None], height: float, number: int, name: str) -> str:
-    """A picture as an `<svg>` element.
+def as_svg(draw: Callable[[drawing.Axes], None], height: float, number: int, name: str) -> str:
+    """A plot as an `<svg>` element.
 
     Args:
-        draw: Function that draws on the axes it is given.
+        draw: Function that draws on axes.
         height: Float, inches.
-        number: Which picture of the page it is: makes its ids its own.
+        number: The number of the plot in the page, which makes its ids unique.
         name: What it shows, for those who do not see it.
     """
     import matplotlib
@@ -35,11 +37,11 @@ def as_svg(draw: Callable[[Any], None], height: float, number: int, name: str) -
 
 
 def cleaned(text: str, number: int, name: str) -> str:
-    """Matplotlib's SVG, fit to stand in a page with others.
+    """Matplotlib's SVG, fit to be embedded in a page with others.
 
     Args:
         text: The SVG document.
-        number: Which picture of the page it is.
+        number: The number of the plot in the page.
         name: What it shows.
     """
     import html

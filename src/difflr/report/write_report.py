@@ -5,50 +5,60 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
-from difflr import keras_private
 from difflr.files import write_whole
+from difflr.plan import Plan
 from difflr.plan.table import footer, table_rows
-from difflr.report import comparison, drawing, phase_spans
-from difflr.report.logs import HOW, MEASURES, chosen, log_of
-from difflr.report.plan_layers import as_plan, lanes_of
+from difflr.report import comparison, drawing
+from difflr.report.labels import shortened
+from difflr.report.logs import HOW, MEASURES, AnyHistory, lines_of
+from difflr.report.phase_spans import AnyPhases, spans
+from difflr.report.plan_layers import bands_of
 from difflr.report.plot_log import MAX_LINES, draw_log
-from difflr.report.plot_phases import plot_phases
+from difflr.report.plot_phases import cut, draw_phases, rows_of
 from difflr.report.plot_plan import draw_plan
-from difflr.report.plot_rate_map import draw_map, rate_map
-from difflr.report.read_report import checked_record, log_in, model_of, read_report, run_record, to_block
+from difflr.report.plot_rate_map import draw_rate_map
+from difflr.report.read_report import read_report
+from difflr.report.record import Record, checked_record, log_in, record_of, to_block
+from difflr.report.run import Run
 from difflr.report.svg import as_svg
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 MAX_CURVES = 8
+UNKNOWN_PHASES = (
+    "The rates at each step are not drawn: the run had {} phases, which the report does not know. "
+    "Pass them: difflr.write_report(..., phases=phases)."
+)
 
 
 def write_report(
     path: str | os.PathLike[str],
-    plan: Any,
-    history: Any,
+    plan: Plan | keras.Layer,
+    history: AnyHistory,
     *,
-    phases: Any = None,
+    phases: AnyPhases | None = None,
     title: str | None = None,
     notes: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    earlier: Sequence[Any] = (),
+    earlier: Sequence[str | os.PathLike[str] | Record] = (),
 ) -> Path:
-    """Writes one HTML file about a run: what it reached, who trained at which rate, and under which settings.
+    """Writes one HTML file about a run: its results, who trained at which rate, and under which settings.
 
-    Results and curves, the plan as a table and a picture, rates over time, what `difflr.GroupLogger` logged, phases,
-    settings, versions; and earlier runs beside it. The file needs no network and runs no code. It holds the run as data,
-    too: `difflr.read_report` reads it back, and a later report compares with it.
+    Results and curves, the plan as a table and a plot, the rate of each layer at each step, what `difflr.GroupLogger`
+    logged, phases, settings, versions; and earlier runs for comparison. The file needs no network and runs no code. It
+    holds the run as data, too: `difflr.read_report` reads it back, and a later report compares with it.
 
     Args:
         path: The file to write, such as `"run.html"`. It is written whole or not at all.
         plan: The trained model, or its `difflr.Plan`.
         history: What `fit` returned, a mapping from names to lists, or the path of a file that
             `keras.callbacks.CSVLogger` wrote.
-        phases: The `difflr.Phases` of the run.
+        phases: The `difflr.Phases` of the run. `None` for those that the history knows.
         title: The title; by default the name of the model.
         notes: A paragraph of your own.
         settings: A mapping of further settings, such as `{"data": "digits", "seed": 3}`.
@@ -59,7 +69,7 @@ def write_report(
 
     Raises:
         ImportError: If jinja2 or matplotlib is not installed.
-        TypeError: If an argument is of no known form.
+        TypeError: If an argument has the wrong type.
         ValueError: If the history is empty, an earlier report is none, or the phases do not fit the model.
         OSError: If the file cannot be written.
 
@@ -74,31 +84,29 @@ def write_report(
     ```
     """
     template = _template()
-    before = [_earlier(each) for each in _listed(earlier)]
-    record = run_record(plan, history, phases=phases, title=title, notes=notes, settings=settings)
-    model = model_of(plan, history)
-    page = Page()
-    sections = {
-        "curves": page.curves(record),
-        "plan": page.plan(as_plan(plan), model, record),
-        "rates": page.rates(plan, model, history, phases),
-        "log": page.log(history),
-        "phases": page.phases(phases, plan, model, history),
-        "runs": page.runs([record, *before]) if before else None,
-    }
+    before = [_checked_earlier(run) for run in _as_list(earlier)]
+    run = Run(plan, history, phases)
+    record = record_of(run, title, notes, settings)
+    page = Page(run)
     html = template.render(
         record=record,
         results=comparison.results(record),
+        curves=page.curves(),
+        plan=page.plan(),
+        rates=page.rates(),
+        unknown_phases=UNKNOWN_PHASES.format(max(run.log.phases)) if run.log.phases and not run.phases else "",
+        log=page.groups(),
+        phases=page.phases(),
+        runs=page.comparison([record, *before]) if before else None,
         data=to_block(record),
-        missing_groups="" if log_of(history).measures else HOW,
-        number=_number,
-        **sections,
+        missing_groups=HOW,
+        number=lambda value: "-" if math.isnan(value) else f"{value:.4g}",
     )
     write_whole(path, html)
     return Path(path)
 
 
-def _template() -> Any:
+def _template() -> "Template":
     try:
         import jinja2
         import matplotlib  # noqa: F401
@@ -107,12 +115,11 @@ def _template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(
-        importlib.resources.files("difflr.report").joinpath("write_report.html").read_text("utf-8")
-    )
+    file = importlib.resources.files("difflr.report").joinpath("write_report.html")
+    return environment.from_string(file.read_text("utf-8"))
 
 
-def _listed(earlier: Any) -> list[Any]:
+def _as_list(earlier: object) -> list[Any]:
     if isinstance(earlier, (str, os.PathLike, Mapping)):
         return [earlier]
     if isinstance(earlier, Sequence):
@@ -120,7 +127,7 @@ def _listed(earlier: Any) -> list[Any]:
     raise TypeError(f"`earlier` must be a list of reports. Received: {earlier!r} (of type {type(earlier).__name__}).")
 
 
-def _earlier(run: Any) -> dict[str, Any]:
+def _checked_earlier(run: object) -> Record:
     if isinstance(run, Mapping):
         try:
             return checked_record(dict(run))
@@ -129,31 +136,28 @@ def _earlier(run: Any) -> dict[str, Any]:
     if isinstance(run, (str, os.PathLike)):
         return read_report(run)
     raise TypeError(
-        "An earlier run is the path of a report, or a record from difflr.read_report. "
+        "An earlier run must be the path of a report, or a record from difflr.read_report. "
         f"Received: {run!r} (of type {type(run).__name__})."
     )
 
 
-def _cut(title: str) -> str:
-    return title if len(title) <= drawing.MAX_LABEL else f"{title[: drawing.MAX_LABEL - 1]}…"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4g}"
-
-
 class Page:
-    """Makes the parts of the page, and counts its pictures."""
+    """Makes the parts of the page, and numbers its plots.
 
-    def __init__(self) -> None:
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
         self._count = 0
 
-    def picture(self, name: str, draw: Callable[[Any], Any], height: float = 3.0) -> dict[str, Any]:
-        """A picture with its name.
+    def plot(self, name: str, draw: Callable[[drawing.Axes], None], height: float = 3.0) -> dict[str, str]:
+        """A plot with its name.
 
         Args:
             name: What it shows.
-            draw: Function that draws on the axes it is given.
+            draw: Function that draws on axes.
             height: Float, inches.
         """
         from markupsafe import Markup
@@ -161,184 +165,89 @@ class Page:
         self._count += 1
         return {"name": name, "svg": Markup(as_svg(draw, height, self._count, name))}
 
-    def curves(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Loss and metrics over the epochs.
+    def curves(self) -> dict[str, Any]:
+        """Loss and metrics over the epochs."""
+        names = self.run.log.metrics
+        return {"plots": [self._log_plot(name, name) for name in names[:MAX_CURVES]], "left_out": names[MAX_CURVES:]}
 
-        Args:
-            record: The record.
-        """
-        log = log_in(record)
-        names = log.metrics
-        pictures = [self._curve(name, log) for name in names[:MAX_CURVES]]
-        return {"pictures": pictures, "left_out": names[MAX_CURVES:]}
+    def groups(self) -> list[dict[str, str]]:
+        """What was logged for each group."""
+        return [self._log_plot(name, f"{MEASURES[name].capitalize()} of each group") for name in self.run.log.measures]
 
-    def _curve(self, name: str, log: Any) -> dict[str, Any]:
-        return self.picture(name, lambda axes: draw_log(axes, log, name, True))
+    def _log_plot(self, measure: str, name: str) -> dict[str, str]:
+        log = self.run.log
+        lines = len(lines_of(log, measure)[0])
+        height = 3.0 + 0.08 * lines if lines <= MAX_LINES else drawing.height_for(lines)
+        return self.plot(name, lambda axes: draw_log(axes, log, measure, True), height)
 
-    def plan(self, plan: Any, model: Any, record: dict[str, Any]) -> dict[str, Any]:
-        """The plan as a picture and a table.
-
-        Args:
-            plan: The plan.
-            model: The model, or `None`.
-            record: The record.
-        """
-        rate = constant_rate(model, log_in(record))
-        header, lines = table_rows(plan, rate)
-        lanes = lanes_of(plan)
-        layers = list(dict.fromkeys(lane.layer for lane in lanes))
-        what = (
+    def plan(self) -> dict[str, Any]:
+        """The plan as a plot and a table."""
+        plan, rate = self.run.plan, self.run.constant_rate
+        bands = bands_of(plan)
+        name = (
             "Multiplier of each layer" if rate is None else f"Learning rate of each layer, at a base rate of {rate:g}"
         )
-        picture = self.picture(
-            what,
-            lambda axes: draw_plan(axes, lanes, layers, rate or 1.0, True),
-            drawing.height_for(len(layers)) + 0.3,
-        )
-        return {"header": header, "lines": lines, "footer": footer(plan, rate), "picture": picture}
+        if any(phase.schedule is not None for phase in self.run.phases or ()):
+            name += ", without the schedules of the phases"
+        height = drawing.height_for(len({band.layer for band in bands})) + 0.3
+        plot = self.plot(name, lambda axes: draw_plan(axes, bands, rate or 1.0, True), height)
+        header, lines = table_rows(plan, rate)
+        return {"header": header, "lines": lines, "footer": footer(plan, rate), "plot": plot}
 
-    def rates(self, plan: Any, model: Any, history: Any, phases: Any) -> dict[str, Any] | None:
-        """The map of rates as they were planned, where that is known.
-
-        Args:
-            plan: The plan or the model.
-            model: The model, or `None`.
-            history: What `fit` returned.
-            phases: The phases, or `None`.
-        """
-        steps_per_epoch, steps = planned_steps(model, history)
-        updates = phases is not None and any(
-            each.steps or each.warmup_steps for each in phase_spans.checked_phases(phases)
-        )
-        if updates and accumulation(model) > 1:  # phases count updates, schedules batches
+    def rates(self) -> dict[str, str] | None:
+        """The map of the rates, where they are known."""
+        numbers = self.run.rate_map()
+        if numbers is None:
             return None
-        if not steps or (constant_rate(model, log_of(history)) is None and not _schedule(model)):
+        height = drawing.height_for(len(numbers.names)) + 0.4
+        return self.plot("Learning rate of each layer at each step", lambda axes: draw_rate_map(axes, numbers), height)
+
+    def phases(self) -> dict[str, Any] | None:
+        """The phases as a chart; the record has them as text."""
+        run = self.run
+        if run.phases is None:
             return None
-        numbers = rate_map(as_plan(plan), model.optimizer, steps, phases, model=model, steps_per_epoch=steps_per_epoch)
-        height = drawing.height_for(len(numbers.lanes)) + 0.4
-        return self.picture(
-            "Learning rate of each layer at each step, as planned",
-            lambda axes: draw_map(axes, numbers),
-            height,
-        )
+        if run.steps_per_epoch is None and any(phase.steps for phase in run.phases):
+            return {"plot": None}  # it is not known when each began
+        found = spans(run.phases, "epoch", run.steps_per_epoch, run.accumulation, run.log.phases)
+        found = cut(found, len(run.log.epochs))
+        names, values, label = rows_of(run.phases, run.plan if run.plan.model is not None else None)
 
-    def log(self, history: Any) -> list[dict[str, Any]]:
-        """What was logged for each group.
+        def draw(axes: drawing.Axes) -> None:
+            draw_phases(axes, names, values, found, label)
+            axes.set_xlabel(drawing.time_label("epoch", found))
 
-        Args:
-            history: What `fit` returned.
-        """
-        log = log_of(history)
-        return [self._logged(measure, log) for measure in log.measures]
+        return {"plot": self.plot("Who is trainable in which phase", draw, drawing.height_for(len(names)) + 0.2)}
 
-    def _logged(self, measure: str, log: Any) -> dict[str, Any]:
-        lines = len(chosen(log, measure)[0])
-        few = lines <= MAX_LINES
-        height = 3.4 + 0.16 * lines / 2 if few else drawing.height_for(lines)
-        name = f"{MEASURES[measure].capitalize()} of each group"
-        return self.picture(name, lambda axes: draw_log(axes, log, measure, True), height)
-
-    def phases(self, phases: Any, plan: Any, model: Any, history: Any) -> dict[str, Any] | None:
-        """The phases as a chart and a table.
-
-        Args:
-            phases: The phases, or `None`.
-            plan: The plan or the model.
-            model: The model, or `None`.
-            history: What `fit` returned.
-        """
-        if phases is None:
-            return None
-        phases = phase_spans.checked_phases(phases)
-        batches, _ = planned_steps(model, history)
-        steps_per_epoch = None if batches is None else batches // accumulation(model)
-        counts_both = any(phase.steps for phase in phases) and not all(phase.steps or phase.endless for phase in phases)
-        if counts_both and steps_per_epoch is None:
-            return {"picture": None}
-        epochs = len(log_of(history).epochs)
-        headless = model is None and any(target == "kind:head" for phase in phases for target in phase.trainable)
-        whole = None if headless else as_plan(plan)
-
-        def draw(axes: Any) -> None:
-            plot_phases(phases, whole, None, axes, model=model, epochs=epochs, steps_per_epoch=steps_per_epoch)
-
-        rows = sum(len(phase.trainable) for phase in phases) if whole is None else len(lanes_of(whole))
-        return {"picture": self.picture("Who is trainable in which phase", draw, drawing.height_for(rows) + 0.2)}
-
-    def runs(self, records: list[dict[str, Any]]) -> dict[str, Any]:
-        """This run and the earlier ones beside each other.
+    def comparison(self, records: list[Record]) -> dict[str, Any]:
+        """This run and earlier ones side by side.
 
         Args:
             records: The records, this one first.
         """
         header, lines = comparison.table(records)
-        names = header[4:6]
         titles = [f"{number}: {record['title']}" for number, record in enumerate(records, start=1)]
         return {
             "header": header,
             "lines": lines,
             "titles": titles,
             "differences": comparison.differences(records),
-            "plans": [comparison.plan_differences(records[0], each) for each in records[1:]],
-            "pictures": [self._beside(name, titles, records) for name in names],
+            "plans": [comparison.plan_differences(records[0], record) for record in records[1:]],
+            "plots": [self._metric_of_runs(name, titles, records) for name in header[4:6]],
         }
 
-    def _beside(self, name: str, titles: list[str], records: list[dict[str, Any]]) -> dict[str, Any]:
-        logs = [log_in(record) for record in records]
+    def _metric_of_runs(self, name: str, titles: list[str], records: list[Record]) -> dict[str, str]:
+        logs = {title: log_in(record) for title, record in zip(titles, records, strict=True)}
+        logs = {title: log for title, log in logs.items() if name in log.values}
 
-        def draw(axes: Any) -> None:
-            there = [(title, log) for title, log in zip(titles, logs, strict=True) if name in log.values]
+        def draw(axes: drawing.Axes) -> None:
             handles = []
-            for (_, log), look in zip(there, drawing.looks(len(there)), strict=True):
-                handles += axes.plot(log.epochs, log.values[name], **look)
-            axes.grid(axis="y", color=drawing.GREY, alpha=0.3, linewidth=0.6)
+            for log, style in zip(logs.values(), drawing.line_styles(len(logs)), strict=True):
+                handles += axes.plot(log.epochs, log.values[name], **style)
+            drawing.horizontal_grid(axes)
             axes.set_xlabel("epoch")
-            axes.set_ylabel(drawing.shown(name), parse_math=False)
+            axes.set_ylabel(shortened([name], drawing.MAX_LABEL)[0], parse_math=False)
             drawing.whole_numbers(axes)
-            drawing.legend(axes, handles, [_cut(title) for title, _ in there], True)
+            drawing.legend(axes, handles, list(logs), True)
 
-        return self.picture(f"{name} of each run", draw, 3.2 + 0.16 * len(records))
-
-
-def planned_steps(model: Any, history: Any) -> tuple[int | None, int | None]:
-    """Batches in an epoch and in all, where `fit` told and the run began with the optimizer's first step.
-
-    Args:
-        model: The model, or `None`.
-        history: What `fit` returned.
-    """
-    parameters = getattr(history, "params", None) or {}
-    batches, epochs = parameters.get("steps"), parameters.get("epochs")
-    optimizer = getattr(model, "optimizer", None)
-    if not batches or not epochs or optimizer is None:
-        return None, None
-    began = getattr(history, "epoch", None) or [0]
-    whole = began[0] == 0 and keras_private.applications(optimizer) <= batches * (began[-1] + 1)
-    return batches, batches * epochs if whole else None
-
-
-def accumulation(model: Any) -> int:
-    """The number of batches in one update."""
-    return getattr(getattr(model, "optimizer", None), "gradient_accumulation_steps", None) or 1
-
-
-def _schedule(model: Any) -> bool:
-    from difflr.report.plan_layers import base_rate
-
-    optimizer = getattr(model, "optimizer", None)
-    return optimizer is not None and isinstance(base_rate(optimizer), keras.optimizers.schedules.LearningRateSchedule)
-
-
-def constant_rate(model: Any, log: Any) -> float | None:
-    """The base rate, if it was the same at all times.
-
-    Args:
-        model: The model, or `None`.
-        log: The log, in which callbacks that change the rate note it.
-    """
-    from difflr.report.plan_layers import base_rate
-
-    logged = log.values.get("learning_rate")
-    if getattr(model, "optimizer", None) is None or _schedule(model) or (logged is not None and np.ptp(logged) > 0):
-        return None
-    return float(base_rate(model.optimizer))
+        return self.plot(f"{name} of each run", draw, 3.2 + 0.16 * len(records))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 
-def first_batch(data: Any, batch_size: int = 32) -> tuple[Any, ...]:
+def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
     """The first batch: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as NumPy arrays.
 
     Args:

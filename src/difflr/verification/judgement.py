@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from difflr.checks import listed
+from difflr.text_table import text_table
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"
@@ -13,8 +14,11 @@ MOVES = "FROZEN, MOVES"
 UNUSED = "NEVER USED"
 NO_GRADIENT = "no gradient in this batch"
 TOO_SMALL = "below the precision of the weights"
+NOT_FINITE = "NaN OR INFINITE"
+OVERWRITTEN = "not judged: frozen, and changed by its own layer"
+OWN_RULE = "not judged: the optimizer has an update rule of its own"
 RESTS = "the schedule is at 0 now"
-BAD = (BROKEN, MOVES, UNUSED)
+BAD = (BROKEN, MOVES, UNUSED, NOT_FINITE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,28 +76,28 @@ class Verification:
                 )
         return result
 
-    def table(self) -> str:
-        """The table: for each group what was promised and what was measured."""
-        lines = [["group", "variables", "expected", "measured", ""]]
-        lines += [
-            [name, str(n), _number(expected), _number(measured), v] for name, n, expected, measured, v in self.lines()
+    def table(self, footer: str = "") -> str:
+        """The table: for each group what was promised and what was measured.
+
+        Args:
+            footer: Text below it.
+        """
+        lines = [
+            [name, str(count), _number(expected), _number(measured), verdict]
+            for name, count, expected, measured, verdict in self.lines()
         ]
-        widths = [max(len(line[column]) for line in lines) for column in range(5)]
-        texts = [
-            "  ".join(
-                [line[0].ljust(widths[0]), *(line[c].rjust(widths[c]) for c in (1, 2, 3)), line[4].ljust(widths[4])]
-            ).rstrip()
-            for line in lines
-        ]
-        rule = "-" * max(map(len, texts))
-        return "\n".join([texts[0], rule, *texts[1:], rule])
+        return text_table(["group", "variables", "expected", "measured", ""], lines, left={0, 4}, footer=footer)
 
     def __str__(self) -> str:
+        return self.table("\n".join([*self._conclusion(), *self.faults]))
+
+    def _conclusion(self) -> list[str]:
+        if not self.kept:
+            return []
+        if not any(row.verdict == KEPT for row in self.rows):
+            return ["Nothing that trains could be judged."]
         seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
-        verdict = (
-            f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says." if self.kept else ""
-        )
-        return "\n".join([self.table(), *([verdict] if verdict else []), *self.faults])
+        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says."]
 
     def __repr__(self) -> str:
         bad = sum(row.verdict in BAD for row in self.rows)

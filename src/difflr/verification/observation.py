@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.callbacks.measured_step import MeasuredStep
+from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
 from difflr.optimizers import DifferentialOptimizer
+from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.unwrap import base_rate, parts
 from difflr.plan import Plan
 
-Values = dict[int, np.ndarray]
+Values: TypeAlias = dict[int, np.ndarray]  # by identity of the variable
 MAX_BATCHES = 64  # until the weights change: gradients may be accumulated, or not finite under a large loss scale
 
 
@@ -22,28 +23,28 @@ class PartState:
     """One optimizer before the update.
 
     Args:
-        optimizer: It.
+        optimizer: The optimizer.
         variables: The variables it trains.
-        base_rate: Its learning rate in this update.
+        base_rate: Float, its learning rate in this update.
         step: How many updates it has made.
         slots: Its state by attribute, an array (or `None`) for each of the variables.
         shared: Its state that belongs to no variable, by attribute.
-        plan: The plan it has, with the multipliers of that moment; `None` if it is none of difflr's.
-        in_phase: Whether a phase of freezing and unfreezing chooses who is trainable.
+        plan: The plan in force, with the multipliers of that moment; `None` if it is none of difflr's.
+        starts: When its variables joined the training, where it knows: by identity.
     """
 
-    optimizer: Any
-    variables: list[Any]
+    optimizer: keras.optimizers.Optimizer
+    variables: list[keras.Variable]
     base_rate: float
     step: int
-    slots: dict[str, list[Any]]
+    slots: dict[str, list[np.ndarray | None]]
     shared: dict[str, np.ndarray]
     plan: Plan | None
-    in_phase: bool
+    starts: dict[int, LateStart]
 
 
 class Observation:
-    """Watches one real update, and takes notes.
+    """Watches one real update, which may take several steps, and takes notes.
 
     Args:
         model: A compiled model, built, with its optimizer.
@@ -51,56 +52,87 @@ class Observation:
 
     def __init__(self, model: keras.Model):
         self._model = model
-        self._step = MeasuredStep(model, _all_gradients)
+        self._step = MeasuredStep(_everything, before=self._before_step, after=self._after_step)
+        self._is_update = False
         self.parts: list[PartState] = []
-        self.before: Values = {}
-        self.after: Values = {}
-        self.gradients: list[Values] = []  # of each batch until the weights changed
+        self.before: Values = {}  # of all variables of the model: before the first step
+        self.after: Values = {}  # and after the last
+        self.found: Values = {}  # of those to which the optimizer applied gradients: what it found
+        self.left: Values = {}  # and what it left
+        self.gradients: list[Values] = []  # of each step
 
     def arm(self) -> None:
-        """Notes what is now, and lets the model note what happens in its next step."""
-        if not self.gradients:
-            self.before = values(self._model.variables)
-        states = [_state(part) for part in parts(self._model.optimizer)]
-        # Of gradients that are accumulated: the state before the first, the rate at the last.
-        rates = [state.base_rate for state in states]
-        self.parts = [
-            dataclasses.replace(old, base_rate=rate) for old, rate in zip(self.parts or states, rates, strict=True)
-        ]
-        self._variables = list(self._model.trainable_variables)
-        self._step.arm(self._done)
-
-    def _done(self, after: Values) -> None:
-        self.after = after
+        """Lets the model note what happens in its next step."""
+        self._step.arm(self._model)
 
     def take(self) -> bool:
-        """After the step: whether the weights have changed in it. Else it goes on with the next one."""
-        found = self._step.take()
-        gradients = {id(v): g for v, g in zip(self._variables, found, strict=True) if g.shape == tuple(v.shape)}
-        if not all(np.isfinite(gradient).all() for gradient in gradients.values()):
-            if not hasattr(self._model.optimizer, "inner_optimizer"):
-                raise ValueError("The gradients of this batch are not all finite, so nothing can be measured with it.")
-            return False  # skipped by the LossScaleOptimizer, which now scales less
+        """After the step: whether the weights were updated in it. Otherwise the next one belongs to the same update.
+
+        Raises:
+            ValueError: If the model does not train with its optimizer.
+        """
+        moves = self._step.take()
+        if moves is None:
+            return False
+        if not moves:
+            raise ValueError(
+                f"The training step of '{self._model.name}' applied no gradients with the model's optimizer, so nothing can "
+                "be measured. For a training step of your own: difflr.verify(model, data, step=..., reference=...)."
+            )
+        gradients = {int(key): move["gradient"] for key, move in moves.items() if "gradient" in move}
+        skipped = hasattr(self._model.optimizer, "inner_optimizer") and not all(map(is_finite, gradients.values()))
+        if skipped or not all(part.base_rate for part in self.parts):
+            return False  # by a LossScaleOptimizer, which now scales less; or a warm-up begins with a rate of 0
         self.gradients.append(gradients)
-        return all(
-            (keras_private.applications(part.optimizer) % (part.optimizer.gradient_accumulation_steps or 1)) == 0
+        self.found = {int(key): move["before"] for key, move in moves.items()}
+        self.left = {int(key): move["after"] for key, move in moves.items()}
+        return self._is_update
+
+    def _before_step(self) -> None:
+        states = [_state(part) for part in parts(self._model.optimizer)]
+        if not self.gradients:
+            self.before, self.parts = values(self._model.variables), states
+        else:  # gradients that are accumulated: the state before the first of them, the rate at the last
+            pairs = zip(self.parts, states, strict=True)
+            self.parts = [dataclasses.replace(first, base_rate=now.base_rate) for first, now in pairs]
+
+    def _after_step(self) -> None:
+        self.after = values(self._model.variables)
+        self._is_update = all(
+            keras_private.applications(part.optimizer) % (part.optimizer.gradient_accumulation_steps or 1) == 0
             for part in self.parts
         )
 
 
-def values(variables: Sequence[Any]) -> Values:
-    """The values now, by identity."""
+def values(variables: Sequence[keras.Variable]) -> Values:
+    """The values now, by identity.
+
+    Args:
+        variables: Variables.
+    """
     return {id(variable): _as_numpy(variable) for variable in variables}
 
 
-def _all_gradients(before: Sequence[Any], after: Sequence[Any], gradients: Sequence[Any]) -> Any:
-    # A tuple: TensorFlow would make one tensor of a list.
-    return tuple(keras.ops.zeros((0,)) if gradient is None else gradient for gradient in gradients)
+def is_finite(value: np.ndarray) -> bool:
+    """Whether all numbers in `value` are finite.
+
+    Args:
+        value: Float array.
+    """
+    return bool(np.isfinite(value.astype("float64")).all())
 
 
-def _state(optimizer: Any) -> PartState:
+def _everything(moves: Moves) -> dict[str, dict[str, Tensor]]:
+    found = {}
+    for key, move in moves.items():
+        values = {"before": move.before, "after": move.after, "gradient": move.gradient}
+        found[str(key)] = {name: keras.ops.copy(value) for name, value in values.items() if value is not None}
+    return found
+
+
+def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
     variables = keras_private.trained(optimizer)
-    ours = isinstance(optimizer, DifferentialOptimizer)
+    differential = isinstance(optimizer, DifferentialOptimizer)
     slots = keras_private.slots(optimizer, len(variables)) if variables else {}
     return PartState(
         optimizer,
@@ -109,10 +141,10 @@ def _state(optimizer: Any) -> PartState:
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
         {name: [None if each is None else _as_numpy(each) for each in slot] for name, slot in slots.items()},
         {name: _as_numpy(each) for name, each in keras_private.shared_state(optimizer, []).items()},
-        optimizer.plan if ours else None,
-        ours and optimizer.plan.whole is not optimizer.plan,
+        optimizer.plan if differential else None,
+        {id(variable): optimizer.late_start(variable) for variable in variables} if differential else {},
     )
 
 
-def _as_numpy(variable: Any) -> np.ndarray:
+def _as_numpy(variable: keras.Variable) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable))

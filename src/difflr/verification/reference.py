@@ -1,7 +1,5 @@
 """What a stock Keras optimizer would have done at a given rate, from the same state, with the same gradients."""
 
-from typing import Any
-
 import keras
 import numpy as np
 
@@ -13,9 +11,9 @@ CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 class Reference:
-    """The stock optimizer behind one of the optimizers that were watched, on copies.
+    """The stock optimizer behind one of the optimizers that were watched, on copies, at one rate for all of them.
 
-    Not the watched optimizer at another multiplier: whatever is wrong with it would be wrong in both.
+    Not the watched optimizer with its plan: whatever is wrong with it would be wrong in both.
 
     Args:
         part: The optimizer before the update.
@@ -24,12 +22,14 @@ class Reference:
 
     def __init__(self, part: PartState, observation: Observation):
         self._part = part
-        self._before = observation.before
-        self._class = stock_class(type(part.optimizer))
+        self._before = observation.found
+        self._class = reference_class(type(part.optimizer))
         self._config = {**self._class.get_config(part.optimizer), "loss_scale_factor": None}
+        if issubclass(self._class, DifferentialOptimizer):
+            self._config["multipliers"] = None
         self._gradients = self._clipped(self._accumulated(observation.gradients))
 
-    def moves(self, variables: list[Any], rate: float, decay: float) -> Values:
+    def moves(self, variables: list[keras.Variable], rate: float, decay: float) -> Values:
         """How far the variables would have moved.
 
         Args:
@@ -57,7 +57,9 @@ class Reference:
             for v, copy in zip(variables, copies, strict=True)
         }
 
-    def _give_state(self, optimizer: Any, own: list[Any], variables: list[Any]) -> None:
+    def _give_state(
+        self, optimizer: keras.optimizers.Optimizer, own: list[keras.Variable], variables: list[keras.Variable]
+    ) -> None:
         place = {id(variable): number for number, variable in enumerate(self._part.variables)}
         for name, slot in keras_private.slots(optimizer, len(variables)).items():
             for variable, each in zip(variables, slot, strict=True):
@@ -79,29 +81,50 @@ class Reference:
         if not steps:
             return sums
         earlier = self._part.slots.get(keras_private.ACCUMULATORS, [])
-        for variable, gradient in zip(self._part.variables, earlier, strict=False):
-            if gradient is not None and id(variable) in sums:
-                sums[id(variable)] = sums[id(variable)] + gradient
+        for variable, gradient_sum in zip(self._part.variables, earlier, strict=False):
+            if gradient_sum is not None and id(variable) in sums:
+                sums[id(variable)] = sums[id(variable)] + gradient_sum
         return {key: gradient / steps for key, gradient in sums.items()}
 
     def _clipped(self, gradients: Values) -> Values:
-        mine = {id(v): gradients[id(v)] for v in self._part.variables if id(v) in gradients}
+        own = {id(v): gradients[id(v)] for v in self._part.variables if id(v) in gradients}
         config = {**self._config, "learning_rate": 1.0, "gradient_accumulation_steps": None}
-        tensors = [keras.ops.convert_to_tensor(np.asarray(gradient, "float32")) for gradient in mine.values()]
+        tensors = [keras.ops.convert_to_tensor(np.asarray(gradient, "float32")) for gradient in own.values()]
         clipped = keras_private.clipped(self._class.from_config(config), tensors)
-        return dict(zip(mine, map(keras.ops.convert_to_numpy, clipped), strict=True))
+        return dict(zip(own, map(keras.ops.convert_to_numpy, clipped), strict=True))
 
 
-def stock_class(optimizer_class: type) -> Any:
-    """The optimizer without anybody's rates: Keras's own where there is one behind it.
+def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
+    """The optimizer without anybody's rates: what difflr derived from, or else the one of Keras's behind it.
 
     Args:
         optimizer_class: The class of an optimizer.
     """
-    stock = next(
-        cls
-        for cls in optimizer_class.__mro__
-        if issubclass(cls, keras.optimizers.Optimizer) and not issubclass(cls, DifferentialOptimizer)
-    )
+    bases = [each for each in optimizer_class.__mro__ if issubclass(each, keras.optimizers.Optimizer)]
+    stock = next(each for each in bases if not issubclass(each, DifferentialOptimizer))
     public = keras_private.public_class(stock)
-    return stock if public is keras.optimizers.Optimizer else public
+    is_wrapped = stock is not optimizer_class and not stock.__module__.startswith("keras.")
+    return stock if is_wrapped or public is keras.optimizers.Optimizer else public
+
+
+def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
+    """What an optimizer is compared with: the stock one, or itself where somebody derived from one of difflr's.
+
+    Args:
+        optimizer_class: The class of an optimizer.
+    """
+    is_derived = issubclass(optimizer_class, DifferentialOptimizer) and not _is_of(optimizer_class, "difflr")
+    return optimizer_class if is_derived else stock_class(optimizer_class)
+
+
+def has_own_rule(optimizer_class: type) -> bool:
+    """Whether an optimizer may update in another way than the one that it is compared with.
+
+    Args:
+        optimizer_class: The class of an optimizer.
+    """
+    return not issubclass(optimizer_class, DifferentialOptimizer) and not _is_of(optimizer_class, "keras")
+
+
+def _is_of(optimizer_class: type, package: str) -> bool:
+    return optimizer_class.__module__.split(".")[0] == package

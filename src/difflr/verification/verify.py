@@ -1,75 +1,174 @@
-"""`plan.verify`: measures one real step against the plan."""
+"""`verify`: measures one real step against the plan."""
 
-import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from difflr import keras_private
+from difflr.callbacks.measured_step import check_one_optimizer
 from difflr.checks import listed
-from difflr.optimizers.differential_optimizer import FOLLOWS
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers import DifferentialOptimizer, plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
-from difflr.plan.group_names import group_labels
 from difflr.verification import judgement
 from difflr.verification.first_batch import first_batch
+from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of, schedule_at
 from difflr.verification.judgement import PlanNotKept, Verification, VerifiedRow
-from difflr.verification.observation import MAX_BATCHES, Observation, PartState, Values, values
-from difflr.verification.reference import Reference, stock_class
+from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
 
-Step = Callable[[tuple[Any, ...]], Any]
+Batch: TypeAlias = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each an array or a structure of arrays
+Step: TypeAlias = Callable[[Batch], object]
 
 
 def verify(
-    plan: Plan,
-    model: keras.Layer,
-    data: Any,
+    model: keras.Model,
+    data: object,
+    *,
+    plan: Plan | None = None,
     step: Step | None = None,
     reference: Step | None = None,
     tolerance: float = 0.01,
     batch_size: int = 32,
 ) -> Verification:
-    """See `Plan.verify`."""
-    if not 0 < tolerance < 1:
-        raise ValueError(f"`tolerance` is relative, above 0 and below 1. Received: {tolerance!r}.")
+    """Makes one real training step, measures how far every variable moved, and puts everything back as it was.
+
+    From the same state, with the same gradients, the stock Keras optimizer makes the step at the rate that the plan
+    promises. Where the two differ, `difflr.PlanNotKept` is raised, with a table and what is to blame. Variables about
+    which the step tells nothing are shown and not judged: those without a gradient in this batch, those whose move is lost
+    in the precision of the weights, frozen ones that their own layer changes, and those of an optimizer with an update
+    rule of its own.
+
+    Args:
+        model: A compiled model, of any kind; for a loop of your own, the model that it trains.
+        data: A batch `(x, y)`, arrays of which the first `batch_size` samples are taken, or a dataset that can be walked
+            through again.
+        plan: The `difflr.Plan` that is promised. `None`: the plan of the model's optimizer.
+        step: For a training loop of your own: a function of the batch that makes one training step.
+        reference: With it, the same with one rate, the base rate, for all variables.
+        tolerance: Float, how far a measured ratio may be off, relatively. Defaults to 0.01.
+        batch_size: How many samples are taken from arrays. Defaults to 32.
+
+    Returns:
+        A `difflr.Verification`; printed, it is the table.
+
+    Raises:
+        difflr.PlanNotKept: If the weights do not move as the plan says.
+        ValueError: If there is no plan, the plan is for another model, the model is not compiled, trains with
+            several optimizers or compiles several steps into one, or no step updates the weights.
+        TypeError: If `plan` is no plan, or `data` holds no batch.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import difflr
+
+    layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    plan = difflr.Plan(model, {"body": 0.1})
+    model.compile(difflr.optimizers.Adam(1e-3, multipliers=plan), loss="mse")
+    print(difflr.verify(model, (np.random.default_rng(0).normal(size=(8, 4)), np.ones((8, 2)))))
+    ```
+
+    Reference: rates that were set and never applied, such as timm's `lr_scale` under other schedulers
+    (pytorch-image-models #2532).
+    """
+    check_arguments(plan, tolerance)
     if (step is None) != (reference is None):
         raise ValueError("`step` and `reference` come together: your step, and the same at one rate for all.")
-    _check_belongs(plan, model)
     batch = first_batch(data, batch_size)
     if step is not None and reference is not None:
-        verification = _of_functions(plan, model, batch, step, reference, tolerance)
+        verification = _of_functions(promised_plan(model, plan), model, batch, step, reference, tolerance)
     else:
         check_compiled(model)
-        with Restored(model):
-            verification = _of_compiled(plan, model, batch, tolerance)
+        verification = _of_compiled(promised_plan(model, plan), model, batch, tolerance)
     if not verification.kept:
         raise PlanNotKept(verification)
     return verification
 
 
+def check_arguments(plan: Plan | None, tolerance: float) -> None:
+    """Checks what `verify` and `VerifyPlan` have in common.
+
+    Args:
+        plan: A plan, or `None`.
+        tolerance: A relative tolerance.
+
+    Raises:
+        TypeError: If `plan` is neither.
+        ValueError: If `tolerance` is not between 0 and 1.
+    """
+    if plan is not None and not isinstance(plan, Plan):
+        raise TypeError(f"`plan` must be a difflr.Plan or None. Received: {plan!r} (of type {type(plan).__name__}).")
+    if not 0 < tolerance < 1:
+        raise ValueError(f"`tolerance` is relative, above 0 and below 1. Received: {tolerance!r}.")
+
+
+def promised_plan(model: keras.Model, plan: Plan | None) -> Plan:
+    """The plan to be verified: `plan`, or that of the model's optimizer.
+
+    Args:
+        model: The model.
+        plan: A plan, or `None`.
+
+    Raises:
+        ValueError: If there is none, or it is for another model.
+    """
+    if plan is None:
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is None or not any(isinstance(part, DifferentialOptimizer) for part in parts(optimizer)):
+            raise ValueError(
+                f"Which plan is to be verified? The optimizer, {type(optimizer).__name__}, has none. Pass it: `plan=...`."
+            )
+        return plan_of(model)
+    there = set(map(id, model.variables))
+    missing = [row.path for row in plan.rows if id(row.variable) not in there]
+    if missing:
+        raise ValueError(
+            f"The plan is for another model than '{model.name}', which does not have {listed(missing)}. Make the "
+            "plan for this one: difflr.Plan(model, rules)."
+        )
+    return plan
+
+
 def check_compiled(model: keras.Model) -> None:
     """Checks that there is a step to be measured, and builds the optimizer as `fit` does.
 
+    Args:
+        model: A model.
+
     Raises:
-        ValueError: If the model is not compiled with an optimizer, or was compiled for several steps in one.
+        ValueError: If the model is not compiled with an optimizer, trains with several or on several TensorFlow replicas, or
+            was compiled for several steps in one.
     """
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             "The model has no optimizer to be verified: compile it first; or, for a loop of your own, give `step` and "
             "`reference`."
         )
+    check_one_optimizer(model)
     if model.steps_per_execution != 1:
         raise ValueError(
             f"One step is measured, and the model is compiled with steps_per_execution={model.steps_per_execution}. "
             "Verify it compiled with 1; the plan does not depend on it."
         )
+    replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+    if replicas != 1:
+        raise ValueError(
+            f"The model trains on {replicas} replicas of TensorFlow, each of which has the gradient of its part of the "
+            "batch only. Verify it on one device; the plan does not depend on it."
+        )
     if not model.optimizer.built:
         with keras_private.strategy_scope(model):
             model.optimizer.build(model.trainable_variables)
+
+
+# -- a compiled model -----------------------------------------------------------------------------------------------------
 
 
 class Restored:
@@ -81,35 +180,58 @@ class Restored:
 
     def __init__(self, model: keras.Model):
         self._model = model
-        self._saved: list[tuple[Any, np.ndarray]] = []
+        self._saved: list[tuple[keras.Variable, np.ndarray]] = []
+        self._attributes: dict[str, object] = {}
 
     def __enter__(self) -> "Restored":
         model = self._model
         variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
         self._saved = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
+        self._attributes = {name: getattr(model, name) for name in ("history", "stop_training") if hasattr(model, name)}
         return self
 
     def __exit__(self, *error: object) -> None:
         self._model.reset_metrics()  # those that were made in the first step
         for variable, value in self._saved:
             variable.assign(value)
+        for name, attribute in self._attributes.items():
+            setattr(self._model, name, attribute)
         if keras.backend.backend() == "torch":
             for variable in self._model.trainable_variables:
                 keras_private.values([variable])[0].grad = None
 
 
-def _of_compiled(plan: Plan, model: keras.Model, batch: tuple[Any, ...], tolerance: float) -> Verification:
-    _leave_rate_0(model)
-    observation = Observation(model)
-    for _ in range(MAX_BATCHES):
-        observation.arm()
-        model.train_on_batch(*batch)
-        if observation.take():
-            break
-    silent = {id(v) for v in model.trainable_variables if not _any(observation.gradients, id(v))}
-    if silent:
-        silent &= _silent_elsewhere(model, batch)
-    return judge(plan, model, observation, tolerance, unused=silent)
+def _of_compiled(plan: Plan, model: keras.Model, batch: Batch, tolerance: float) -> Verification:
+    with Restored(model):
+        _leave_rate_0(model)
+        observation = Observation(model)
+        if not _updates(observation, model, batch, MAX_BATCHES):
+            raise ValueError(
+                f"In {MAX_BATCHES} steps the weights were not updated, so nothing can be measured. The learning rate is 0, "
+                "or the gradients are never all finite."
+            )
+        silent = {id(v) for v in model.trainable_variables if not has_gradient(observation.gradients, id(v))}
+        if silent:
+            silent &= _silent_elsewhere(model, batch)
+        return judge(plan, observation, tolerance, unused=silent)
+
+
+def _updates(observation: Observation, model: keras.Model, batch: Batch, max_steps: int) -> bool:
+    """Trains as `fit` does, which unlike `train_on_batch` passes on pairs as pairs, until the weights are updated."""
+    found = []
+
+    def look(number: int, logs: dict[str, float]) -> None:
+        found.append(observation.take())
+        model.stop_training = found[-1]
+
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda number, logs: observation.arm(), on_train_batch_end=look
+    )
+    packed = keras.utils.pack_x_y_sample_weight(*batch)
+    packed = packed if isinstance(packed, tuple) else (packed,)
+    endless = (packed for _ in itertools.count())
+    model.fit(endless, steps_per_epoch=max_steps, epochs=1, shuffle=False, verbose=0, callbacks=[watch])
+    return any(found)
 
 
 def _leave_rate_0(model: keras.Model) -> None:
@@ -124,255 +246,46 @@ def _leave_rate_0(model: keras.Model) -> None:
                 keras_private.set_applications(part, later * each)
 
 
-def _silent_elsewhere(model: keras.Model, batch: tuple[Any, ...]) -> set[int]:
+def _silent_elsewhere(model: keras.Model, batch: Batch) -> set[int]:
     """Who has no gradient at other weights either: at 0, as one half of LoRA's is, it says nothing."""
     numbers = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = keras.ops.convert_to_numpy(variable).astype("float32")
         variable.assign(value + numbers.normal(scale=0.1, size=value.shape).astype("float32"))
     observation = Observation(model)
-    observation.arm()
-    model.train_on_batch(*batch)
-    observation.take()
-    return {id(v) for v in model.trainable_variables if not _any(observation.gradients, id(v))}
+    _updates(observation, model, batch, max_steps=1)
+    return {id(v) for v in model.trainable_variables if not has_gradient(observation.gradients, id(v))}
 
 
-def _any(gradients: Sequence[Values], key: int) -> bool:
-    return any(key in batch and np.any(batch[key]) for batch in gradients)
-
-
-def judge(
-    plan: Plan, model: keras.Model, observation: Observation, tolerance: float, unused: set[int] | None = None
-) -> Verification:
-    """What one real update says about the plan.
-
-    Args:
-        plan: The plan.
-        model: Its model.
-        observation: The update.
-        tolerance: How far the measured ratio may be off, relatively.
-        unused: Variables that have no gradient whatever the weights are; `None` where that is not known.
-    """
-    part_of = {id(v): part for part in observation.parts for v in part.variables}
-    rows = [_in_force(row, observation.parts) for row in plan.rows]
-    judged: dict[int, VerifiedRow] = {}
-    for row in rows:
-        moved = np.any(observation.before[id(row.variable)] != observation.after[id(row.variable)])
-        if row.frozen:
-            judged[id(row.variable)] = VerifiedRow(
-                row.path, 0.0, math.nan if moved else 0.0, judgement.MOVES if moved else judgement.FROZEN
-            )
-        elif id(row.variable) not in part_of:
-            judged[id(row.variable)] = VerifiedRow(row.path, row.multiplier, 0.0, judgement.BROKEN)
-    for part in observation.parts:
-        mine = [row for row in rows if id(row.variable) not in judged and part_of[id(row.variable)] is part]
-        judged.update(_judge_part(part, mine, observation, tolerance, unused))
-    faults = _statistics_faults(plan, observation) + _culprits(plan, rows, observation, list(judged.values()))
-    return _with_groups(plan, [judged[id(row.variable)] for row in rows], faults)
-
-
-def _judge_part(
-    part: PartState, rows: Sequence[Row], observation: Observation, tolerance: float, unused: set[int] | None
-) -> dict[int, VerifiedRow]:
-    reference = Reference(part, observation)
-    by_factors: dict[tuple[float, float], list[Row]] = {}
-    for row in rows:
-        by_factors.setdefault(_factors(row, part), []).append(row)
-    judged = {}
-    for (rate, decay), members in by_factors.items():
-        variables = [row.variable for row in members]
-        # The slope tells the rate also where the update is not proportional to it: momentum from before, Ftrl.
-        once = reference.moves(variables, rate, decay) if rate else {}
-        twice = reference.moves(variables, 2 * rate, 2 * decay) if rate else {}
-        for row in members:
-            key = id(row.variable)
-            if rate == 0:
-                judged[key] = VerifiedRow(row.path, 0.0, math.nan, judgement.RESTS)
-            elif not _any(observation.gradients, key):
-                never = unused is not None and key in unused
-                verdict = judgement.UNUSED if never else judgement.NO_GRADIENT
-                judged[key] = VerifiedRow(row.path, rate, math.nan, verdict)
-            else:
-                real = observation.after[key].astype("float64") - observation.before[key]
-                noise = _noise(row.variable, observation.before[key])
-                judged[key] = _compared(row.path, rate, real, once[key], twice[key] - once[key], noise, tolerance)
-    return judged
-
-
-def _compared(
-    path: str, rate: float, real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float, tolerance: float
-) -> VerifiedRow:
-    """The ratio at which a variable moved, from the move it should have made and how that grows with the rate."""
-    length = float(np.sum(slope * slope))
-    if length == 0 or noise > 0.1 * math.sqrt(length):
-        lost = float(np.linalg.norm(real - once)) <= 4 * noise
-        return VerifiedRow(path, rate, math.nan, judgement.TOO_SMALL if lost else judgement.BROKEN)
-    measured = rate * (1 + float(np.sum((real - once) * slope)) / length)
-    allowed = rate * (tolerance + 4 * noise / math.sqrt(length))
-    verdict = judgement.KEPT if abs(measured - rate) <= allowed else judgement.BROKEN
-    return VerifiedRow(path, rate, measured, verdict, length / rate**2)
-
-
-def _noise(variable: Any, value: np.ndarray) -> float:
-    """How much of a move is lost where the weights are rounded: half a unit in the last place of each."""
-    precision = {"float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}.get(
-        keras.backend.standardize_dtype(variable.dtype), 2.0**-24
-    )
-    return precision * float(np.linalg.norm(value.astype("float64")))
-
-
-def _in_force(row: Row, states: Sequence[PartState]) -> Row:
-    """The row as a phase of freezing and unfreezing has it now."""
-    for part in states:
-        if part.in_phase and part.plan is not None and row.variable in part.plan and not row.frozen:
-            now = part.plan.row(row.variable)
-            schedule = now.schedule if isinstance(now.schedule, LateStart) else row.schedule
-            multiplier = 0.0 if now.frozen else row.multiplier
-            return dataclasses.replace(row, multiplier=multiplier, schedule=schedule, frozen=now.frozen)
-    return row
-
-
-def _factors(row: Row, part: PartState) -> tuple[float, float]:
-    """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
-    each = part.optimizer.gradient_accumulation_steps or 1
-    batch = part.step * each + each - 1  # that of the update: schedules count batches
-    rate = row.multiplier * _at(row.schedule, batch)
-    slow = row.schedule.for_weight_decay if isinstance(row.schedule, LateStart) else row.schedule
-    follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
-    decay = row.weight_decay_multiplier * (row.multiplier * _at(slow, batch) if follows else 1.0)
-    return rate, decay
-
-
-def _at(schedule: Any, step: int) -> float:
-    if schedule is None:
-        return 1.0
-    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
-
-
-# -- who is to blame ------------------------------------------------------------------------------------------------------
-
-
-def _culprits(plan: Plan, rows: Sequence[Row], observation: Observation, judged: Sequence[VerifiedRow]) -> list[str]:
-    bad = [row for row in judged if row.verdict in judgement.BAD]
-    if not bad:
-        return []
-    faults = []
-    trained = {id(v) for part in observation.parts for v in part.variables}
-    forgotten = [row.path for row in rows if not row.frozen and id(row.variable) not in trained]
-    if forgotten:
-        faults.append(
-            f"The optimizer was built with other variables: it does not train {listed(forgotten)}. Compile the "
-            "model with a new optimizer after whatever changed its variables, or what is trainable."
-        )
-    moving = [row.path for row in judged if row.verdict == judgement.MOVES]
-    if moving:
-        faults.append(
-            f"The plan freezes {listed(moving)}, and they move: they were made trainable again, or the optimizer "
-            "has another plan or none."
-        )
-    unused = [row.path for row in judged if row.verdict == judgement.UNUSED]
-    if unused:
-        faults.append(f"No gradient reaches {listed(unused)}, whatever the weights are: they have no part in the loss.")
-    if any(row.verdict == judgement.BROKEN for row in judged):
-        for part in observation.parts:
-            faults += _about_optimizer(part, rows)
-        others = [row for row in judged if row.path not in forgotten]
-        faults += judgement.patterns(others)
-    return faults
-
-
-def _about_optimizer(part: PartState, rows: Sequence[Row]) -> list[str]:
-    optimizer = part.optimizer
-    name = f"{type(optimizer).__module__.split('.')[0]}'s {type(optimizer).__name__}"
-    if part.plan is None:
-        ours = stock_class(type(optimizer)).__name__
-        return [
-            f"The optimizer is {name}, which is none of difflr's and was given no plan. Use "
-            f"difflr.optimizers.{ours}(..., multipliers=plan), or difflr.optimizers.differential of its class."
-        ]
-    now = part.plan
-    other = [
-        f"{row.path} {now.row(row.variable).multiplier:g} instead of {row.multiplier:g}"
-        for row in rows
-        if row.variable in now and not math.isclose(now.row(row.variable).multiplier, row.multiplier, rel_tol=1e-6)
-    ]
-    if other:
-        return [
-            f"The optimizer has other multipliers than this plan: {listed(other)}. It was given another plan, or "
-            "`optimizer.multipliers` was set since, by you or by a callback."
-        ]
-    return []
-
-
-def _statistics_faults(plan: Plan, observation: Observation) -> list[str]:
-    keep = plan.frozen_statistics == "keep"
-    wrong = []
-    for layer in plan.kept_statistics():
-        moving = [layer.moving_mean, layer.moving_variance]
-        if any(id(v) not in observation.after for v in moving):
-            continue
-        moved = any(np.any(observation.before[id(v)] != observation.after[id(v)]) for v in moving)
-        if moved == keep:
-            wrong.append(layer.name)
-    if not wrong:
-        return []
-    said, done = (
-        ("keeps", "moved: the layers are trainable") if keep else ("updates", "did not move: the layers are frozen")
-    )
-    return [
-        f"The plan {said} the moving statistics of frozen BatchNormalization layers, and those of {listed(wrong)} "
-        f"{done}. `layer.trainable` was set after the plan was given to the optimizer."
-    ]
-
-
-# -- loops of one's own ---------------------------------------------------------------------------------------------------
+# -- a training loop of the user's own ------------------------------------------------------------------------------------
 
 
 def _of_functions(
-    plan: Plan, model: keras.Layer, batch: tuple[Any, ...], step: Step, reference: Step, tolerance: float
+    plan: Plan, model: keras.Model, batch: Batch, step: Step, reference: Step, tolerance: float
 ) -> Verification:
-    saved = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in model.variables]
-    before = {id(v): value for v, value in saved}
+    before = values(model.variables)
 
     def moves(function: Step) -> Values:
         try:
             function(batch)
             after = values(model.variables)
         finally:
-            for variable, value in saved:
-                variable.assign(value)
+            for variable in model.variables:
+                variable.assign(before[id(variable)])
         return {key: after[key].astype("float64") - before[key] for key in before}
 
     real, base = moves(step), moves(reference)
-    rows = []
-    for row in plan.rows:
-        key = id(row.variable)
-        if row.frozen:
-            verdict = judgement.MOVES if np.any(real[key]) else judgement.FROZEN
-            rows.append(VerifiedRow(row.path, 0.0, math.nan if np.any(real[key]) else 0.0, verdict))
-        elif not np.any(base[key]):
-            rows.append(VerifiedRow(row.path, row.multiplier, math.nan, judgement.NO_GRADIENT))
-        else:
-            noise = _noise(row.variable, before[key])
-            rate = row.multiplier * _at(row.schedule, 0)
-            rows.append(_compared(row.path, rate, real[key], base[key] * rate, base[key] * rate, noise, tolerance))
-    return _with_groups(plan, rows, judgement.patterns(rows))
+    rows = [_of_function(row, real[id(row.variable)], base[id(row.variable)], before, tolerance) for row in plan.rows]
+    return in_groups(plan, rows, judgement.patterns(rows))
 
 
-def _with_groups(plan: Plan, rows: Sequence[VerifiedRow], faults: Sequence[str]) -> Verification:
-    members: dict[Any, list[int]] = {}
-    for number, row in enumerate(plan.rows):
-        members.setdefault(row.setting, []).append(number)
-    paths = [row.path for row in plan.rows]
-    labels = group_labels([[paths[number] for number in group] for group in members.values()], paths)
-    return Verification(rows, list(zip(labels, members.values(), strict=True)), faults)
-
-
-def _check_belongs(plan: Plan, model: keras.Layer) -> None:
-    there = set(map(id, model.variables))
-    missing = [row.path for row in plan.rows if id(row.variable) not in there]
-    if missing:
-        raise ValueError(
-            f"The plan is for another model than '{model.name}', which does not have {listed(missing)}. Make the "
-            "plan for this one: difflr.Plan(model, rules)."
-        )
+def _of_function(row: Row, real: np.ndarray, base: np.ndarray, before: Values, tolerance: float) -> VerifiedRow:
+    if row.frozen:
+        moved = bool(np.any(real))
+        verdict = judgement.MOVES if moved else judgement.FROZEN
+        return VerifiedRow(row.path, 0.0, math.nan if moved else 0.0, verdict)
+    if not np.any(base):
+        return VerifiedRow(row.path, row.multiplier, math.nan, judgement.NO_GRADIENT)
+    rate = row.multiplier * schedule_at(row.schedule, 0)
+    noise = noise_of(row.variable, before[id(row.variable)])
+    return compared(row, rate, real, base * rate, base * rate, noise, tolerance)

@@ -1,0 +1,114 @@
+"""`read_picture`: one picture from a file, as the bytes that a network is trained on."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# What cameras, phones and scanners write. Whether Pillow can read it depends on how it was built.
+COMMON = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tga", ".tif", ".tiff")
+SUFFIXES = frozenset([*COMMON, ".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".webp"])
+SIXTEEN_BITS = "16 bits a value: 0..65535 became 0..255"
+SEVERAL = "several pictures in the file: the first was read"
+
+
+def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """Reads one picture exactly as `difflr.data.read_folder` does.
+
+    It is turned as its EXIF data says, converted to `channels`, and stretched to `size` (bilinear, with antialiasing).
+    JPEGs much larger than `size` are decoded at a half, a quarter or an eighth of their size, never below twice `size`.
+
+    Args:
+        file: The picture. Values of 16 bits become bytes: 0..65535 to 0..255.
+        size: Height and width in pixels.
+        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+
+    Returns:
+        Array `(height, width, channels)`, uint8.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: If it is no picture that can be read, or its values are of unknown range, as floats are.
+
+    Example:
+
+    ```python
+    from PIL import Image
+
+    Image.new("RGB", (40, 30), "blue").save("sea.png")
+    picture = difflr.data.read_picture("sea.png", (32, 32))
+    print(picture.shape)  # (32, 32, 3)
+    ```
+    """
+    with too_large_is_an_error():
+        return decode(Path(file), size, channels)[0]
+
+
+def decode(file: Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, str | None]:
+    """The picture, and what was done to it that should be known.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: If it cannot be read; the message is the reason alone.
+    """
+    if channels not in MODES:
+        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
+    try:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+    except ImportError:
+        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
+    try:
+        with Image.open(file) as opened:
+            remark = SEVERAL if getattr(opened, "n_frames", 1) > 1 else None
+            opened.draft(MODES[channels], (2 * max(size), 2 * max(size)))  # JPEG alone: 10 times faster
+            turned = ImageOps.exif_transpose(opened)
+            if turned.mode.startswith("I;16") or (turned.mode == "I" and opened.format in ("PNG", "PPM")):
+                turned, remark = _bytes_of_16_bits(turned), SIXTEEN_BITS
+            elif turned.mode in ("I", "F"):
+                raise ValueError("values of 32 bits, whose range is unknown: save it with 8 or 16 bits a value")
+            resized = turned.convert(MODES[channels]).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError:
+        raise ValueError(_why_not(file, set(Image.registered_extensions()))) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError("too large") from None
+    except (OSError, SyntaxError) as error:  # what Pillow raises for damaged files
+        raise ValueError(" ".join(str(error).split())[:100]) from None
+    return np.asarray(resized, "uint8").reshape(*size, channels), remark
+
+
+def _bytes_of_16_bits(picture: "Image.Image") -> "Image.Image":
+    """The upper byte of each value; Pillow's own conversion makes all above 255 white."""
+    from PIL import Image
+
+    values = np.asarray(picture)
+    if values.max() < 4096:
+        raise ValueError(
+            f"16 bits a value of which {int(values.max()).bit_length()} are used: stretch them to 0..65535"
+        )
+    return Image.fromarray((values // 257).astype("uint8"))
+
+
+def _why_not(file: Path, known: set[str]) -> str:
+    suffix = file.suffix.lower()
+    if suffix in known or suffix not in SUFFIXES:
+        return "no picture, or damaged"
+    return f"Pillow cannot read {suffix} here: save it as .jpg or .png"
+
+
+@contextlib.contextmanager
+def too_large_is_an_error() -> Iterator[None]:
+    """Pictures of more pixels than Pillow thinks safe are refused, not only warned of. Not for threads: outside of them."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield

@@ -1,0 +1,104 @@
+"""big_vision: `lr_mults`, `wd_mults` and `schedule`, three lists of regular expressions."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from difflr.interop.translation import Decision, Translation, translate
+from difflr.plan import Row
+
+_FLAX_NAMES = {"gamma": "scale", "beta": "bias", "embeddings": "embedding"}
+
+
+def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translation:
+    """The plan of a big_vision config.
+
+    In each list the first pattern that matches the whole name counts. Names are Flax's: the layer-tree path, with
+    `scale` and `bias` for `gamma` and `beta`. What no pattern of `lr_mults` matches has 1, of `wd_mults` no decay
+    (without `wd_mults`, kernels alone decay), and `schedule` has to match everything: `None` there freezes.
+
+    Args:
+        config: A dictionary, or what has its methods (`ml_collections.ConfigDict`), with `lr_mults`, `wd_mults`,
+            `schedule`, and `lr` and `wd` for the report. Other fields are not read.
+        model: A built Keras model.
+
+    Returns:
+        A `difflr.interop.Translation`. Its notes say which optimizer makes the same steps: there, decay is independent of
+        the rate.
+
+    Raises:
+        ValueError: If a multiplier is 0 (there, too), `schedule` leaves a variable out, or has two schedules that differ.
+
+    Example:
+
+    ```python
+    config = {
+        "lr": 1e-3,
+        "wd": 1e-4,
+        "lr_mults": [("head/.*", 10.0), (".*", 1.0)],
+        "schedule": [("backbone/stem/.*", None), (".*", dict(warmup_steps=100))],
+    }
+    translation = difflr.interop.from_big_vision(config, model)
+    print(translation)
+    ```
+
+    Reference: `make` in `big_vision/optax.py`, `make_mask_trees` in `big_vision/utils.py`.
+    """
+    lr_mults = list(config.get("lr_mults") or [])
+    wd_mults = list(config.get("wd_mults") or [(".*/kernel$", 1.0)])
+    schedule = config.get("schedule") or {}
+    schedule = list(schedule) if isinstance(schedule, (list, tuple)) else [(".*", schedule)]
+    zero = [pattern for pattern, value in lr_mults if value <= 0]
+    if zero:
+        raise ValueError(
+            f"`lr_mults` are above 0, there as well. Received 0 for '{zero[0]}'. To freeze: schedule `None`."
+        )
+    different = {repr(sorted(dict(value).items())) for _, value in schedule if value is not None}
+    if len(different) > 1:
+        raise ValueError(
+            "`schedule` has different schedules. Write them as Keras schedules, and give them to rules: "
+            "difflr.Rule(pattern, schedule=...)."
+        )
+
+    def decide(row: Row) -> Decision:
+        scheduled = _first("schedule", schedule, row)
+        if scheduled is None:
+            raise ValueError(
+                f"`schedule` has to match every variable, and none of its patterns matches '{flax_name(row)}'."
+            )
+        if scheduled[1] is None:
+            return {"frozen": True}, [scheduled[0]]
+        rate, decay = _first("lr_mults", lr_mults, row), _first("wd_mults", wd_mults, row)
+        axes = {"multiplier": rate[1] if rate else 1.0, "weight_decay_multiplier": decay[1] if decay else 0.0}
+        return axes, [setting for setting, _ in (scheduled, *filter(None, (rate, decay)))]
+
+    settings = [
+        f"{name} {pattern}"
+        for name, pairs in (("schedule", schedule), ("lr_mults", lr_mults), ("wd_mults", config.get("wd_mults") or []))
+        for pattern, _ in pairs
+    ]
+    return translate("big_vision", model, decide, settings, notes=_notes(config, different), name_of=flax_name)
+
+
+def flax_name(row: Row) -> str:
+    """The name that a variable would have in Flax."""
+    *layers, name = row.path.split("/")
+    return "/".join([*layers, _FLAX_NAMES.get(name, name)])
+
+
+def _first(name: str, pairs: list[Any], row: Row) -> tuple[str, Any] | None:
+    """The first pair whose pattern matches, with the name of the setting."""
+    flax = flax_name(row)
+    return next(((f"{name} {pattern}", value) for pattern, value in pairs if re.fullmatch(pattern, flax)), None)
+
+
+def _notes(config: Mapping[str, Any], schedules: set[str]) -> list[str]:
+    notes = [f"the base rate follows this schedule: {schedule}" for schedule in schedules if schedule != "[]"]
+    if config.get("wd") and config.get("lr"):
+        notes.append(
+            f"decay does not follow the rate: AdamW({config['lr']}, weight_decay={config['wd'] / config['lr']:g}, "
+            "weight_decay_follows='base_rate', multipliers=translation.plan)"
+        )
+    return notes

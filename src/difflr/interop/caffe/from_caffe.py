@@ -1,0 +1,158 @@
+"""`from_caffe`: a net's multipliers and its solver."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+
+from difflr.interop.caffe.net import CaffeLayer, CaffeParameter, layers_in_training
+from difflr.interop.caffe.prototxt import read_net, read_solver
+from difflr.interop.caffe.solver import learning_rate_of, optimizer_of
+from difflr.interop.translation import Translation, translate
+from difflr.plan import Plan, Row
+
+_TYPES_WITH_WEIGHTS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale", "PReLU", "LSTM")
+_LSTM = {"kernel": 0, "bias": 1, "recurrent_kernel": 2}
+
+
+def from_caffe(
+    prototxt: Any, model: keras.Layer, solver: Any = None, *, names: Mapping[str, Any] | None = None
+) -> Translation:
+    """The plan that a Caffe net's prototxt describes, and the schedule and optimizer of its solver.
+
+    `lr_mult` becomes the multiplier of a variable, `decay_mult` its weight-decay multiplier; `lr_mult: 0` freezes. The
+    first `param` of a layer is about its weights, the second about its bias; what is not set is 1. Layers are
+    found by name, at any depth of the model: `conv1/7x7_s2` is a layer of that path, or one named `conv1_7x7_s2`.
+    A Scale layer behind a BatchNorm layer is also looked for under the name of the BatchNorm layer.
+
+    Args:
+        prototxt: Path of the net (`train_val.prototxt`), or an open text file. Both spellings are read, `param { lr_mult }`
+            and the old `blobs_lr` and `weight_decay`. Layers that only test are left out.
+        model: The built Keras model.
+        solver: Path of the `solver.prototxt`, or an open text file. The translation then holds `learning_rate` (a
+            number, or a `difflr.interop.CaffeSchedule`) and `optimizer`.
+        names: Where names differ: Caffe's name of a layer -> the Keras layer, or its layer-tree path.
+
+    Returns:
+        A `difflr.interop.Translation`: its `plan`, `learning_rate`, `optimizer`, and a report of what matched.
+
+    Raises:
+        ValueError: If a file is not in Caffe's format, too large (4 million characters) or too deep, or nothing in
+            it matches the model; or for what Caffe refuses: shared parameters with different multipliers, an unknown
+            policy, momentum with AdaGrad.
+        ImportError: If protobuf is not installed: `pip install "difflr[caffe]"`.
+
+    Warns:
+        UserWarning: If a layer with weights, or a `param`, is not in the model.
+
+    Example:
+
+    ```python
+    import io
+
+    net = io.StringIO('layer { name: "stem" type: "InnerProduct" param { lr_mult: 0.1 } param { lr_mult: 0.2 } }')
+    solver = io.StringIO('base_lr: 0.01 lr_policy: "inv" gamma: 0.0001 power: 0.75 momentum: 0.9')
+    translation = difflr.interop.from_caffe(net, model, solver)
+    print(translation)
+    model.compile(translation.optimizer, loss="sparse_categorical_crossentropy")
+    ```
+
+    Reference: `ParamSpec` and `SolverParameter` in Caffe's `caffe.proto`; `net.cpp`, `sgd_solver.cpp`.
+    """
+    read = None if solver is None else read_solver(solver)
+    layers = layers_in_training(read_net(prototxt), read)
+    settings, statistics = _settings(layers), [layer.name for layer in layers if layer.type == "BatchNorm"]
+    decisions = _decisions(layers, list(Plan(model).rows), dict(names or {}))
+    notes = [f"{name}: moving statistics have no learning rate" for name in statistics]
+    translation = translate("Caffe", model, lambda row: decisions.get(id(row.variable)), settings, notes=notes)
+    if read is None:
+        return translation
+    rate = learning_rate_of(read)
+    return dataclasses.replace(translation, learning_rate=rate, optimizer=optimizer_of(read, rate, translation.plan))
+
+
+def _with_weights(layers: Iterable[CaffeLayer]) -> list[CaffeLayer]:
+    """The layers whose parameters can have a rate: the statistics of BatchNorm have none."""
+    return [
+        layer
+        for layer in layers
+        if (layer.parameters or layer.type in _TYPES_WITH_WEIGHTS) and layer.type != "BatchNorm"
+    ]
+
+
+def _settings(layers: list[CaffeLayer]) -> list[str]:
+    """The names of all settings; one that several layers share has the name of the first."""
+    return [
+        name
+        for layer in _with_weights(layers)
+        for name in ([parameter.name for parameter in layer.parameters] or [_default_of(layer).name])
+    ]
+
+
+def _default_of(layer: CaffeLayer) -> CaffeParameter:
+    """Caffe's default for a parameter that the layer does not mention."""
+    return CaffeParameter(f"{layer.name} (default)")
+
+
+def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any]) -> dict[int, Any]:
+    """By identity of the variable: its two multipliers, and the setting that says so."""
+    unknown = sorted(set(names) - {layer.name for layer in layers})
+    if unknown:
+        raise ValueError(f"`names` has layers that the net does not have in training: {', '.join(unknown)}.")
+    by_name = _rows_by_name(rows)
+    decisions: dict[int, Any] = {}
+    for layer in _with_weights(layers):
+        for row in _rows_of(layer, by_name, names):
+            position = _position(layer, row)
+            known = position < len(layer.parameters)
+            parameter = layer.parameters[position] if known else _default_of(layer)
+            axes = {"multiplier": parameter.lr_mult, "weight_decay_multiplier": parameter.decay_mult}
+            earlier = decisions.setdefault(id(row.variable), (axes, [parameter.name]))
+            if earlier[0] != axes:
+                raise ValueError(
+                    f"{row.path} belongs to two layers of the net with different multipliers: {earlier[1][0]} sets "
+                    f"{earlier[0]}, {parameter.name} sets {axes}. Use `names` to say which layer is which."
+                )
+    return decisions
+
+
+def _position(layer: CaffeLayer, row: Row) -> int:
+    """Which `param` of its layer a variable is: 0 the weights, 1 the bias."""
+    name = row.path.split("/")[-1]
+    if layer.type == "LSTM":
+        return _LSTM.get(name, 0)
+    return int(name == "beta" or name.endswith("bias"))
+
+
+def _rows_by_name(rows: list[Row]) -> dict[str, dict[str, list[Row]]]:
+    """End of a layer's path -> path -> the rows below it; with `/` as it is, and as `_`."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        for path in (row.path, *row.aliases):
+            parts = path.split("/")[:-1]
+            for end in range(1, len(parts) + 1):
+                for start in range(end):
+                    name, whole = "/".join(parts[start:end]), "/".join(parts[:end])
+                    for form in {name, name.replace("/", "_")}:
+                        found.setdefault(form, {}).setdefault(whole, []).append(row)
+    return found
+
+
+def _rows_of(layer: CaffeLayer, by_name: dict[str, dict[str, list[Row]]], names: dict[str, Any]) -> list[Row]:
+    """The rows of the Keras layer that is meant."""
+    if isinstance(names.get(layer.name), keras.Layer):
+        inside = set(map(id, names[layer.name].variables))
+        everything = {id(row.variable): row for places in by_name.values() for rows in places.values() for row in rows}
+        return [row for key, row in everything.items() if key in inside]
+    for wanted in (names.get(layer.name), layer.name, layer.name.replace("/", "_"), layer.normalizes):
+        places = by_name.get(wanted or "", {})
+        places = {wanted: places[wanted]} if wanted in places else places
+        if len({tuple(id(row.variable) for row in rows) for rows in places.values()}) > 1:
+            raise ValueError(
+                f"Several layers of the model could be Caffe's '{layer.name}': {', '.join(places)}. Say which: "
+                f"names={{'{layer.name}': '{next(iter(places))}'}}."
+            )
+        if places:
+            return next(iter(places.values()))
+    return []

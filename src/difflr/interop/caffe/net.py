@@ -1,0 +1,127 @@
+"""The parameters of a Caffe net as it trains: who has which multipliers, and who shares them."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+TRAIN = 0  # of the enum `Phase`
+RATES = ("lr_mult", "decay_mult")
+
+
+@dataclasses.dataclass
+class CaffeParameter:
+    """What `param { ... }` sets, with Caffe's default of 1 for the rest.
+
+    Args:
+        name: `conv1 param 0`, for reports.
+        lr_mult: The factor on the rate.
+        decay_mult: The factor on the weight decay.
+        explicit: Which of the two the file sets; the others are defaults.
+    """
+
+    name: str
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+    explicit: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass(frozen=True)
+class CaffeLayer:
+    """A layer of the net.
+
+    Args:
+        name: Its name.
+        type: Its type, empty in nets of the old format.
+        parameters: Those with a `param` of their own, by position: 0 the weights, 1 the bias.
+        normalizes: The name of the BatchNorm layer that a Scale layer completes: in Keras the two are one.
+    """
+
+    name: str
+    type: str
+    parameters: tuple[CaffeParameter, ...]
+    normalizes: str | None = None
+
+
+def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
+    """The layers of the net that trains, with the multipliers of their parameters.
+
+    Args:
+        net: What `read_net` returned.
+        solver: What `read_solver` returned: its `train_state` chooses layers, too.
+
+    Raises:
+        ValueError: If layers that share a parameter set different values, as in Caffe.
+
+    Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
+    """
+    states = [net.state] + ([solver.train_state] if solver is not None else [])
+    shared: dict[str, CaffeParameter] = {}
+    producers: dict[str, Any] = {}
+    result = []
+    for layer in [*net.layer, *net.layers]:
+        if not _is_included(layer, states):
+            continue
+        kind = getattr(layer, "type", "")
+        below = producers.get(layer.bottom[0]) if layer.bottom else None
+        completes = below.name if kind == "Scale" and below is not None and below.type == "BatchNorm" else None
+        parameters = [
+            _shared(shared, shared_name, CaffeParameter(f"{layer.name} param {position}", explicit=set(rates), **rates))
+            for position, (shared_name, rates) in enumerate(_specs(layer))
+        ]
+        result.append(CaffeLayer(layer.name, kind, tuple(parameters), completes))
+        producers.update(dict.fromkeys(layer.top, layer))
+    return result
+
+
+def _specs(layer: Any) -> list[tuple[str, dict[str, float]]]:
+    """For each parameter of a layer, in either format: its name, and the rates that the file sets."""
+    if hasattr(layer, "blobs_lr"):
+        number = max(len(layer.blobs_lr), len(layer.weight_decay), len(layer.param))
+        return [
+            (
+                layer.param[position] if position < len(layer.param) else "",
+                {
+                    axis: values[position]
+                    for axis, values in zip(RATES, (layer.blobs_lr, layer.weight_decay), strict=True)
+                    if position < len(values)
+                },
+            )
+            for position in range(number)
+        ]
+    return [(spec.name, {axis: getattr(spec, axis) for axis in RATES if spec.HasField(axis)}) for spec in layer.param]
+
+
+def _shared(known: dict[str, CaffeParameter], name: str, parameter: CaffeParameter) -> CaffeParameter:
+    """The parameter of that name, to which later layers may add what the first left open."""
+    if not name:
+        return parameter
+    owner = known.setdefault(name, parameter)
+    for axis in parameter.explicit:
+        if axis in owner.explicit and getattr(owner, axis) != getattr(parameter, axis):
+            raise ValueError(
+                f"The shared parameter '{name}' has different values of `{axis}`: {owner.name} sets "
+                f"{getattr(owner, axis):g}, {parameter.name} sets {getattr(parameter, axis):g}. Caffe refuses this, too."
+            )
+        setattr(owner, axis, getattr(parameter, axis))
+        owner.explicit.add(axis)
+    return owner
+
+
+def _is_included(layer: Any, states: Iterable[Any]) -> bool:
+    if layer.include:
+        return any(_meets(rule, states) for rule in layer.include)
+    return not any(_meets(rule, states) for rule in layer.exclude)
+
+
+def _meets(rule: Any, states: Iterable[Any]) -> bool:
+    """Whether the net that trains, meets an `include` or `exclude` rule."""
+    with_level = [state for state in states if state.HasField("level")]
+    level = with_level[-1].level if with_level else 0
+    stages = {stage for state in states for stage in state.stage}
+    return (
+        not (rule.HasField("phase") and rule.phase != TRAIN)
+        and not (rule.HasField("min_level") and level < rule.min_level)
+        and not (rule.HasField("max_level") and level > rule.max_level)
+        and stages.issuperset(rule.stage)
+        and stages.isdisjoint(rule.not_stage)
+    )

@@ -1,0 +1,255 @@
+"""Caffe's text files: protobuf's own parser, with the part of `caffe.proto` that speaks of learning rates."""
+
+import difflib
+import functools
+import os
+import warnings
+from typing import Any
+
+MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
+MAX_DEPTH = 40
+
+# Message -> field -> its type; `*`: repeated; empty: skipped. All inside `Skipped` is skipped.
+# Rates are `double` here and `float` in Caffe, so that 0.1 stays 0.1.
+# Reference: src/caffe/proto/caffe.proto in BVLC/caffe.
+_SCHEMA = {
+    "Skipped": {},
+    "NetState": {"phase": "Phase", "level": "int32", "stage": "*string"},
+    "NetStateRule": {
+        "phase": "Phase",
+        "min_level": "int32",
+        "max_level": "int32",
+        "stage": "*string",
+        "not_stage": "*string",
+    },
+    "ParamSpec": {"name": "string", "share_mode": "ShareMode", "lr_mult": "double", "decay_mult": "double"},
+    "Layer": {
+        "name": "string",
+        "type": "string",
+        "bottom": "*string",
+        "top": "*string",
+        "phase": "Phase",
+        "loss_weight": "*double",
+        "param": "*ParamSpec",
+        "blobs": "*Skipped",
+        "propagate_down": "*bool",
+        "include": "*NetStateRule",
+        "exclude": "*NetStateRule",
+    },
+    "OldLayer": {  # V1LayerParameter, before 2014
+        "name": "string",
+        "type": "",  # an enum to which every fork adds; nothing here depends on it
+        "bottom": "*string",
+        "top": "*string",
+        "loss_weight": "*double",
+        "param": "*string",
+        "blob_share_mode": "*ShareMode",
+        "blobs_lr": "*double",
+        "weight_decay": "*double",
+        "blobs": "*Skipped",
+        "include": "*NetStateRule",
+        "exclude": "*NetStateRule",
+    },
+    "Net": {
+        "name": "string",
+        "input": "*string",
+        "input_shape": "*Skipped",
+        "input_dim": "*int32",
+        "force_backward": "bool",
+        "state": "NetState",
+        "debug_info": "bool",
+        "layer": "*Layer",
+        "layers": "*OldLayer",
+    },
+    "Solver": {
+        "net": "string",
+        "net_param": "Skipped",
+        "train_net": "string",
+        "test_net": "*string",
+        "train_net_param": "Skipped",
+        "test_net_param": "*Skipped",
+        "train_state": "NetState",
+        "test_state": "*NetState",
+        "test_iter": "*int32",
+        "test_interval": "int32",
+        "test_compute_loss": "bool",
+        "test_initialization": "bool",
+        "base_lr": "double",
+        "display": "int32",
+        "average_loss": "int32",
+        "max_iter": "int32",
+        "iter_size": "int32",
+        "lr_policy": "string",
+        "gamma": "double",
+        "power": "double",
+        "momentum": "double",
+        "weight_decay": "double",
+        "regularization_type": "string",
+        "stepsize": "int32",
+        "stepvalue": "*int32",
+        "clip_gradients": "double",
+        "snapshot": "int32",
+        "snapshot_prefix": "string",
+        "snapshot_diff": "bool",
+        "snapshot_format": "SnapshotFormat",
+        "solver_mode": "SolverMode",
+        "device_id": "int32",
+        "random_seed": "int64",
+        "type": "string",
+        "delta": "double",
+        "momentum2": "double",
+        "rms_decay": "double",
+        "debug_info": "bool",
+        "snapshot_after_train": "bool",
+        "solver_type": "SolverType",
+        "layer_wise_reduce": "bool",
+        "weights": "*string",
+    },
+}
+_ENUMS = {
+    "Phase": ["TRAIN", "TEST"],
+    "ShareMode": ["STRICT", "PERMISSIVE"],
+    "SnapshotFormat": ["HDF5", "BINARYPROTO"],
+    "SolverMode": ["CPU", "GPU"],
+    "SolverType": ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"],
+}
+_STRICT = ("ParamSpec", "Solver")  # here an unknown field may be a misspelt rate
+_RATES = ("lr_mult", "decay_mult", "blobs_lr", "weight_decay")  # and these are rates in the wrong place
+
+
+def read_net(source: Any) -> Any:
+    """The net in a `train_val.prototxt`, as a protobuf message.
+
+    Args:
+        source: A path, or an open text file.
+
+    Raises:
+        ValueError: If it is no net in Caffe's text format, or too large, too deep, or has an unknown field about rates.
+        ImportError: If protobuf is not installed.
+    """
+    return _read(source, "Net")
+
+
+def read_solver(source: Any) -> Any:
+    """The solver in a `solver.prototxt`, as a protobuf message.
+
+    Args:
+        source: A path, or an open text file.
+
+    Raises:
+        ValueError: If it is no solver in Caffe's text format, or too large, too deep, or has an unknown field.
+        ImportError: If protobuf is not installed.
+    """
+    return _read(source, "Solver")
+
+
+def _read(source: Any, kind: str) -> Any:
+    messages, text_format = _messages()
+    text, name = _text(source)
+    _check_fields(text, kind, name)
+    try:
+        return text_format.Parse(text, messages[kind](), allow_unknown_field=True)
+    except (text_format.ParseError, UnicodeError) as error:
+        raise ValueError(f"{name} is no {kind.lower()} in Caffe's text format: {error}") from None
+
+
+def _text(source: Any) -> tuple[str, str]:
+    """The text, of bounded length, and what to call it."""
+    if hasattr(source, "read"):
+        text, name = source.read(MAX_CHARACTERS + 1), str(getattr(source, "name", "The text"))
+    elif isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        try:
+            with open(source, encoding="utf-8") as file:
+                text = file.read(MAX_CHARACTERS + 1)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name} is no text in UTF-8: {error}") from None
+    else:
+        raise TypeError(
+            f"Expected the path of a prototxt, or an open text file. Received: {source!r} (of type "
+            f"{type(source).__name__})."
+        )
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is open in binary mode. Open it as text.")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{name} is too large: a prototxt has at most {MAX_CHARACTERS} characters.")
+    return text, name
+
+
+def _check_fields(text: str, kind: str, name: str) -> None:
+    """Checks the depth, and finds what the parser would skip: it counts braces, and reads no values."""
+    _, text_format = _messages()
+    tokenizer = text_format.Tokenizer(text.split("\n"))
+    inside, field, previous, in_list = [kind], "", "", False
+    ignored: dict[str, None] = {}
+    while not tokenizer.AtEnd():
+        token = tokenizer.token
+        if token in ("[", "]"):
+            in_list = token == "["
+        elif token in ("{", "<"):
+            message = _SCHEMA[inside[-1]].get(field, "").strip("*")
+            inside.append(message if message in _SCHEMA else "Skipped")
+            if len(inside) > MAX_DEPTH:
+                raise ValueError(f"{name} is nested more than {MAX_DEPTH} deep.")
+        elif token in ("}", ">"):
+            inside = inside[:-1] or [kind]  # a brace too many is the parser's to report
+        elif (token[0].isalpha() or token[0] == "_") and previous != ":" and not in_list:
+            field = token
+            _check_field(field, inside[-1], name, ignored)
+        previous = token
+        tokenizer.NextToken()
+    if ignored:
+        warnings.warn(f"{name} has fields that Caffe does not know; ignored: {', '.join(ignored)}.", stacklevel=5)
+
+
+def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) -> None:
+    known = _SCHEMA[message]
+    if message == "OldLayer" and field == "layer":
+        raise ValueError(
+            f"{name} is in Caffe's oldest format (V0). Translate it with Caffe's own `upgrade_net_proto_text`."
+        )
+    if not known or field in known or field.endswith("_param"):
+        return
+    if message in _STRICT or field in _RATES:
+        close = difflib.get_close_matches(field, known, 1, 0.4)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise ValueError(
+            f"{name} has the unknown field '{field}' where Caffe's {message} is expected.{hint} If it belongs to a fork "
+            "of Caffe and is not about learning rates, remove it."
+        )
+    ignored[field] = None
+
+
+@functools.cache
+def _messages() -> tuple[dict[str, Any], Any]:
+    """The message classes of the schema, and protobuf's `text_format`."""
+    try:
+        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+    except ImportError:
+        raise ImportError("Reading Caffe's files needs protobuf: pip install 'difflr[caffe]'.") from None
+    file = descriptor_pb2.FileDescriptorProto(name="difflr_caffe.proto", package="difflr.caffe", syntax="proto2")
+    for enum, names in _ENUMS.items():
+        described = file.enum_type.add(name=enum)
+        for number, value in enumerate(names):
+            described.value.add(name=value, number=number)
+    for message, fields in _SCHEMA.items():
+        described = file.message_type.add(name=message)
+        for number, (field, kind) in enumerate(fields.items(), start=1):
+            if kind:
+                _describe(described.field.add(name=field, number=number), kind)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    classes = {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"difflr.caffe.{name}")) for name in _SCHEMA
+    }
+    return classes, text_format
+
+
+def _describe(field: Any, kind: str) -> None:
+    field.label = field.LABEL_REPEATED if kind.startswith("*") else field.LABEL_OPTIONAL
+    kind = kind.strip("*")
+    if kind in _SCHEMA or kind in _ENUMS:
+        field.type = field.TYPE_MESSAGE if kind in _SCHEMA else field.TYPE_ENUM
+        field.type_name = f".difflr.caffe.{kind}"
+    else:
+        field.type = getattr(field, f"TYPE_{kind.upper()}")

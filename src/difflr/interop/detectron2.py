@@ -1,0 +1,92 @@
+"""detectron2: `get_default_optimizer_params`."""
+
+from collections.abc import Callable, Mapping
+
+import keras
+
+from difflr.interop.translation import Decision, Translation, torch_name, translate
+from difflr.plan import Row
+
+_NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
+
+
+def from_detectron2(
+    model: keras.Layer,
+    *,
+    base_lr: float,
+    weight_decay: float = 0.0,
+    weight_decay_norm: float | None = None,
+    bias_lr_factor: float = 1.0,
+    weight_decay_bias: float | None = None,
+    lr_factor_func: Callable[[str], float] | None = None,
+    overrides: Mapping[str, Mapping[str, float]] | None = None,
+) -> Translation:
+    """The plan of detectron2's `get_default_optimizer_params`, with its arguments.
+
+    The rate of a variable is `base_lr * lr_factor_func(name)`; an override for the last part of its name replaces rate and
+    decay. The two settings for biases are an override for `bias`, so that they replace the factor, too.
+
+    Args:
+        model: A built Keras model.
+        base_lr: Float > 0.
+        weight_decay: Float, the base weight decay.
+        weight_decay_norm: Float, the weight decay of normalization layers.
+        bias_lr_factor: Float, the multiplier of biases.
+        weight_decay_bias: Float, the weight decay of biases.
+        lr_factor_func: Function of the name in PyTorch, `backbone.blocks.0.norm.weight`.
+        overrides: Last part of a name (`pos_embed`) -> `{"lr": ..., "weight_decay": ...}`, absolute numbers.
+
+    Returns:
+        A `difflr.interop.Translation`.
+
+    Raises:
+        ValueError: If a decay is to differ from a base of 0, or an override sets anything else, or one for `bias` is given
+            twice.
+
+    Example:
+
+    ```python
+    translation = difflr.interop.from_detectron2(
+        model,
+        base_lr=1e-4,
+        weight_decay=0.1,
+        bias_lr_factor=2.0,
+        lr_factor_func=lambda name: 0.7 if name.startswith("backbone") else 1.0,
+    )
+    optimizer = difflr.optimizers.AdamW(1e-4, weight_decay=0.1, multipliers=translation.plan)
+    ```
+
+    Reference: `get_default_optimizer_params` in `detectron2/solver/build.py`.
+    """
+    own = {name: dict(values) for name, values in (overrides or {}).items()}
+    bias = {"lr": base_lr * bias_lr_factor} if bias_lr_factor != 1 else {}
+    bias |= {} if weight_decay_bias is None else {"weight_decay": weight_decay_bias}
+    if bias and "bias" in own:
+        raise ValueError("`overrides` has 'bias', and so do `bias_lr_factor` or `weight_decay_bias`. Leave one out.")
+    own |= {"bias": bias} if bias else {}
+    for name, values in own.items():
+        if not set(values) <= {"lr", "weight_decay"}:
+            raise ValueError(f"The override for '{name}' may set 'lr' and 'weight_decay'. Received: {values!r}.")
+    of_norm = weight_decay if weight_decay_norm is None else weight_decay_norm
+    decays = [of_norm, *(values.get("weight_decay", 0.0) for values in own.values())]
+    if not weight_decay and any(decays):
+        raise ValueError(f"`weight_decay` is 0, of which {max(decays):g} is no multiple. Give the base weight decay.")
+
+    def decide(row: Row) -> Decision:
+        name = torch_name(row)
+        numbers = {"lr": base_lr * (lr_factor_func(name) if lr_factor_func else 1.0), "weight_decay": weight_decay}
+        norm = weight_decay_norm is not None and isinstance(row.layer, _NORMS)
+        if norm:
+            numbers["weight_decay"] = of_norm
+        last = name.split(".")[-1]
+        numbers |= own.get(last, {})
+        axes = {"multiplier": numbers["lr"] / base_lr}
+        if weight_decay:
+            axes["weight_decay_multiplier"] = numbers["weight_decay"] / weight_decay
+        return axes, [*(["weight_decay_norm"] if norm else []), *([f"override {last}"] if last in own else [])]
+
+    settings = [
+        *(["weight_decay_norm"] if weight_decay_norm is not None else []),
+        *(f"override {name}" for name in own),
+    ]
+    return translate("detectron2", model, decide, settings, name_of=torch_name)

@@ -1,0 +1,55 @@
+"""fastai: a `slice` of rates."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr.interop.translation import Decision, Translation, is_norm, translate
+from difflr.plan import Plan, Row
+from difflr.recipes import discriminative
+
+
+def from_fastai(
+    lr: slice | float, model: keras.Layer, *, groups: Sequence[Any] | None = None, wd_bn_bias: bool = False
+) -> Translation:
+    """The plan of fastai's `learn.fit_one_cycle(n, lr)`.
+
+    `slice(low, high)` rises by the same factor from group to group, `slice(high)` gives a tenth to all groups but the
+    last, a number is for all.
+
+    Args:
+        lr: A slice or a number.
+        model: A built Keras model with a head.
+        groups: From the bottom to the top, as for `difflr.discriminative`: what fastai's `splitter` returns. `None`: the
+            blocks that difflr finds.
+        wd_bn_bias: Whether biases and normalization layers decay.
+
+    Returns:
+        A `difflr.interop.Translation`; its `learning_rate` is the highest.
+
+    Raises:
+        ValueError: If a rate is not above 0, or the groups are not the model's.
+
+    Example:
+
+    ```python
+    translation = difflr.interop.from_fastai(slice(1e-5, 1e-3), model, groups=["backbone/stem", "backbone/block", "head"])
+    optimizer = difflr.optimizers.Adam(translation.learning_rate, multipliers=translation.plan)
+    assert [group.multiplier for group in translation.plan.groups[::2]] == [0.01, 0.1, 1.0]
+    ```
+
+    Reference: `set_hyper` in `fastai/optimizer.py`, `even_mults` in `fastai/learner.py`; `wd_bn_bias` of `Learner`.
+    """
+    low, high = (lr.start, lr.stop) if isinstance(lr, slice) else (None, lr)
+    if not high or high <= 0:
+        raise ValueError(f"`lr` must be a number above 0, slice(high) or slice(low, high). Received: {lr!r}.")
+    relative = low / high if low else None
+    plan = discriminative(model, relative, groups=groups) if isinstance(lr, slice) else Plan(model)
+
+    def decide(row: Row) -> Decision:
+        decays = wd_bn_bias or not (is_norm(row) or row.path.endswith("bias"))
+        return {"multiplier": plan.row(row.variable).multiplier, "weight_decay_multiplier": float(decays)}, ["lr"]
+
+    return dataclasses.replace(translate("fastai", model, decide, ["lr"]), learning_rate=high)

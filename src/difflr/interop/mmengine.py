@@ -1,0 +1,113 @@
+"""MMEngine and MMPretrain: `paramwise_cfg`."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from difflr.interop.timm import is_vector, rates_by_depth
+from difflr.interop.translation import Decision, Translation, torch_name, translate
+from difflr.plan import Row
+
+_NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
+_KINDS = (
+    "bias_lr_mult",
+    "bias_decay_mult",
+    "norm_decay_mult",
+    "flat_decay_mult",
+    "dwconv_decay_mult",
+    "dcn_offset_lr_mult",
+)
+_KEYS = ("custom_keys", *_KINDS, "bypass_duplicate", "layer_decay_rate")
+_CUSTOM = ("lr_mult", "decay_mult")
+
+
+def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers: Any) -> Translation:
+    """The plan of MMEngine's `paramwise_cfg`.
+
+    A custom key matches a variable whose name in PyTorch (`backbone.norm.weight`) contains it; the longest key wins, of
+    equally long ones the first in the alphabet. Where one matches, `bias_lr_mult`, `norm_decay_mult` and their like do not
+    count. With `layer_decay_rate` it is the `paramwise_cfg` of MMPretrain's `LearningRateDecayOptimWrapperConstructor`,
+    in which neither `lr_mult` nor `bias_lr_mult` and `dwconv_decay_mult` count.
+
+    Args:
+        paramwise_cfg: The dictionary.
+        model: A built Keras model.
+        **layers: With `layer_decay_rate`: `depth` and `head`, as for `difflr.layerwise_decay`, in the place of the model's
+            `get_layer_depth`.
+
+    Returns:
+        A `difflr.interop.Translation`.
+
+    Raises:
+        ValueError: If there is an unknown field, also in a custom key, which there may set anything of an optimizer; or
+            nothing matches.
+
+    Example:
+
+    ```python
+    cfg = dict(custom_keys={"backbone": dict(lr_mult=0.1, decay_mult=0.9)}, bias_lr_mult=2.0, flat_decay_mult=0.0)
+    translation = difflr.interop.from_mmengine(cfg, model)
+    optimizer = difflr.optimizers.SGD(0.01, weight_decay=1e-4, multipliers=translation.plan)
+    ```
+
+    Reference: `add_params` in `mmengine/optim/optimizer/default_constructor.py`, and in
+    `mmpretrain/engine/optimizers/layer_decay_optim_wrapper_constructor.py`.
+    """
+    _check_known(paramwise_cfg, _KEYS, "`paramwise_cfg`")
+    custom = dict(paramwise_cfg.get("custom_keys", {}))
+    for key, values in custom.items():
+        _check_known(values, _CUSTOM, f"The custom key '{key}'")
+    by_length = sorted(sorted(custom), key=len, reverse=True)
+    decay_rate = paramwise_cfg.get("layer_decay_rate")
+    kinds = {name: paramwise_cfg[name] for name in _KINDS if paramwise_cfg.get(name) is not None}
+    rates = None if decay_rate is None else rates_by_depth(model, decay_rate, **layers)
+
+    def decide(row: Row) -> Decision:
+        *prefix, name = torch_name(row).split(".")
+        key = next((key for key in by_length if key in f"{'.'.join(prefix)}.{name}"), None)
+        if key is None:
+            axes, settings = _by_kind(row, name, kinds, by_depth=rates is not None)
+        else:
+            axes = {
+                "multiplier": custom[key].get("lr_mult", 1.0),
+                "weight_decay_multiplier": custom[key].get("decay_mult", 1.0),
+            }
+            settings = [key]
+        return (axes, settings) if rates is None else ({**axes, **rates(row)}, settings)
+
+    notes = [
+        f"custom key '{key}': its lr_mult does not count here" for key in custom if rates and "lr_mult" in custom[key]
+    ]
+    return translate("MMEngine", model, decide, [*custom, *kinds], notes=notes, name_of=torch_name)
+
+
+def _by_kind(row: Row, name: str, kinds: dict[str, float], by_depth: bool) -> tuple[dict[str, float], list[str]]:
+    """What the rules about kinds say of a variable, in their order: norm, bias, depthwise convolution, vector."""
+    norm, bias = isinstance(row.layer, _NORMS), name == "bias"
+    applies = {
+        "norm_decay_mult": norm,
+        "bias_decay_mult": bias,
+        "dwconv_decay_mult": _is_depthwise(row) and not by_depth,
+        "flat_decay_mult": is_vector(row),
+    }
+    rule = next((rule for rule, matches in applies.items() if matches and rule in kinds), None)
+    axes, settings = ({}, []) if rule is None else ({"weight_decay_multiplier": kinds[rule]}, [rule])
+    if bias and not norm and not by_depth and "bias_lr_mult" in kinds:
+        return {**axes, "multiplier": kinds["bias_lr_mult"]}, [*settings, "bias_lr_mult"]
+    return axes, settings
+
+
+def _is_depthwise(row: Row) -> bool:
+    if isinstance(row.layer, keras.layers.DepthwiseConv2D):
+        return True
+    return isinstance(row.layer, keras.layers.Conv2D) and row.layer.kernel.shape[-2] == 1 and row.layer.groups > 1
+
+
+def _check_known(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    unknown = next((name for name in values if name not in known), None)
+    if unknown is not None:
+        close = difflib.get_close_matches(unknown, known, 1, 0.4)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"{where} has '{unknown}', which no plan can hold.{hint} Expected: {', '.join(known)}.")

@@ -1,0 +1,128 @@
+"""Keras 3.15's `MultiOptimizer` and `OptimizerMap`, there and back."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from difflr.interop.effective import check_plan, group_decay
+from difflr.interop.same_class import SameClass, one_optimizer
+from difflr.interop.translation import Decision, Translation, translate
+from difflr.plan import Plan, Row
+
+
+def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
+    """The plan and the optimizer that a `MultiOptimizer` of one class with several rates comes to.
+
+    A key matches a variable whose `variable.path` is that key, or matches it as a regular expression from beginning to end;
+    where two match, Keras raises an error.
+
+    Args:
+        optimizer: A `keras.optimizers.MultiOptimizer`, an `OptimizerMap`, or a function variable -> optimizer.
+        model: A built Keras model.
+
+    Returns:
+        A `difflr.interop.Translation`, with an optimizer: one for all variables, with one base rate, which callbacks may
+        change.
+
+    Raises:
+        ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`, or have different schedules;
+            or two keys match one variable.
+
+    Example:
+
+    ```python
+    slow, fast = keras.optimizers.Adam(1e-5), keras.optimizers.Adam(1e-3)
+    translation = difflr.interop.from_multi_optimizer(lambda v: slow if "backbone" in v.path else fast, model)
+    assert translation.learning_rate == 1e-3
+    assert translation.plan.rows[0].multiplier == 0.01
+    ```
+
+    Reference: `OptimizerMap.__getitem__` in `keras/src/optimizers/multi_optimizer.py`.
+    """
+    choose = _map_of(optimizer)
+    chosen = {id(row.variable): one_optimizer(choose(row.variable)) for row in Plan(model).rows}
+    keys = list(choose) if isinstance(choose, Mapping) else []
+    default = getattr(choose, "default_optimizer", None)
+    merged = SameClass([*([default] if default is not None else []), *chosen.values()])
+
+    def decide(row: Row) -> Decision:
+        path = row.variable.path
+        matching = [path] if path in keys else [key for key in keys if re.fullmatch(key, path)]
+        return merged.axes(chosen[id(row.variable)]), matching
+
+    translation = translate(
+        "MultiOptimizer", model, decide, keys, notes=merged.notes, name_of=lambda row: row.variable.path
+    )
+    return dataclasses.replace(translation, learning_rate=merged.rate, optimizer=merged.optimizer(translation.plan))
+
+
+def _map_of(optimizer: Any) -> Any:
+    """The map of a MultiOptimizer, with optimizers like its own; anything else as it is."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return optimizer
+    saved = optimizer.get_config().get("optimizer_map")
+    if saved is None:
+        raise TypeError(f"Expected a keras.optimizers.MultiOptimizer. Received: {optimizer!r}.")
+    return saved if callable(saved) else keras.saving.deserialize_keras_object(saved)
+
+
+def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
+    """The plan as a `keras.optimizers.MultiOptimizer`: a copy of `optimizer` for every group.
+
+    What the plan freezes gets `trainable = False`, as if set by hand. The rest has the limits of a MultiOptimizer: each
+    group clips by itself, and `learning_rate` of the whole is not to be had.
+
+    Args:
+        plan: A plan for a Keras model.
+        optimizer: An unbuilt stock optimizer with the base rate and weight decay.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer`.
+
+    Raises:
+        ValueError: If a MultiOptimizer cannot express it: the base rate or a group has a schedule, or two variables in
+            different groups have the same `variable.path`.
+
+    Example:
+
+    ```python
+    plan = difflr.Plan(model, {"backbone": 0.1})
+    if hasattr(keras.optimizers, "MultiOptimizer"):  # since Keras 3.15
+        optimizer = difflr.interop.to_multi_optimizer(plan, keras.optimizers.SGD(1e-2))
+        model.compile(optimizer, loss="sparse_categorical_crossentropy")
+    ```
+    """
+    check_plan(plan)
+    config = one_optimizer(optimizer).get_config()
+    if isinstance(config["learning_rate"], dict) or any(group.schedule is not None for group in plan.groups):
+        raise ValueError(
+            "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
+        )
+    paths = [row.variable.path for row in plan.rows if not row.frozen]
+    twice = sorted({path for path in paths if paths.count(path) > 1})
+    if twice and len(plan.groups) > 1:
+        raise ValueError(f"A MultiOptimizer knows variables by `variable.path`, and several have the same: {twice[0]}.")
+    copies = {}
+    for group in plan.groups:
+        decay = group_decay(group, config.get("weight_decay") or 0.0, "effective_rate")
+        own = {"learning_rate": config["learning_rate"] * group.multiplier, "weight_decay": decay or None}
+        copies["|".join(re.escape(row.variable.path) for row in group.rows)] = _copy(optimizer, config, own)
+    _freeze(plan)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(_copy(optimizer, config, {}), copies))
+
+
+def _freeze(plan: Plan) -> None:
+    for row in plan.rows:
+        if row.frozen:
+            row.variable.trainable = False
+    for layer in plan.kept_statistics() if plan.frozen_statistics == "keep" else ():
+        layer.trainable = False
+
+
+def _copy(optimizer: Any, config: dict[str, Any], own: dict[str, Any]) -> Any:
+    if not own.get("weight_decay", True) and config.get("weight_decay") is not None:
+        own = {**own, "weight_decay": 0.0}  # AdamW takes no None
+    return type(optimizer).from_config({**config, **own})

@@ -1,0 +1,85 @@
+"""timm: layer-wise decay with a floor and a cut-off, and no weight decay for vectors."""
+
+from collections.abc import Callable, Collection
+from fnmatch import fnmatch
+from typing import Any
+
+import keras
+
+from difflr.interop.translation import Decision, Translation, torch_name, translate
+from difflr.plan import Plan, Row
+from difflr.recipes import layerwise_decay
+
+
+def from_timm(
+    model: keras.Layer,
+    *,
+    layer_decay: float | None = None,
+    layer_decay_min_scale: float | None = 0.0,
+    layer_decay_no_opt_scale: float | None = None,
+    no_weight_decay: Collection[str] = (),
+    weight_decay_exclude_1d: bool = True,
+    **layers: Any,
+) -> Translation:
+    """The plan of timm's `create_optimizer_v2(model, ..., layer_decay=...)`.
+
+    Args:
+        model: A built Keras model.
+        layer_decay: Float in (0, 1]. A block trains at this times the rate of the block above; `None`: all alike. The blocks
+            are those of `difflr.depth.depth_groups`, which equal timm's where [the recipes' page](recipes.md) says so.
+        layer_decay_min_scale: Float. No multiplier is smaller.
+        layer_decay_no_opt_scale: Float. Blocks with a smaller multiplier are frozen.
+        no_weight_decay: Names, or patterns as in `fnmatch`, of the variables: their names in PyTorch
+            (`blocks.0.norm.weight`) or layer-tree paths. What timm's `model.no_weight_decay()` returns.
+        weight_decay_exclude_1d: Whether biases and other vectors do not decay.
+        **layers: `depth` and `head`, as for `difflr.layerwise_decay`.
+
+    Returns:
+        A `difflr.interop.Translation`. Unlike timm's `lr_scale`, which only timm's own schedulers apply, the multipliers of
+        its plan are applied by every optimizer of difflr.
+
+    Raises:
+        ValueError: If a value is out of its range, or no pattern matches.
+
+    Example:
+
+    ```python
+    translation = difflr.interop.from_timm(model, layer_decay=0.75, no_weight_decay=["*stem*"])
+    optimizer = difflr.optimizers.AdamW(1e-3, weight_decay=0.05, multipliers=translation.plan)
+    ```
+
+    Reference: `param_groups_layer_decay` and `param_groups_weight_decay` in `timm/optim/_param_groups.py`.
+    """
+    rates = rates_by_depth(
+        model,
+        1.0 if layer_decay is None else layer_decay,
+        minimum_multiplier=layer_decay_min_scale or 0.0,
+        freeze_below=layer_decay_no_opt_scale or 0.0,
+        **layers,
+    )
+
+    def decide(row: Row) -> Decision:
+        names = (torch_name(row), row.path)
+        matching = [pattern for pattern in no_weight_decay if any(fnmatch(name, pattern) for name in names)]
+        decays = not matching and not (weight_decay_exclude_1d and is_vector(row))
+        return {**rates(row), "weight_decay_multiplier": float(decays)}, matching
+
+    return translate("timm", model, decide, no_weight_decay, name_of=torch_name)
+
+
+def rates_by_depth(model: keras.Layer, decay_rate: float, **arguments: Any) -> Callable[[Row], dict[str, Any]]:
+    """What layer-wise decay sets for a row of another plan of the same model; 1 means no decay, and asks for no depth."""
+    if decay_rate == 1:
+        return lambda row: {"multiplier": 1.0}
+    plan: Plan = layerwise_decay(model, decay_rate, **arguments)
+
+    def axes(row: Row) -> dict[str, Any]:
+        by_depth = plan.row(row.variable)
+        return {"frozen": True} if by_depth.frozen else {"multiplier": by_depth.multiplier}
+
+    return axes
+
+
+def is_vector(row: Row) -> bool:
+    """Whether PyTorch has the variable as a vector: Keras's attention has biases of two dimensions."""
+    return len(row.shape) <= 1 or row.path.split("/")[-1].endswith("bias")

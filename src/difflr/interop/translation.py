@@ -1,0 +1,146 @@
+"""`Translation`: a plan made from the settings of another system, and what became of every setting."""
+
+import dataclasses
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+
+from difflr.plan import Plan, Row, Rule
+
+# What one variable gets: axis -> value, and the settings that say so.
+Decision = tuple[Mapping[str, Any], Iterable[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """Settings of another system as a plan for a Keras model, with a report: `print(translation)`.
+
+    Args:
+        plan: The `difflr.Plan`.
+        peer: The name of the other system.
+        matched: For each setting that matched: the layer-tree paths of the variables it decides.
+        unmatched: The settings that match nothing in the model, or are hidden by others for all they match.
+        unmentioned: The paths of the variables that no setting is about. They have the multiplier 1.
+        frozen_by_user: The paths of the variables with `trainable = False`, which stay frozen.
+        learning_rate: The base rate, a number or a schedule, where the settings hold one.
+        optimizer: An unbuilt optimizer that holds the plan, where the settings say which.
+        notes: Differences that matter, in words.
+
+    Example:
+
+    ```python
+    translation = difflr.interop.from_lr_multiplier({"stem": 0.1}, model)
+    print(translation)
+    optimizer = difflr.optimizers.Adam(1e-3, multipliers=translation.plan)
+    ```
+    """
+
+    plan: Plan
+    peer: str
+    matched: Mapping[str, tuple[str, ...]]
+    unmatched: tuple[str, ...] = ()
+    unmentioned: tuple[str, ...] = ()
+    frozen_by_user: tuple[str, ...] = ()
+    learning_rate: Any = None
+    optimizer: Any = None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"From {self.peer}: {len(self.matched)} settings took effect, {len(self.unmatched)} did not."]
+        lines += [f"  {setting} -> {', '.join(paths)}" for setting, paths in self.matched.items()]
+        for title, names in (
+            ("Decides nothing", self.unmatched),
+            ("Not mentioned (multiplier 1)", self.unmentioned),
+            ("Frozen by `trainable = False`", self.frozen_by_user),
+            ("Note", self.notes),
+        ):
+            lines += [f"{title}: {name}" for name in names]
+        return "\n".join(lines)
+
+
+def translate(
+    peer: str,
+    model: Any,
+    decide: Callable[[Row], Decision | None],
+    settings: Iterable[str],
+    *,
+    notes: Iterable[str] = (),
+    name_of: Callable[[Row], str] = lambda row: row.path,
+) -> Translation:
+    """The plan in which each variable gets what `decide` says, and the report on `settings`.
+
+    Args:
+        peer: The name of the other system.
+        model: A built Keras model, or a list of variables.
+        decide: Row of the plan without rules -> what it gets; `None`: no setting is about it.
+        settings: The names of all settings, in order. Those that decide nothing are warned of.
+        notes: Differences that matter, in words.
+        name_of: The name of a variable in the other system, for errors.
+
+    Raises:
+        ValueError: If there are settings, and none matches.
+    """
+    rules: list[Rule] = []
+    matched: dict[str, list[str]] = {setting: [] for setting in settings}
+    unmentioned, by_user = [], []
+    for row in Plan(model).rows:
+        decision = decide(row)
+        if _frozen_by_user(row):
+            by_user.append(row.path)
+        elif decision is None or not decision[0]:
+            unmentioned.append(row.path)
+        else:
+            rules.append(Rule(row.variable, **decision[0]))
+        for setting in decision[1] if decision else ():
+            matched.setdefault(setting, []).append(row.path)
+    unmatched = [setting for setting, paths in matched.items() if not paths]
+    _report_unmatched(peer, unmatched, len(matched), [name_of(row) for row in Plan(model).rows])
+    return Translation(
+        plan=Plan(model, rules),
+        peer=peer,
+        matched={setting: tuple(paths) for setting, paths in matched.items() if paths},
+        unmatched=tuple(unmatched),
+        unmentioned=tuple(unmentioned),
+        frozen_by_user=tuple(by_user),
+        notes=tuple(notes),
+    )
+
+
+def _frozen_by_user(row: Row) -> bool:
+    return row.frozen and not row.decided.get("frozen", "").startswith("declared by")
+
+
+def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[str]) -> None:
+    if not unmatched:
+        return
+    parts = {part for name in names for part in (name, *name.replace(".", "/").split("/"))}
+    close = {name: difflib.get_close_matches(name.split()[0], parts, 1, 0.6) for name in unmatched[:5]}
+    listed = ", ".join(f"'{name}'" + (f" (nearest: '{near[0]}')" if near else "") for name, near in close.items())
+    listed += f", ... ({len(unmatched)} in all)" if len(unmatched) > 5 else ""
+    if len(unmatched) == number:
+        raise ValueError(
+            f"None of the {number} settings from {peer} matches the model: {listed}. "
+            f"There the model's variables would be called: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
+        )
+    warnings.warn(
+        f"{len(unmatched)} of {number} settings from {peer} decide nothing in the model: {listed}.", stacklevel=4
+    )
+
+
+def torch_name(row: Row) -> str:
+    """The name that a variable would have in a PyTorch model: `backbone/norm/gamma` -> `backbone.norm.weight`."""
+    *layers, name = row.path.split("/")
+    return ".".join([*layers, _TORCH_NAMES.get(name, name)])
+
+
+_TORCH_NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
+
+
+def is_norm(row: Row) -> bool:
+    """Whether a normalization layer of Keras owns the variable."""
+    return any("Normalization" in cls.__name__ for cls in type(row.layer).__mro__) and not isinstance(
+        row.layer, keras.layers.SpectralNormalization
+    )

@@ -1,0 +1,247 @@
+"""An optimizer that holds one plan, and keeps its state by variable when the plan is replaced."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr import keras_private
+from difflr.optimizers import build_checks
+from difflr.optimizers.current_multipliers import CurrentMultipliers
+from difflr.optimizers.groups import Groups
+from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.multipliers_argument import MultipliersArgument
+from difflr.optimizers.saved_state import Key
+from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
+from difflr.plan import Plan, saved_plan
+from difflr.plan.freezing import freeze
+from difflr.plan.rebinding import tied_to, with_frozen_by_hand, with_multipliers, without_decay
+
+
+class PlannedOptimizer(keras_private.OptimizerHooks):
+    """The part of a differential optimizer that holds the plan.
+
+    Args:
+        *args: As in the Keras optimizer.
+        argument: What `multipliers` was set to.
+        **kwargs: As in the Keras optimizer.
+    """
+
+    def __init__(self, *args: Any, argument: MultipliersArgument, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._multipliers_argument = argument
+        self._groups: Groups | None = None
+        self._model: weakref.ref[keras.Layer] | None = None
+        self._states = StateByPlace()
+        self._unbound: dict[str, Any] | None = None  # a loaded plan, until the model is known
+        self._saved_config: dict[str, Any] | None = None
+        self._warning_at_next_step = ""
+        self.first_rate = keras_private.live_learning_rate(self)
+        if argument.plan is not None:
+            freeze(argument.plan)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan in force, with the multipliers of this moment.
+
+        Raises:
+            ValueError: If the optimizer was made without a plan and is not built yet, so that none is known.
+            RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
+        """
+        if self._groups is not None:
+            changed = self._groups.multipliers()
+            return with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
+        if self._multipliers_argument.plan is not None:
+            return self._multipliers_argument.plan
+        raise ValueError(
+            "The optimizer is not built yet, so it has no plan. Call `optimizer.build(model.trainable_variables)` "
+            "or `fit` first, or give it `multipliers=difflr.Plan(model, rules)`. difflr.plan_of(model) knows it before."
+        )
+
+    def plan_for(self, model: keras.Layer) -> Plan:
+        """The plan in force for `model`, built or not; see `difflr.plan_of`.
+
+        Args:
+            model: The model that it trains.
+        """
+        if self._groups is None:
+            return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
+        if not any(row.variable in self._groups.plan for row in Plan(model).rows):
+            return self.plan
+        self.bind(model)
+        trained = {id(variable) for variable in self._groups.trainable if variable.trainable}
+        return with_frozen_by_hand(self.plan, trained)
+
+    @property
+    def multipliers(self) -> CurrentMultipliers:
+        """Variable -> multiplier now, readable and, once built, settable: `optimizer.multipliers[layer] = 0.05`.
+
+        The key is a variable, a layer or a path in the layer tree. Setting recompiles nothing. Variables in one group
+        share a number, so the whole group has to be named.
+        """
+        return CurrentMultipliers(self.plan, self._groups)
+
+    @property
+    def has_multipliers(self) -> bool:
+        """Whether it was made with multipliers, a plan or rules of its own."""
+        return not self._multipliers_argument.is_none
+
+    def rate_factors(self) -> dict[int, float]:
+        """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
+        if self._groups is None:
+            return {}
+        factors = keras.ops.convert_to_numpy(self._groups.factors()).tolist()
+        return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+
+    def late_start(self, variable: keras.Variable) -> LateStart:
+        """When a trained variable joined the training, as far as its rate depends on it.
+
+        Args:
+            variable: One of the variables that the optimizer was built with.
+        """
+        place = self._groups.plan.row(variable).place
+        return self._states.starts.get(place, LateStart()).with_effect(self)
+
+    @property
+    def loaded_plan(self) -> Plan | None:
+        """The plan with which the loaded state was saved, where another one is in force; `None` otherwise."""
+        if self._saved_config is None:
+            return None
+        model = self._groups.plan.model or (self._model() if self._model is not None else None)
+        if model is None:
+            raise ValueError("The model is not known: call `optimizer.bind(model)` first.")
+        return saved_plan.bind_to_model(self._saved_config, Plan(model))
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Resolves the plan for `variables`, freezes what it freezes, and makes the state for the others.
+
+        Args:
+            variables: The model's trainable variables.
+
+        Raises:
+            ValueError: If the plan does not cover them, or freezes them all, or trains a variable that was frozen by
+                hand since, or names variables when there are none.
+        """
+        if self.built:
+            return
+        if not len(variables):
+            build_checks.check_nothing_is_asked(self._multipliers_argument)
+            self._build_for(Plan.from_rows([]), [])
+            return
+        model = self._model() if self._model is not None else None
+        plan = self._multipliers_argument.resolve(list(variables), model, self.first_rate)
+        build_checks.check_base_rate(plan, self.first_rate)
+        plan = without_decay(plan, [v for v in variables if v in plan and not keras_private.decays(self, v)])
+        build_checks.check_all_are_listed(plan, variables)
+        build_checks.check_trains_something(plan)
+        freeze(plan)
+        build_checks.warn_of_decay_without_effect(plan, self)
+        self._build_for(plan, [variable for variable in variables if not plan.row(variable).frozen])
+        if model is None and self._multipliers_argument.config is not None:
+            self._unbound = self._multipliers_argument.config
+            self._warn_at_next_step(plan)
+
+    def _build_for(self, plan: Plan, trainable: Sequence[keras.Variable]) -> None:
+        self._states.before_build = list(self.variables)
+        super().build(trainable)
+        self._groups = Groups(plan, trainable, self, self._states.starts)
+
+    def bind(self, model: keras.Layer) -> None:
+        """Tells the optimizer which model its variables belong to: rules may then be path patterns.
+
+        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do `difflr.plan_of` and phases. Keras gives
+        an optimizer its variables only, which is enough to train exactly, also after loading; call it on a loaded,
+        subclassed `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
+
+        Args:
+            model: The model the optimizer is compiled with.
+
+        Raises:
+            ValueError: If the optimizer was built for variables of another model.
+        """
+        if self._groups is not None and self._groups.trainable:
+            plan = self._groups.plan
+            if self._unbound is not None:
+                saved_plan.mark_frozen(model, self._unbound)
+                bound = saved_plan.bind_to_model(self._unbound, Plan(model))
+                build_checks.check_same_places(plan, bound)
+            else:
+                bound = plan if plan.model is model else tied_to(plan, model)
+            self._states.move(plan, bound)
+            self._groups.plan, self._unbound = bound, None
+            freeze(bound)
+        elif self._groups is None and model.built and self._multipliers_argument.config is None:
+            # Keras lists what is unfrozen from here on.
+            freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
+        self._model = weakref.ref(model)
+
+    def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
+        """Gives the optimizer another plan, with all state kept by variable; see `difflr.replan`.
+
+        A compiled model has to make its step anew, which `difflr.replan(model, plan)` does, too.
+
+        Args:
+            plan: The new plan.
+            warmup_steps: As for `difflr.replan`.
+            own_bias_correction: As for `difflr.replan`.
+
+        Raises:
+            TypeError: If it is no plan.
+            ValueError: If it trains nothing, or trains what `trainable = False` froze. Nothing has changed then.
+        """
+        build_checks.check_new_plan(plan)
+        build_checks.check_base_rate(plan, self.first_rate)
+        self._warning_at_next_step = ""
+        if self._groups is None:
+            self._multipliers_argument = MultipliersArgument(plan)
+            freeze(plan)
+            return
+        found = self.state_entries()
+        check_known(self, found)
+        values = {key: as_numpy(variable) for key, variable in found.items()}
+        step = int(keras.ops.convert_to_numpy(self.iterations))
+        self._states.move(self._groups.plan, plan)
+        moved = StateByPlace()
+        moved.aside = values
+        moved.move(self._groups.plan, plan)
+        self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
+        self._rebuild(plan, {**self._states.aside, **moved.aside})
+
+    def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
+        """Builds the optimizer for what `plan` trains, and gives the variables their state back.
+
+        Args:
+            plan: The plan.
+            values: All state, by place and name.
+        """
+        freeze(plan)
+        model = plan.model
+        variables = [row.variable for row in plan.rows] if model is None else model.trainable_variables
+        keras_private.unbuild(self, self._states.before_build)
+        with keras_private.strategy_scope(model):
+            self._build_for(plan, [v for v in variables if v in plan and not plan.row(v).frozen])
+        self._states.keep_aside(values)
+        self._assign(values)
+
+    def _assign(self, values: Mapping[Key, np.ndarray]) -> None:
+        late = int(keras.ops.convert_to_numpy(self.iterations)) > 0
+        by_place = {row.place: row.variable for row in self._groups.plan.rows}
+        for (place, name), variable in self.state_entries().items():
+            value = values.get((place, name))
+            if value is not None and tuple(value.shape) == tuple(variable.shape):
+                variable.assign(value)
+            elif name == keras_private.AVERAGES and late and place is not None:
+                variable.assign(as_numpy(by_place[place]))  # an average that begins at 0 would draw the variable there
+
+    def state_entries(self) -> dict[Key, keras.Variable]:
+        """What the optimizer keeps, by place and name."""
+        rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
+        return entries(self, rows, self._states.before_build, self._groups.vector)
+
+    def _warn_at_next_step(self, plan: Plan) -> None:
+        """Remembers to say that a phase is in force that nobody here has begun."""
+        whole = {id(row.variable) for row in plan.whole.rows if not row.frozen}
+        frozen = [row for row in plan.rows if row.frozen and id(row.variable) in whole]
+        self._warning_at_next_step = build_checks.still_frozen(frozen) if frozen else ""

@@ -1,0 +1,135 @@
+"""Saving and loading an optimizer: its plan, and its state by variable."""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+
+from difflr.optimizers import loading
+from difflr.optimizers.grouped_update import GroupedUpdate
+from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.multipliers_argument import SAVED_PLAN
+from difflr.optimizers.saved_state import HEADER, Key, State
+from difflr.optimizers.state_by_place import as_numpy
+from difflr.plan import Plan, saved_plan
+
+
+class SavedOptimizer(GroupedUpdate):
+    """The part of a differential optimizer that is saved and loaded."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The optimizer's own config, and the plan as data: paths and numbers.
+
+        Raises:
+            ValueError: If the optimizer is not built and its multipliers are a function, which only a build resolves.
+        """
+        config = super().get_config()
+        config["weight_decay_follows"] = self.weight_decay_follows
+        config["fused"] = self.fused
+        built = self._groups is not None
+        config["multipliers"] = {SAVED_PLAN: self._plan_config()} if built else self._multipliers_argument.to_config()
+        return config
+
+    def _plan_config(self) -> dict[str, Any]:
+        """The plan in force as data, with what could not be bound to variables yet."""
+        return saved_plan.to_config(self.plan) if self._unbound is None else self._unbound
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Saves the optimizer's state by variable, with the plan in force.
+
+        Args:
+            store: What Keras saves it in.
+        """
+        if self._groups is None:
+            super().save_own_variables(store)
+            return
+        changed = self._groups.multipliers()
+        places = {id(row.variable): row.place for row in self._groups.plan.rows}
+        State(
+            plan=saved_plan.to_config(self._groups.plan) if self._unbound is None else self._unbound,
+            values={key: as_numpy(variable) for key, variable in self.state_entries().items()},
+            aside=self._states.aside,
+            starts=self._states.starts,
+            seen=self._states.seen,
+            multipliers={places[key]: number for key, number in changed.items()},
+            learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
+            callbacks=self.callback_state,
+        ).save(store)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Loads the optimizer's state, by variable.
+
+        If the optimizer has another plan than the one that was saved, its own plan holds, and one warning says what is
+        different. What the file has no state for starts fresh. The state of a stock optimizer of the same kind is
+        loaded, too. An optimizer that is not built can take no state: Keras then warns and goes on without it.
+
+        Args:
+            store: What it was saved in.
+
+        Raises:
+            ValueError: If the file is damaged; the optimizer is then as it was.
+        """
+        state = {name: store[name] for name in list(store.keys())}
+        if self._groups is None:
+            super().load_own_variables(state)
+        elif HEADER not in state:
+            self._load_by_position(state)
+        else:
+            loading.load(self, State.load(state))
+
+    def _load_by_position(self, state: dict[str, Any]) -> None:
+        """Loads what a stock optimizer has saved, or one that was not built."""
+        variables = [variable for variable in self.variables if variable is not self._groups.vector]
+        if len(state) == len(self._states.before_build):
+            variables = self._states.before_build
+        if len(state) != len(variables):
+            super().load_own_variables(state)  # which warns
+            return
+        for number, variable in enumerate(variables):
+            variable.assign(state[str(number)])
+
+    # -- what `loading` asks for ----------------------------------------------------------------------------------------
+
+    @property
+    def plan_in_force(self) -> Plan:
+        """The plan in force, with its own multipliers."""
+        return self._groups.plan
+
+    def slot_names(self) -> set[str]:
+        """The names of what it keeps for each variable."""
+        return {name for place, name in self.state_entries() if place is not None}
+
+    def take(
+        self,
+        plan: Plan,
+        values: Mapping[Key, np.ndarray],
+        starts: Mapping[str, LateStart],
+        seen: Mapping[str, int],
+        state: State,
+    ) -> None:
+        """Takes a saved state.
+
+        Args:
+            plan: The plan in force from now on.
+            values: All state, by place and name.
+            starts: When variables joined, by place.
+            seen: How many gradients the state of frozen variables has seen, by place.
+            state: The saved state, for what concerns no variable.
+        """
+        self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
+        self._rebuild(plan, values)
+        self.callback_state = dict(state.callbacks)
+        self._warn_at_next_step(plan)
+
+    @property
+    def multipliers_changed(self) -> dict[int, float]:
+        """The multipliers that were changed since the plan was made, by identity of the variable."""
+        return self._groups.multipliers()
+
+    def restore_multipliers(self, multipliers: Mapping[int, float]) -> None:
+        """Sets multipliers that were changed before, by identity of the variable."""
+        self._groups.restore(multipliers)
+
+    def remember_saved_plan(self, config: dict[str, Any]) -> None:
+        """Keeps the plan of the file for `loaded_plan`."""
+        self._saved_config = config

@@ -1,0 +1,44 @@
+"""`Constant`: a rate, or a factor, that stays as it is."""
+
+from typing import Any
+
+import keras
+
+from difflr import checks
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Constant(keras.optimizers.schedules.LearningRateSchedule):
+    """The same at every step. In a rule of a plan it takes the schedule of an earlier rule away.
+
+    A group with the schedule `Constant()` follows the optimizer's base rate and nothing else, as a group without a
+    schedule does. Where the base rate itself is a schedule, the group follows that.
+
+    Args:
+        learning_rate: Float >= 0. The rate; a factor where it is the schedule of a rule. Defaults to 1.
+
+    Raises:
+        ValueError: If it is negative or no finite number.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.schedules import Constant, WarmupCosine
+
+    plan = difflr.Plan(model, {"*": WarmupCosine(1.0, num_steps=1000), "head": Constant()})
+    assert plan.row(model.get_layer("head").kernel).schedule is None
+    ```
+
+    Reference: optax's `constant_schedule`.
+    """
+
+    def __init__(self, learning_rate: float = 1.0):
+        self.learning_rate = checks.checked_number(learning_rate, "learning_rate")
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        return self.learning_rate * keras.ops.ones_like(checks.as_float(step))
+
+    def get_config(self) -> dict[str, Any]:
+        """The argument."""
+        return {"learning_rate": self.learning_rate}

@@ -1,0 +1,110 @@
+"""Kinds of variables: facts about a variable's own name, its rank and the layer that owns it."""
+
+import re
+
+import keras
+
+from difflr import keras_private
+from difflr.checks import nearest, shown
+from difflr.plan.layer_tree import Leaf
+
+KINDS = ("kernel", "bias", "norm", "embedding", "vector", "no_decay", "head")
+
+# UnitNormalization has no weights; a class derived from it may.
+NORMALIZATION_LAYERS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+)
+
+_OF_LAYERS = ("norm", "embedding", "no_decay")  # kinds that depend on the class of the owning layer
+_OF_NAMES = {"kernel": "kernel", "bias": "bias"}  # kinds that depend on the variable's name alone
+_CALLED_A_NORM = re.compile(r"Norm(ali[sz]ation)?(?![a-z])")  # T5LayerNorm, RmsNorm2d; not NormalizedDense
+_SCALE_OR_OFFSET = ("gamma", "beta", "scale", "offset", "weight", "bias")
+
+
+def check_kind(kind: str, leaves: list[Leaf]) -> None:
+    """Checks that there is such a kind, and that what is known of the variables tells who is of it.
+
+    Args:
+        kind: Its name, without `kind:`.
+        leaves: The leaves of a layer tree, or of a flat list of variables.
+
+    Raises:
+        ValueError: If the kind is unknown, or depends on layers or names that are not known.
+    """
+    if kind not in KINDS:
+        close = nearest(kind, KINDS, 1, 0.3)
+        hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
+        raise ValueError(f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
+    problem = ""
+    if kind in _OF_LAYERS and any(leaf.layer is None for leaf in leaves):
+        problem = "depends on the layers that own the variables, and only variables are known here"
+    unnamed = [leaf.path for leaf in leaves if leaf.layer is None and _is_automatic(leaf)]
+    if kind in _OF_NAMES and unnamed:
+        problem = f"depends on the names of variables, and {unnamed[0]} was made without one"
+    if problem:
+        raise ValueError(f"'kind:{kind}' {problem}. Make the plan for the model: difflr.Plan(model, rules).")
+
+
+def known_kinds(leaves: list[Leaf]) -> list[str]:
+    """The kinds of which there is a variable among `leaves`, as far as that is known; all but the head.
+
+    Args:
+        leaves: The leaves of a layer tree, or of a flat list of variables.
+    """
+    with_layer = all(leaf.layer is not None for leaf in leaves)
+    kinds = [kind for kind in KINDS if kind != "head" and (with_layer or kind not in _OF_LAYERS)]
+    return [kind for kind in kinds if any(leaf.variable is not None and is_kind(leaf, kind) for leaf in leaves)]
+
+
+def is_kind(leaf: Leaf, kind: str) -> bool:
+    """Whether the variable of `leaf` is of `kind`; all kinds but the head, which depends on the whole model.
+
+    Args:
+        leaf: A leaf with a variable.
+        kind: Its name, without `kind:`.
+    """
+    if kind == "vector":
+        return len(leaf.variable.shape) <= 1  # type: ignore[union-attr]
+    if kind == "norm":
+        return is_normalization(leaf.layer)
+    if kind == "embedding":
+        return isinstance(leaf.layer, keras.layers.Embedding) or _is_called(leaf, "embeddings?")
+    if kind == "no_decay":
+        return any(is_kind(leaf, each) for each in ("vector", "bias", "norm"))
+    return _is_called(leaf, _OF_NAMES[kind])
+
+
+def is_normalization(layer: keras.Layer | None) -> bool:
+    """Whether `layer` is a normalization layer: one of Keras's, or one that was written by somebody else.
+
+    The latter (`T5LayerNorm` of KerasHub) derives from `keras.layers.Layer` alone. It counts if its class is named a
+    norm and all that it trains itself are scales and offsets, one number for each channel.
+    """
+    if layer is None or isinstance(layer, NORMALIZATION_LAYERS):
+        return layer is not None
+    named = any(_CALLED_A_NORM.search(cls.__name__) for cls in type(layer).__mro__)
+    return named and all(map(_is_scale_or_offset, keras_private.own_trainable_variables(layer)))
+
+
+def _is_scale_or_offset(variable: keras.Variable) -> bool:
+    return variable.name in _SCALE_OR_OFFSET and sum(size > 1 for size in variable.shape) <= 1
+
+
+def _is_called(leaf: Leaf, word: str) -> bool:
+    """Whether the variable's name is `word`, ends with it (`recurrent_kernel`), or counts it (`kernel_1`)."""
+    return re.search(rf"(^|_){word}(_\d+)?$", _name(leaf)) is not None
+
+
+def _name(leaf: Leaf) -> str:
+    """The variable's own name, or the attribute that holds it: paths may have been made unique (`bias_2`)."""
+    name: str = leaf.variable.name  # type: ignore[union-attr]
+    return leaf.path.rpartition("/")[2] if _is_automatic(leaf) else name
+
+
+def _is_automatic(leaf: Leaf) -> bool:
+    """Whether Keras made up the variable's name: `add_weight(shape)` without one calls it `variable_3`."""
+    return leaf.variable is not None and re.fullmatch(r"variable(_\d+)?", leaf.variable.name) is not None

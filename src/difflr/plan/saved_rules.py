@@ -1,0 +1,96 @@
+"""Rules as data: what an optimizer that is not built yet holds in its config."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr import checks
+from difflr.checks import shown
+from difflr.plan.everything_but import EverythingBut
+from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
+from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.targets import has_nothing_to_train
+
+ANY, NONE = "any of", "everything but"  # the keys of lists of targets, and of what `everything_but` leaves out
+
+
+def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    """Rules as plain data: layers and variables as targets become the paths of their variables.
+
+    Layers that have nothing to train have no paths, and are left out.
+
+    Raises:
+        ValueError: If a target is a function, a class, or a layer that is not built.
+    """
+    return [
+        {"target": _target_to_config(rule.target), **_values_to_config(rule)}
+        for rule in rules
+        if not all(map(has_nothing_to_train, flattened(rule.target)))
+    ]
+
+
+def _target_to_config(target: Target) -> Any:
+    if isinstance(target, str):
+        return target
+    if isinstance(target, (list, tuple)):
+        return {ANY: [_target_to_config(each) for each in flattened(target) if not has_nothing_to_train(each)]}
+    if isinstance(target, EverythingBut):
+        return {NONE: list(map(_target_to_config, target.targets))}
+    variables = target.variables if isinstance(target, keras.Layer) else [target]
+    unbuilt = isinstance(target, keras.Layer) and not target.built
+    paths = [variable.path for variable in variables if isinstance(variable, keras.Variable)]
+    if unbuilt or len(paths) != len(variables):
+        raise ValueError(
+            f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is no text, no "
+            "variable and no built layer. Build the model first, or use a difflr.Plan."
+        )
+    return paths
+
+
+def _values_to_config(rule: Rule) -> dict[str, Any]:
+    values = {field: value for field in FIELDS if (value := getattr(rule, field)) is not None}
+    return {**values, "schedule": schedule_to_json(rule.schedule)} if rule.schedule is not None else values
+
+
+def rules_from_config(config: Any) -> list[Rule]:
+    """The rules that `rules_to_config` wrote, for optimizers that know variables only.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    checks.check(config, "The rules")
+    if not isinstance(config, list) or not all(isinstance(entry, dict) and "target" in entry for entry in config):
+        raise ValueError(f"Saved rules are a list of mappings with a 'target'. Received: {shown(config)}.")
+    rules = []
+    for entry in config:
+        values = {name: value for name, value in entry.items() if name != "target"}
+        checks.check_fields(values, FIELDS, "A saved rule")
+        if values.get("schedule") is not None:
+            values["schedule"] = schedule_from_json(values["schedule"])
+        rules.append(Rule(_target_from_config(entry["target"]), **values))
+    return rules
+
+
+def _target_from_config(config: Any) -> Target:
+    if isinstance(config, str):
+        return config
+    if isinstance(config, list) and all(isinstance(path, str) for path in config):
+        return _HasPath(frozenset(config))
+    if isinstance(config, dict) and len(config) == 1 and isinstance(inside := config.get(ANY, config.get(NONE)), list):
+        targets = tuple(map(_target_from_config, inside))
+        return targets if ANY in config else EverythingBut(targets)
+    raise ValueError(
+        f"The target of a saved rule is text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "
+        f"Received: {shown(config)}."
+    )
+
+
+class _HasPath:
+    """A target: the variables with one of these paths, which are `variable.path`, as a clone of the model has them."""
+
+    def __init__(self, paths: frozenset[str]):
+        self.paths = paths
+
+    def __call__(self, variable: keras.Variable) -> bool:
+        return getattr(variable, "path", variable.name) in self.paths

@@ -1,0 +1,68 @@
+"""`surgical`: one block trains, everything else is frozen."""
+
+import keras
+
+from difflr.checks import did_you_mean
+from difflr.depth.depth_groups import DepthGroup, depth_groups
+from difflr.depth.named_head import HEAD, Target, as_list, ids_of, named_head
+from difflr.plan import Plan, layer_tree
+from difflr.recipes.plan_from_decisions import plan_from_decisions
+
+
+def surgical(model: keras.Layer, block: int | Target, *, with_head: bool = False, head: Target = HEAD) -> Plan:
+    """A plan in which one block trains and everything else is frozen.
+
+    Where the new data differ from the old in their looks (noise, blur, another camera), training the first block
+    alone can beat training them all; where they differ in what the classes mean, the last.
+
+    Args:
+        model: A built model.
+        block: The name of a group of `difflr.depth.depth_groups(model)`; its position, 0 the lowest and -1 the last;
+            or any target (layer, path pattern, ...; as in `difflr.Rule`).
+        with_head: Whether the head trains too, as it must where it is new.
+        head: The target that is the head, or a list of targets, as in `difflr.head_and_backbone`.
+
+    Returns:
+        A `difflr.Plan`.
+
+    Raises:
+        ValueError: If there is no such block, or the model is not built or has no head.
+
+    Example:
+
+    ```python
+    plan = difflr.surgical(model, 0)
+    plan = difflr.surgical(model, "backbone/stem", with_head=True)
+    ```
+
+    Reference: Lee et al., "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts" (ICLR 2023).
+    """
+    groups = depth_groups(model, head=head) if isinstance(block, (int, str)) else []
+    trainable = _block(model, block, groups)
+    if with_head:
+        trainable |= named_head(model, head)
+    return plan_from_decisions(
+        model,
+        lambda row: ({"multiplier": 1.0} if id(row.variable) in trainable else {"frozen": True}, "surgical"),
+        lambda layer: id(layer) not in trainable,
+    )
+
+
+def _block(model: keras.Layer, block: int | Target, groups: list[DepthGroup]) -> set[int]:
+    """The identities of the variables of a block, and of its layers that have statistics only."""
+    names = [group.name for group in groups]
+    if isinstance(block, int) and not isinstance(block, bool):
+        if not -len(groups) <= block < len(groups):
+            raise ValueError(
+                f"`block` must be in {-len(groups)} ... {len(groups) - 1}: the model has {len(groups)} groups, "
+                f"{', '.join(names[:3])}, ... {names[-1]}. Received: {block}."
+            )
+        return groups[block].ids
+    if isinstance(block, str) and block in names:
+        return groups[names.index(block)].ids
+    try:
+        return ids_of(model, as_list(block), layer_tree.walk(model))
+    except ValueError as error:
+        hint = did_you_mean(block, names) if isinstance(block, str) else ""
+        listed = f" Groups: {', '.join(names)}." if names else ""
+        raise ValueError(f"There is no block {block!r}.{hint}{listed} {error}") from None

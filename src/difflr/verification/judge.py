@@ -1,0 +1,217 @@
+"""What one real update says about a plan: the ratio at which every variable moved."""
+
+import dataclasses
+import math
+from collections.abc import Hashable, Sequence
+
+import keras
+import numpy as np
+
+from difflr.optimizers.differential_optimizer import FOLLOWS
+from difflr.optimizers.late_start import LateStart
+from difflr.plan import Plan, Row
+from difflr.plan.group_names import names_of
+from difflr.verification import judgement
+from difflr.verification.blame import culprits, statistics_faults
+from difflr.verification.judgement import Verification, VerifiedRow
+from difflr.verification.observation import Observation, PartState, Values, is_finite
+from difflr.verification.reference import Reference, has_own_rule
+
+
+def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[int] | None = None) -> Verification:
+    """What one real update says about the plan.
+
+    Args:
+        plan: The plan.
+        observation: The update.
+        tolerance: How far the measured ratio may be off, relatively.
+        unused: Variables that have no gradient whatever the weights are; `None` where that is not known.
+    """
+    part_of = {id(v): part for part in observation.parts for v in part.variables}
+    rows = [_in_current_phase(row, observation.parts) for row in plan.rows]
+    judged: dict[int, VerifiedRow] = {}
+    for row in rows:
+        if row.frozen:
+            judged[id(row.variable)] = _frozen(row, observation)
+        elif id(row.variable) not in part_of:
+            judged[id(row.variable)] = VerifiedRow(row.path, row.multiplier, 0.0, judgement.BROKEN)
+    for part in observation.parts:
+        members = [row for row in rows if id(row.variable) not in judged and part_of[id(row.variable)] is part]
+        judged.update(_judge_part(part, members, observation, tolerance, unused))
+    verified = [judged[id(row.variable)] for row in rows]
+    return in_groups(plan, verified, statistics_faults(plan, observation) + culprits(rows, observation.parts, verified))
+
+
+def in_groups(plan: Plan, rows: Sequence[VerifiedRow], faults: Sequence[str]) -> Verification:
+    """The verification, with the groups of the plan.
+
+    Args:
+        plan: The plan.
+        rows: One for each row of the plan.
+        faults: What is wrong besides.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for number, row in enumerate(plan.rows):
+        members.setdefault(row.setting, []).append(number)
+    labels = names_of([[plan.rows[number] for number in group] for group in members.values()], plan.rows)
+    return Verification(rows, list(zip(labels, members.values(), strict=True)), faults)
+
+
+def has_gradient(gradients: Sequence[Values], key: int) -> bool:
+    """Whether a variable has a gradient that is not 0.
+
+    Args:
+        gradients: Those of one step or several.
+        key: The identity of the variable.
+    """
+    return any(key in step and np.any(step[key]) for step in gradients)
+
+
+def compared(
+    row: Row, rate: float, real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float, tolerance: float
+) -> VerifiedRow:
+    """The ratio at which a variable moved, from the move it should have made and how that grows with the rate.
+
+    Args:
+        row: The row of the plan.
+        rate: Float, its rate over the base rate, as the plan promises it.
+        real: Array, how far it moved.
+        once: Array, how far it should have.
+        slope: Array, how much further it would at twice the rate.
+        noise: Float, the norm of what is lost in the precision of the weights.
+        tolerance: Float, how far the ratio may be off, relatively.
+    """
+    if not (is_finite(real) and is_finite(once)):
+        return VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
+    length = float(np.linalg.norm(slope))
+    if length == 0 or noise > 0.1 * length:
+        lost = float(np.linalg.norm(real - once)) <= 4 * noise
+        return VerifiedRow(row.path, rate, math.nan, judgement.TOO_SMALL if lost else judgement.BROKEN)
+    measured = rate * (1 + float(np.sum((real - once) * slope)) / length**2)
+    allowed = rate * (tolerance + 4 * noise / length)
+    verdict = judgement.KEPT if abs(measured - rate) <= allowed else judgement.BROKEN
+    return VerifiedRow(row.path, rate, measured, verdict, (length / rate) ** 2)
+
+
+def noise_of(variable: keras.Variable, value: np.ndarray) -> float:
+    """How much of a move is lost where the weights are rounded: half a unit in the last place of each.
+
+    Args:
+        variable: The variable.
+        value: Its value.
+    """
+    precision = {"float64": 2.0**-53, "float16": 2.0**-11, "bfloat16": 2.0**-8}.get(
+        keras.backend.standardize_dtype(variable.dtype), 2.0**-24
+    )
+    return precision * float(np.linalg.norm(value.astype("float64")))
+
+
+def schedule_at(schedule: keras.optimizers.schedules.LearningRateSchedule | None, step: int) -> float:
+    """The factor of a schedule; 1 without one.
+
+    Args:
+        schedule: The schedule.
+        step: A count of batches.
+    """
+    if schedule is None:
+        return 1.0
+    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+
+
+def _frozen(row: Row, observation: Observation) -> VerifiedRow:
+    key = id(row.variable)
+    if key in observation.found and np.any(observation.found[key] != observation.left[key]):
+        return VerifiedRow(row.path, 0.0, math.nan, judgement.MOVES)
+    if not np.array_equal(observation.before[key], observation.after[key], equal_nan=True):
+        return VerifiedRow(row.path, 0.0, math.nan, judgement.OVERWRITTEN)
+    return VerifiedRow(row.path, 0.0, 0.0, judgement.FROZEN)
+
+
+def _judge_part(
+    part: PartState, rows: Sequence[Row], observation: Observation, tolerance: float, unused: set[int] | None
+) -> dict[int, VerifiedRow]:
+    reference = Reference(part, observation)
+    by_factors: dict[tuple[float, float], list[Row]] = {}
+    for row in rows:
+        by_factors.setdefault(_factors(row, part), []).append(row)
+    judged, along = {}, []
+    for (rate, decay), members in by_factors.items():
+        variables = [row.variable for row in members]
+        # The slope tells the rate also where the update is not proportional to it: momentum from before, Ftrl.
+        once = reference.moves(variables, rate, decay) if rate else {}
+        twice = reference.moves(variables, 2 * rate, 2 * decay) if rate else {}
+        for row in members:
+            key = id(row.variable)
+            if rate == 0:
+                judged[key] = VerifiedRow(row.path, 0.0, math.nan, judgement.RESTS)
+            elif not has_gradient(observation.gradients, key):
+                never = unused is not None and key in unused
+                verdict = judgement.UNUSED if never else judgement.NO_GRADIENT
+                judged[key] = VerifiedRow(row.path, rate, math.nan, verdict)
+            elif not all(is_finite(step[key]) for step in observation.gradients if key in step):
+                judged[key] = VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
+            else:
+                found = observation.found[key]
+                real, noise = observation.left[key].astype("float64") - found, noise_of(row.variable, found)
+                slope = twice[key] - once[key]
+                judged[key] = compared(row, rate, real, once[key], slope, noise, tolerance)
+                if real.size > 1:
+                    along.append(_is_along(real, once[key], slope, noise))
+    if has_own_rule(type(part.optimizer)) and not _is_comparable(along, list(judged.values())):
+        return {key: _not_judged(row) for key, row in judged.items()}
+    return judged
+
+
+def _is_comparable(along: Sequence[bool], rows: Sequence[VerifiedRow]) -> bool:
+    """Whether the moves of an optimizer differ from those it is compared with by what a plan can do.
+
+    Args:
+        along: For each variable whether it moved in the same direction. Most have to: where gradients are tiny, beside
+            Adam's epsilon, scaling them turns the update, too.
+        rows: What was measured. One factor for all of them is that of the update rule; a plan is about ratios.
+    """
+    factors = [row.measured / row.expected for row in rows if row.verdict in (judgement.KEPT, judgement.BROKEN)]
+    is_one_factor = bool(factors) and bool(np.allclose(factors, factors[0], rtol=0.02))
+    kept = all(row.verdict != judgement.BROKEN for row in rows)
+    return sum(along) >= len(along) / 2 and (kept or not is_one_factor)
+
+
+def _is_along(real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float) -> bool:
+    """Whether a variable moved in the direction in which it should, however far."""
+    length = float(np.sum(slope * slope))
+    across = real - once - slope * (float(np.sum((real - once) * slope)) / length if length else 0.0)
+    return not is_finite(across) or float(np.linalg.norm(across)) <= 0.1 * float(np.linalg.norm(real)) + 4 * noise
+
+
+def _not_judged(row: VerifiedRow) -> VerifiedRow:
+    is_number = row.verdict in (judgement.KEPT, judgement.BROKEN)
+    return dataclasses.replace(row, verdict=judgement.OWN_RULE) if is_number else row
+
+
+def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
+    """The row as a phase of freezing and unfreezing has it now."""
+    for part in parts:
+        if part.plan is None or row.variable not in part.plan or row.frozen:
+            continue
+        now, whole = part.plan.row(row.variable), part.plan.whole.row(row.variable)
+        axes = ("frozen", "multiplier", "schedule", "schedule_start")
+        by_phase = {axis: getattr(now, axis) for axis in axes if getattr(now, axis) != getattr(whole, axis)}
+        return dataclasses.replace(row, **by_phase)
+    return row
+
+
+def _factors(row: Row, part: PartState) -> tuple[float, float]:
+    """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
+    accumulation = part.optimizer.gradient_accumulation_steps or 1
+    batch = (
+        (part.step - row.schedule_start) * accumulation + accumulation - 1
+    )  # that of the update: schedules count batches
+    planned = row.multiplier * schedule_at(row.schedule, batch)
+    start = part.starts.get(id(row.variable), LateStart())
+    updates = keras.ops.convert_to_tensor(part.step, "float32")
+    rate, for_decay = (
+        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=each)))
+        for each in (False, True)
+    )
+    follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
+    return rate, row.weight_decay_multiplier * (for_decay if follows else 1.0)

@@ -1,0 +1,39 @@
+"""The options that every command has, before its name or after it."""
+
+from typing import Annotated
+
+import typer
+
+from difflr_command import backend, console
+
+
+def _backend(value: str) -> str:
+    if value:
+        backend.asked = value
+    return value
+
+
+def _traceback(value: bool) -> bool:
+    console.show_traceback = console.show_traceback or value
+    return value
+
+
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
+        show_default=False,
+        autocompletion=lambda: list(backend.BACKENDS),
+        callback=_backend,
+        rich_help_panel="Every command",
+    ),
+]
+Traceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback",
+        help="With an error, show where in Python it arose.",
+        callback=_traceback,
+        rich_help_panel="Every command",
+    ),
+]

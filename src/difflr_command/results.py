@@ -1,0 +1,166 @@
+"""What `difflr fine-tune` shows and writes."""
+
+import dataclasses
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from rich.console import Console
+
+import difflr
+from difflr.data.examples import counted, some
+from difflr.files import whole_file
+from difflr_command import about, inputs
+from difflr_command.backend import quietly
+from difflr_command.plan_table import plan_as_data, print_rates
+from difflr_command.run import Run
+from difflr_command.settings import Settings
+
+MOST_CLASSES = 50
+
+
+def introduce(out: Console, settings: Settings, run: Run) -> None:
+    """What is about to happen.
+
+    Args:
+        out: Where to.
+        settings: The settings.
+        run: The run.
+    """
+    data = run.data
+    parameters = counted(run.whole.count_params(), "parameter")
+    _line(out, "model", f"{settings.model}: {parameters}; {keras.backend.backend()}")
+    _line(out, "data", inputs.described(settings.data, settings.form, data))
+    counts = [f"{name}: {train} + {validation}" for name, (train, validation) in data.counts().items()]
+    if counts:
+        rest = f", ... ({len(counts)} in all)" if len(counts) > MOST_CLASSES else ""
+        _line(out, "classes", f"{', '.join(counts[:MOST_CLASSES])}{rest} (to train on + to validate on)")
+    for note in run.notes:
+        _line(out, "", note)
+    if data.skipped:
+        _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
+    out.print()
+    print_rates(out, run.plan, run.rates.plan)
+    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + settings.epochs))
+    out.print()
+    if run.checkpoint.epochs:
+        out.print(f"Going on after epoch {run.checkpoint.epochs}.")
+
+
+def _phases(run: Run, head: int, total: int) -> str:
+    """Which epochs train what, up to which rate."""
+    both = f"up to the rates above, {run.rates.plan:.3g} times the multiplier."
+    if run.rates.head is None:
+        return f"{_epochs(1, total)}: all, {both}"
+    return f"{_epochs(1, head)}: the head alone, up to {run.rates.head:.3g}. {_epochs(head + 1, total)}: all, {both}"
+
+
+def _epochs(first: int, last: int) -> str:
+    return f"Epoch {first}" if first == last else f"Epochs {first} to {last}"
+
+
+def _line(out: Console, title: str | None, text: str) -> None:
+    """A text behind a title of 8 columns, if it has one; broken between words on a terminal."""
+    whole = text if title is None else f"{title:<8}{text}"
+    width = out.width if out.is_terminal else len(whole) + 1
+    indent = "" if title is None else " " * 8
+    for line in textwrap.wrap(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
+        out.print(line)
+
+
+def write_model(settings: Settings, run: Run) -> None:
+    """Writes the model as stock Keras: it loads without difflr, and is compiled for evaluation only.
+
+    Args:
+        settings: The settings.
+        run: The run.
+    """
+    if run.compiling:  # Keras loads no optimizer that has slots and was never built: SGD has none
+        run.whole.compile(keras.optimizers.SGD(), loss=run.compiling["loss"], metrics=run.compiling["metrics"])
+    else:
+        run.whole.compiled = False
+    with whole_file(settings.output) as unfinished:
+        with quietly():
+            run.whole.save(unfinished)
+        classes = list(run.data.train.class_names)
+        about.add(unfinished, {"difflr": difflr.__version__, "classes": classes, **run.about})
+
+
+def write_report(settings: Settings, run: Run) -> None:
+    """Writes the report, if one is asked for.
+
+    Args:
+        settings: The settings.
+        run: The run.
+    """
+    if settings.report is None:
+        return
+    shown = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value not in (None, ())}
+    shown |= {
+        "classes": ", ".join(run.data.train.class_names),
+        "data": inputs.described(settings.data, settings.form, run.data),
+        "skipped": str(len(run.data.skipped)),
+    }
+    difflr.write_report(
+        settings.report,
+        run.model,
+        _columns(run.checkpoint.history),
+        phases=run.phases,
+        title=f"{settings.model.stem} on {settings.data.name}",
+        settings=shown,
+    )
+
+
+def _columns(history: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [epoch[name] for epoch in history] for name in (history[0] if history else {})}
+
+
+def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
+    """The result as plain data, for `--json`.
+
+    Args:
+        settings: The settings.
+        run: The run.
+        seconds: How long it took.
+    """
+    data = run.data
+    return {
+        "difflr": difflr.__version__,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "model": str(settings.model),
+        "data": str(settings.data),
+        "classes": list(data.train.class_names),
+        "num_train": len(data.train),
+        "num_validation": data.num_validation,
+        "counts": {name: list(numbers) for name, numbers in data.counts().items()},
+        "skipped": [list(pair) for pair in data.skipped],
+        "notes": run.notes,
+        "learning_rate": settings.learning_rate,
+        "highest_rates": dataclasses.asdict(run.rates),
+        "freeze_epochs": run.freeze_epochs,
+        "epochs": settings.epochs,
+        "plan": plan_as_data(run.plan),
+        "history": _columns(run.checkpoint.history),
+        "output": str(settings.output),
+        "report": None if settings.report is None else str(settings.report),
+        "seconds": round(seconds, 1),
+    }
+
+
+def conclude(out: Console, settings: Settings, result: dict[str, Any]) -> None:
+    """What came out.
+
+    Args:
+        out: Where to.
+        settings: The settings.
+        result: What `as_data` returned.
+    """
+    last = {name: values[-1] for name, values in result["history"].items()}
+    if "val_accuracy" in last:
+        number = result["num_validation"]
+        right = round(last["val_accuracy"] * number)
+        out.print(f"\nValidation accuracy: {100 * last['val_accuracy']:.1f} % ({right} of {number} right).")
+    written = [str(path) for path in (settings.output, settings.report) if path is not None]
+    out.print(f"Written: {', '.join(written)}")

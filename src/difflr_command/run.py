@@ -1,0 +1,71 @@
+"""A run that is ready to begin."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+import difflr
+from difflr_command.checkpoint import Checkpoint
+from difflr_command.inputs import Data
+from difflr_command.loss import Compiling
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """The highest base rates.
+
+    Args:
+        head: While the head trains alone; `None` if it never does.
+        plan: Afterwards.
+    """
+
+    head: float | None
+    plan: float
+
+
+def rates_of(learning_rate: float, phases: difflr.Phases, steps: Sequence[int]) -> Rates:
+    """The highest base rates that training reaches, read off the schedules of its phases.
+
+    Args:
+        learning_rate: The base rate.
+        phases: The phases of `difflr.fine_tune`: the head alone, if it is, and everything.
+        steps: How many steps each has.
+    """
+    highest = [
+        learning_rate * float(keras.ops.convert_to_numpy(phase.schedule(np.arange(number))).max())
+        for phase, number in zip(phases, steps, strict=True)
+    ]
+    return Rates(highest[0] if len(highest) > 1 else None, highest[-1])
+
+
+@dataclasses.dataclass
+class Run:
+    """A run that is ready to begin.
+
+    Args:
+        model: What is trained.
+        whole: What is saved: the same layers, with the vectorization of texts before them.
+        data: The data.
+        plan: Who trains at which rate.
+        freeze_epochs: Epochs with only the head.
+        phases: The head alone, if it is, and everything.
+        rates: The highest base rates.
+        compiling: Loss and metrics, or nothing if the model has its own.
+        checkpoint: What an interrupted run leaves.
+        notes: What the user should know.
+        about: What has to be known to predict with the model, beside the classes.
+    """
+
+    model: keras.Model
+    whole: keras.Model
+    data: Data
+    plan: difflr.Plan
+    freeze_epochs: int
+    phases: difflr.Phases
+    rates: Rates
+    compiling: Compiling
+    checkpoint: Checkpoint
+    notes: list[str]
+    about: dict[str, object]

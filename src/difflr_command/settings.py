@@ -1,0 +1,142 @@
+"""What `difflr fine-tune` was asked for, and what of it can be checked before Keras is imported and data is read."""
+
+import dataclasses
+import importlib.util
+import math
+import re
+import shlex
+from pathlib import Path
+
+from difflr_command import console
+
+FORMS = {".csv": "texts", ".tsv": "texts", ".npz": "arrays"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options of `difflr fine-tune` that decide about the run; see there."""
+
+    model: Path
+    data: Path
+    plan: Path | None = None
+    rules: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    epochs: int = 5
+    freeze_epochs: int | None = None
+    learning_rate: float = 2e-3
+    batch_size: int = 32
+    seed: int = 0
+    new_head: bool = False
+    features: str | None = None
+    scale: str | None = None
+    size: str | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    targets: str | None = None
+    validation: Path | None = None
+    validation_split: float = 0.2
+    output: Path = Path("tuned.keras")
+    report: Path | None = None
+
+    @property
+    def form(self) -> str:
+        """What the data is: `"pictures"`, `"texts"` or `"arrays"`."""
+        return form_of(self.data)
+
+    @property
+    def pixels(self) -> tuple[int, int] | None:
+        """Height and width that were asked for."""
+        if self.size is None:
+            return None
+        found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", self.size.strip().lower())
+        if not found:
+            raise ValueError(
+                f"--size is a number of pixels, or height x width, such as 160 or 120x160. Received: {self.size}."
+            )
+        return int(found[1]), int(found[2] or found[1])
+
+    def check(self) -> None:
+        """Checks what can be checked without the model and the data.
+
+        Raises:
+            ValueError: If something cannot be.
+        """
+        for path, what in ((self.output, "tuned model"), (self.report, "report")):
+            if path is not None:
+                console.writable(path, what)
+        if self.output.suffix != ".keras":
+            raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
+        if self.features and not self.new_head:
+            raise ValueError("--features says where a new head begins: give --new-head too.")
+        if self.report is not None:
+            _check_can_report()
+        for file, what in ((self.model, "model file"), (self.plan, "plan")):
+            if file is not None and not file.is_file():
+                raise ValueError(f"There is no {what} {file}.")
+        self._check_data()
+
+    def _check_data(self) -> None:
+        for path, what in ((self.data, "data"), (self.validation, "validation data")):
+            if path is not None and not path.exists():
+                raise ValueError(f"There is no {what} at {path}.")
+        if self.validation is not None and form_of(self.validation) != self.form:
+            raise ValueError(
+                f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
+            )
+        only = {"pictures": ("scale", "size"), "texts": ("text_column", "label_column"), "arrays": ("targets",)}
+        owner = {"pictures": "folders of pictures", "texts": "tables of texts", "arrays": ".npz files"}
+        for form, names in only.items():
+            for name in names:
+                if form != self.form and getattr(self, name) != _default(name):
+                    raise ValueError(f"{option(name)} is for {owner[form]}; {self.data} is none.")
+        _ = self.pixels
+
+
+def form_of(path: Path) -> str:
+    """What the data at `path` is: `"pictures"`, `"texts"` or `"arrays"`.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if path.is_dir():
+        return "pictures"
+    if path.suffix.lower() not in FORMS:
+        raise ValueError(
+            f"Data is a folder with a folder of pictures for each class, a .csv or .tsv of texts and labels, or an .npz "
+            f"with x and y. Received: {path}."
+        )
+    return FORMS[path.suffix.lower()]
+
+
+def option(name: str) -> str:
+    """The option for a field of `Settings`."""
+    return "--" + {"rules": "rule", "recipes": "recipe"}.get(name, name).replace("_", "-")
+
+
+def command(settings: Settings, backend: str) -> str:
+    """The command line of these settings.
+
+    Args:
+        settings: The settings.
+        backend: On which backend.
+    """
+    words = ["difflr", "--backend", backend, "fine-tune", str(settings.model), str(settings.data)]
+    for field in dataclasses.fields(settings)[2:]:
+        value = getattr(settings, field.name)
+        if value == field.default:
+            continue
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [option(field.name)] if one is True else [option(field.name), str(one)]
+    return shlex.join(words)
+
+
+def _default(name: str) -> object:
+    return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
+
+
+def _check_can_report() -> None:
+    for name in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f'--report needs {name}: pip install "difflr[report]"')

@@ -1,0 +1,198 @@
+"""timm, MMEngine, MMPretrain, detectron2 and big_vision against tables that their own code made (`peer_tables.py`).
+
+fastai and lists of parameter groups against what their documentation says.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from difflr.interop import (
+    from_big_vision,
+    from_detectron2,
+    from_fastai,
+    from_mmengine,
+    from_param_groups,
+    from_timm,
+)
+from interop import peer_cases as cases
+
+pytestmark = [
+    pytest.mark.same_everywhere,
+    pytest.mark.filterwarnings("ignore:.*decide nothing in the model"),  # not every case has something to match
+]
+
+TABLES = json.loads(Path(__file__).with_name("peer_tables.json").read_text())
+LAYERS = {
+    "patch": lambda name: keras.layers.Conv2D(4, 1, name=name),
+    "norm": lambda name: keras.layers.LayerNormalization(name=name),
+    "dw": lambda name: keras.layers.DepthwiseConv2D(3, padding="same", name=name),
+    "fc": lambda name: keras.layers.Dense(4, name=name),
+    "bn": lambda name: keras.layers.BatchNormalization(name=name),
+}
+
+
+@pytest.fixture
+def model():
+    """Of the layers in `peer_cases.NAMES`, as if pretrained."""
+    blocks = [keras.Sequential([LAYERS[part](part) for part in ("norm", "dw", "fc")], name=str(n)) for n in (0, 1)]
+    parts = [LAYERS["patch"]("patch"), keras.Sequential(blocks, name="blocks"), LAYERS["bn"]("bn")]
+    layers = [
+        keras.Sequential(parts, name="backbone"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(4, name="head"),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.01)
+    return model
+
+
+def assert_table(translation, expected):
+    found = {difflr.interop.translation.torch_name(row): row for row in translation.plan.rows}
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        row = found[name]
+        assert row.frozen == (values is None), name
+        if values is not None:
+            got = [row.multiplier, row.weight_decay_multiplier]
+            np.testing.assert_allclose(got, values, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("case", cases.TIMM)
+def test_timm(model, case):
+    names = {
+        "no_weight_decay_list": "no_weight_decay",
+        "min_scale": "layer_decay_min_scale",
+        "no_opt_scale": "layer_decay_no_opt_scale",
+    }
+    arguments = {names.get(name, name): value for name, value in cases.TIMM[case].items()}
+    assert_table(from_timm(model, depth=cases.depth, **arguments), TABLES["timm"][case])
+
+
+def test_timm_without_layer_decay_asks_for_no_depth():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="only")])
+    plan = from_timm(model).plan
+    assert [(row.multiplier, row.weight_decay_multiplier) for row in plan.rows] == [(1, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("case", cases.MMENGINE)
+def test_mmengine(model, case):
+    assert_table(from_mmengine(cases.MMENGINE[case], model), TABLES["mmengine"][case])
+
+
+@pytest.mark.parametrize("case", cases.MMPRETRAIN)
+def test_mmpretrain(model, case):
+    assert_table(from_mmengine(cases.MMPRETRAIN[case], model, depth=cases.depth), TABLES["mmpretrain"][case])
+
+
+@pytest.mark.parametrize("case", cases.DETECTRON2)
+def test_detectron2(model, case):
+    arguments = {"base_lr": cases.BASE, "weight_decay": cases.DECAY, **cases.DETECTRON2[case]}
+    assert_table(from_detectron2(model, **arguments), TABLES["detectron2"][case])
+
+
+@pytest.mark.parametrize("case", cases.BIG_VISION)
+def test_big_vision(model, case):
+    translation = from_big_vision({"lr": 1e-3, "wd": 1e-4, **cases.BIG_VISION[case]}, model)
+    assert_table(translation, TABLES["big_vision"][case])
+    assert "weight_decay=0.1, weight_decay_follows='base_rate'" in translation.notes[-1]
+
+
+def test_big_visions_decay_does_not_follow_the_rate(model):
+    """As its note says: from zero gradients a weight loses `wd` of itself, whatever `lr` and `lr_mults` are."""
+    config = {"lr": 1e-2, "wd": 1e-3, "lr_mults": [("head/.*", 0.1)], "wd_mults": [(".*", 1.0)]}
+    translation = from_big_vision(config, model)
+    optimizer = difflr.optimizers.AdamW(
+        1e-2, weight_decay=0.1, weight_decay_follows="base_rate", multipliers=translation.plan
+    )
+    kernel = model.get_layer("head").kernel
+    before = keras.ops.convert_to_numpy(kernel)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), before * (1 - 1e-3), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: from_mmengine({"bias_lr_mul": 2.0}, m), "Did you mean 'bias_lr_mult'"),
+        (lambda m: from_mmengine({"custom_keys": {"head": {"lr": 1.0}}}, m), "'head' has 'lr', which no plan can hold"),
+        (
+            lambda m: from_mmengine({"custom_keys": {"decode": {"lr_mult": 1.0}}}, m),
+            "would be called: backbone.patch.weight",
+        ),
+        (lambda m: from_big_vision({"lr_mults": [(".*", 0)]}, m), "`lr_mults` are above 0"),
+        (
+            lambda m: from_big_vision({"schedule": [("head/.*", {})]}, m),
+            "none of its patterns matches 'backbone/patch/kernel'",
+        ),
+        (lambda m: from_big_vision({"schedule": [("head/.*", {}), (".*", {"a": 1})]}, m), "different schedules"),
+        (lambda m: from_detectron2(m, base_lr=1, weight_decay_norm=0.1), "is 0, of which 0.1 is no multiple"),
+        (lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"lr": 1}}, bias_lr_factor=2), "Leave one out"),
+        (
+            lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"momentum": 1}}),
+            "may set 'lr' and 'weight_decay'",
+        ),
+        (lambda m: from_fastai(slice(None), m), "must be a number above 0"),
+        (lambda m: from_param_groups([{"params": [], "betas": 1}], m, learning_rate=1), "sets betas"),
+        (lambda m: from_param_groups([{"params": [], "weight_decay": 1}], m, learning_rate=1), "is no multiple"),
+        (lambda m: from_param_groups([{"params": ["head/bias"]}] * 2, m, learning_rate=1), "in group 0 already"),
+        (
+            lambda m: from_param_groups([{"params": [n]} for n in ("head/bias", "head.bias")], m, learning_rate=1),
+            "several groups",
+        ),
+    ],
+)
+def test_what_is_refused(model, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model)
+
+
+def test_mmengine_says_which_multipliers_do_not_count_by_depth(model):
+    cfg = {"layer_decay_rate": 0.5, "custom_keys": {"head": {"lr_mult": 5.0}}, "bias_lr_mult": 2.0}
+    translation = from_mmengine(cfg, model, depth=cases.depth)
+    assert translation.notes == ("custom key 'head': its lr_mult does not count here",)
+    assert translation.unmatched == ("bias_lr_mult",)
+    assert translation.plan.row(model.get_layer("head").kernel).multiplier == 1
+
+
+GROUPS = ["backbone/patch", "backbone/blocks", "backbone/bn", "head"]
+FASTAI = {
+    "low and high": (slice(1e-5, 1e-2), [1e-3, 1e-2, 1e-1, 1.0], 1e-2),
+    "high": (slice(1e-2), [0.1, 0.1, 0.1, 1.0], 1e-2),
+    "a number": (1e-2, [1.0, 1.0, 1.0, 1.0], 1e-2),
+}
+
+
+@pytest.mark.parametrize("case", FASTAI)
+def test_fastai(model, case):
+    lr, expected, rate = FASTAI[case]
+    translation = from_fastai(lr, model, groups=GROUPS)
+    rows = {row.path: row for row in translation.plan.rows}
+    last = ("backbone/patch/kernel", "backbone/blocks/1/fc/kernel", "backbone/bn/gamma", "head/kernel")
+    assert [rows[path].multiplier for path in last] == pytest.approx(expected, rel=1e-12)
+    assert translation.learning_rate == rate
+    decaying = {path.split("/")[-1] for path, row in rows.items() if row.weight_decay_multiplier}
+    assert decaying == {"kernel"}
+    everything = from_fastai(lr, model, groups=GROUPS, wd_bn_bias=True).plan
+    assert all(row.weight_decay_multiplier == 1 for row in everything.rows)
+
+
+def test_parameter_groups(model):
+    """Names of PyTorch, paths and variables; absolute numbers; what is in no group is not trained."""
+    groups = [
+        {"params": ["head.weight", "head/bias"], "lr": 3e-4, "weight_decay": 0.02},
+        {"params": [row.variable for row in difflr.Plan(model).rows if ".bn." in row.path.replace("/", ".")]},
+    ]
+    translation = from_param_groups(groups, model, learning_rate=1e-4, weight_decay=0.01)
+    found = {row.path: (row.multiplier, row.weight_decay_multiplier) for row in translation.plan.rows if not row.frozen}
+    assert found == {
+        "backbone/bn/gamma": (1, 1),
+        "backbone/bn/beta": (1, 1),
+        "head/kernel": (pytest.approx(3), 2),
+        "head/bias": (pytest.approx(3), 2),
+    }

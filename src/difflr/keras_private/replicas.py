@@ -3,7 +3,8 @@
 Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has done so: a global norm is then
 none (Keras 2 summed first). And its conditions, for the accumulation and for the averages, are in the replicas, where
 TensorFlow lets none of their branches meet the other replicas (keras-team/keras #20582). Here gradients are summed first,
-and the conditions are above the replicas.
+once a step, and the conditions are above the replicas, where these meet in a `merge_call` (compiled by XLA for several
+GPUs they do not, and a condition may stand in the replica).
 """
 
 import keras
@@ -28,7 +29,8 @@ class ReplicaHooks:
 
         pairs = super()._all_reduce_sum_gradients(list(zip(grads, trainable_variables, strict=True)))
         grads = [gradient for gradient, _ in pairs]
-        if self.gradient_accumulation_steps or (self.use_ema and self.ema_overwrite_frequency):
+        conditional = self.gradient_accumulation_steps or (self.use_ema and self.ema_overwrite_frequency)
+        if conditional and not tf.__internal__.distribute.strategy_supports_no_merge_call():
             context = tf.distribute.get_replica_context()
             context.merge_call(self._apply_above_replicas, args=(grads, trainable_variables))
         else:
@@ -77,11 +79,9 @@ class ReplicaHooks:
 
 
 def _is_one_of_several_replicas():
-    """Whether this runs as one of the replicas of a strategy of `tf.distribute`, which meet in a `merge_call`."""
+    """Whether this runs as one of the replicas of a strategy of `tf.distribute`."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
-    if tf.__internal__.distribute.strategy_supports_no_merge_call() or tf.distribute.in_cross_replica_context():
-        return False
-    return tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return not tf.distribute.in_cross_replica_context() and tf.distribute.get_strategy().num_replicas_in_sync > 1

@@ -17,6 +17,7 @@ import numpy as np
 import difflr
 from difflr.optimizers import saved_state
 from difflr.plan import layer_tree
+from difflr.plan.rebinding import tied_to
 from difflr.plan.schedule_json import schedule_from_json
 
 LONGEST_MESSAGE = 3_000
@@ -105,8 +106,7 @@ def unfreeze():
     for leaf in layer_tree.walk(model()):
         for thing in (leaf.variable, leaf.layer):
             if thing is not None:
-                thing.trainable = True
-                setattr(thing, layer_tree.FROZEN_MARK, False)
+                layer_tree.set_frozen(thing, False)
 
 
 def check(plan):
@@ -120,6 +120,13 @@ def check(plan):
         raise Finding("It is another plan when it is saved and read again.")
     if len(plan.table(1e-3)) > 100_000:
         raise Finding("The table has no end.")
+
+
+def check_factors(made):
+    """What multiplies the rates of an optimizer that was accepted."""
+    factors = list(made.rate_factors().values())
+    if not (np.isfinite(factors).all() and min(factors, default=0.0) >= 0):
+        raise Finding(f"Accepted: {factors}")
 
 
 @reader
@@ -159,9 +166,8 @@ def optimizer(text):
     try:
         made = keras.saving.deserialize_keras_object(whole)
         made.build(variables())
-        check(made.plan._tied_to(model()))
-        if not (np.isfinite(made._groups.numbers()).all() and min(made._groups.numbers()) >= 0):
-            raise Finding(f"Accepted: {made._groups.numbers()}")
+        check(tied_to(made.plan, model()))
+        check_factors(made)
     finally:
         unfreeze()
 
@@ -182,11 +188,11 @@ def layer(text):
 
 @reader
 def state(text):
-    """The state of an optimizer, with what is saved of phases."""
+    """The state of an optimizer, with the plan in force and what is saved of phases."""
     config = json.loads(text)
     if not isinstance(config, dict):
         return
-    made = difflr.optimizers.SGD(0.1)
+    made = difflr.optimizers.SGD(0.1, momentum=0.9)
     made.bind(model())
     made.build(variables())
     try:
@@ -198,19 +204,21 @@ def state(text):
             if before != _everything(made) or made.plan.whole is not made.plan:
                 raise Finding("Refused, and half changed.") from None
             raise
-        check(made.plan._tied_to(model()))
+        check_factors(made)
+        check(tied_to(made.plan, model()))
     finally:
         unfreeze()
 
 
 def _everything(made):
     values = [np.array(keras.ops.convert_to_numpy(variable)).tolist() for variable in made.variables]
-    return made.plan.to_json(), values, [variable.trainable for variable in variables()]
+    trainable = [variable.trainable for variable in variables()]
+    return made.plan.to_json(), values, trainable, made.callback_state, made.loaded_plan
 
 
 def _as_saved(name, value):
-    if name in ("layout", "phases"):
-        return saved_state.as_array(value)
+    if name == saved_state.HEADER:
+        return saved_state._as_array(value)
     try:
         return np.asarray(value, "float32")
     except OverflowError:  # no file can hold it

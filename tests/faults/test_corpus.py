@@ -43,14 +43,14 @@ def nested(depth, config):
     return config
 
 
-WHOLE = {"format": "difflr plan 1", "frozen_statistics": "keep", "statistics": []}
+WHOLE = {"format": "difflr plan 2", "frozen_statistics": "keep", "statistics": [], "whole": None}
 PLANS = {
     "brackets": ("[" * 100_000, "This is not the JSON text of a plan"),
     "objects": ('{"a":' * 100_000, "This is not the JSON text of a plan"),
     "a long number": ('{"format": ' + "1" * 100_000 + "}", "This is not the JSON text of a plan"),
-    "a long word": (json.dumps({"format": "x" * 1_000_000}), "expected the format 'difflr plan 1'"),
+    "a long word": (json.dumps({"format": "x" * 1_000_000}), "expected the format 'difflr plan 2'"),
     "too long": ("[" + " " * checks.MAX_CHARACTERS, "has at most 20000000 characters"),
-    "said twice": ('{"format": "difflr plan 1", "format": 3}', "'format' is said twice"),
+    "said twice": ('{"format": "difflr plan 2", "format": 3}', "'format' is said twice"),
     "NaN": (json.dumps({**WHOLE, "rows": [{"multiplier": float("nan")}]}), "'rows/0/multiplier' is no finite number"),
     "infinity": ('{"rows": [1e999]}', "'rows/0' is no finite number: inf"),
     "half a character": ('{"\\ud800": 1}', "which is no text"),
@@ -78,7 +78,7 @@ def test_hostile_plans(name):
 def test_more_rows_than_could_be_told_apart():
     config = json.loads(difflr.Plan(readers.model()).to_json())
     row = {**config["rows"][0], "multiplier": 0.0, "frozen": True}
-    config["rows"] = [{**row, "path": f"layer{number}"} for number in range(6_000)]
+    config["rows"] = [{**row, "path": f"layer{number}", "place": f"layer{number}"} for number in range(6_000)]
     optimizer = difflr.optimizers.SGD(0.1, multipliers={"plan": config})
     with pytest.raises(ValueError, match="too far apart to find out which is which"):
         optimizer.build(readers.variables())
@@ -96,10 +96,10 @@ YAML = {
     "too long": ("#" * 100_001, "at most 100000 characters"),
     "no such date": ("phases: 2020-13-45", "This is no YAML"),
     "a date": ("phases: [2020-12-24]", "is of type date"),
-    "a number in words": ("phases: [{live: head, epochs: !!int ''}]", "This is no YAML"),
-    "infinite": ("phases: [{live: head, monitor: loss, min_delta: .inf}]", "is no finite number: inf"),
-    "a long number": (f"phases: [{{live: head, epochs: 0x{'f' * 9_000}}}]", "too large or too deep to be shown"),
-    "a long list": (f"phases: [{{live: head, epochs: [{'1,' * 2_000}]}}]", "must be an integer >= 1"),
+    "a number in words": ("phases: [{trainable: head, epochs: !!int ''}]", "This is no YAML"),
+    "infinite": ("phases: [{trainable: head, monitor: loss, min_delta: .inf}]", "is no finite number: inf"),
+    "a long number": (f"phases: [{{trainable: head, epochs: 0x{'f' * 9_000}}}]", "too large or too deep to be shown"),
+    "a long list": (f"phases: [{{trainable: head, epochs: [{'1,' * 2_000}]}}]", "must be an integer >= 1"),
 }
 
 
@@ -165,7 +165,7 @@ def test_a_lambda_is_never_run(tmp_path):
 
 
 def test_a_function_in_a_plan_is_not_saved():
-    with pytest.raises(ValueError, match="cannot be saved before they are resolved"):
+    with pytest.raises(ValueError, match="cannot be saved before the variables are known"):
         difflr.optimizers.SGD(0.1, multipliers=lambda variable: 0.1).get_config()
     plan = difflr.Plan(readers.model(), [(lambda variable: "low" in variable.path, 0.1)])
     assert "lambda" not in json.dumps([row["schedule"] for row in json.loads(plan.to_json())["rows"]])

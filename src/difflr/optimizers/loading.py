@@ -8,6 +8,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import listed
+from difflr.optimizers.groups import check_held
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
 from difflr.plan import Plan, Row, saved_plan
@@ -32,7 +33,7 @@ def load(optimizer: Any, state: State) -> None:
     if (not known and (saved or plan.rows)) or slots != expected:
         warnings.warn(_not_loaded(optimizer, state, plan, slots, expected), stacklevel=4)
         return
-    _check_shapes(optimizer, state, known)
+    _check_values(optimizer, state, known)
     whole = plan.whole
     next_plan = _as_far_as_saved(state, whole)
     step = int(state.values[None, keras_private.ITERATION])
@@ -87,17 +88,27 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     )
 
 
-def _check_shapes(optimizer: Any, state: State, known: set[str]) -> None:
-    """Checks what is assigned next, one variable after another: after an error nothing is half changed."""
-    for (place, name), variable in optimizer.state_entries().items():
-        value = state.values.get((place, name))
-        if value is None or (place is not None and place not in known):
+def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
+    """Checks all that is taken next, also for who is frozen here or there: after an error nothing is half changed."""
+    shapes = {key: tuple(variable.shape) for key, variable in optimizer.state_entries().items()}
+    of_row = {row.place: row.shape for row in optimizer.plan_in_force.rows}
+    others = {name for (place, name), shape in shapes.items() if place is not None and shape != of_row[place]}
+    for (place, name), value in {**state.aside, **state.values}.items():
+        if place in known and name not in others:
+            expected = of_row[place]
+        elif place in known or place is None:
+            expected = shapes.get((place, name), value.shape)
+        else:
             continue
-        if tuple(np.shape(value)) != tuple(variable.shape):
+        if value.shape != expected:
             raise ValueError(
-                f"The saved state of optimizer '{optimizer.name}' does not fit: {variable.path} has the shape "
-                f"{tuple(variable.shape)}, and in the file {tuple(np.shape(value))}."
+                f"The saved state of optimizer '{optimizer.name}' does not fit: {name[:100]} of "
+                f"{(place or 'the optimizer')[:100]} has the shape {expected}, and in the file {value.shape}."
             )
+    step = state.values[None, keras_private.ITERATION]
+    if not 0 <= step < np.inf:
+        raise ValueError(f"The saved state of optimizer '{optimizer.name}' is damaged: its step is {step}.")
+    check_held(list(state.multipliers.values()), [place[:100] for place in state.multipliers])
 
 
 def _restore_multipliers(optimizer: Any, state: State, saved: dict[str, Any], known: set[str]) -> None:
@@ -185,7 +196,7 @@ def _saved_setting(saved: dict[str, Any], state: State) -> str:
     if saved["frozen"]:
         return "frozen"
     decay = "" if saved["weight_decay_multiplier"] == 1 else f", weight decay {saved['weight_decay_multiplier']:g}"
-    schedule = "" if saved["schedule"] is None else f", {saved['schedule']['class_name']}"
+    schedule = "" if saved["schedule"] is None else f", {saved['schedule'].get('class_name')}"
     return f"{state.multipliers.get(saved['place'], saved['multiplier']):g}{decay}{schedule}"
 
 

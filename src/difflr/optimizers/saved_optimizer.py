@@ -86,6 +86,12 @@ class SavedOptimizer(GroupedUpdate):
             super().load_own_variables(state)  # which warns
             return
         for number, variable in enumerate(variables):
+            if np.shape(state.get(str(number), ())) != tuple(variable.shape) or str(number) not in state:
+                raise ValueError(
+                    f"The saved state of optimizer '{self.name}' does not fit: number {number} is not there, or has not "
+                    f"the shape {tuple(variable.shape)} of {variable.path}."
+                )
+        for number, variable in enumerate(variables):
             variable.assign(state[str(number)])
 
     # -- what `loading` asks for ----------------------------------------------------------------------------------------
@@ -127,8 +133,12 @@ class SavedOptimizer(GroupedUpdate):
         return self._groups.multipliers()
 
     def restore_multipliers(self, multipliers: Mapping[int, float]) -> None:
-        """Sets multipliers that were changed before, by identity of the variable."""
-        self._groups.restore(multipliers)
+        """Sets multipliers that were changed before, by identity of the variable, where a whole group had the same."""
+        group_of = {id(variable): self._groups.of(n) for n, variable in enumerate(self._groups.trainable)}
+        found: dict[int, set[float | None]] = {}
+        for key, group in group_of.items():
+            found.setdefault(group, set()).add(multipliers.get(key))
+        self._groups.restore({k: m for k, m in multipliers.items() if k in group_of and len(found[group_of[k]]) == 1})
 
     def remember_saved_plan(self, config: dict[str, Any]) -> None:
         """Keeps the plan of the file for `loaded_plan`."""

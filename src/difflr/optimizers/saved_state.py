@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from difflr import checks
+from difflr import checks, keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Row, saved_plan
@@ -184,8 +184,10 @@ def _check(header: Any) -> None:
     known = {row["place"] for row in header["plan"]["rows"]}
     for field in ("values", "aside"):
         for key in header[field]:
-            pair = isinstance(key, list) and len(key) == 2 and isinstance(key[1], str)
-            require(pair and (key[0] in known or (key[0] is None and field == "values")), field, key)
+            pair = isinstance(key, list) and len(key) == 2 and isinstance(key[0], (str, type(None)))
+            require(pair and isinstance(key[1], str), field, key)
+            require(key[0] in known or (key[0] is None and field == "values"), field, key)
+    require([None, keras_private.ITERATION] in header["values"], "values", header["values"])
     for place, numbers in header["starts"].items():
         require(isinstance(numbers, list) and len(numbers) == 3 and all(map(_counts, numbers)), "starts", numbers)
         require(place in known, "starts", place)
@@ -193,8 +195,8 @@ def _check(header: Any) -> None:
         require(place in known and _counts(number), "seen", number)
     for place, number in header["multipliers"].items():
         require(place in known, "multipliers", place)
-        require(isinstance(number, (int, float)) and number > 0, "multipliers", number)
+        require(type(number) in (int, float) and number > 0, "multipliers", number)
 
 
 def _counts(number: Any) -> bool:
-    return type(number) is int and number >= 0
+    return type(number) is int and 0 <= number < 2**31

@@ -92,8 +92,6 @@ def check_config(config: Any) -> None:
             f"Received: {shown(config.get('frozen_statistics'))}."
         )
     checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics", "whole"), "The plan")
-    if config.get("whole") is not None:
-        _check_whole(config)
     seen: set[str] = set()
     for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
         for number, entry in enumerate(entries):
@@ -137,10 +135,14 @@ def check_config(config: Any) -> None:
             check_schedule(json.loads(text))
         except ValueError as error:
             raise ValueError(f"Row {number} of the plan ({rows[number]['path'][:100]}), schedule: {error}") from None
+    if config.get("whole", ...) is not None:
+        _check_whole(config)
 
 
 def _check_whole(config: dict[str, Any]) -> None:
-    whole = config["whole"]
+    whole = config.get("whole")
+    if not isinstance(whole, dict):
+        raise ValueError(f"The plan has no valid 'whole'. Received: {shown(whole)}.")
     check_config(whole)
     if whole.get("whole") is not None or [row["place"] for row in whole["rows"]] != [
         row["place"] for row in config["rows"]

@@ -92,7 +92,7 @@ def test_who_joins_late_warms_up_by_updates_and_its_schedule_counts_batches():
     """With two batches in an update: batch 3 belongs to the second update of four."""
     ramp = keras.optimizers.schedules.PolynomialDecay(1.0, 8, 0.0)
     for schedule, factor in ((None, 1.0), (ramp, 1 - 3 / 8)):
-        variable = keras.Variable(np.ones(2), name="late")
+        variable = keras.Variable(np.ones(2, "float32"), name="late")
         plan = difflr.Plan([variable], [(variable, schedule)] if schedule else None)
         optimizer = difflr.optimizers.SGD(1.0, multipliers=plan, gradient_accumulation_steps=2)
         optimizer.build([variable])

@@ -35,6 +35,7 @@ from difflr.report import (
     summary,
     write_report,
 )
+from difflr.choosing import LearningRateCurve, find_learning_rate
 
 __version__ = "0.1.0"
 
@@ -71,6 +72,8 @@ __all__ = [
     "BackupAndRestore",
     "TerminateOnNaN",
     "fine_tune",
+    "find_learning_rate",
+    "LearningRateCurve",
     "freeze_to",
     "unfreeze",
     "summary",

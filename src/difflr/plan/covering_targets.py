@@ -4,7 +4,7 @@ import bisect
 import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from difflr.plan.rows import Row
@@ -25,15 +25,15 @@ class CoveringTargets:
     """
 
     def __init__(self, rows: Sequence["Row"]):
-        self._rows = rows
-        paths = sorted((path, number) for number, row in enumerate(rows) for path in (row.path, *row.aliases))
+        paths = sorted((path, id(row)) for row in rows for path in (row.path, *row.aliases))
         self._paths = [path for path, _ in paths]
+        self._rows = [row for _, row in paths]
         self._known = set(self._paths)
-        self._numbers = [number for _, number in paths]
-        self._by_name: dict[str, list[int]] = {}  # the last part of a path -> the positions of such paths
-        for position, path in enumerate(self._paths):
-            self._by_name.setdefault(path.rpartition("/")[2], []).append(position)
         self._layers = {layer for path in self._paths for layer in path.split("/")[:-1]}
+        self._all = _Positions(self._paths, range(len(paths)))
+        self._of_row: dict[int, list[int]] = {}
+        for position, row in enumerate(self._rows):
+            self._of_row.setdefault(row, []).append(position)
 
     def of(self, rows: Collection["Row"]) -> list[str]:
         """The targets that together name just these rows, in their order.
@@ -41,60 +41,79 @@ class CoveringTargets:
         Args:
             rows: Some rows of the plan.
         """
-        wanted = {id(row) for row in rows}
-        inside = [id(self._rows[number]) in wanted for number in self._numbers]
-        before = [0, *itertools.accumulate(inside)]
+        wanted = _Positions(self._paths, sorted(position for row in rows for position in self._of_row[id(row)]))
         targets: list[str] = []
         covered: set[int] = set()
         for row in rows:
             if id(row) not in covered:
-                target, positions = self._best(row.path, inside, before)
+                target, name, span = self._best(row.path, wanted)
                 targets.append(target)
-                covered.update(id(self._rows[self._numbers[position]]) for position in positions)
+                covered.update(self._rows[position] for position in wanted.within(span, name))
         return targets
 
-    def _best(self, path: str, inside: list[bool], before: list[int]) -> tuple[str, Collection[int]]:
-        """The target for `path` that covers most of what is inside and nothing else.
+    def _best(self, path: str, wanted: "_Positions") -> "_Candidate":
+        """The target for `path` that covers most of what is wanted and nothing else.
 
         Of equals a layer comes before a pattern, the outermost layer and the longest pattern before others.
         """
 
-        def is_exact(positions: Collection[int]) -> bool:
-            if isinstance(positions, range):
-                return before[positions.stop] - before[positions.start] == len(positions)
-            return all(map(inside.__getitem__, positions))
+        def number(candidate: _Candidate) -> int:
+            _, name, span = candidate
+            return len(wanted.within(span, name))
 
-        layer = next(
-            filter(lambda each: is_exact(each[1]), self._layers_of(path)),
-            (path, [bisect.bisect_left(self._paths, path)]),
-        )
-        patterns = [each for each in self._patterns_of(path) if is_exact(each[1])]
-        pattern = max(patterns, key=lambda each: (len(each[1]), len(each[0])), default=layer)
-        return pattern if len(pattern[1]) > max(1, len(layer[1])) else layer
+        def is_exact(candidate: _Candidate) -> bool:
+            _, name, span = candidate
+            return number(candidate) == len(self._all.within(span, name))
 
-    def _layers_of(self, path: str) -> Iterator[tuple[str, Collection[int]]]:
-        """The layers above `path`, the outermost first, and the positions of the paths that they match."""
+        position = bisect.bisect_left(self._paths, path)
+        layer = next(filter(is_exact, self._layers_of(path)), (path, "", range(position, position + 1)))
+        patterns = filter(is_exact, self._patterns_of(path))
+        pattern = max(patterns, key=lambda each: (number(each), len(each[0])), default=layer)
+        return pattern if number(pattern) > max(1, number(layer)) else layer
+
+    def _layers_of(self, path: str) -> "Iterator[_Candidate]":
+        """The layers above `path`, the outermost first."""
         for layer in itertools.accumulate(path.split("/")[:-1], "{}/{}".format):
-            yield layer, self._beginning_with(f"{layer}/")
+            yield layer, "", self._beginning_with(f"{layer}/")
 
-    def _patterns_of(self, path: str) -> Iterator[tuple[str, Collection[int]]]:
-        """Patterns that match `path`, and the positions of all that they match."""
+    def _patterns_of(self, path: str) -> "Iterator[_Candidate]":
+        """Patterns that match `path`."""
         if WILD.search(path):
             return
         name = path.rpartition("/")[2]
         beginnings = [path[: match.end()] for match in BOUNDARY.finditer(path, 0, len(path) - len(name))]
         for beginning in beginnings:
             if not beginning.endswith("/"):
-                yield f"{beginning}*", self._beginning_with(beginning)
+                yield f"{beginning}*", "", self._beginning_with(beginning)
         for beginning in ["", *beginnings] if name not in self._layers else ():
             above, _, started = beginning.rpartition("/")
             if f"{above}/{name}".strip("/") not in self._known and not (started and name.startswith(started)):
-                yield f"{beginning}*/{name}", self._named(name, beginning)
+                yield f"{beginning}*/{name}", name, self._beginning_with(beginning)
 
     def _beginning_with(self, text: str) -> range:
         start = bisect.bisect_left(self._paths, text)
         return range(start, bisect.bisect_left(self._paths, text + LAST, start))
 
-    def _named(self, name: str, beginning: str) -> list[int]:
-        span, named = self._beginning_with(beginning), self._by_name[name]
-        return named[bisect.bisect_left(named, span.start) : bisect.bisect_left(named, span.stop)]
+
+# A target, the last part of what it matches (or nothing, if it may be any), and the positions between which that lies.
+_Candidate: TypeAlias = tuple[str, str, range]
+
+
+class _Positions:
+    """Some positions in the sorted paths, all and by the last part of their paths.
+
+    Args:
+        paths: All paths.
+        positions: The positions, ascending.
+    """
+
+    def __init__(self, paths: Sequence[str], positions: Sequence[int]):
+        self._by_name: dict[str, list[int]] = {}
+        for position in positions:
+            self._by_name.setdefault(paths[position].rpartition("/")[2], []).append(position)
+        self._by_name[""] = list(positions)
+
+    def within(self, span: range, name: str) -> list[int]:
+        """Those in a span, of one name or of all."""
+        found = self._by_name.get(name, [])
+        return found[bisect.bisect_left(found, span.start) : bisect.bisect_left(found, span.stop)]

@@ -28,7 +28,7 @@ loaded = keras.models.load_model("model.keras")
 assert loaded.optimizer.multipliers["body"] == 0.1
 optional = {"matplotlib", "typer", "rich", "jinja2", "yaml", "PIL"} & set(sys.modules)
 assert not optional, optional
-print(f"difflr {difflr.__version__} from {difflr.__path__[0]} on {keras.backend.backend()}: verified, trained, saved, loaded")
+print(f"difflr {difflr.__version__} on {keras.backend.backend()}: verified, trained, saved, loaded")
 """
 
 

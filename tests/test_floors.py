@@ -15,7 +15,7 @@ pytestmark = pytest.mark.same_everywhere
 
 # From the ground up. A folder imports from itself and from the floors below its own.
 FLOORS = (
-    {"keras_private", "checks", "files", "text_table"},
+    {"keras_private", "checks", "files", "text_table", "yaml_text"},
     {"plan"},
     {"schedules", "depth", "layers", "data"},
     {"recipes", "optimizers"},

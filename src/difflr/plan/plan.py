@@ -353,14 +353,35 @@ class Plan:
         """
         return saved_plan.bind_to_model(saved_plan.read_json(text), cls(model))
 
-    def table(self, learning_rate: float | None = None, step: int | None = None) -> str:
-        """The plan as an aligned table, variables with equal settings folded together.
+    def table(
+        self,
+        learning_rate: float | None = None,
+        step: int | None = None,
+        *,
+        full: bool = False,
+        width: int | None = None,
+    ) -> str:
+        """The plan as an aligned table, what trains alike in one row.
+
+        Names in it can be used as targets: `block_1_*` matches just what is in that row. What differs inside a row, such
+        as the weight decay of kernels and biases, stands below the table.
 
         Args:
             learning_rate: The base rate; adds a column with effective rates.
             step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
+            full: Boolean, whether each variable has a row of its own, with its shape and everything that was decided.
+            width: Integer, how many characters wide it may be: lines are broken between words, and some columns are left
+                out where there is no room. Defaults to the width of the screen; in files nothing is broken.
+
+        Example:
+
+        ```python
+        plan = difflr.layerwise_decay(model, 0.75) * difflr.no_decay(model)
+        print(plan.table(learning_rate=1e-3))
+        print(plan.table(full=True, width=60))
+        ```
         """
-        return table.as_text(self, learning_rate, step)
+        return table.as_text(self, learning_rate, step, full, width)
 
     def __str__(self) -> str:
         return self.table()

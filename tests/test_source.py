@@ -30,7 +30,7 @@ OTHER_WORDS = {
 }
 # Files of a family, of which none gives the name.
 FAMILIES = {
-    "difflr.interop.yaml_text": "rules as plain data and as YAML, from it and to it",
+    "difflr.interop.plan_as_data": "rules as plain data and as YAML, from it and to it",
     "difflr.layers": "made of all layers of Keras",
     "difflr.optimizers": "made of all optimizers of Keras",
     "difflr.layers.declaring": "the two parts of every class there",

@@ -87,6 +87,15 @@ class Steps(keras.utils.PyDataset):
         """How many there are."""
         return len(self._order)
 
+    def part(self, start: int, end: int) -> "Steps":
+        """The batches from one to before another.
+
+        Args:
+            start: Integer.
+            end: Integer.
+        """
+        return Steps(self._examples, self._order[start:end])
+
     def __getitem__(self, index: int) -> Batch:
         return self._examples.at(self._order[index])
 

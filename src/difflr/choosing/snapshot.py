@@ -67,6 +67,11 @@ class Snapshot:
         _set_random_states(self._random)
         _assign(self._own)
 
+    def rewind_seeds(self) -> None:
+        """Puts back the seeds and random states alone."""
+        _set_random_states(self._random)
+        _assign([(variable, value) for variable, value in self._own if variable.path.endswith("seed_generator_state")])
+
     def put_back_flags(self) -> None:
         """Puts back who is trainable."""
         keras_private.set_layer_flags(self._layers)

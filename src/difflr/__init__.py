@@ -24,7 +24,7 @@ from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
-from difflr.fine_tuning import fine_tune
+from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
     plot_log,
     plot_phases,
@@ -71,6 +71,8 @@ __all__ = [
     "BackupAndRestore",
     "TerminateOnNaN",
     "fine_tune",
+    "fine_tune_settings",
+    "FineTuneSettings",
     "freeze_to",
     "unfreeze",
     "summary",

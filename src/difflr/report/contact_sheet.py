@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 COLUMNS, MOST = 6, 24
 LONGEST = 22
-WIDTH = 1.5  # inches of a picture
-RIGHT, WRONG = "#0072B2", "#B34400"
+WIDTH, GAP, CAPTION, LINE = 1.5, 0.12, 0.46, 0.13  # inches
+RIGHT, WRONG, NAME = "#0072B2", "#B34400", "#5B6575"
 
 
 def contact_sheet(found: Measured) -> "Figure | None":
@@ -29,20 +29,22 @@ def contact_sheet(found: Measured) -> "Figure | None":
     pictures = [] if found.show is None else [found.show(mistake.position) for mistake in mistakes]
     if not pictures or any(isinstance(picture, str) for picture in pictures):
         return None
-    rows = math.ceil(len(mistakes) / COLUMNS)
-    columns = min(COLUMNS, len(mistakes))
-    figure = Figure(figsize=(WIDTH * columns + 0.2, (WIDTH + 0.65) * rows + 0.2), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for one in axes:
-        one.set_axis_off()
-    for one, mistake, picture in zip(axes, mistakes, pictures, strict=False):
-        values = np.asarray(picture)
-        one.imshow(values[..., 0] if values.shape[-1] == 1 else values, cmap="gray", vmin=0, vmax=255)
+    rows, columns = math.ceil(len(mistakes) / COLUMNS), min(COLUMNS, len(mistakes))
+    width, height = WIDTH * columns + GAP, (WIDTH + CAPTION) * rows + GAP
+    figure = Figure(figsize=(width, height))
+    for number, (mistake, picture) in enumerate(zip(mistakes, pictures, strict=True)):
+        row, column = divmod(number, COLUMNS)
+        left, top = WIDTH * column + GAP, height - (WIDTH + CAPTION) * row - GAP
+        side = WIDTH - GAP
+        axes = figure.add_axes((left / width, (top - side) / height, side / width, side / height))
+        axes.set_axis_off()
+        values = np.clip(np.asarray(picture), 0, 255).astype("uint8")
+        axes.imshow(values[..., 0] if values.shape[-1] == 1 else values, cmap="gray", vmin=0, vmax=255)
         truth, predicted, name = (
-            shortened([text], LONGEST)[0] for text in (mistake.truth, mistake.predicted, mistake.name)
+            shortened([text], LONGEST)[0] for text in (mistake.truth, f"→ {mistake.predicted}", mistake.name)
         )
-        lines = ((truth, RIGHT, -0.03), (f"→ {predicted}", WRONG, -0.14), (name, "#5B6575", -0.25))
-        for text, colour, height in lines:
-            label = one.text(0, height, text, color=colour, fontsize=7, va="top", transform=one.transAxes)
-            label.set_parse_math(False)
+        lines = ((truth, RIGHT), (predicted, WRONG), (name, NAME))
+        for line, (text, colour) in enumerate(lines):
+            place = left / width, (top - side - LINE * line - GAP / 2) / height
+            figure.text(*place, text, color=colour, fontsize=7, va="top", parse_math=False)
     return figure

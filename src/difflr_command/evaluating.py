@@ -120,9 +120,7 @@ def measured(
     return found, skipped
 
 
-def _batches(
-    data: Labelled, batch_size: int, skipped: list[tuple[str, str]]
-) -> Iterator[tuple[list[int], np.ndarray]]:
+def _batches(data: Labelled, batch_size: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[list[int], np.ndarray]]:
     """The examples that can be read: positions and inputs; what cannot is added to `skipped`."""
     positions: list[int] = []
     inputs: list[np.ndarray] = []

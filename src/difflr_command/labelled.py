@@ -142,7 +142,9 @@ def _arrays(network: Network, path: Path) -> Labelled:
     numbers = network.info.task == NUMBERS
     examples, _ = difflr.data.read_arrays(path, labels=not numbers and network.info.task == "classes")
     shape = network.model.input_shape[1:]
-    if len(shape) != examples.x.ndim - 1 or any(a not in (None, b) for a, b in zip(shape, examples.x.shape[1:], strict=True)):
+    if len(shape) != examples.x.ndim - 1 or any(
+        a not in (None, b) for a, b in zip(shape, examples.x.shape[1:], strict=True)
+    ):
         raise ValueError(f"{network.file} takes arrays of shape {shape}, and x of {path} holds {examples.x.shape[1:]}.")
     if not numbers and examples.y.ndim == 1 and examples.y.max() >= len(network.class_names):
         raise ValueError(

@@ -30,7 +30,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")] = 1,
+    top: Annotated[
+        int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")
+    ] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False,
     json: Json = False,
     output: Annotated[

@@ -48,7 +48,9 @@ def predict_items(
         writer.close()
         stream.flush()
         if not number:
-            raise console.stop(ValueError("There was nothing to predict: no file, or an empty pipe."), console.BAD_INPUT)
+            raise console.stop(
+                ValueError("There was nothing to predict: no file, or an empty pipe."), console.BAD_INPUT
+            )
     if output is not None:
         console.messages().print(f"Written: {output} ({counted(number - failed, 'prediction')})")
     if failed:

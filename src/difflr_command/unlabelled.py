@@ -118,7 +118,9 @@ def _texts_in(file: Path, column: str) -> Iterable[str]:
     if file.suffix.lower() not in TABLES:
         return [line for line in content.splitlines() if line.strip()]
     first = content.split("\n", 1)[0]
-    separator = max((",", ";", "\t"), key=lambda one: (column in next(csv.reader([first], delimiter=one), []), first.count(one)))
+    separator = max(
+        (",", ";", "\t"), key=lambda one: (column in next(csv.reader([first], delimiter=one), []), first.count(one))
+    )
     rows = csv.DictReader(io.StringIO(content, newline=""), delimiter=separator)
     if column not in (rows.fieldnames or ()):
         raise ValueError(

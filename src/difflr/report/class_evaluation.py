@@ -120,7 +120,9 @@ class ClassEvaluation(Measured):
         right = int((self.predicted == self.y).sum())
         low, high = interval(right, len(self))
         share = percent(right / len(self))
-        return f"Accuracy {share} ({right:,} of {len(self):,} right; 95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        return (
+            f"Accuracy {share} ({right:,} of {len(self):,} right; 95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        )
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each class."""

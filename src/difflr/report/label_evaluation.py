@@ -52,7 +52,9 @@ class LabelEvaluation(Measured):
     def sentence(self) -> str:
         """F1 and the examples without a mistake."""
         right = int(((self.y > 0) == self.predicted).all(1).sum())
-        return f"F1 {percent(self.numbers()['micro_f1'])} over all labels; all labels right in {right:,} of {len(self):,}"
+        return (
+            f"F1 {percent(self.numbers()['micro_f1'])} over all labels; all labels right in {right:,} of {len(self):,}"
+        )
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each label."""

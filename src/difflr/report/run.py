@@ -49,9 +49,7 @@ class Run:
         steps_per_epoch: int | None = None,
     ):
         self._base = None if learning_rate is None else base_rate(learning_rate)
-        self._steps_per_epoch = (
-            None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch")
-        )
+        self._steps_per_epoch = None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch")
         in_force = as_plan(plan)
         model = plan if isinstance(plan, keras.Layer) else getattr(history, "model", None)
         self.model = model if isinstance(model, keras.Layer) else None

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -123,7 +123,7 @@ def measured(
 def _batches(data: Labelled, batch_size: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[list[int], np.ndarray]]:
     """The examples that can be read: positions and inputs; what cannot is added to `skipped`."""
     positions: list[int] = []
-    inputs: list[np.ndarray] = []
+    inputs: list[np.ndarray | str] = []
     for position, (one, reason) in enumerate(data.read()):
         if one is None:
             skipped.append((data.names[position], reason or "cannot be read"))
@@ -137,10 +137,10 @@ def _batches(data: Labelled, batch_size: int, skipped: list[tuple[str, str]]) ->
         yield positions, stacked(inputs)
 
 
-def stacked(inputs: list[np.ndarray]) -> np.ndarray:
+def stacked(inputs: Sequence[np.ndarray | str]) -> np.ndarray:
     """Pictures and arrays on top of each other; texts as an array of objects."""
     if not isinstance(inputs[0], str):
-        return np.stack(inputs)
+        return np.stack([np.asarray(one) for one in inputs])
     texts = np.empty(len(inputs), object)
     texts[:] = inputs
     return texts

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import importlib.util
 import json
 import logging
@@ -179,7 +180,7 @@ def _torch(file: Path) -> Run:
 
 
 def _onnx(file: Path) -> Run:
-    import onnxruntime
+    onnxruntime = importlib.import_module("onnxruntime")
 
     session = onnxruntime.InferenceSession(str(file))
-    return lambda inputs: session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    return lambda inputs: np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0])

@@ -39,7 +39,12 @@ def predict_items(
     number, failed = 0, 0
     kept = "what was printed is not all" if output is None else f"{output} is not written"
     with console.running(kept), _opened(output) as stream:
-        writer = {"csv": Table, "json": Document, "lines": Lines}[form](stream, network, top)
+        writers: dict[str, type[Table] | type[Document] | type[Lines]] = {
+            "csv": Table,
+            "json": Document,
+            "lines": Lines,
+        }
+        writer = writers[form](stream, network, top)
         for item, scores in predicted(network, items, batch_size):
             writer.write(item, scores)
             number, failed = number + 1, failed + (scores is None)
@@ -118,7 +123,7 @@ class Writer(ABC):
     def write(self, item: Item, scores: "np.ndarray | None") -> None:
         """One prediction."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to add
         """The end."""
 
     def found(self, scores: np.ndarray) -> list[tuple[str, float]]:

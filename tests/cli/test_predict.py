@@ -169,7 +169,7 @@ def _wide_is_refused(here):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["rad.png"], "There is no file rad.png. Did you mean 'red.png'?"),
+        (["gren.png"], "There is no file gren.png. Did you mean 'green.png'?"),
         (["red.png", "--csv", "--json"], "give one of them"),
         (["red.png", "-o", "found.txt"], "a .csv or a .json file"),
         (["red.png", "-o", "gone/found.csv"], "there is no folder"),

@@ -53,8 +53,8 @@ def reliability(confidence: np.ndarray, right: np.ndarray, num_bins: int = NUM_B
     edges = np.linspace(0, 1, num_bins + 1)
     position = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, num_bins - 1)
     count = np.bincount(position, minlength=num_bins)
-    sums = [np.bincount(position, values, num_bins) for values in (confidence, right.astype("float64"))]
-    return Reliability(edges, *(ratio(total, count) for total in sums), count)
+    mean = ratio(np.bincount(position, confidence, num_bins), count)
+    return Reliability(edges, mean, ratio(np.bincount(position, right.astype("float64"), num_bins), count), count)
 
 
 def interval(right: int, number: int) -> tuple[float, float]:
@@ -148,7 +148,7 @@ class ClassEvaluation(Measured):
         return [
             Mistake(
                 int(position),
-                self.names[position],
+                self.names[int(position)],
                 self.class_names[self.y[position]],
                 f"{self.class_names[label]} {100 * self.scores[position, label]:.0f} %",
                 float(1 - self.scores[position, self.y[position]]),
@@ -195,4 +195,6 @@ class ClassEvaluation(Measured):
 
 
 def _plain(value: np.number[Any]) -> float | int | None:
-    return None if np.isnan(value) else value.item()
+    if np.isnan(value):
+        return None
+    return int(value) if isinstance(value, np.integer) else float(value)

@@ -74,7 +74,7 @@ class LabelEvaluation(Measured):
         return [
             Mistake(
                 int(position),
-                self.names[position],
+                self.names[int(position)],
                 self._labels(self.y[position] > 0),
                 self._labels(self.predicted[position]),
                 float(losses[position]),

@@ -1,6 +1,7 @@
 """The confusion matrix: right in one colour, mistakes in another, on a light page and on a dark one."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,5 +50,5 @@ def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence
         return
     size = 9 if number <= 12 else 7
     for row, column in zip(*np.nonzero(counts), strict=True):
-        dark = {"color": "white"} if colours[row, column, 3] > 0.6 else {}
+        dark: dict[str, Any] = {"color": "white"} if colours[row, column, 3] > 0.6 else {}
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=size, **dark)

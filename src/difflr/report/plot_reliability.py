@@ -31,4 +31,4 @@ def draw_reliability(
     axes.set_xlabel("confidence: probability of the class predicted")
     axes.set_ylabel("share")
     names = ["right, in each bin", "if it were calibrated", "of the examples"]
-    drawing.legend(axes, [points, line, bars], names, True)
+    drawing.legend(axes, [points, line, *bars.patches[:1]], names, True)

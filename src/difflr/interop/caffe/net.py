@@ -54,7 +54,8 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
     Raises:
         ValueError: If layers that share a parameter set different values, as in Caffe.
 
-    Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV0LayerParameter`, `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
+    Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV0LayerParameter` and
+    `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
     """
     states = [net.state] + ([solver.train_state] if solver is not None else [])
     shared: dict[str, CaffeParameter] = {}

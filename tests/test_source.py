@@ -46,6 +46,17 @@ def test_no_file_is_too_long():
     assert not found, f"more than {LONGEST} lines; find the second subject and give it a file:{listed(found)}"
 
 
+def test_no_conflict_is_left_from_a_merge():
+    marker = re.compile(r"^[ \t]*(<{7} |>{7} |={7}$)", re.MULTILINE)
+    places = [ROOT / name for name in ("src", "tests", "docs", "benchmarks", "examples", "tools")]
+    files = [
+        *ROOT.glob("*.md"),
+        *(path for place in places for path in place.rglob("*") if path.suffix in (".py", ".md")),
+    ]
+    found = [str(path.relative_to(ROOT)) for path in files if marker.search(path.read_text())]
+    assert not found, f"a merge left its markers:{listed(found)}"
+
+
 def test_a_file_is_named_after_what_is_public_in_it():
     """One of its public names is, or has in it, the name of the file: `plan/rows.py` holds `Row`."""
     public = defaultdict(set)

@@ -20,6 +20,12 @@ def compile_arguments(model: keras.Model) -> dict:
     return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
 
 
+def forget_metrics(model):
+    """Takes away the metrics that `compile` was given, which another `compile` without any would leave in place."""
+    if getattr(model, "_compile_metrics", None) is not None:
+        vars(model)["_compile_metrics"] = None
+
+
 def forget_step(model):
     """Makes Keras rebuild a model's compiled functions for the variables that its optimizer trains now.
 

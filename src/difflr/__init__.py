@@ -5,6 +5,14 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
+try:
+    import keras as _keras  # noqa: F401 - to say which backend is missing
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"Keras cannot start: {error}. Install a backend and choose it: pip install jax, tensorflow or torch, and set "
+        "KERAS_BACKEND to its name (Keras's default is tensorflow)."
+    ) from error
+
 from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers.plan_of import plan_of
@@ -26,6 +34,7 @@ from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
 from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
+    evaluation,
     plot_log,
     plot_phases,
     plot_plan,
@@ -35,8 +44,9 @@ from difflr.report import (
     summary,
     write_report,
 )
+from difflr.choosing import LearningRateCurve, find_learning_rate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Rule",
@@ -73,6 +83,8 @@ __all__ = [
     "fine_tune",
     "fine_tune_settings",
     "FineTuneSettings",
+    "find_learning_rate",
+    "LearningRateCurve",
     "freeze_to",
     "unfreeze",
     "summary",
@@ -88,4 +100,5 @@ __all__ = [
     "plot_log",
     "write_report",
     "read_report",
+    "evaluation",
 ]

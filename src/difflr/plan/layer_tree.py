@@ -26,6 +26,7 @@ class Leaf:
             class and its position among its siblings.
         ancestors: The layers on the way to it (all ways), by identity.
         frozen_by_user: Whether `trainable = False` was set on it outside difflr.
+        kinds: The kinds that it is of, where something else than Keras's layer and name tells; its shape still counts.
     """
 
     variable: keras.Variable | None
@@ -34,6 +35,12 @@ class Leaf:
     place: str
     ancestors: frozenset[int] = frozenset()
     frozen_by_user: bool = False
+    kinds: frozenset[str] | None = None
+
+    @property
+    def in_tree(self) -> bool:
+        """Whether its place is known, and not just the variable."""
+        return self.layer is not None or self.kinds is not None
 
     @property
     def path(self) -> str:
@@ -59,6 +66,11 @@ def was_marked(thing: keras.Variable | keras.Layer) -> bool:
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
     """Freezes or unfreezes a variable or layer for a plan: the mark tells it from what the user freezes."""
     thing.trainable = not frozen
+    set_mark(thing, frozen)
+
+
+def set_mark(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
+    """Sets or takes away the mark alone."""
     setattr(thing, _FROZEN_BY_PLAN, frozen)
 
 

@@ -1,5 +1,9 @@
 """`difflr summary`."""
 
+from typing import Annotated
+
+import typer
+
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, ModelArgument, Traceback
@@ -11,6 +15,9 @@ def summary(
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The layers without weights and the names of groups, too.")
+    ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
@@ -32,4 +39,4 @@ def summary(
                 raise
             console.tell("note", f"{error} So it is shown here.")
             made = make_plan(network, recipes=[NONE])
-        print_layers(console.output(), network, made)
+        print_layers(console.output(), network, made, full)

@@ -66,7 +66,7 @@ def _csv_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: 
                 made = _row(f"line {reader.line_num}", row, content, labels, what)
                 if None in row:
                     reason = "more fields than columns: put quotes around a text with separators in it"
-                    made = made._replace(reason=reason)
+                    made = Row(made.place, made.content, made.label, reason)
                 yield made
     except csv.Error as error:
         raise ValueError(f"{file} is no CSV file: {error}.") from None

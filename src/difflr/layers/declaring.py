@@ -1,4 +1,4 @@
-"""The part that makes a Keras layer declare its own multipliers."""
+"""The mixins that make a Keras layer declare its own multipliers."""
 
 import functools
 import inspect
@@ -13,7 +13,7 @@ from difflr.plan.variable_mapping import VariableMapping
 
 
 class DeclaresMultipliers:
-    """Adds `learning_rate_multiplier` to a Keras layer; everything else is the layer itself.
+    """Adds `learning_rate_multiplier` to a Keras layer and changes nothing else.
 
     Args:
         learning_rate_multiplier: Float >= 0 for all trainable weights of the layer, those of its sublayers too; or a
@@ -84,7 +84,7 @@ class DeclaresMultipliers:
         if not weights:
             raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")
         declaration = given.get("learning_rate_multiplier")
-        known = [each for _, names in weights for each in names]
+        known = [name for _, names in weights for name in names]
         for weight in declaration if isinstance(declaration, Mapping) else ():
             if weight not in known:
                 raise ValueError(
@@ -251,7 +251,9 @@ def _signature(base: type, mixin: type) -> inspect.Signature:
 @functools.cache
 def _keyword_only(mixin: type) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(mixin.__init__).parameters
-    return {name: each for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: parameter for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
 
 
 def _doc(base: type, mixin: type) -> str:

@@ -1,4 +1,4 @@
-"""What one real update says about a plan: the ratio at which every variable moved."""
+"""Compares one real update with a plan: the ratio at which every variable moved."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ from difflr.verification.reference import Reference, has_own_rule
 
 
 def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[int] | None = None) -> Verification:
-    """What one real update says about the plan.
+    """Compares one real update with the plan.
 
     Args:
         plan: The plan.
@@ -210,8 +210,8 @@ def _factors(row: Row, part: PartState) -> tuple[float, float]:
     start = part.starts.get(id(row.variable), LateStart())
     updates = keras.ops.convert_to_tensor(part.step, "float32")
     rate, for_decay = (
-        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=each)))
-        for each in (False, True)
+        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=is_decay)))
+        for is_decay in (False, True)
     )
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
     return rate, row.weight_decay_multiplier * (for_decay if follows else 1.0)

@@ -1,4 +1,4 @@
-"""What a stock Keras optimizer would have done at a given rate, from the same state, with the same gradients."""
+"""The update of a stock Keras optimizer at a given rate, from the same state and gradients."""
 
 import keras
 import numpy as np
@@ -11,9 +11,9 @@ CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 class Reference:
-    """The stock optimizer behind one of the optimizers that were watched, on copies, at one rate for all of them.
+    """The stock optimizer behind a watched one, applied to copies at a single rate.
 
-    Not the watched optimizer with its plan: whatever is wrong with it would be wrong in both.
+    The watched optimizer itself would repeat its own fault.
 
     Args:
         part: The optimizer before the update.
@@ -62,13 +62,13 @@ class Reference:
     ) -> None:
         place = {id(variable): number for number, variable in enumerate(self._part.variables)}
         for name, slot in keras_private.slots(optimizer, len(variables)).items():
-            for variable, each in zip(variables, slot, strict=True):
+            for variable, slot_variable in zip(variables, slot, strict=True):
                 value = self._part.slots.get(name, {place[id(variable)]: None})[place[id(variable)]]
-                if each is not None and value is not None:
-                    each.assign(value)
-        for name, each in keras_private.shared_state(optimizer, own).items():
+                if slot_variable is not None and value is not None:
+                    slot_variable.assign(value)
+        for name, shared in keras_private.shared_state(optimizer, own).items():
             if name in self._part.shared:
-                each.assign(self._part.shared[name])
+                shared.assign(self._part.shared[name])
         keras_private.set_applications(optimizer, self._part.step)
 
     def _accumulated(self, batches: list[Values]) -> Values:
@@ -95,20 +95,20 @@ class Reference:
 
 
 def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
-    """The optimizer without anybody's rates: what difflr derived from, or else the one of Keras's behind it.
+    """The optimizer without multipliers: the class that difflr derived from, or the Keras class behind it.
 
     Args:
         optimizer_class: The class of an optimizer.
     """
-    bases = [each for each in optimizer_class.__mro__ if issubclass(each, keras.optimizers.Optimizer)]
-    stock = next(each for each in bases if not issubclass(each, DifferentialOptimizer))
+    bases = [base for base in optimizer_class.__mro__ if issubclass(base, keras.optimizers.Optimizer)]
+    stock = next(base for base in bases if not issubclass(base, DifferentialOptimizer))
     public = keras_private.public_class(stock)
     is_wrapped = stock is not optimizer_class and not stock.__module__.startswith("keras.")
     return stock if is_wrapped or public is keras.optimizers.Optimizer else public
 
 
 def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
-    """What an optimizer is compared with: the stock one, or itself where somebody derived from one of difflr's.
+    """The class to compare with: the stock one, or the class itself if a user derived it from one of difflr's.
 
     Args:
         optimizer_class: The class of an optimizer.
@@ -118,7 +118,7 @@ def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
 
 
 def has_own_rule(optimizer_class: type) -> bool:
-    """Whether an optimizer may update in another way than the one that it is compared with.
+    """Whether an optimizer may have an update rule of its own.
 
     Args:
         optimizer_class: The class of an optimizer.

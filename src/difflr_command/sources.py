@@ -102,7 +102,7 @@ class Pictures:
             _only_for(settings, "pictures", "tables of texts", "text_column")
             self._open = difflr.data.open_picture_table
             columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
-            targets = picture_targets(settings.data, **columns, targets=settings.targets)
+            _, targets = picture_targets(settings.data, **columns, targets=settings.targets)
             self.class_names, self.task = targets.class_names, targets.task
             self.notes += targets.notes
             self._named = {**columns, "targets": targets.kind}

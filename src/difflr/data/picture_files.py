@@ -45,7 +45,7 @@ class PictureFiles:
         self._size, self._channels, self._held = size, channels, held
         self._rows = np.arange(len(self.files)) if rows is None else rows
 
-    dtype = np.dtype("uint8")
+    dtype, ndim = np.dtype("uint8"), 4
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -120,21 +120,28 @@ def open_picture_table(
 
 
 def picture_targets(
-    file: Path, *, file_column: str | None, label_column: Sequence[str], targets: str | None
-) -> Targets:
-    """The labels of the pictures that a table names, without a picture being read.
+    file: Path,
+    label_column: Sequence[str],
+    *,
+    file_column: str | None = None,
+    targets: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> tuple[list[Path], Targets]:
+    """The files and the labels of the pictures that a table names, without a picture being read.
 
     Args:
         file: As in `open_picture_table`.
-        file_column: As in `open_picture_table`.
         label_column: The columns with the labels.
+        file_column: As in `open_picture_table`.
         targets: As in `open_picture_table`.
+        class_names: As in `open_picture_table`.
 
     Raises:
         ValueError: As in `read_table`.
     """
     rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file")
-    return targets_of([row.label for row in rows], label_column, _where(file, label_column), targets)
+    made = targets_of([row.label for row in rows], label_column, _where(file, label_column), targets, class_names)
+    return [file.parent / row.content.strip() for row in rows], made
 
 
 def _examples(

@@ -1,6 +1,7 @@
 """`Candidate`: one way to fine-tune that is tried; and which ones are."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -47,6 +48,7 @@ def candidates_for(
     learning_rate: float | None = None,
     head: Target = HEAD,
     without_decay: bool = True,
+    number: int = 1,
 ) -> list[Candidate]:
     """The candidates, what `fine_tune` does by itself first, then by how often they were better elsewhere.
 
@@ -58,12 +60,13 @@ def candidates_for(
         learning_rate: The user's rate: only profiles are tried then.
         head: The target that is the head.
         without_decay: Whether biases and norms have no weight decay, as with `fine_tune`'s own optimizer.
+        number: Integer, at most so many.
     """
     rate = settings.learning_rate if learning_rate is None else learning_rate
     rates = [1.0] if learning_rate is not None else [1.0, 1 / STEP, STEP]
     if plan is not None:
         head_first = bool(settings.freeze_epochs)
-        return [Candidate("the given plan", rate * factor, plan, head_first) for factor in rates]
+        return [Candidate("the given plan", rate * factor, plan, head_first) for factor in rates][:number]
     ratio, norms = settings.rate_ratio or 1.0, settings.normalization or "trained"
 
     def graded(ratio: float, norms: Literal["frozen", "trained"]) -> Callable[[], Plan]:
@@ -87,17 +90,29 @@ def candidates_for(
     if has_lora(model):
         faster = [(f"LoRA+ 1 : {by:g}", 1.0, lambda by=by: lora_plus(model, by)) for by in (4.0, 16.0)]
         makers[1:1] = faster  # type: ignore[arg-type]
-    made: dict[str, Plan] = {}
+    made: dict[str, Plan | None] = {}
     found: list[Candidate] = []
     for profile, factor, make in makers:
-        if learning_rate is not None and profile in made:
+        if len(found) == number or (learning_rate is not None and profile in made):
             continue
         if profile not in made:
-            made[profile] = _with_rules(make() * no_decay(model) if without_decay else make(), rules)
-        factor = 1.0 if learning_rate is not None else factor
-        head_first = bool(settings.freeze_epochs) and profile != HEAD_ALONE
-        found.append(Candidate(profile, rate * factor, made[profile], head_first))
-    return [candidate for candidate in found if trains_something(candidate.plan)]
+            made[profile] = _made(make, rules, model if without_decay else None)
+        own, head_first = made[profile], bool(settings.freeze_epochs) and profile != HEAD_ALONE
+        if own is not None:
+            found.append(Candidate(profile, rate if learning_rate is not None else rate * factor, own, head_first))
+    return found
+
+
+def _made(make: Callable[[], Plan], rules: Plan | None, without_decay: keras.Model | None) -> Plan | None:
+    """The plan of a profile; `None` if the model has none such, or the rules leave nothing of it to train."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that layer-wise decay has no effect, say: then it is not better either
+        try:
+            plan = make()
+        except ValueError:
+            return None
+    plan = _with_rules(plan if without_decay is None else plan * no_decay(without_decay), rules)
+    return plan if any(not row.frozen for row in plan.rows) else None
 
 
 def has_lora(model: keras.Model) -> bool:
@@ -109,15 +124,6 @@ def has_lora(model: keras.Model) -> bool:
     return any(row.path.rpartition("/")[2].startswith("lora_") and not row.frozen for row in Plan(model).rows)
 
 
-def trains_something(plan: Plan) -> bool:
-    """Whether a plan trains a variable.
-
-    Args:
-        plan: The plan.
-    """
-    return any(not row.frozen for row in plan.rows)
-
-
 def _with_rules(plan: Plan, rules: Plan | None) -> Plan:
     """The plan where no rule says something else."""
     if rules is None:
@@ -127,6 +133,10 @@ def _with_rules(plan: Plan, rules: Plan | None) -> Plan:
         own = rules.row(row.variable)
         if own.frozen or "multiplier" in own.decided:
             return own
-        return dataclasses.replace(row, schedule=own.schedule, weight_decay_multiplier=row.weight_decay_multiplier * own.weight_decay_multiplier)
+        return dataclasses.replace(
+            row,
+            schedule=own.schedule,
+            weight_decay_multiplier=row.weight_decay_multiplier * own.weight_decay_multiplier,
+        )
 
     return plan.changed(ruled)

@@ -117,7 +117,14 @@ class Choice:
         def line(tried: Tried) -> list[str]:
             number = "-" if tried.accuracy is None else f"{tried.accuracy:.1%}"
             better = "-" if tried is self.trials[0] else f"{tried.better_by:+.1f}"
-            return [tried.profile, f"{tried.learning_rate:.2g}", number, f"{tried.loss:.4g}", str(tried.examples), better]
+            return [
+                tried.profile,
+                f"{tried.learning_rate:.2g}",
+                number,
+                f"{tried.loss:.4g}",
+                str(tried.examples),
+                better,
+            ]
 
         header = ["tried", "rate", "right", "loss", "examples", "better by"]
         frozen = sum(row.frozen for row in self.plan.rows)
@@ -174,11 +181,19 @@ class Choice:
             raise ValueError(f"{path} holds no choice: expected the keys {', '.join(names)}.")
         check_fields(data, names, "The choice")
         cost = Cost(**data["cost"])
-        trials = [Tried(**{**tried, "loss": float(tried["loss"]), "better_by": float(tried["better_by"])}) for tried in data["trials"]]
+        trials = [
+            Tried(**{**tried, "loss": float(tried["loss"]), "better_by": float(tried["better_by"])})
+            for tried in data["trials"]
+        ]
         plan = Plan.from_json(model, json.dumps(data["plan"]))
         return cls(**{**data, "plan": plan, "cost": cost, "trials": trials})
 
     def _data(self) -> dict[str, Any]:
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         trials = [{**dataclasses.asdict(t), "loss": repr(t.loss), "better_by": repr(t.better_by)} for t in self.trials]
-        return {**data, "plan": json.loads(self.plan.to_json()), "trials": trials, "cost": dataclasses.asdict(self.cost)}
+        return {
+            **data,
+            "plan": json.loads(self.plan.to_json()),
+            "trials": trials,
+            "cost": dataclasses.asdict(self.cost),
+        }

@@ -90,6 +90,8 @@ def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial,
     """
     constants, most = trials[0], max(len(trial.scores) for trial in trials)
     alive = [trial for trial in trials if math.isfinite(trial.pooled.loss)]
+    if not alive:
+        return constants, "every candidate diverged"
     if chance is not None:
         alive = [trial for trial in alive if trial.pooled.loss < CHANCE * chance]
     if not alive:
@@ -101,7 +103,10 @@ def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial,
         if constants not in alive:
             best = min(alive, key=lambda trial: trial.pooled.loss)
             return best, "the constants diverged or learned nothing; this is the best of what did"
-        return constants, f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the constants are kept"
+        return (
+            constants,
+            f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the constants are kept",
+        )
     best = max(better, key=lambda trial: by_evidence[id(trial)])
     return best, f"better than the constants by {_words(by_evidence[id(best)])} on examples that were held out"
 

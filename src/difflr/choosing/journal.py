@@ -63,7 +63,9 @@ def fingerprint(model: keras.Model, examples: Examples, *more: object) -> str:
     """
     number = zlib.crc32(repr(more).encode())
     for array in keras.tree.flatten(examples.at(np.arange(min(len(examples), 256)))):
-        number = zlib.crc32(np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(array).encode(), number)
+        number = zlib.crc32(
+            np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(array).encode(), number
+        )
     for variable in model.trainable_variables:
         number = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes(), number)
     return f"{number:08x}"

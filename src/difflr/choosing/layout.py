@@ -36,7 +36,8 @@ class Layout:
         Args:
             candidates: How many there are.
         """
-        left, found, number = self.trials, [], candidates
+        found: list[int] = []
+        left, number = self.trials, candidates
         for part in range(self.parts):
             later = self.parts - part - 1
             share = left - 2 * later if part == 0 else left // (later + 1)

@@ -1,5 +1,8 @@
 """`suggest`: rate, profile over depth and normalization, measured."""
 
+import dataclasses
+import functools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -9,25 +12,26 @@ import keras
 import numpy as np
 
 from difflr.checks import checked_number, checked_rate, checked_steps
-from difflr.choosing.candidate import HEAD_ALONE, Candidate, candidates_for
+from difflr.choosing.candidate import HEAD_ALONE, STEP, Candidate, candidates_for
 from difflr.choosing.choice import Choice, Cost, Tried
 from difflr.choosing.decide import Trial, decide, standard_errors, survivors
 from difflr.choosing.examples import Examples, is_dataset, read_examples
 from difflr.choosing.journal import Journal, fingerprint
 from difflr.choosing.layout import MOST_HELD_OUT, Layout, divided, layout_for
-from difflr.choosing.scores import labels_of
+from difflr.choosing.scores import Scores, labels_of
 from difflr.choosing.setting import Setting, setting_of
 from difflr.choosing.snapshot import Snapshot
 from difflr.choosing.trial import Trials
 from difflr.depth.named_head import HEAD, Target
 from difflr.fine_tuning.fine_tune import head_paths
-from difflr.fine_tuning.fine_tune_settings import FineTuneSettings, fine_tune_settings
+from difflr.fine_tuning.fine_tune_settings import fine_tune_settings
 from difflr.fine_tuning.num_batches import num_batches
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import inner
 from difflr.plan import Plan
 from difflr.recipes.layerwise_decay import looks_fresh
 
+MOST_CANDIDATES = 12
 FEWEST = 24  # examples, below which the noise is larger than all differences
 
 
@@ -109,32 +113,36 @@ def suggest(
     budget = None if budget is None else checked_number(budget, "budget")
     learning_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
     setting = setting_of(model, optimizer, loss)
-    own_plan, rules = _as_plan(model, plan, setting)
-    batches = num_batches(x, batch_size, 0.0 if validation_data is not None else validation_split, steps_per_epoch)
-    settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
-    settings = settings.changed("as asked", learning_rate=learning_rate, freeze_epochs=freeze_epochs)
-    candidates = candidates_for(
-        model,
-        settings,
-        plan=own_plan,
-        rules=rules,
-        learning_rate=learning_rate,
-        head=head,
-        without_decay=setting.optimizer is None,
-    )
-    run_steps = (epochs + settings.freeze_epochs) * batches
-    why_not = _cannot_say(model, setting)
-    if why_not:
-        return _constants(candidates[0], why_not, Cost(0, 0, run_steps))
-    most = None if is_dataset(x) and steps_per_epoch is None else batches
-    examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
-    examples, validation = _validation(examples, validation_data, validation_split, batch_size)
-    if len(examples) < (2 if examples.whole_batches else FEWEST):
-        why = f"too little data: {len(examples)} examples tell nothing beyond the noise"
-        return _constants(candidates[0], why, Cost(0, 0, run_steps))
-    search = _Search(model, setting, settings, examples, validation, (settings.freeze_epochs, epochs), batches, budget, seed)
-    with Snapshot(model) as snapshot:
-        trials, cost = search.run(snapshot, candidates, head, class_weight, journal, verbose)
+    with Snapshot(model) as snapshot:  # first of all: to trace a model or to read some datasets draws random numbers
+        own_plan, rules = _as_plan(model, plan, setting)
+        split = 0.0 if validation_data is not None else validation_split
+        batches = num_batches(x, batch_size, split, steps_per_epoch)
+        settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
+        settings = settings.changed("as asked", learning_rate=learning_rate, freeze_epochs=freeze_epochs)
+        candidates = functools.partial(
+            candidates_for,
+            model,
+            settings,
+            plan=own_plan,
+            rules=rules,
+            learning_rate=learning_rate,
+            head=head,
+            without_decay=setting.optimizer is None,
+        )
+        stages = settings.freeze_epochs, epochs
+        nothing = Cost(0, 0, sum(stages) * batches)
+        why_not = _cannot_say(model, setting)
+        if why_not:
+            return _constants(candidates(number=1)[0], why_not, nothing)
+        most = None if is_dataset(x) and steps_per_epoch is None else batches
+        examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
+        examples, validation = _validation(examples, validation_data, validation_split, batch_size)
+        if len(examples) < (2 if examples.whole_batches else FEWEST):
+            why_not = f"too little data: {len(examples)} examples tell nothing beyond the noise"
+            return _constants(candidates(number=1)[0], why_not, nothing)
+        search = _Search(model, setting, examples, validation, stages, batches, budget, seed)
+        raced = candidates(number=search.most_candidates)
+        trials, cost = search.run(snapshot, raced, head, class_weight, journal, verbose)
     return search.choice(trials, cost, time.perf_counter() - begun)
 
 
@@ -145,7 +153,6 @@ class _Search:
         self,
         model: keras.Model,
         setting: Setting,
-        settings: FineTuneSettings,
         examples: Examples,
         validation: Examples | None,
         epochs: tuple[int, int],
@@ -163,6 +170,7 @@ class _Search:
         self._labels = labels_of(model, setting.arguments.get("loss"), self._judged)
         self._run_steps = sum(epochs) * batches
         self._budget = budget
+        self.most_candidates = self._layout.rounds(MOST_CANDIDATES)[0]
 
     def run(
         self,
@@ -174,7 +182,9 @@ class _Search:
         verbose: int | str,
     ) -> tuple[list[Trial], Cost]:
         layout, begun = self._layout, time.perf_counter()
-        kept = Journal(journal, fingerprint(self._model, self._examples, layout, self._seed, [c.name for c in candidates]))
+        kept = Journal(
+            journal, fingerprint(self._model, self._examples, layout, self._seed, [c.name for c in candidates])
+        )
         trials = Trials(
             snapshot,
             self._setting,
@@ -188,10 +198,13 @@ class _Search:
             seed=self._seed,
         )
         rounds = layout.rounds(len(candidates))
-        everyone = [Trial(candidate) for candidate in candidates[: rounds[0]]]
+        everyone = [Trial(candidate) for candidate in candidates]
         racing, done = list(everyone), 0
         for part, number in enumerate(rounds):
             racing = survivors(racing, number) if part else racing
+            if part and not any(math.isfinite(trial.pooled.loss) for trial in racing):
+                racing = [racing[0], *_slower(everyone, number - 1)]
+                everyone += racing[1:]
             train, held_out = self._parts(part)
             for trial in racing:
                 name = f"{trial.candidate.name}, part {part}"
@@ -237,7 +250,15 @@ class _Search:
         )
 
 
-def _shown(scores: Any) -> str:
+def _slower(everyone: Sequence[Trial], number: int) -> list[Trial]:
+    """What to try if all that was tried diverged: the constants at still lower rates."""
+    first = everyone[0].candidate
+    lowest = min(trial.candidate.learning_rate for trial in everyone if trial.candidate.profile == first.profile)
+    rates = [lowest / STEP**power for power in range(1, number + 1)]
+    return [Trial(dataclasses.replace(first, learning_rate=rate)) for rate in rates]
+
+
+def _shown(scores: Scores) -> str:
     right = "" if scores.accuracy is None else f"{scores.accuracy:.0%} right, "
     return f"{right}loss {scores.loss:.3g}"
 

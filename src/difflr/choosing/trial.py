@@ -70,7 +70,7 @@ class Trials:
         self._snapshot, self._setting, self._labels = snapshot, setting, labels
         self._examples, self._judged = examples, judged
         self._lengths = {True: [head_steps, steps], False: [head_steps + steps]}
-        self._phases = {True: cycles(1, head_steps, steps, head), False: cycles(0, 0, head_steps + steps)}
+        self._phases = {True: cycles(1, head_steps, steps, head=head), False: cycles(0, 0, head_steps + steps)}
         self._class_weight, self._seed = class_weight, seed
         self._stages: dict[tuple[str, int], Stage] = {}
         self._judging: dict[str, Any] | None = None
@@ -99,7 +99,9 @@ class Trials:
             model = self._setting.model
             parts(model.optimizer)[0].learning_rate = candidate.learning_rate
             part = steps.part(begun, begun + length)
-            model.fit(part, epochs=1, shuffle=False, verbose=0, callbacks=[self._count()], class_weight=self._class_weight)
+            model.fit(
+                part, epochs=1, shuffle=False, verbose=0, callbacks=[self._count()], class_weight=self._class_weight
+            )
             stage.attributes = dict(vars(model))
             begun += length
         return self._score(held_out)
@@ -109,8 +111,9 @@ class Trials:
             self.train_steps += 1
 
         # The first `fit` of a step draws random numbers while Keras builds it.
-        seeds = self._snapshot.rewind_seeds
-        return keras.callbacks.LambdaCallback(on_train_begin=lambda logs: seeds(), on_train_batch_end=one_more)
+        return keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: self._snapshot.seed(self._seed), on_train_batch_end=one_more
+        )
 
     def _enter(self, candidate: Candidate, number: int) -> Stage:
         """Makes the model train as in this phase of the candidate, from a fresh optimizer."""

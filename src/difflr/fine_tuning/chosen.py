@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import keras
 
@@ -18,16 +18,24 @@ OF_PLAN = ("plan", "rate_ratio", "normalization", "freeze_epochs")
 class Chosen(Protocol):
     """What `fine_tune` needs of a choice; `difflr.Choice` is one."""
 
-    learning_rate: float
-    plan: Plan
-    head_first: bool
+    @property
+    def learning_rate(self) -> float:
+        """The base rate."""
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+
+    @property
+    def head_first(self) -> bool:
+        """Whether the head trains alone first."""
 
 
 # How `"auto"` searches: set by `difflr.choosing`, which stands above this folder and builds on it.
 search: Callable[..., Chosen] | None = None
 
 
-def is_chosen(learning_rate: object) -> bool:
+def is_chosen(learning_rate: object) -> TypeGuard[Chosen | str]:
     """Whether a `learning_rate` is a choice, or asks for one.
 
     Args:
@@ -38,7 +46,8 @@ def is_chosen(learning_rate: object) -> bool:
     """
     if isinstance(learning_rate, str) and learning_rate != AUTO and not _reads_as_number(learning_rate):
         raise ValueError(
-            f'`learning_rate` is a number, a difflr.Choice or "auto", with which it is measured. Received: {learning_rate!r}.'
+            '`learning_rate` is a number, a difflr.Choice or "auto", with which it is measured. '
+            f"Received: {learning_rate!r}."
         )
     return learning_rate == AUTO if isinstance(learning_rate, str) else isinstance(learning_rate, Chosen)
 

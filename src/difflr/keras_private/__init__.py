@@ -52,9 +52,9 @@ from difflr.keras_private.optimizers import (
     values,
 )
 from difflr.keras_private.state import (
-    forget_global_seed,
     global_seed,
     layer_flags,
+    set_global_seed,
     set_layer_flags,
 )
 from difflr.keras_private.update import (
@@ -104,7 +104,6 @@ __all__ = [
     "copy_weight_decay_exclusions",
     "decays",
     "fast_class",
-    "forget_global_seed",
     "forget_metrics",
     "forget_step",
     "functional_init_arguments",
@@ -122,6 +121,7 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
+    "set_global_seed",
     "set_layer_flags",
     "shared_state",
     "slots",

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import keras
 
 PACKAGES = {"tensorboard": ("tensorboard", "tensorflow"), "mlflow": ("mlflow",), "wandb": ("wandb",)}
-PROJECT = "difflr"
 Logs = Mapping[str, float]
 
 
@@ -44,9 +43,6 @@ class Tracker(Protocol):
     def log(self, logs: Logs, epoch: int) -> None:
         """The numbers of an epoch, counted from 1."""
 
-    def keep(self, file: Path) -> None:
-        """A file of the run."""
-
     def end(self, failed: bool) -> None:
         """The end of the run."""
 
@@ -69,10 +65,6 @@ class MLflow:
         allowed = {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in logs.items()}
         self._mlflow.log_metrics(allowed, step=epoch)
 
-    def keep(self, file: Path) -> None:
-        """An artifact."""
-        self._mlflow.log_artifact(str(file))
-
     def end(self, failed: bool) -> None:
         """The end of the run."""
         self._mlflow.end_run("FAILED" if failed else "FINISHED")
@@ -94,10 +86,6 @@ class WandB:
         """The numbers of an epoch."""
         self._run.log(dict(logs), step=epoch)
 
-    def keep(self, file: Path) -> None:
-        """A file."""
-        self._run.save(str(file), policy="now")
-
     def end(self, failed: bool) -> None:
         """The end of the run."""
         self._run.finish(exit_code=int(failed))
@@ -109,7 +97,7 @@ KINDS: dict[str, type[MLflow] | type[WandB]] = {"mlflow": MLflow, "wandb": WandB
 @contextlib.contextmanager
 def tracked(
     names: Sequence[str], title: str, settings: Mapping[str, str], before: Sequence[Logs], folder: Path
-) -> Iterator[tuple[list["keras.callbacks.Callback"], list[Tracker]]]:
+) -> Iterator[list["keras.callbacks.Callback"]]:
     """What logs a run: ended when the block ends, as failed if it raises.
 
     Args:
@@ -120,7 +108,7 @@ def tracked(
         folder: Where TensorBoard's files go.
 
     Yields:
-        The callbacks for `fit`, and the trackers, which can keep files.
+        The callbacks for `fit`.
     """
     import keras
 
@@ -135,7 +123,7 @@ def tracked(
         callbacks: list[keras.callbacks.Callback] = [_callback(trackers)] if trackers else []
         if "tensorboard" in names:
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        yield callbacks, trackers
+        yield callbacks
     except BaseException:
         _end(trackers, failed=True)
         raise

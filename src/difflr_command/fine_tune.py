@@ -183,7 +183,7 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe the lowest layers train at a hundredth of the head's rate; --rule changes that for some.
+    Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
     settings = Settings(
         model=model,

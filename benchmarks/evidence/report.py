@@ -216,7 +216,9 @@ def draw(found, file):
         axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.35, ms=5, mew=0)
         axes.plot(np.mean(values), place, "D", color=colour, ms=8)
     axes.axvline(0, color="#333333", lw=1)
-    partial = {m: f" ({len(p)} tasks)" if len(p) < len(TASKS) else "" for m, p in rows.items()}
+    partial = {
+        m: f" ({len(p)} {'task' if len(p) == 1 else 'tasks'})" if len(p) < len(TASKS) else "" for m, p in rows.items()
+    }
     axes.set_yticks(range(len(rows)), [method + partial[method] for method in rows])
     axes.invert_yaxis()
     axes.set_xlabel("points of test accuracy below the best hand-tuned method of the task (left is better)")

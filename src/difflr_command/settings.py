@@ -9,6 +9,13 @@ from pathlib import Path
 
 from difflr_command import console, known_models
 
+# The options of fields that are called otherwise; of those that are on, the word that switches them off.
+NAMES = {
+    "rules": "rule",
+    "recipes": "recipe",
+    "augmentation": "no-augment",
+    "class_weights": "no-class-weights",
+}
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
 
@@ -22,10 +29,17 @@ class Settings:
     plan: Path | None = None
     rules: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
-    epochs: int = 5
+    epochs: int | None = None
     freeze_epochs: int | None = None
     learning_rate: float = 2e-3
     batch_size: int = 32
+    accumulate: int = 1
+    patience: int = 5
+    class_weights: bool = True
+    augment: str | None = None
+    augmentation: bool = True
+    norm: str = "auto"
+    precision: str = "auto"
     seed: int = 0
     new_head: bool = False
     features: str | None = None
@@ -85,6 +99,10 @@ class Settings:
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
+        if self.augment is not None and not self.augmentation:
+            raise ValueError(
+                "--augment says how pictures are changed, and --no-augment that they are not: leave out one."
+            )
         if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
         if self.report is not None:
@@ -103,7 +121,7 @@ class Settings:
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
         only = {
-            ("scale", "size"): ("pictures", ("pictures", "table")),
+            ("scale", "size", "augment", "augmentation"): ("pictures", ("pictures", "table")),
             ("text_column", "file_column", "label_column"): ("tables", ("table",)),
             ("targets",): ("tables and .npz files", ("table", "arrays")),
         }
@@ -132,7 +150,7 @@ def form_of(path: Path) -> str:
 
 def option(name: str) -> str:
     """The option for a field of `Settings`."""
-    return "--" + {"rules": "rule", "recipes": "recipe"}.get(name, name).replace("_", "-")
+    return "--" + NAMES.get(name, name).replace("_", "-")
 
 
 def command(settings: Settings, backend: str) -> str:
@@ -148,7 +166,7 @@ def command(settings: Settings, backend: str) -> str:
         if value == field.default:
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            words += [option(field.name)] if one is True else [option(field.name), str(one)]
+            words += [option(field.name)] if isinstance(one, bool) else [option(field.name), str(one)]
     return shlex.join(words)
 
 

@@ -9,12 +9,12 @@ import keras
 import difflr
 from difflr import keras_private
 from difflr.data import Examples
-from difflr.data.examples import counted
+from difflr.fine_tuning.fine_tune_settings import pretrained_statistics
+from difflr_command.settings import Settings
 
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
 UNEVEN = 2.0  # the most frequent class by the rarest, from which on they are weighted
 MOST_WEIGHT = 10.0
-FEW_EXAMPLES = 2000
 PRECISION = "mixed_bfloat16"
 SIDED = re.compile(r"(?i)\b(left|right|clockwise)\b")
 
@@ -67,23 +67,25 @@ def changes_for(asked: str | None, class_names: Sequence[str]) -> tuple[tuple[st
     return changes, f"changed at random while training: {', '.join(changes)}{why} (--no-augment leaves that out)"
 
 
-def with_normalisation_kept(plan: difflr.Plan, model: keras.Model, number: int) -> tuple[difflr.Plan, str | None]:
-    """The plan with BatchNormalization frozen, if the model has some and the examples are few.
+def with_normalization(
+    plan: difflr.Plan, model: keras.Model, settings: Settings, chosen: difflr.FineTuneSettings
+) -> tuple[difflr.Plan, str | None]:
+    """The plan with the pretrained BatchNormalization layers frozen, where that is asked for or chosen, and a note of it.
 
     Args:
         plan: The plan.
         model: The model.
-        number: How many examples train.
+        settings: What was asked for.
+        chosen: What the library chooses; a plan or a recipe that was asked for comes first.
     """
-    kinds = [layer for layer in _leaves(model) if isinstance(layer, keras.layers.BatchNormalization)]
-    if not kinds or number >= FEW_EXAMPLES:
+    layers = [layer for layer in pretrained_statistics(model) if layer.trainable]
+    asked = settings.norm == "freeze"
+    chooses = settings.norm == "auto" and settings.plan is None and not settings.recipes
+    if not layers or not (asked or (chooses and chosen.normalization == "frozen")):
         return plan, None
-    frozen = difflr.Plan(model, {keras.layers.BatchNormalization: difflr.FROZEN})
-    note = (
-        f"BatchNormalization stays as it was pretrained, its statistics too: {counted(number, 'example')} are too few to "
-        "learn them anew (--norm train does)"
-    )
-    return plan * frozen, note
+    frozen = difflr.Plan(model, [(layer, difflr.FROZEN) for layer in layers])
+    why = "as asked" if asked else f"{chosen.reasons['normalization']} (--norm train trains it)"
+    return plan * frozen, f"BatchNormalization stays as it was pretrained: {why}"
 
 
 def set_precision(model: keras.Model, policy: str) -> list[tuple[keras.Layer, keras.DTypePolicy]]:

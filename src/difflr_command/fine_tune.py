@@ -88,12 +88,14 @@ def fine_tune(
         ),
     ] = None,
     learning_rate: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it.",
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default one "
+            "over the features that come into the head, within 0.001 and 0.02.",
+            show_default=False,
             rich_help_panel=RUN,
         ),
-    ] = 2e-3,
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
     accumulate: Annotated[
         int,
@@ -136,7 +138,8 @@ def fine_tune(
     norm: Annotated[
         Norm,
         typer.Option(
-            help="Whether BatchNormalization trains: train, freeze, or auto: only with 2,000 examples or more.",
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with steps enough to learn it "
+            "anew.",
             rich_help_panel=RUN,
         ),
     ] = Norm.AUTO,
@@ -230,6 +233,24 @@ def fine_tune(
         pathlib.Path | None,
         typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
     ] = None,
+    compare: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            metavar="REPORT",
+            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -241,7 +262,7 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe the lowest layers train at a hundredth of the head's rate; --rule changes that for some.
+    Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
     settings = Settings(
         model=model,
@@ -273,6 +294,8 @@ def fine_tune(
         validation_split=validation_split,
         output=output,
         report=report,
+        compare=tuple(compare or ()),
+        log=log,
     )
     with console.bad_input():
         settings.check()

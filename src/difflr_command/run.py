@@ -58,6 +58,7 @@ class Run:
         notes: What the user should know.
         info: What the model's file says besides.
         epochs: Epochs with everything, at most.
+        learning_rate: The base rate.
         class_weights: How much each class counts; `None`: all the same.
         changes: How pictures are changed at random while training.
         batches: What is trained on.
@@ -76,6 +77,7 @@ class Run:
     notes: list[str]
     info: difflr.models.ModelInfo
     epochs: int
+    learning_rate: float
     class_weights: dict[int, float] | None
     changes: tuple[str, ...]
     batches: Batches

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from difflr_command import console, known_models
+from difflr_command.trackers import trackers_in
 
 # The options of fields that are called otherwise; of those that are on, the word that switches them off.
 NAMES = {
@@ -31,7 +32,7 @@ class Settings:
     recipes: tuple[str, ...] = ()
     epochs: int | None = None
     freeze_epochs: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     batch_size: int = 32
     accumulate: int = 1
     patience: int = 5
@@ -53,6 +54,8 @@ class Settings:
     validation_split: float = 0.2
     output: Path = Path("tuned.keras")
     report: Path | None = None
+    compare: tuple[Path, ...] = ()
+    log: str | None = None
 
     @property
     def form(self) -> str:
@@ -97,7 +100,7 @@ class Settings:
                 console.writable(path, what)
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        if not 0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
         if self.augment is not None and not self.augmentation:
             raise ValueError(
@@ -105,8 +108,14 @@ class Settings:
             )
         if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
+        trackers_in(self.log)
         if self.report is not None:
             _check_can_report()
+        elif self.compare:
+            raise ValueError("--compare is about the report: give --report too.")
+        for file in self.compare:
+            if not file.is_file():
+                raise ValueError(f"There is no report {file} to compare with.")
         known_models.check_model(self.model)
         if self.plan is not None and not self.plan.is_file():
             raise ValueError(f"There is no plan {self.plan}.")

@@ -15,7 +15,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results, sources
+from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.choices import (
@@ -24,7 +24,7 @@ from difflr_command.choices import (
     epochs_for,
     gpu_computes_in_bfloat16,
     set_precision,
-    with_normalisation_kept,
+    with_normalization,
 )
 from difflr_command.lock import only_run
 from difflr_command.loss import compiling_for, with_head
@@ -49,11 +49,12 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
             results.introduce(out, settings, run)
             total = run.freeze_epochs + run.epochs
             progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
-            with _training(run, progress, total, f"{command(settings, keras.backend.backend())} --resume"):
-                _train(settings, run, progress)
+            to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+            with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+                _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)
             with _reporting(settings):
-                results.write_report(settings, run)
+                run_report.write_report(settings, run)
             run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
@@ -95,16 +96,17 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
             f"--accumulate {settings.accumulate} is more than an epoch's {number}: give less, or a smaller --batch-size."
         )
     epochs = settings.epochs or epochs_for(batches.num_batches)
-    if settings.norm != "train" and (
-        settings.norm == "freeze" or not (settings.plan or settings.rules or settings.recipes)
-    ):
-        plan, said = with_normalisation_kept(plan, model, len(data.train) if settings.norm == "auto" else 0)
-        notes += [said] if said else []
+    chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
+    plan, said = with_normalization(plan, model, settings, chosen)
+    notes += [said] if said else []
+    learning_rate = settings.learning_rate or chosen.learning_rate
+    if settings.learning_rate is None:
+        notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
     weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
     notes += [said] if said else []
     steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
     phases = cycles(freeze_epochs, *steps)
-    rates = rates_of(settings.learning_rate, phases, steps if freeze_epochs else steps[1:])
+    rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])
     return Run(
         model,
         whole,
@@ -118,6 +120,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         [*source.notes, *notes, *data.notes],
         source.info,
         epochs,
+        learning_rate,
         weighted,
         source.changes,
         batches,
@@ -143,7 +146,7 @@ def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, 
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
-        if name not in ("model", "data", "output", "report", "plan", "validation")
+        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log")
     }
     plan = settings.plan.read_bytes() if settings.plan else b""
     return {
@@ -195,7 +198,14 @@ def _reporting(settings: Settings) -> Iterator[None]:
         raise console.stop(error, console.FAILED) from None
 
 
-def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
+def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+    """The callbacks of `--log`."""
+    names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
+    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
+    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+
+
+def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
     optimizer = None
     if settings.accumulate > 1:
         optimizer = keras.optimizers.AdamW(weight_decay=0.01, gradient_accumulation_steps=settings.accumulate)
@@ -204,17 +214,17 @@ def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
     if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):
         run.before = set_precision(run.model, PRECISION)
     seeds = difflr.data.EpochSeeds(settings.seed, run.batches)
-    logger = [difflr.GroupLogger()] if settings.report is not None else []
+    logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
     try:
         difflr.fine_tune(
             run.model,
             run.batches,
             epochs=run.epochs,
-            learning_rate=settings.learning_rate,
+            learning_rate=run.learning_rate,
             freeze_epochs=run.freeze_epochs,
             plan=run.plan,
             optimizer=optimizer,
-            callbacks=[seeds, *logger, progress, run.checkpoint],
+            callbacks=[seeds, *logger, progress, run.checkpoint, *more],
             initial_epoch=first,
             validation_data=run.data.validation_batches(settings.batch_size),
             class_weight=run.class_weights,

@@ -173,16 +173,24 @@ def test_bfloat16_trains_and_is_not_saved(here):
     assert all(np.abs(a - b).max() > 0 for a, b in zip(before, tuned.get_weights(), strict=True))
 
 
-def test_few_examples_leave_normalisation_as_it_was(here):
+def test_few_steps_leave_normalization_as_it_was(here):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Conv2D(4, 3, name="stem"), keras.layers.BatchNormalization(name="norm")]
     layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax", name="head")]
-    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), *layers]).save("normed.keras")
-    before = keras.saving.load_model("normed.keras").get_layer("norm").get_weights()
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), *layers])
+    network.get_layer("norm").moving_mean.assign([0.1] * 4)
+    network.save("normed.keras")
+    before = network.get_layer("norm").get_weights()
     result = succeeded("fine-tune", "normed.keras", "pictures", *QUICK)
-    assert any("BatchNormalization stays as it was pretrained" in note for note in result["notes"])
+    assert any("BatchNormalization stays as it was pretrained: 8 steps" in note for note in result["notes"])
     for one, other in zip(before, keras.saving.load_model("tuned.keras").get_layer("norm").get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     succeeded("fine-tune", "normed.keras", "pictures", *QUICK, "--norm", "train", "-o", "trained.keras")
     after = keras.saving.load_model("trained.keras").get_layer("norm").get_weights()
     assert all(np.abs(one - other).max() > 0 for one, other in zip(before, after, strict=True))
+
+
+def test_the_rate_is_chosen_by_the_model(here):
+    result = succeeded("fine-tune", "net.keras", "pictures", "--epochs", "1")
+    assert result["learning_rate"] == 0.02  # four features
+    assert any("learning rate 0.02: 1 / 4 features" in note for note in result["notes"])

@@ -7,8 +7,8 @@ import pytest
 import difflr
 from difflr import Phase, Phases
 from difflr.schedules import OneCycle
-from saving.conftest import saying
 from phases.in_phases import NAMES, Weights, X, Y, compiled, fit, new_model, number
+from saving.conftest import saying
 
 STEP_DECAY = keras.optimizers.schedules.PiecewiseConstantDecay([0], [1.0, 0.0])  # one step, then nothing
 
@@ -189,7 +189,9 @@ def test_refused_before_the_first_step(name):
 def test_a_base_rate_beside_a_schedule_is_refused():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, 20)), loss="mse")
-    with pytest.raises(ValueError, match="Phase 1 sets learning_rate=0.1, and the base rate of the optimizer is a sched"):
+    with pytest.raises(
+        ValueError, match="Phase 1 sets learning_rate=0.1, and the base rate of the optimizer is a sched"
+    ):
         fit(model, [Phase("*", learning_rate=0.1)])
 
 
@@ -299,7 +301,9 @@ def test_the_rate_map_is_what_training_does():
         [
             Phase("head", epochs=1),
             Phase(["mid", "head"], epochs=1, learning_rate=0.5, multipliers={"head": 0.25}),
-            Phase("*", epochs=1, multipliers={"low": keras.optimizers.schedules.PiecewiseConstantDecay([1], [1.0, 0.5])}),
+            Phase(
+                "*", epochs=1, multipliers={"low": keras.optimizers.schedules.PiecewiseConstantDecay([1], [1.0, 0.5])}
+            ),
         ]
     )
     trained = rates_of(model, phases, epochs=3)

@@ -58,7 +58,9 @@ class Progress:
             if name == "phases":
                 fits = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
             elif name == "logs":
-                fits = isinstance(value, Mapping) and all(isinstance(k, str) and _is_number(v) for k, v in value.items())
+                fits = isinstance(value, Mapping) and all(
+                    isinstance(k, str) and _is_number(v) for k, v in value.items()
+                )
             elif kind is int:
                 fits = type(value) is int and value >= 0
             elif kind is bool:

@@ -66,4 +66,6 @@ def _is_over(schedule: LearningRateSchedule | None, batch: int, num_batches: int
 def _highest(schedule: LearningRateSchedule, first: int, last: int) -> float:
     """The highest of some values from `first` to before `last`."""
     steps = np.unique(np.linspace(first, max(last - 1, first), SAMPLES).astype("int32"))
-    return max(float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, "int32")))) for step in steps)
+    return max(
+        float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, "int32")))) for step in steps
+    )

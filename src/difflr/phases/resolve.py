@@ -16,9 +16,7 @@ from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
 
 
-def resolve(
-    phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_rate: object = None
-) -> list[Plan]:
+def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_rate: object = None) -> list[Plan]:
     """The plan of each phase. Its schedules count from when it comes into force, which is not known here.
 
     Args:
@@ -42,7 +40,9 @@ def resolve(
         rows = _rows_by_rules(phase, number, plan, model, rate, chosen)
         variables = {key for key in chosen if key not in rows or not rows[key].frozen}
         if not variables:
-            raise ValueError(f"Phase {number}: its `multipliers` freeze all that `trainable` names. Leave one of them out.")
+            raise ValueError(
+                f"Phase {number}: its `multipliers` freeze all that `trainable` names. Leave one of them out."
+            )
 
         def change(row: Row, phase: Phase = phase, rows: dict[int, Row] = rows) -> Row:
             later = rows.get(id(row.variable), row)
@@ -136,7 +136,9 @@ def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
 
 def _alike(phase: Phase, before: Phase, plan: Plan, plan_before: Plan) -> bool:
     """Whether a phase that trains the same variables as the one before does it in the same way."""
-    cycles = [rule.schedule for rule in phase.multipliers or () if not isinstance(rule.schedule, (Constant, type(None)))]
+    cycles = [
+        rule.schedule for rule in phase.multipliers or () if not isinstance(rule.schedule, (Constant, type(None)))
+    ]
     if phase.schedule is not None or before.schedule is not None or before.restore_best or cycles:
         return False
     same_rate = phase.learning_rate in (None, before.learning_rate)

@@ -82,7 +82,6 @@ def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
         plan: The plan.
         trained: The identities of variables that count as trainable in any case.
     """
-
     by_hand = {
         id(row.variable)
         for row in plan.whole.rows

@@ -34,7 +34,7 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     )
 
 
-def check_phases(phases: Phases, optimizer: DifferentialOptimizer, steps_per_execution: int) -> None:
+def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_per_execution: int) -> None:
     """Checks that the optimizer can do what the phases say.
 
     Raises:

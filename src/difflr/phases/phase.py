@@ -189,7 +189,7 @@ class Phase:
     @property
     def endless(self) -> bool:
         """Whether it lasts to the end of `fit`."""
-        return self.epochs is self.steps is self.monitor is self.until is None
+        return self.epochs is None and self.steps is None and not self.is_open
 
     @property
     def is_open(self) -> bool:

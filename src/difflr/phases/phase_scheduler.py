@@ -77,8 +77,9 @@ class PhaseScheduler(keras.callbacks.Callback):
         self.verbose = verbose
         self._first_epoch = True
         self._in_epoch = self._between_batches = False
-        self._batch, self._next_look = -1, None
-        self._watched: keras.Model | None = None
+        self._batch = -1
+        self._next_look: int | None = None
+        self._watched: Any = None
         self._neighbours: keras.callbacks.CallbackList | None = None
         self._plans: list[Plan] = []
         if any(phase.steps or phase.is_open for phase in self.phases):
@@ -189,6 +190,10 @@ class PhaseScheduler(keras.callbacks.Callback):
         return inner(self._watched.optimizer)
 
     @property
+    def _batches_per_step(self) -> int:
+        return self._optimizer.gradient_accumulation_steps or 1
+
+    @property
     def _progress(self) -> Progress:
         """How far the training has come: kept with the optimizer, which is saved, and not in the callback."""
         return Progress.from_dict(self._optimizer.callback_state[_STATE])
@@ -257,8 +262,8 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._put_in_force(number, step)
         if phase.learning_rate is not None:
             self._optimizer.learning_rate = phase.learning_rate
-        accumulated = self._optimizer.gradient_accumulation_steps or 1
-        warn_of_rates_over(number + 1, self._optimizer, step * accumulated, self._num_batches(phase, epoch))
+        batches = self._num_batches(phase, epoch)
+        warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
         ahead = {"number": number, "epoch": epoch, "start_epoch": epoch, "start_step": step, "over": False}
         self._note(**ahead, best=None, waited=0)
         if self.verbose:
@@ -268,7 +273,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     def _num_batches(self, phase: Phase, epoch: int) -> int:
         """For how many batches a phase lasts that begins in an epoch, at most, as far as it is known."""
         if phase.steps is not None:
-            return phase.steps * (self._optimizer.gradient_accumulation_steps or 1)
+            return phase.steps * self._batches_per_step
         epochs = self.params["epochs"] - epoch
         return min(epochs, phase.epochs or epochs) * (self.params.get("steps") or 1000)
 
@@ -311,12 +316,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def _has_ended(self, epoch: int) -> bool:
         """Whether the running phase does not train in this epoch any more."""
-        phase, progress = self._phase, self._progress
-        if phase.steps is not None:
-            return progress.over or self._step() - progress.start_step >= phase.steps
-        if progress.over or (phase.epochs is not None and epoch - progress.start_epoch >= phase.epochs):
-            return True
-        return phase.longest_wait is not None and progress.waited >= phase.longest_wait
+        return self._progress.has_ended(self._phase, epoch, self._step())
 
     def _note_logs(self, logs: dict[str, Any]) -> None:
         """Notes the metrics of the epoch so far: whoever saves at the end of an epoch saves them too, in any order."""
@@ -328,20 +328,16 @@ class PhaseScheduler(keras.callbacks.Callback):
         phase, progress = self._phase, self._progress
         if not progress.logs or progress.epoch != epoch - 1:
             return
-        value = progress.logs.get(phase.monitor or "")
-        better = value is not None and phase.is_better(value, progress.best)
-        if better and phase.restore_best:
+        if phase.restore_best and progress.is_better(phase):
             keep_best(self.model, self._optimizer)
-        waited = 0 if better or value is None else progress.waited + 1
-        over = progress.over or phase.is_reached(epoch - 1, progress.logs)
-        self._note(logs={}, waited=waited, best=value if better else progress.best, over=over)
+        self._optimizer.callback_state[_STATE] = progress.counted(phase).to_dict()
 
     def _wait_for_steps(self, batch: int) -> None:
         """Notes after which batch the phase can be over: to read the step there, JAX has to hand back its state."""
         self._batch, self._next_look = batch, None
         if self._phase.steps is not None:
             left = self._phase.steps - (self._step() - self._progress.start_step)
-            self._next_look = batch + 1 + (left - 1) * (self._optimizer.gradient_accumulation_steps or 1)
+            self._next_look = batch + 1 + (left - 1) * self._batches_per_step
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
         self._batch = batch
@@ -358,8 +354,8 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def _check_length(self, first: int, number: int = 0) -> None:
         steps = self.params.get("steps")
-        accumulated = self._optimizer.gradient_accumulation_steps or 1
-        check_length(self.phases, first, self.params["epochs"], steps / accumulated if steps else None, number)
+        per_epoch = steps / self._batches_per_step if steps else None
+        check_length(self.phases, first, self.params["epochs"], per_epoch, number)
 
 
 class _PhaseInLogs(keras.callbacks.Callback):

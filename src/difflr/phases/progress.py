@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from difflr.checks import check_fields, shown
+from difflr.phases.phase import Phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,42 @@ class Progress:
     waited: int = 0
     over: bool = False
     finished: bool = False
+
+    def is_better(self, phase: Phase) -> bool:
+        """Whether the metrics of this epoch are the best of the phase.
+
+        Args:
+            phase: The phase.
+        """
+        value = self.logs.get(phase.monitor or "")
+        return value is not None and phase.is_better(value, self.best)
+
+    def counted(self, phase: Phase) -> "Progress":
+        """The same with the metrics of this epoch counted.
+
+        Args:
+            phase: The phase.
+        """
+        value, better = self.logs.get(phase.monitor or ""), self.is_better(phase)
+        waited = 0 if better or value is None else self.waited + 1
+        over = self.over or phase.is_reached(self.epoch, self.logs)
+        return dataclasses.replace(self, logs={}, waited=waited, best=value if better else self.best, over=over)
+
+    def has_ended(self, phase: Phase, epoch: int, step: int) -> bool:
+        """Whether a phase does not train in an epoch any more.
+
+        Args:
+            phase: The phase.
+            epoch: The epoch.
+            step: The optimizer's step at its beginning.
+        """
+        if self.over:
+            return True
+        if phase.steps is not None:
+            return step - self.start_step >= phase.steps
+        if phase.epochs is not None and epoch - self.start_epoch >= phase.epochs:
+            return True
+        return phase.longest_wait is not None and self.waited >= phase.longest_wait
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""

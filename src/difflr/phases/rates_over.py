@@ -15,42 +15,44 @@ SMALL = 1e-3  # of the highest rate: one-cycle ends at 4e-6 of it
 SAMPLES = 16
 
 
-def warn_of_rates_over(number: int, optimizer: DifferentialOptimizer, batch: int, num_batches: int) -> None:
+def warn_of_rates_over(
+    number: int, optimizer: DifferentialOptimizer, step: int, num_batches: int, accumulation: int
+) -> None:
     """Warns of variables whose rate is next to nothing in all of the phase that begins.
 
     Args:
         number: The number of the phase, from 1.
         optimizer: The optimizer, with the plan of the phase.
-        batch: The batch at which the phase begins, counted over the whole training: what schedules count.
-        num_batches: For how many batches it lasts.
+        step: The optimizer's step at which the phase begins.
+        num_batches: For how many batches, which schedules count, it lasts.
+        accumulation: The number of batches in a step.
     """
     base = keras_private.live_learning_rate(optimizer)
     base_schedule = base if isinstance(base, LearningRateSchedule) else None
-    base_is_over = _is_over(base_schedule, batch, num_batches)
+    base_is_over = _is_over(base_schedule, step * accumulation, num_batches)
     own: dict[Any, list[str]] = {}
     for row in optimizer.plan_in_force.rows:
         if not row.frozen and row.schedule is not None:
             own.setdefault((id(row.schedule), row.schedule_start), []).append(row.path)
     schedules = {id(row.schedule): row.schedule for row in optimizer.plan_in_force.rows}
-    accumulation = optimizer.gradient_accumulation_steps or 1
     over = [
         path
         for (key, start), paths in own.items()
-        if _is_over(schedules[key], batch - start * accumulation, num_batches)
+        if _is_over(schedules[key], (step - start) * accumulation, num_batches)
         for path in paths
     ]
     if base_is_over:
         names = listed([row.path for row in optimizer.plan_in_force.rows if not row.frozen])
         warnings.warn(
-            f"In phase {number} {names} train at next to no rate: the schedule that is the optimizer's base rate is over. It "
-            "counts from the first step. Make it as long as the whole training, or give each phase a schedule: "
+            f"In phase {number} {names} train at next to no rate: the schedule that is the optimizer's base rate is over. "
+            "It counts from the first step. Make it as long as the whole training, or give each phase a schedule: "
             "difflr.Phase(..., schedule=...).",
             stacklevel=2,
         )
     elif over:
         warnings.warn(
-            f"In phase {number} {listed(over)} train at next to no rate: their schedule is over before the phase begins, or 0 "
-            "in all of it.",
+            f"In phase {number} {listed(over)} train at next to no rate: their schedule is over before the phase begins, or "
+            "0 in all of it.",
             stacklevel=2,
         )
 

@@ -33,8 +33,8 @@ def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
         return multipliers
     if isinstance(multipliers, (int, float)):
         raise TypeError(
-            f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: {shown(multipliers)}. "
-            "For another rate of all who train, use `learning_rate`."
+            f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: "
+            f"{shown(multipliers)}. For another rate of all who train, use `learning_rate`."
         )
     rules = tuple(as_rules(multipliers))
     if not rules:

@@ -124,8 +124,8 @@ def rate_map(
     last = int(min(num_steps, found[-1].ends))
     steps = np.unique([*np.linspace(0, last - 1, MAX_COLUMNS).astype("int64"), *begins])
     base_rates, updates = base(steps), steps // accumulation
-    for span in found if phases is not None else ():  # a phase sets the base rate for itself and those after it
-        if (rate := phases[span.number].learning_rate) is not None:
+    for span in found:  # a phase sets the base rate for itself and those after it
+        if phases is not None and (rate := phases[span.number].learning_rate) is not None:
             base_rates = np.where(steps >= span.begins, rate, base_rates)
     bands = bands_of(*plans)
     order, names = rows_of_map([(band.layer, band.variables) for band in bands])

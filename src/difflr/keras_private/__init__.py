@@ -51,6 +51,12 @@ from difflr.keras_private.optimizers import (
     unbuild,
     values,
 )
+from difflr.keras_private.state import (
+    forget_global_seed,
+    global_seed,
+    layer_flags,
+    set_layer_flags,
+)
 from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
@@ -60,6 +66,7 @@ from difflr.keras_private.fit import (
     begin_with_epoch,
     callback_list,
     compile_arguments,
+    forget_metrics,
     forget_step,
     load_apart,
     renew_step,
@@ -97,9 +104,13 @@ __all__ = [
     "copy_weight_decay_exclusions",
     "decays",
     "fast_class",
+    "forget_global_seed",
+    "forget_metrics",
     "forget_step",
     "functional_init_arguments",
+    "global_seed",
     "graph_of",
+    "layer_flags",
     "let_trainable_be_set",
     "is_away",
     "live_learning_rate",
@@ -111,6 +122,7 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
+    "set_layer_flags",
     "shared_state",
     "slots",
     "state_of",

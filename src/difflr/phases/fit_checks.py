@@ -1,13 +1,15 @@
 """What a `PhaseScheduler` checks, and what it says."""
 
+import json
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private, optimizers
+from difflr.checks import shown
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import inner
 from difflr.phases.phases import Phases
@@ -76,8 +78,8 @@ def check_order(scheduler: "PhaseScheduler", callbacks: Sequence[keras.callbacks
         )
 
 
-def check_resumed(progress: Progress, phases: Sequence[str]) -> None:
-    """Checks that a run can go on with these phases: those that have ended, and who comes after them, are the same.
+def check_resumed(progress: Progress, phases: Sequence[str]) -> dict[str, Any]:
+    """Checks that a run can go on with these phases, and returns what the running one said when it was saved.
 
     Args:
         progress: How far the run has come.
@@ -93,6 +95,13 @@ def check_resumed(progress: Progress, phases: Sequence[str]) -> None:
             f"{list(phases)}. Only the phase that runs and those that have not begun can be edited; "
             "PhaseScheduler(phases, resume=False) begins with the first one."
         )
+    try:
+        return dict(json.loads(progress.phases[progress.number]))
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError(
+            f"What was saved of phase {progress.number + 1} cannot be read: {shown(progress.phases[progress.number])}. "
+            "PhaseScheduler(phases, resume=False) begins with the first phase."
+        ) from None
 
 
 def warn_of_steps_made_twice(epoch: int, steps: int) -> None:

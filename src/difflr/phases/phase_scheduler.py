@@ -223,13 +223,13 @@ class PhaseScheduler(keras.callbacks.Callback):
         phases = tuple(phase.text for phase in self.phases)
         if _STATE in self._optimizer.callback_state and self.resume and self._goes_on(epoch):
             progress = self._progress
-            fit_checks.check_resumed(progress, phases)
+            saved = fit_checks.check_resumed(progress, phases)
             if not progress.over:
                 self._check_length(progress.start_epoch, progress.number)
             self._count(epoch)
             self._note(phases=phases)
             if phases[progress.number] != progress.phases[progress.number]:
-                self._change(json.loads(progress.phases[progress.number]))
+                self._change(saved)
             keras_private.renew_step(self.model)
             return
         self._check_length(epoch)

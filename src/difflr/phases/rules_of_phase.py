@@ -29,14 +29,12 @@ def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
     """
     if isinstance(multipliers, Plan):
         return RulesOfPlan(_rule(rows) for rows in _by_setting(multipliers))
-    if isinstance(multipliers, RulesOfPlan):
-        return multipliers
     if isinstance(multipliers, (int, float)):
         raise TypeError(
             f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: "
             f"{shown(multipliers)}. For another rate of all who train, use `learning_rate`."
         )
-    rules = tuple(as_rules(multipliers))
+    rules = multipliers if isinstance(multipliers, RulesOfPlan) else tuple(as_rules(multipliers))
     if not rules:
         raise ValueError(f"`multipliers` of a phase have no rule. Received: {shown(multipliers)}. Leave it out.")
     if any(rule.frozen is False for rule in rules):

@@ -1,6 +1,7 @@
 """A phase as plain data, and from it."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def from_config(config: Any, known: Sequence[str]) -> dict[str, Any]:
         made["multipliers"] = _rules_from_config(made["multipliers"])
     if isinstance(until := made.get("until"), str) and until != BY_HAND:
         made["until"] = keras.saving.get_registered_object(until)
-        if not callable(made["until"]):
+        if not callable(made["until"]) or inspect.isclass(made["until"]):
             raise ValueError(
                 f"Keras knows no function {shown(until)}, which 'until' names: run the code first that registers it with "
                 "@keras.saving.register_keras_serializable()."

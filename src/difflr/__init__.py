@@ -32,8 +32,9 @@ from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
-from difflr.fine_tuning import fine_tune
+from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
+    evaluation,
     plot_log,
     plot_phases,
     plot_plan,
@@ -80,6 +81,8 @@ __all__ = [
     "BackupAndRestore",
     "TerminateOnNaN",
     "fine_tune",
+    "fine_tune_settings",
+    "FineTuneSettings",
     "find_learning_rate",
     "LearningRateCurve",
     "freeze_to",
@@ -97,4 +100,5 @@ __all__ = [
     "plot_log",
     "write_report",
     "read_report",
+    "evaluation",
 ]

@@ -1,11 +1,12 @@
 """`optax_transform`: a plan as a gradient transformation of optax."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import keras
-
+from difflr.checks import listed
 from difflr.interop.effective import check_plan, group_decay
+from difflr.interop.parameter import is_of_parameters
+from difflr.interop.pytree_plan import paths_and_values
 from difflr.plan import Group, Plan
 
 _FROZEN = "frozen"
@@ -14,7 +15,7 @@ _FROZEN = "frozen"
 def optax_transform(
     plan: Plan,
     optimizer: Callable[..., Any],
-    variables: Sequence[keras.Variable],
+    variables: Any,
     *,
     learning_rate: Any,
     weight_decay: float = 0.0,
@@ -27,10 +28,10 @@ def optax_transform(
     `optax.clip_by_global_norm` before it, with `optax.chain`: on gradients of what trains it is one norm for all groups.
 
     Args:
-        plan: A plan for a Keras model.
+        plan: A plan for a Keras model, or one from `difflr.interop.pytree_plan`.
         optimizer: A function of optax such as `optax.adamw`, which takes `learning_rate`.
         variables: The Keras variables, in the order in which the loop has their values in a list: as a rule
-            `model.trainable_variables`.
+            `model.trainable_variables`. With a plan for a pytree: the pytree.
         learning_rate: The base rate: float, schedule of optax, or schedule of Keras. It is multiplied by the multiplier
             and the schedule of the group.
         weight_decay: Float. Where it is not 0, `optimizer` has to take `weight_decay`.
@@ -38,7 +39,7 @@ def optax_transform(
         **arguments: Passed on to `optimizer`, the same for all groups.
 
     Returns:
-        An `optax.GradientTransformation` for lists of the values of `variables`.
+        An `optax.GradientTransformation` for lists of the values of `variables`, or for such pytrees.
 
     Raises:
         KeyError: If the plan does not cover a variable.
@@ -61,14 +62,29 @@ def optax_transform(
     import optax
 
     check_plan(plan)
-    numbers = {id(row.variable): str(n) for n, group in enumerate(plan.groups) for row in group.rows}
-    labels = [_FROZEN if plan.row(variable).frozen else numbers[id(variable)] for variable in variables]
+    numbers = {row.path: str(n) for n, group in enumerate(plan.groups) for row in group.rows}
+    if is_of_parameters(plan):
+        labels = _labels(plan, numbers, variables)
+    else:
+        labels = [numbers.get(plan.row(variable).path, _FROZEN) for variable in variables]
     transforms = {_FROZEN: optax.set_to_zero()}
     for number, group in enumerate(plan.groups):
         decay = group_decay(group, weight_decay, weight_decay_follows)
         own = {**arguments, "weight_decay": decay} if weight_decay else arguments
         transforms[str(number)] = optimizer(learning_rate=_rate(group, learning_rate), **own)
     return optax.partition(transforms, labels)
+
+
+def _labels(plan: Plan, numbers: dict[str, str], parameters: Any) -> Any:
+    """The pytree with the label of its group at each leaf."""
+    import jax
+
+    paths = [path for path, _ in paths_and_values(parameters)]
+    unknown = sorted(set(paths) - {row.path for row in plan.rows})
+    if unknown:
+        raise KeyError(f"The plan does not cover {listed(unknown)}. Make it for the same pytree.")
+    structure = jax.tree_util.tree_structure(parameters)
+    return jax.tree_util.tree_unflatten(structure, [numbers.get(path, _FROZEN) for path in paths])
 
 
 def _rate(group: Group, base: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What one real update says about a plan: the ratio at which every variable moved."""
+"""Compares one real update with a plan: the ratio at which every variable moved."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from difflr.verification.reference import Reference, has_own_rule
 
 
 def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[int] | None = None) -> Verification:
-    """What one real update says about the plan.
+    """Compares one real update with the plan.
 
     Args:
         plan: The plan.

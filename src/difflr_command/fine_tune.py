@@ -154,6 +154,24 @@ def fine_tune(
         pathlib.Path | None,
         typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
     ] = None,
+    compare: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            metavar="REPORT",
+            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -190,6 +208,8 @@ def fine_tune(
         validation_split=validation_split,
         output=output,
         report=report,
+        compare=tuple(compare or ()),
+        log=log,
     )
     with console.bad_input():
         settings.check()

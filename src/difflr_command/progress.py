@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-NAMES = {"loss": "loss", "accuracy": "accuracy", "val_loss": "val. loss", "val_accuracy": "val. accuracy"}
+MEASURES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1", "mae": "off by"}
+NAMES = MEASURES | {f"val_{name}": f"val. {title}" for name, title in MEASURES.items()}
 
 
 class NotFinite(RuntimeError):

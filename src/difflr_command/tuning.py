@@ -8,16 +8,17 @@ import time
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import typer
 from rich.console import Console
 
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results
+from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
-from difflr_command.loss import Compiling, loss_for
+from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
@@ -35,11 +36,12 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
         results.introduce(out, settings, run)
         total = run.freeze_epochs + settings.epochs
         progress = ShowProgress(out, total, run.freeze_epochs)
-        with _training(run, progress, total, f"{command(settings, keras.backend.backend())} --resume"):
-            _train(settings, run, progress)
+        to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+        with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+            _train(settings, run, progress, callbacks)
             results.write_model(settings, run)
         with _reporting(settings):
-            results.write_report(settings, run)
+            run_report.write_report(settings, run)
         run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
@@ -57,19 +59,14 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     checkpoint.open(resume)
     with quietly():  # it imports TensorFlow
         keras.utils.set_random_seed(settings.seed)
-    network = load(settings.model)
-    source = inputs.source(settings, network)
+    network = load(settings.model, size=settings.pixels)
+    weights = _weights_of(network)
+    source = sources.source(settings, network)
     notes = []
-    if settings.new_head:
-        network = _with_new_head(network, source.class_names, settings.features)
-        before = network.layers[-1].input.shape
-        classes = counted(len(source.class_names), "class", "classes")
-        notes.append(f"new head '{network.layers[-1].name}': {before[-1]} features -> {classes}")
-    compiling: Compiling = {}
-    if source.class_names:
-        compiling = loss_for(network, source.class_names, settings.form == "arrays")
-    else:
-        network = _with_its_own_loss(settings)
+    if settings.with_new_head:
+        network, note = with_head(network, source, settings.features)
+        notes.append(note)
+    network, compiling = compiling_for(settings, network, source)
     model, whole = source.fitted(network)
     plan = make_plan(model, settings.plan, settings.rules, settings.recipes)
     trains_body = _trains_body(model, plan)
@@ -78,7 +75,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         raise ValueError("The plan trains nothing but the head: leave out --freeze-epochs, or give --freeze-epochs 0.")
     with reading(out) as on_picture:
         data = inputs.split(source.read(on_picture), settings)
-    checkpoint.compare(_identity(settings, data))
+    checkpoint.compare(_identity(settings, weights, data))
     batches = data.batches(settings.batch_size, settings.seed).num_batches
     steps = [epochs * batches for epochs in (freeze_epochs, settings.epochs)]
     phases = cycles(freeze_epochs, *steps)
@@ -87,41 +84,34 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.info)
 
 
-def _with_new_head(model: keras.Model, class_names: tuple[str, ...], features: str | None) -> keras.Model:
-    if not class_names:
-        raise ValueError("--new-head is for classes, and y of the data holds no labels (whole numbers from 0).")
-    return difflr.new_head(model, len(class_names), features=features)
-
-
-def _with_its_own_loss(settings: Settings) -> keras.Model:
-    model = load(settings.model, compile=True)
-    if not model.compiled:
-        raise ValueError(
-            "y holds amounts to predict, so the model's own loss is needed, and the file holds none: it was not compiled "
-            "when it was saved. If y holds labels, whole numbers from 0, say --targets labels."
-        )
-    return model
-
-
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
     """Whether something but the head is trainable."""
     head = {id(variable) for variable in difflr.depth.depth_groups(model)[-1].variables}
     return any(not row.frozen and id(row.variable) not in head for row in plan.rows)
 
 
-def _identity(settings: Settings, data: inputs.Data) -> dict[str, object]:
+def _weights_of(model: keras.Model) -> str:
+    """A number that changes when the model does."""
+    digest = hashlib.sha256(json.dumps([layer.name for layer in model.layers]).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, object]:
     """What has to be the same for a run to go on: the options, and what is in the files."""
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
-        if name not in ("model", "data", "output", "report", "plan", "validation")
+        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log")
     }
     plan = settings.plan.read_bytes() if settings.plan else b""
     return {
         "backend": keras.backend.backend(),
         **options,
-        "model": hashlib.sha256(settings.model.read_bytes()).hexdigest(),
+        "model": weights,
         "plan": hashlib.sha256(plan).hexdigest(),
+        "pictures": data.manifest(),
         "data": data.fingerprint(),  # last: it also depends on the options
     }
 
@@ -162,10 +152,17 @@ def _reporting(settings: Settings) -> Iterator[None]:
         raise console.stop(error, console.FAILED) from None
 
 
-def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
+def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+    """The callbacks of `--log`."""
+    names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
+    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
+    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+
+
+def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
     train = run.data.batches(settings.batch_size, settings.seed)
     seeds = difflr.data.EpochSeeds(settings.seed, train)
-    logger = [difflr.GroupLogger()] if settings.report is not None else []
+    logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
     difflr.fine_tune(
         run.model,
         train,
@@ -173,7 +170,7 @@ def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
         learning_rate=settings.learning_rate,
         freeze_epochs=run.freeze_epochs,
         plan=run.plan,
-        callbacks=[seeds, *logger, progress, run.checkpoint],
+        callbacks=[seeds, *logger, progress, run.checkpoint, *more],
         initial_epoch=run.checkpoint.epochs,
         validation_data=run.data.validation_batches(settings.batch_size),
         verbose=0,

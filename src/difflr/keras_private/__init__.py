@@ -12,6 +12,15 @@ from difflr.keras_private.graph import (
     all_trainable_variables,
     graph_of,
 )
+from difflr.keras_private.hyperparameters import (
+    CLIPNORM,
+    DECAY,
+    Number,
+    clipped_together,
+    hyperparameters,
+    why_constant,
+    why_not,
+)
 from difflr.keras_private.layers import (
     attributes,
     Functional,
@@ -55,6 +64,7 @@ from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
     bias_correction,
+    decays_by_itself,
 )
 from difflr.keras_private.fit import (
     begin_with_epoch,
@@ -70,6 +80,13 @@ from difflr.keras_private.fit import (
 )
 
 __all__ = [
+    "why_not",
+    "why_constant",
+    "hyperparameters",
+    "clipped_together",
+    "Number",
+    "DECAY",
+    "CLIPNORM",
     "attributes",
     "ACCUMULATORS",
     "ITERATION",
@@ -96,6 +113,7 @@ __all__ = [
     "copy_of",
     "copy_weight_decay_exclusions",
     "decays",
+    "decays_by_itself",
     "fast_class",
     "forget_step",
     "functional_init_arguments",

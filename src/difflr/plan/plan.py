@@ -23,8 +23,9 @@ class Plan:
 
     The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
     optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name): a rule
-    about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name, floor,
+    each hyperparameter): a rule about one never undoes another. What layers declare (`difflr.layers`) comes before
+    all rules.
 
     Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
     `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
@@ -256,13 +257,16 @@ class Plan:
     def __mul__(self, other: Any) -> "Plan":
         """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
 
+        Of two floors the higher one holds. Hyperparameters are no factors: both plans may have one for a variable only if
+        it is the same.
+
         What layers declare is not multiplied: it counts, once, where neither plan has a rule about the multiplier.
 
         Args:
             other: A plan for the same variables, or a number >= 0 that scales the rate multipliers.
 
         Raises:
-            ValueError: If the plans cover different variables.
+            ValueError: If the plans cover different variables, or disagree about a hyperparameter.
         """
         if self._whole is not None:
             return self._whole * other
@@ -278,6 +282,8 @@ class Plan:
                         multiplier=factor,
                         weight_decay_multiplier=1.0,
                         schedule=None,
+                        hyperparameters={},
+                        min_learning_rate=0.0,
                         frozen=factor == 0,
                         decided=text,
                     ),

@@ -75,6 +75,20 @@ def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
     )
 
 
+def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) -> Plan:
+    """The plan with other hyperparameters.
+
+    Args:
+        plan: The plan.
+        values: Identity of the variable -> name -> number.
+    """
+    return plan.changed(
+        lambda row: dataclasses.replace(
+            row, hyperparameters={**row.hyperparameters, **values.get(id(row.variable), {})}
+        )
+    )
+
+
 def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
     """The plan with what the user has frozen since it was made.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from difflr.plan import hyperparameters
 from difflr.plan.group_names import covering_names, layers_above
 from difflr.text_table import text_table
 
@@ -31,11 +32,15 @@ def table_rows(
         folded.setdefault((row.setting, _reasons(row)), []).append(row)
     with_decay = any(row.weight_decay_multiplier != 1 for row in plan.rows)
     with_schedule = any(row.schedule is not None for row in plan.rows)
+    with_others = any(row.hyperparameters for row in plan.rows)
+    with_floor = any(row.min_learning_rate for row in plan.rows)
     with_name = any(row.name and not row.frozen for row in plan.rows)
     header = ["variables", "number", "parameters", "multiplier"]
     header += ["effective rate"] if learning_rate is not None else []
     header += ["weight decay"] if with_decay else []
     header += ["schedule"] if with_schedule else []
+    header += ["hyperparameters"] if with_others else []
+    header += ["lowest rate"] if with_floor else []
     header += ["name"] if with_name else []
     header += ["decided by"]
     total = collections.Counter(prefix for row in plan.rows for prefix in layers_above(row.path))
@@ -49,11 +54,16 @@ def table_rows(
             "frozen" if first.frozen else f"{first.multiplier:g}",
         ]
         if learning_rate is not None:
-            line.append("-" if first.frozen else f"{first.multiplier * learning_rate * _factor(first, step):.3g}")
+            rate = max(first.multiplier * learning_rate * _factor(first, step), first.min_learning_rate)
+            line.append("-" if first.frozen else f"{rate:.3g}")
         if with_decay:
             line.append("-" if first.frozen else f"{first.weight_decay_multiplier:g}")
         if with_schedule:
             line.append(type(first.schedule).__name__ if first.schedule and not first.frozen else "-")
+        if with_others:
+            line.append(hyperparameters.as_text(first.hyperparameters) or "-")
+        if with_floor:
+            line.append(f"{first.min_learning_rate:g}" if first.min_learning_rate else "-")
         if with_name:
             line.append("-" if first.frozen else first.name or "-")
         line.append(_reasons(first) or "default")

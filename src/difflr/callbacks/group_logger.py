@@ -36,13 +36,8 @@ class GroupLogger(keras.callbacks.Callback):
     Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
     the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With
     `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase:
-    <<<<<<< HEAD
     the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is
     none of difflr's there is one group, `all`. Training is the same, bit for bit, with it and without it.
-    =======
-    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that
-    is none of difflr's there is one group, `all`.
-    >>>>>>> main
 
     Args:
         freq: `"epoch"`, the default: the last batch but one of each epoch is measured (the last may be smaller), or the

@@ -78,6 +78,7 @@ lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 .PHONY: format
 format: $(READY) ## put the form right, and what else ruff can
@@ -92,6 +93,18 @@ stubs: $(READY) ## write what type checkers see of the optimizers and layers (af
 docs: $(READY) ## build the documentation in site/
 	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict --quiet
 	@echo "the documentation is in site/index.html"
+
+.PHONY: dist
+dist: $(READY) ## build the wheel and the source distribution, and check them
+	$(BIN)/python -m pip install -qq --editable '.[release]'
+	@rm -rf dist
+	$(BIN)/python -m build --installer pip . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+.PHONY: try-dist
+try-dist: ## install the wheel into an empty environment for each backend, and use it there
+	$(PYTHON) tools/try_dist.py
 
 .PHONY: bench
 bench: $(READY) ## measure the cost of a step against the stock optimizers

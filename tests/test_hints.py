@@ -9,7 +9,7 @@ import pytest
 import difflr
 
 SOURCE = Path(difflr.__file__).parent
-OTHERS = ("difflr.caffe",)  # a protobuf package
+OTHERS = ("difflr.caffe", "difflr.json")  # a protobuf package; a file in a model's file
 pytestmark = pytest.mark.same_everywhere
 
 

@@ -35,6 +35,7 @@ def public_names():
 def test_version_is_the_changelogs_newest():
     headings = re.findall(r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == difflr.__version__
+    assert f"\nversion: {difflr.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 @pytest.mark.parametrize(("namespace", "name"), public_names())

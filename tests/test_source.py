@@ -30,7 +30,7 @@ OTHER_WORDS = {
 }
 # Files of a family, of which none gives the name.
 FAMILIES = {
-    "difflr.interop.yaml_text": "rules as plain data and as YAML, from it and to it",
+    "difflr.interop.plan_as_data": "rules as plain data and as YAML, from it and to it",
     "difflr.layers": "made of all layers of Keras",
     "difflr.optimizers": "made of all optimizers of Keras",
     "difflr.layers.declaring": "the two parts of every class there",
@@ -44,6 +44,17 @@ def test_no_file_is_too_long():
     lengths = {file.path.relative_to(ROOT): len(file.path.read_text().splitlines()) for file in FILES}
     found = [f"{path}: {number} lines" for path, number in lengths.items() if number > LONGEST]
     assert not found, f"more than {LONGEST} lines; find the second subject and give it a file:{listed(found)}"
+
+
+def test_no_conflict_is_left_from_a_merge():
+    marker = re.compile(r"^[ \t]*(<{7} |>{7} |={7}$)", re.MULTILINE)
+    places = [ROOT / name for name in ("src", "tests", "docs", "benchmarks", "examples", "tools")]
+    files = [
+        *ROOT.glob("*.md"),
+        *(path for place in places for path in place.rglob("*") if path.suffix in (".py", ".md")),
+    ]
+    found = [str(path.relative_to(ROOT)) for path in files if marker.search(path.read_text())]
+    assert not found, f"a merge left its markers:{listed(found)}"
 
 
 def test_a_file_is_named_after_what_is_public_in_it():

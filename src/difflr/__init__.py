@@ -5,6 +5,14 @@ one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `
 multipliers.
 """
 
+try:
+    import keras as _keras  # noqa: F401 - to say which backend is missing
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"Keras cannot start: {error}. Install a backend and choose it: pip install jax, tensorflow or torch, and set "
+        "KERAS_BACKEND to its name (Keras's default is tensorflow)."
+    ) from error
+
 from difflr import data, interop, layers, optimizers, recipes, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers.plan_of import plan_of
@@ -36,7 +44,7 @@ from difflr.report import (
     write_report,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Rule",

@@ -37,10 +37,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
         cutoff: How alike they are at least, 0 to 1.
     """
     folded: dict[str, list[str]] = {}
-    for each in known:
-        folded.setdefault(each.casefold(), []).append(each)
+    for name in known:
+        folded.setdefault(name.casefold(), []).append(name)
     close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
-    return [each for key in close for each in folded[key]][:count]
+    return [name for key in close for name in folded[key]][:count]
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5, kind: str = "") -> str:
@@ -54,7 +54,7 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
         kind: What the names begin with, such as `"kind:"`.
     """
     close = nearest(name[:MAX_SHOWN], known, count, cutoff)
-    return f" Did you mean {' or '.join(repr(kind + each) for each in close)}?" if close else ""
+    return f" Did you mean {' or '.join(repr(kind + name) for name in close)}?" if close else ""
 
 
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
@@ -121,8 +121,8 @@ def check(data: Any, what: str, fix: Callable[[], str] = str) -> Any:
         problem = None
         if isinstance(thing, dict):
             pending += [(value, f"{place}/{str(key)[:40]}", depth + 1) for key, value in thing.items()]
-            strange = next((key for key in thing if not isinstance(key, str) or not _is_text(key)), None)
-            problem = None if strange is None else f"has the key {shown(strange)}, which is no text"
+            bad_key = next((key for key in thing if not isinstance(key, str) or not _is_text(key)), None)
+            problem = None if bad_key is None else f"has the key {shown(bad_key)}, which is no text"
         elif isinstance(thing, (list, tuple)):
             pending += [(value, f"{place}/{number}", depth + 1) for number, value in enumerate(thing)]
         elif isinstance(thing, str):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from difflr_command import backend as backends
-from difflr_command import console, demo, fine_tune, plan, summary
+from difflr_command import console, demo, fine_tune, import_settings, plan, summary
 from difflr_command.common import Backend, Traceback
 
 EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
@@ -43,4 +43,5 @@ def main(
 app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="fine-tune", epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
+app.add_typer(import_settings.app)
 app.command(name="demo")(demo.demo)

@@ -92,12 +92,12 @@ class Source(Protocol):
     Attributes:
         class_names: The classes in the order of the outputs; none if the targets are no labels.
         notes: What the user should know.
-        about: What has to be known to predict with the model, as plain data.
+        info: What the model's file is to say besides.
     """
 
     class_names: tuple[str, ...]
     notes: list[str]
-    about: dict[str, object]
+    info: difflr.models.ModelInfo
 
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
         """The model that is trained, and the one that is saved: the same layers, and others before them."""
@@ -152,7 +152,7 @@ class Pictures:
         if settings.validation is not None:
             classes_in(settings.validation, self.class_names)
         self.notes = [f"pictures at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
-        self.about: dict[str, object] = {"size": list(self._size), "channels": self._channels}
+        self.info = difflr.models.ModelInfo(self.class_names, "classes", "pictures", self._size, self._channels)
 
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
         """Both are the model that takes 0..255."""
@@ -221,7 +221,7 @@ class Texts:
             self._validation = difflr.data.read_table(settings.validation, **columns, class_names=self.class_names)
         self._numbers: TextsToNumbers | None = None
         self.notes = ["texts become numbers by the model's own TextVectorization layer"]
-        self.about: dict[str, object] = {}
+        self.info = difflr.models.ModelInfo(self.class_names, "classes", "texts")
 
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
         """What is trained takes numbers, what is saved takes texts."""
@@ -253,7 +253,7 @@ class Arrays:
             _check_shape(model.input_shape, part.x.shape[1:])
         self._data = Data(train, validation)
         self.class_names = train.class_names
-        self.about: dict[str, object] = {}
+        self.info = difflr.models.ModelInfo(self.class_names, "classes" if self.class_names else "numbers")
         self.notes = []
         if train.class_names:
             known_classes(map(str, np.unique(train.y)), None, f"y of {settings.data}")

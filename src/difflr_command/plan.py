@@ -23,6 +23,7 @@ def plan(
     learning_rate: Annotated[
         float | None, typer.Option(help="A base rate, for a column of effective rates.", show_default=False)
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="A row for every variable, and who decided what.")] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
@@ -48,6 +49,6 @@ def plan(
         made = make_plan(network, plan, rule, recipe)
         if output is not None:
             write_whole(output, made.to_json() + "\n")
-    print_plan(console.output(), made, learning_rate)
+    print_plan(console.output(), made, learning_rate, full)
     if output is not None:
         console.messages().print(f"\nWritten: {output}")

@@ -11,7 +11,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted, some
 from difflr.files import whole_file
-from difflr_command import about, inputs
+from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates
 from difflr_command.run import Run
@@ -83,8 +83,7 @@ def write_model(settings: Settings, run: Run) -> None:
     with whole_file(settings.output) as unfinished:
         with quietly():
             run.whole.save(unfinished)
-        classes = list(run.data.train.class_names)
-        about.add(unfinished, {"difflr": difflr.__version__, "classes": classes, **run.about})
+        difflr.models.write_info(unfinished, run.info)
 
 
 def write_report(settings: Settings, run: Run) -> None:

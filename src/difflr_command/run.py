@@ -55,7 +55,7 @@ class Run:
         compiling: Loss and metrics, or nothing if the model has its own.
         checkpoint: What an interrupted run leaves.
         notes: What the user should know.
-        about: What has to be known to predict with the model, beside the classes.
+        info: What the model's file says besides.
     """
 
     model: keras.Model
@@ -68,4 +68,4 @@ class Run:
     compiling: Compiling
     checkpoint: Checkpoint
     notes: list[str]
-    about: dict[str, object]
+    info: difflr.models.ModelInfo

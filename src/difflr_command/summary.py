@@ -16,6 +16,9 @@ def summary(
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The layers without weights and the names of groups, too.")
+    ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
@@ -37,4 +40,4 @@ def summary(
                 raise
             console.tell("note", f"{error} So it is shown here.")
             made = make_plan(network, recipes=[NONE])
-        print_layers(console.output(), network, made)
+        print_layers(console.output(), network, made, full)

@@ -84,7 +84,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     phases = cycles(freeze_epochs, *steps)
     rates = rates_of(settings.learning_rate, phases, steps if freeze_epochs else steps[1:])
     notes = [*source.notes, *notes, *data.notes]
-    return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.about)
+    return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.info)
 
 
 def _with_new_head(model: keras.Model, class_names: tuple[str, ...], features: str | None) -> keras.Model:

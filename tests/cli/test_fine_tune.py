@@ -10,7 +10,7 @@ import pytest
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
-from difflr_command import about, checkpoint, progress
+from difflr_command import checkpoint, progress
 from difflr_command import inputs as inputs_of
 from difflr_command.settings import Settings
 
@@ -173,12 +173,8 @@ def test_the_saved_model_takes_pictures_as_they_are(scale, here):
     right = tuned.predict(examples.x.astype("float32"), verbose=0).argmax(1) == examples.y
     assert right.mean() == pytest.approx(result["history"]["val_accuracy"][-1])
     assert library.data.has_own_scale(tuned)
-    assert about.read(here / "tuned.keras") == {
-        "difflr": library.__version__,
-        "classes": ["blue", "green", "red"],
-        "size": [9, 8],
-        "channels": 3,
-    }
+    info = library.models.read_info(here / "tuned.keras")
+    assert info == library.models.ModelInfo(("blue", "green", "red"), "classes", "pictures", (9, 8), 3)
     plan = library.Plan(tuned)  # plans of the one fit the other
     assert [row.path for row in plan.rows] == [
         row.path for row in library.Plan(keras.saving.load_model("raw.keras")).rows

@@ -36,6 +36,7 @@ def test_a_plan_of_rules_is_printed_and_written(here):
     expected = {"**": 0.5, "*/bias": 2.0, "stem": library.FROZEN, "kind:kernel": {"weight_decay_multiplier": 0}}
     assert plan == library.Plan(model, expected)
     assert plan.table(0.01) in result.out
+    assert plan.table(full=True) in difflr("plan", "net.keras", "--plan", "plan.json", "--full").out
     assert "Written: plan.json" in result.err
 
 
@@ -165,6 +166,9 @@ def test_summary_shows_the_layers_and_the_plan(here):
     assert result.code == 0
     assert re.search(r"stem.*frozen", result.out)
     assert "Not trained: 112" in result.out
+    assert "dropout" not in result.out
+    assert "4 layers without weights" not in difflr("summary", "net.keras", "--full").out
+    assert "dropout" in difflr("summary", "net.keras", "--full").out
     assert "Did you mean 'stem'" in refused("summary", "net.keras", "--rule", "stm=frozen")
 
 
@@ -191,6 +195,10 @@ def test_the_plan_fits_a_terminal(width, here):
     plan = library.layerwise_decay(model, 0.75) * library.no_decay(model)
     console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
     plan_table.print_plan(console, plan, 1e-3)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert {"stem", "top", "head"} <= set(text.split())
+    plan_table.print_plan(console, plan, 1e-3, full=True)
     text = console.file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert {row.path for row in plan.rows} <= set(text.split())

@@ -162,9 +162,9 @@ def test_plan_as_dictionary_and_as_yaml():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: &a [1]\nb: [*a, *a]", "no aliases"),
+        ("a: &a [1]\nb: [*a, *a]", "aliases"),
         ("a: [", "This is no YAML"),
-        ("[" * 5000, "at most 60 deep"),
+        ("[" * 5000, "This is no YAML"),
         ("a: 2020-01-01", "not the data of a plan"),
         ("!!python/object:os.system x", "This is no YAML"),
         ("a: 1", "plan"),

@@ -90,6 +90,15 @@ def test_mmpretrain(model, case):
     assert_table(from_mmengine(cases.MMPRETRAIN[case], model, depth=cases.depth), TABLES["mmpretrain"][case])
 
 
+def test_mmdetection_and_mmsegmentation(model):
+    """By the formula of `LearningRateDecayOptimizerConstructor`: the head is number `num_layers + 1`."""
+    cfg = {"decay_rate": 0.5, "decay_type": "layer_wise", "num_layers": 3}
+    rows = from_mmengine(cfg, model, depth=cases.depth).plan.rows
+    for row in rows:
+        scale = 0.5 ** (5 - cases.layer_number(row.path) - 1)
+        assert (row.multiplier, row.weight_decay_multiplier) == (scale, len(row.shape) > 1), row.path
+
+
 @pytest.mark.parametrize("case", cases.DETECTRON2)
 def test_detectron2(model, case):
     arguments = {"base_lr": cases.BASE, "weight_decay": cases.DECAY, **cases.DETECTRON2[case]}
@@ -120,11 +129,16 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
     ("call", "message"),
     [
         (lambda m: from_mmengine({"bias_lr_mul": 2.0}, m), "Did you mean 'bias_lr_mult'"),
-        (lambda m: from_mmengine({"custom_keys": {"head": {"lr": 1.0}}}, m), "'head' has 'lr', which no plan can hold"),
+        (
+            lambda m: from_mmengine({"custom_keys": {"head": {"lr": 1.0}}}, m),
+            "custom key 'head' has the unknown field 'lr'",
+        ),
         (
             lambda m: from_mmengine({"custom_keys": {"decode": {"lr_mult": 1.0}}}, m),
             "would be called: backbone.patch.weight",
         ),
+        (lambda m: from_mmengine({"decay_rate": 0.5, "decay_type": "stage_wise"}, m), "Give `depth=` its stages"),
+        (lambda m: from_mmengine({"decay_rate": 0.5, "custom_keys": {}}, m), "unknown field 'custom_keys'"),
         (lambda m: from_big_vision({"lr_mults": [(".*", 0)]}, m), "`lr_mults` are above 0"),
         (
             lambda m: from_big_vision({"schedule": [("head/.*", {})]}, m),

@@ -33,11 +33,11 @@ class GroupLogger(keras.callbacks.Callback):
     - `gradient_norm/<group>`: the norm of the gradient that the model passed to the optimizer in that step: before
       clipping and accumulation, without the scale of the loss; on several TensorFlow replicas that of the first one's part.
 
-    Wherever it stands in the list of callbacks, the others see its logs; the progress bar leaves them out. The names of
-    the groups are layer-tree paths, the same in all tables and plots. What the plan freezes is left out. With
-    `difflr.PhaseScheduler` the groups are divided further, so that each is trainable or frozen as a whole in every phase:
-    the names are the same in all epochs, and a group that is frozen in a phase is logged as 0. With an optimizer that is
-    none of difflr's there is one group, `all`. Training is the same, bit for bit, with it and without it.
+    Its position in the list of callbacks does not matter; the progress bar leaves its entries out. Groups are named by
+    layer-tree paths, the same in all tables and plots; groups that the plan freezes are left out. With
+    `difflr.PhaseScheduler`, groups are split so that each one is trainable or frozen as a whole in every phase: the names
+    stay the same in all epochs, and a group that is frozen in a phase is logged as 0. A stock Keras optimizer has one
+    group, `all`. The callback does not change training, bit for bit.
 
     Args:
         freq: `"epoch"`, the default: the last batch but one of each epoch is measured (the last may be smaller), or the
@@ -90,12 +90,12 @@ class GroupLogger(keras.callbacks.Callback):
         neighbours = keras_private.callback_list()
         if neighbours is None:
             return
-        others = [each for each in neighbours.callbacks if each is not self]
-        if any(isinstance(each, GroupLogger) for each in others):
+        others = [callback for callback in neighbours.callbacks if callback is not self]
+        if any(isinstance(callback, GroupLogger) for callback in others):
             raise ValueError("`callbacks` has two GroupLoggers, whose logs would have the same names. Take one out.")
         # A new list: Keras is walking along the old one, in which a progress bar is still without its model.
-        neighbours.callbacks = [self, *(_shortened(each, model) for each in others)]
-        self._schedulers = [each for each in others if isinstance(each, PhaseScheduler)]
+        neighbours.callbacks = [self, *(_shortened(callback, model) for callback in others)]
+        self._schedulers = [callback for callback in others if isinstance(callback, PhaseScheduler)]
 
     def on_train_begin(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         check_one_optimizer(self.model)
@@ -152,12 +152,12 @@ class GroupLogger(keras.callbacks.Callback):
 
     def _target_of_epoch(self) -> int | None:
         """Where the last call begins that changes the weights, without the last batch where that is possible."""
-        number, each = self._num_batches, self._watched.steps_per_execution
+        number, stride = self._num_batches, self._watched.steps_per_execution
         if number is None:
             return None
-        fitting = (batch for batch in reversed(range(0, number, each)) if self._changes_weights(batch))
+        fitting = (batch for batch in reversed(range(0, number, stride)) if self._changes_weights(batch))
         last = next(fitting, None)
-        return next(fitting, last) if last is not None and last + each >= number else last
+        return next(fitting, last) if last is not None and last + stride >= number else last
 
     def _changes_weights(self, batch: int) -> bool:
         """Whether the weights change at the end of the call that begins with this batch: gradients may be accumulated."""
@@ -183,7 +183,7 @@ class GroupLogger(keras.callbacks.Callback):
         for number, (label, group) in enumerate(self._groups.items()):
             entries[f"{RATE}/{label}"] = next((rates[key] for key in group if key in rates), 0.0)
             for position, name in enumerate(MEASURES):
-                entries[f"{name}/{label}"] = _mean([each[position][number] for each in measured])
+                entries[f"{name}/{label}"] = _mean([measures[position][number] for measures in measured])
         return entries
 
     def _find_groups(self) -> dict[str, frozenset[int]]:
@@ -213,7 +213,7 @@ class GroupLogger(keras.callbacks.Callback):
     def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:
         """Which variables are trainable: in each phase of this `fit`, or now."""
         if self._schedulers:
-            return [each.variables for s in self._schedulers for each in resolve(s.phases, plan, self._watched)]
+            return [resolved.variables for s in self._schedulers for resolved in resolve(s.phases, plan, self._watched)]
         return [frozenset(id(row.variable) for row in optimizer.plan.rows if not row.frozen)]
 
 

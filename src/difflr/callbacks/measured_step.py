@@ -80,7 +80,7 @@ class MeasuredStep:
         """The model's step with the measures of `measuring` (this one is the first of them) among its results."""
         known, function = self._compiled.get(own, (None, None))
         if known != measuring or function is None:
-            function = _compiled(model, [each.measure for each in measuring])
+            function = _compiled(model, [step.measure for step in measuring])
             self._compiled[own] = (measuring, function)
         return function
 
@@ -95,8 +95,8 @@ def check_one_optimizer(model: keras.Model) -> None:
         ValueError: If the model holds others, as that of a GAN does.
     """
     known = set(map(id, [model.optimizer, *parts(model.optimizer)]))
-    held = {name: each for name, each in vars(model).items() if isinstance(each, keras.optimizers.Optimizer)}
-    others = [name for name, each in held.items() if id(each) not in known]
+    held = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
+    others = [name for name, value in held.items() if id(value) not in known]
     if others:
         raise ValueError(
             f"The optimizer that was passed to `compile` is measured, and '{model.name}' has others: "
@@ -129,14 +129,14 @@ class _ArmedStep:
         del own  # as above: else the traceback of an interrupted step would keep it
         on_jax = keras.backend.backend() == "jax"
         with _variables(model, args[0] if on_jax else None, steps=model.steps_per_execution):
-            _call_all([each.before for each in measuring])
+            _call_all([step.before for step in measuring])
         outputs = function(*args)
         state = outputs[1] if on_jax else None
         logs, results = outputs[0] if on_jax else outputs
-        for each, result in zip(measuring, results, strict=True):
-            each.result = result
+        for step, result in zip(measuring, results, strict=True):
+            step.result = result
         with _variables(model, state):
-            _call_all([each.after for each in measuring])
+            _call_all([step.after for step in measuring])
         return (logs, state) if on_jax else logs
 
 
@@ -267,7 +267,7 @@ def _recording(optimizer: keras.optimizers.Optimizer, recorder: _Recorder) -> di
 
 
 def _unscaled(gradients: Sequence[Tensor], scale: Tensor) -> list[Tensor | None]:
-    return [None if each is None else keras.ops.cast(_dense(each), "float32") / scale for each in gradients]
+    return [None if gradient is None else keras.ops.cast(_dense(gradient), "float32") / scale for gradient in gradients]
 
 
 def _copy(variable: keras.Variable) -> Tensor:

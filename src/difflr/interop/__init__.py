@@ -16,7 +16,7 @@ from difflr.interop.fastai import from_fastai
 from difflr.interop.param_groups import from_param_groups
 from difflr.interop.torch_param_groups import torch_param_groups
 from difflr.interop.optax_transform import optax_transform
-from difflr.interop.yaml_text import plan_from_dict, plan_from_yaml, plan_to_dict, plan_to_yaml
+from difflr.interop.plan_as_data import plan_from_dict, plan_from_yaml, plan_to_dict, plan_to_yaml
 
 __all__ = [
     "Translation",

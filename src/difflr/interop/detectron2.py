@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from difflr.interop.translation import Decision, Translation, torch_name, translate
+from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
-
-_NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 
 
 def from_detectron2(
@@ -75,7 +73,7 @@ def from_detectron2(
     def decide(row: Row) -> Decision:
         name = torch_name(row)
         numbers = {"lr": base_lr * (lr_factor_func(name) if lr_factor_func else 1.0), "weight_decay": weight_decay}
-        norm = weight_decay_norm is not None and isinstance(row.layer, _NORMS)
+        norm = weight_decay_norm is not None and isinstance(row.layer, NORMS)
         if norm:
             numbers["weight_decay"] = of_norm
         last = name.split(".")[-1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.interop.translation import Decision, Translation, is_norm, translate
+from difflr.interop.translation import NORMS, Decision, Translation, translate
 from difflr.plan import Plan, Row
 from difflr.recipes import discriminative
 
@@ -49,7 +49,13 @@ def from_fastai(
     plan = discriminative(model, relative, groups=groups) if isinstance(lr, slice) else Plan(model)
 
     def decide(row: Row) -> Decision:
-        decays = wd_bn_bias or not (is_norm(row) or row.path.endswith("bias"))
+        decays = wd_bn_bias or not (_is_norm(row) or row.path.endswith("bias"))
         return {"multiplier": plan.row(row.variable).multiplier, "weight_decay_multiplier": float(decays)}, ["lr"]
 
     return dataclasses.replace(translate("fastai", model, decide, ["lr"]), learning_rate=high)
+
+
+def _is_norm(row: Row) -> bool:
+    """Whether the layer is among fastai's `norm_types`, which have InstanceNorm and not GroupNorm."""
+    group_norm = isinstance(row.layer, keras.layers.GroupNormalization) and row.layer.groups != row.shape[-1]
+    return isinstance(row.layer, NORMS) and not group_norm

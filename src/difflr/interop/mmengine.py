@@ -1,16 +1,16 @@
 """MMEngine and MMPretrain: `paramwise_cfg`."""
 
-import difflib
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from difflr.interop.timm import is_vector, rates_by_depth
-from difflr.interop.translation import Decision, Translation, torch_name, translate
+from difflr.checks import check_fields
+from difflr.interop.timm import from_timm, is_vector, rates_by_depth
+from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
 
-_NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 _KINDS = (
     "bias_lr_mult",
     "bias_decay_mult",
@@ -29,13 +29,15 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     A custom key matches a variable whose name in PyTorch (`backbone.norm.weight`) contains it; the longest key wins, of
     equally long ones the first in the alphabet. Where one matches, `bias_lr_mult`, `norm_decay_mult` and their like do not
     count. With `layer_decay_rate` it is the `paramwise_cfg` of MMPretrain's `LearningRateDecayOptimWrapperConstructor`,
-    in which neither `lr_mult` nor `bias_lr_mult` and `dwconv_decay_mult` count.
+    in which neither `lr_mult` nor `bias_lr_mult` and `dwconv_decay_mult` count. With `decay_rate` it is that of the
+    `LearningRateDecayOptimizerConstructor` of MMDetection and MMSegmentation, in which vectors do not decay and nothing
+    else counts.
 
     Args:
         paramwise_cfg: The dictionary.
         model: A built Keras model.
-        **layers: With `layer_decay_rate`: `depth` and `head`, as for `difflr.layerwise_decay`, in the place of the model's
-            `get_layer_depth`.
+        **layers: With `layer_decay_rate` or `decay_rate`: `depth` and `head`, as for `difflr.layerwise_decay`, in the place
+            of the model's `get_layer_depth`.
 
     Returns:
         A `difflr.interop.Translation`.
@@ -53,12 +55,15 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     ```
 
     Reference: `add_params` in `mmengine/optim/optimizer/default_constructor.py`, and in
-    `mmpretrain/engine/optimizers/layer_decay_optim_wrapper_constructor.py`.
+    `mmpretrain/engine/optimizers/layer_decay_optim_wrapper_constructor.py` and
+    `mmdet/engine/optimizers/layer_decay_optimizer_constructor.py`.
     """
-    _check_known(paramwise_cfg, _KEYS, "`paramwise_cfg`")
+    if "decay_rate" in paramwise_cfg:
+        return _by_decay_rate(paramwise_cfg, model, layers)
+    check_fields(dict(paramwise_cfg), _KEYS, "`paramwise_cfg`")
     custom = dict(paramwise_cfg.get("custom_keys", {}))
     for key, values in custom.items():
-        _check_known(values, _CUSTOM, f"The custom key '{key}'")
+        check_fields(dict(values), _CUSTOM, f"The custom key '{key}'")
     by_length = sorted(sorted(custom), key=len, reverse=True)
     decay_rate = paramwise_cfg.get("layer_decay_rate")
     kinds = {name: paramwise_cfg[name] for name in _KINDS if paramwise_cfg.get(name) is not None}
@@ -83,9 +88,19 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     return translate("MMEngine", model, decide, [*custom, *kinds], notes=notes, name_of=torch_name)
 
 
+def _by_decay_rate(paramwise_cfg: Mapping[str, Any], model: keras.Layer, layers: dict[str, Any]) -> Translation:
+    check_fields(dict(paramwise_cfg), ("decay_rate", "num_layers", "decay_type"), "`paramwise_cfg` with `decay_rate`")
+    if paramwise_cfg.get("decay_type", "layer_wise") != "layer_wise" and "depth" not in layers:
+        raise ValueError(
+            "Only with decay_type='layer_wise' are the blocks read off the model. Give `depth=` its stages."
+        )
+    translation = from_timm(model, layer_decay=paramwise_cfg["decay_rate"], **layers)
+    return dataclasses.replace(translation, peer="MMEngine")
+
+
 def _by_kind(row: Row, name: str, kinds: dict[str, float], by_depth: bool) -> tuple[dict[str, float], list[str]]:
     """What the rules about kinds say of a variable, in their order: norm, bias, depthwise convolution, vector."""
-    norm, bias = isinstance(row.layer, _NORMS), name == "bias"
+    norm, bias = isinstance(row.layer, NORMS), name == "bias"
     applies = {
         "norm_decay_mult": norm,
         "bias_decay_mult": bias,
@@ -103,11 +118,3 @@ def _is_depthwise(row: Row) -> bool:
     if isinstance(row.layer, keras.layers.DepthwiseConv2D):
         return True
     return isinstance(row.layer, keras.layers.Conv2D) and row.layer.kernel.shape[-2] == 1 and row.layer.groups > 1
-
-
-def _check_known(values: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    unknown = next((name for name in values if name not in known), None)
-    if unknown is not None:
-        close = difflib.get_close_matches(unknown, known, 1, 0.4)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"{where} has '{unknown}', which no plan can hold.{hint} Expected: {', '.join(known)}.")

@@ -58,13 +58,15 @@ def from_timm(
         **layers,
     )
 
+    by_depth = [] if layer_decay is None else ["layer_decay"]
+
     def decide(row: Row) -> Decision:
         names = (torch_name(row), row.path)
         matching = [pattern for pattern in no_weight_decay if any(fnmatch(name, pattern) for name in names)]
         decays = not matching and not (weight_decay_exclude_1d and is_vector(row))
-        return {**rates(row), "weight_decay_multiplier": float(decays)}, matching
+        return {**rates(row), "weight_decay_multiplier": float(decays)}, [*by_depth, *matching]
 
-    return translate("timm", model, decide, no_weight_decay, name_of=torch_name)
+    return translate("timm", model, decide, [*by_depth, *no_weight_decay], name_of=torch_name)
 
 
 def rates_by_depth(model: keras.Layer, decay_rate: float, **arguments: Any) -> Callable[[Row], dict[str, Any]]:

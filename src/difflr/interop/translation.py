@@ -1,5 +1,6 @@
 """`Translation`: a plan made from the settings of another system, and what became of every setting."""
 
+import collections
 import dataclasses
 import difflib
 import warnings
@@ -9,6 +10,10 @@ from typing import Any
 import keras
 
 from difflr.plan import Plan, Row, Rule
+from difflr.plan.group_names import covering_names, layers_above
+
+# The layers that PyTorch's lists of normalization modules mean; InstanceNorm is a GroupNormalization.
+NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 
 # What one variable gets: axis -> value, and the settings that say so.
 Decision = tuple[Mapping[str, Any], Iterable[str]]
@@ -50,7 +55,9 @@ class Translation:
 
     def __str__(self) -> str:
         lines = [f"From {self.peer}: {len(self.matched)} settings took effect, {len(self.unmatched)} did not."]
-        lines += [f"  {setting} -> {', '.join(paths)}" for setting, paths in self.matched.items()]
+        total = collections.Counter(layer for row in self.plan.rows for layer in layers_above(row.path))
+        for setting, paths in self.matched.items():
+            lines.append(f"  {setting} -> {', '.join(covering_names(paths, total))}")
         for title, names in (
             ("Decides nothing", self.unmatched),
             ("Not mentioned (multiplier 1)", self.unmentioned),
@@ -58,7 +65,22 @@ class Translation:
             ("Note", self.notes),
         ):
             lines += [f"{title}: {name}" for name in names]
+        lines += [] if self.learning_rate is None else [f"Base rate: {_in_words(self.learning_rate)}"]
+        lines += [] if self.optimizer is None else [f"Optimizer: {_in_words(self.optimizer)}"]
         return "\n".join(lines)
+
+
+_SAID_ELSEWHERE = ("name", "learning_rate", "multipliers")
+
+
+def _in_words(thing: Any) -> str:
+    """A number, or a schedule or optimizer with those of its arguments that are set."""
+    if not hasattr(thing, "get_config"):
+        return f"{thing:g}"
+    usual = type(thing)().get_config() if isinstance(thing, keras.optimizers.Optimizer) else {}
+    config = {key: value for key, value in thing.get_config().items() if value != usual.get(key)}
+    arguments = [f"{key}={value!r}" for key, value in config.items() if key not in _SAID_ELSEWHERE]
+    return f"{type(thing).__name__}({', '.join(arguments)})"
 
 
 def translate(
@@ -137,10 +159,3 @@ def torch_name(row: Row) -> str:
 
 
 _TORCH_NAMES = {"kernel": "weight", "embeddings": "weight", "gamma": "weight", "beta": "bias"}
-
-
-def is_norm(row: Row) -> bool:
-    """Whether a normalization layer of Keras owns the variable."""
-    return any("Normalization" in cls.__name__ for cls in type(row.layer).__mro__) and not isinstance(
-        row.layer, keras.layers.SpectralNormalization
-    )

@@ -18,6 +18,7 @@ from difflr.keras_private.hyperparameters import (
     Number,
     clipped_together,
     hyperparameters,
+    in_step,
     why_constant,
     why_not,
 )
@@ -80,6 +81,7 @@ from difflr.keras_private.fit import (
 )
 
 __all__ = [
+    "in_step",
     "why_not",
     "why_constant",
     "hyperparameters",

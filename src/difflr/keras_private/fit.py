@@ -87,7 +87,7 @@ def values_in_state(model: keras.Model, state: tuple) -> list:
     Inside `fit` the variables themselves hold no values there.
     """
     variables = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
-    return [pair for each, values in zip(variables, state, strict=False) for pair in zip(each, values, strict=True)]
+    return [pair for group, values in zip(variables, state, strict=False) for pair in zip(group, values, strict=True)]
 
 
 def weights_file(model):

@@ -43,7 +43,9 @@ class Call:
     def variables(self) -> list[keras.Variable]:
         """What the call may train: the variables in the layer at all depths, and those among the arguments."""
         inside = all_trainable_variables(self.operation) if isinstance(self.operation, keras.Layer) else []
-        return inside + [each for each in keras.tree.flatten(self.arguments) if isinstance(each, keras.Variable)]
+        return inside + [
+            argument for argument in keras.tree.flatten(self.arguments) if isinstance(argument, keras.Variable)
+        ]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ def all_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
 
     `layer.trainable_variables` leaves out what is frozen.
     """
-    found = {id(each): each for inner in layer._flatten_layers() for each in inner._trainable_variables}
+    found = {id(variable): variable for inner in layer._flatten_layers() for variable in inner._trainable_variables}
     return list(found.values())
 
 
@@ -118,7 +120,7 @@ def _calls(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) ->
             arguments = (node.arguments.args, node.arguments.kwargs)
             calls[id(node)] = Call(operation, arguments, list(node.input_tensors), list(node.outputs))
         else:
-            pending += [(tensor, True), *((each, False) for each in reversed(node.input_tensors))]
+            pending += [(tensor, True), *((input_tensor, False) for input_tensor in reversed(node.input_tensors))]
     return list(calls.values())
 
 
@@ -170,20 +172,20 @@ def _traced(layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def _tensors(structure: Any) -> list[keras.KerasTensor]:
-    return [each for each in keras.tree.flatten(structure) if isinstance(each, keras.KerasTensor)]
+    return [tensor for tensor in keras.tree.flatten(structure) if isinstance(tensor, keras.KerasTensor)]
 
 
 @contextlib.contextmanager
 def _unchanged(layer: keras.Layer) -> Iterator[None]:
     """Puts `layer`, the layers in it and Keras's counters of names back as they were, and lets no layer make weights."""
     layers = layer._flatten_layers()
-    attributes = [(vars(each), dict(vars(each))) for each in layers]
+    attributes = [(vars(layer), dict(vars(layer))) for layer in layers]
     values: list[Any] = [value for _, kept in attributes for value in kept.values()]
     lists = [(value, list(value)) for value in values if isinstance(value, list)]
     sets = [(value, set(value)) for value in values if isinstance(value, set)]
     counters = global_state.get_global_attribute("object_name_uids", {})
     counted = dict(counters)
-    unlocked = [each._tracker for each in layers if not each._tracker.locked]
+    unlocked = [layer._tracker for layer in layers if not layer._tracker.locked]
     try:
         for tracker in unlocked:
             tracker.lock("A traced call makes no weights.")

@@ -8,6 +8,7 @@ import keras
 from keras.src.optimizers.base_optimizer import clip_by_global_norm
 
 from difflr.keras_private.settings import settings_of
+from difflr.keras_private.update import first_with, is_in_keras
 
 DECAY, CLIPNORM = "weight_decay", "clipnorm"
 
@@ -57,11 +58,15 @@ def why_constant(optimizer, name):
     return ""
 
 
+# What Keras's formulas subtract from 1, or ask whether there is any.
+_ASKED = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2", "momentum", "warmup_steps")
+
+
 class Number:
     """A number of the step in the place of a Python number: `base + change`, of which `change` is a tensor.
 
-    Keras's formulas take it as they take a number; one minus it is as exact as with a number while `change` is 0. To
-    questions that are asked while a step is traced (`if self.momentum > 0`) it is a number other than 0.
+    Keras's formulas take it as they take a number. That could be said of a plain tensor, but for two things: one minus
+    0.999 is as exact as with a number while `change` is 0 (in float32 it would be 1e-5 off), and to questions that are asked while a step is traced (`if self.momentum > 0`) it is a number other than 0.
 
     Args:
         base: Float.
@@ -128,6 +133,12 @@ class Number:
         return True
 
     __hash__ = None
+
+
+def in_step(optimizer, name, number):
+    """The number as the update of an optimizer can take it: a `Number` where Keras's formulas need one, else a tensor."""
+    by_keras = is_in_keras(first_with(type(optimizer), "update_step"))
+    return number if by_keras and name in _ASKED else number.tensor
 
 
 def clipped_together(gradients, norm):

@@ -37,13 +37,13 @@ class ReplicaHooks:
             super()._backend_apply_gradients(grads, trainable_variables)
 
     def _apply_above_replicas(self, strategy, grads, trainable_variables):
-        each, arguments = strategy.extended.call_for_each_replica, (grads, trainable_variables)
+        in_replicas, arguments = strategy.extended.call_for_each_replica, (grads, trainable_variables)
 
         def update():
-            each(self._update_in_replica, args=arguments)
+            in_replicas(self._update_in_replica, args=arguments)
 
         def accumulate():
-            each(self._accumulate_in_replica, args=arguments)
+            in_replicas(self._accumulate_in_replica, args=arguments)
 
         def overwrite():
             self._overwrite_model_variables_with_average_value(self._trainable_variables)
@@ -54,7 +54,7 @@ class ReplicaHooks:
         else:
             update()
         if self.use_ema:
-            each(self._update_model_variables_moving_average, args=(self._trainable_variables,))
+            in_replicas(self._update_model_variables_moving_average, args=(self._trainable_variables,))
             if self.ema_overwrite_frequency:
                 steps = self.iterations + 1
                 keras.ops.cond(steps % self.ema_overwrite_frequency == 0, overwrite, lambda: None)

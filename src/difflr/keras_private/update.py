@@ -50,7 +50,7 @@ def _floored(rates, floors):
 
 
 @functools.cache
-def _first_with(optimizer_class, *names):
+def first_with(optimizer_class, *names):
     """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
     others = (parent for parent in optimizer_class.__mro__ if not parent.__module__.startswith("difflr.keras_private."))
     return next(parent for parent in others if not vars(parent).keys().isdisjoint(names))
@@ -64,7 +64,7 @@ def _updates_one_by_one(optimizer_class):
     class above it replaces one of them, that class is asked, variable by variable.
     """
     replaced = ("update_step", "assign", "assign_add", "assign_sub")
-    return "_parallel_update_step" not in vars(_first_with(optimizer_class, "_parallel_update_step", *replaced))
+    return "_parallel_update_step" not in vars(first_with(optimizer_class, "_parallel_update_step", *replaced))
 
 
 @functools.cache
@@ -76,17 +76,17 @@ def vectorised_update(optimizer_class):
     if not issubclass(optimizer_class, _torch_parallel_optimizer()) or _updates_one_by_one(optimizer_class):
         return None
     parts = ("_backend_apply_gradients", "_apply_weight_decay", "_use_weight_decay", "_backend_update_step")
-    update = _first_with(optimizer_class, "_parallel_update_step")
-    whole = all(_is_in_keras(_first_with(optimizer_class, name)) for name in parts)
-    return update.__name__ if whole and _is_in_keras(update) else None
+    update = first_with(optimizer_class, "_parallel_update_step")
+    whole = all(is_in_keras(first_with(optimizer_class, name)) for name in parts)
+    return update.__name__ if whole and is_in_keras(update) else None
 
 
 def decays_by_itself(optimizer_class):
     """Whether the weight decay of an optimizer is that of a class from outside Keras."""
-    return not _is_in_keras(_first_with(optimizer_class, "_apply_weight_decay"))
+    return not is_in_keras(first_with(optimizer_class, "_apply_weight_decay"))
 
 
-def _is_in_keras(optimizer_class):
+def is_in_keras(optimizer_class):
     return optimizer_class.__module__.startswith("keras.src.")
 
 
@@ -109,10 +109,10 @@ def bias_correction(optimizer, own=None):
         own: What a group has in the place of its numbers, by name.
     """
     numbers = {**vars(optimizer), **(own or {})}
-    update = _first_with(type(optimizer), "update_step", "_parallel_update_step")
-    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adam):
+    update = first_with(type(optimizer), "update_step", "_parallel_update_step")
+    if is_in_keras(update) and issubclass(update, keras.optimizers.Adam):
         return numbers["beta_1"], numbers["beta_2"]
-    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
+    if is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
         return numbers["beta_1"], None
     return None
 
@@ -175,7 +175,7 @@ def _hands_on(update):
         update(self, grads, trainable_variables, learning_rate)
         if self._updates == before:
             raise NotImplementedError(
-                f"{_first_with(type(self), '_backend_update_step').__name__} changes the variables in "
+                f"{first_with(type(self), '_backend_update_step').__name__} changes the variables in "
                 "`_backend_update_step` by itself, where there is one rate for all, so that multipliers have no effect. Do "
                 "it in `update_step`, which is called with the rate of its variable, or hand the gradients on: "
                 "`super()._backend_update_step(grads, trainable_variables, learning_rate)`."

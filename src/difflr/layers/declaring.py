@@ -84,7 +84,7 @@ class DeclaresMultipliers:
         if not weights:
             raise ValueError(f"{name} has no trainable weights, so `{next(iter(given))}` would have no effect.")
         declaration = given.get("learning_rate_multiplier")
-        known = [each for _, names in weights for each in names]
+        known = [name for _, names in weights for name in names]
         for weight in declaration if isinstance(declaration, Mapping) else ():
             if weight not in known:
                 raise ValueError(
@@ -251,7 +251,9 @@ def _signature(base: type, mixin: type) -> inspect.Signature:
 @functools.cache
 def _keyword_only(mixin: type) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(mixin.__init__).parameters
-    return {name: each for name, each in parameters.items() if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {
+        name: parameter for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
 
 
 def _doc(base: type, mixin: type) -> str:

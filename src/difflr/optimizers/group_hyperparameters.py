@@ -131,9 +131,11 @@ class GroupHyperparameters:
         def now(entry: Entry) -> Any:
             if callable(entry.value):
                 value = entry.value(batches - entry.start * accumulation)
-                return float(value) if on_torch else keras_private.Number(0.0, as_float(value))
-            change = changes[place[id(entry)]]
-            return entry.value + change if on_torch else keras_private.Number(entry.value, change)
+                number = float(value) if on_torch else keras_private.Number(0.0, as_float(value))
+            else:
+                change = changes[place[id(entry)]]
+                number = entry.value + change if on_torch else keras_private.Number(entry.value, change)
+            return number if on_torch else keras_private.in_step(self._optimizer, entry.name, number)
 
         return [now(entry) for entry in entries]
 

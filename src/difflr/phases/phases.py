@@ -1,6 +1,5 @@
 """`Phases`: the phases of one training, as data that can be printed, saved, edited and read back."""
 
-import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,9 +8,9 @@ import keras
 from difflr import checks
 from difflr.checks import shown
 from difflr.phases.phase import Phase
+from difflr.yaml_text import read_yaml, write_yaml
 
 MAX_CHARACTERS = 100_000
-MAX_MESSAGE = 500
 
 
 class Phases(Sequence[Phase]):
@@ -125,8 +124,7 @@ class Phases(Sequence[Phase]):
             ImportError: If PyYAML is not installed.
             ValueError: If a target is an object, for which there is no text.
         """
-        text: str = _yaml().safe_dump(self.to_dict(), sort_keys=False)
-        return text
+        return write_yaml(self.to_dict())
 
     @classmethod
     def from_yaml(cls, text: str) -> "Phases":
@@ -148,43 +146,4 @@ class Phases(Sequence[Phase]):
         - trainable: ["*"]
         ```
         """
-        if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
-            raise ValueError(f"Expected YAML text of at most {MAX_CHARACTERS} characters. Received: {shown(text)}.")
-        yaml = _yaml()
-        try:
-            config = yaml.load(text, _plain_loader(yaml))
-        except Exception as error:  # PyYAML raises what Python does with a bad number, date or key
-            raise ValueError(
-                f"This is no YAML that can be read: {str(error)[:MAX_MESSAGE]}\n"
-                "Text that begins with * needs quotes in YAML: trainable: '*'."
-            ) from None
-        return cls.from_dict(config)
-
-
-def _plain_loader(yaml: Any) -> Any:
-    """PyYAML's safe loader, without what makes a small text large or says a thing twice."""
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.AliasEvent):
-                raise ValueError("aliases (&name, *name) are not used here.")
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if len(set(keys)) != len(keys):
-                twice = next(key for key, number in collections.Counter(keys).items() if number > 1)
-                raise ValueError(f"{shown(twice)} is said twice in one mapping.")
-            return super().construct_mapping(node, deep)
-
-    return Loader
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError(
-            'Phases as YAML need PyYAML: pip install "difflr[yaml]". Without it there are `to_dict` and `from_dict`.'
-        ) from None
-    return yaml
+        return cls.from_dict(read_yaml(text, MAX_CHARACTERS))

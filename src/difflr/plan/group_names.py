@@ -66,13 +66,16 @@ def _free(label: str, taken: set[str]) -> str:
     """`label`, or with a number behind it, or behind its first part where that is a name by itself."""
     top, slash, rest = label.partition("/")
     endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
-    candidates = (each for ending in endings for each in (f"{label}{ending}", f"{top}{ending}{slash}{rest}"))
+    candidates = (candidate for ending in endings for candidate in (f"{label}{ending}", f"{top}{ending}{slash}{rest}"))
     return next(candidate for candidate in candidates if not _clashes(candidate, taken))
 
 
 def _clashes(label: str, taken: set[str]) -> bool:
     """Whether the label is taken, or would be a folder and a file at once."""
-    return any(label == each or label.startswith(f"{each}/") or each.startswith(f"{label}/") for each in taken)
+    return any(
+        label == taken_label or label.startswith(f"{taken_label}/") or taken_label.startswith(f"{label}/")
+        for taken_label in taken
+    )
 
 
 def check_group_name(name: object) -> None:

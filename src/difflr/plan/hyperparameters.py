@@ -133,13 +133,3 @@ def as_text(values: Mapping[str, Value]) -> str:
         f"{name} {type(value).__name__ if isinstance(value, Schedule) else format(value, 'g')}"
         for name, value in values.items()
     )
-
-
-def number_at(value: Value, step: Any) -> Any:
-    """The value at a step: a number as it is, of a schedule what it gives.
-
-    Args:
-        value: A number or a schedule.
-        step: The step, an integer or a tensor.
-    """
-    return value(step) if isinstance(value, Schedule) else value

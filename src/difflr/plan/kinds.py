@@ -74,7 +74,7 @@ def is_kind(leaf: Leaf, kind: str) -> bool:
     if kind == "embedding":
         return isinstance(leaf.layer, keras.layers.Embedding) or _is_called(leaf, "embeddings?")
     if kind == "no_decay":
-        return any(is_kind(leaf, each) for each in ("vector", "bias", "norm"))
+        return any(is_kind(leaf, kind) for kind in ("vector", "bias", "norm"))
     return _is_called(leaf, _OF_NAMES[kind])
 
 

@@ -236,7 +236,7 @@ class Plan:
 
     def normalization_layers(self) -> list[keras.Layer]:
         """Its BatchNormalization layers, where they are known."""
-        found = {id(each.layer): each.layer for each in self._statistics if each.layer is not None}
+        found = {id(norm.layer): norm.layer for norm in self._statistics if norm.layer is not None}
         for row in self._rows:
             if isinstance(row.layer, keras.layers.BatchNormalization):
                 found[id(row.layer)] = row.layer
@@ -248,10 +248,10 @@ class Plan:
         Those that the user froze keep theirs in any case, so `"update"` is not about them.
         """
         left_out = {id(row.layer) for row in self._rows if not row.frozen}
-        left_out |= {id(each.layer) for each in self._statistics if not each.frozen}
+        left_out |= {id(norm.layer) for norm in self._statistics if not norm.frozen}
         if self._frozen_statistics == "update":
             left_out |= {id(row.layer) for row in self._rows if row.decided.get("frozen") == BY_USER}
-            left_out |= {id(each.layer) for each in self._statistics if each.by_user}
+            left_out |= {id(norm.layer) for norm in self._statistics if norm.by_user}
         return [layer for layer in self.normalization_layers() if id(layer) not in left_out]
 
     def __mul__(self, other: Any) -> "Plan":
@@ -290,14 +290,14 @@ class Plan:
                 )
                 for row in self._rows
             ]
-            statistics = [dataclasses.replace(each, frozen=each.frozen or factor == 0) for each in self._statistics]
+            statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self._statistics]
             return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
         other = other.whole
         if set(self._by_variable) != set(other._by_variable):
-            mine, theirs = {row.path for row in self._rows}, {row.path for row in other._rows}
+            here, there = {row.path for row in self._rows}, {row.path for row in other._rows}
             raise ValueError(
                 "Only plans for the same model can be multiplied. "
-                f"Only in the first: {some(mine - theirs)}. Only in the second: {some(theirs - mine)}."
+                f"Only in the first: {some(here - there)}. Only in the second: {some(there - here)}."
             )
         if self._frozen_statistics != other._frozen_statistics:
             raise ValueError(
@@ -309,8 +309,8 @@ class Plan:
             times(*declared_once(row, other.row(row.variable), declared.get(place, (1.0, ""))[0]))
             for place, row in enumerate(self._rows)
         ]
-        frozen = {each.path for each in other._statistics if each.frozen}
-        statistics = [dataclasses.replace(each, frozen=each.frozen or each.path in frozen) for each in self._statistics]
+        frozen = {norm.path for norm in other._statistics if norm.frozen}
+        statistics = [dataclasses.replace(norm, frozen=norm.frozen or norm.path in frozen) for norm in self._statistics]
         return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
 
     __rmul__ = __mul__
@@ -319,11 +319,11 @@ class Plan:
         """Whether both say the same about the same paths, whoever decided it."""
         if not isinstance(other, Plan):
             return NotImplemented
-        mine = {row.path: row.setting for row in self._rows}
+        own = {row.path: row.setting for row in self._rows}
         return (
-            mine == {row.path: row.setting for row in other._rows}
-            and {each.path: each.frozen for each in self._statistics}
-            == {each.path: each.frozen for each in other._statistics}
+            own == {row.path: row.setting for row in other._rows}
+            and {norm.path: norm.frozen for norm in self._statistics}
+            == {norm.path: norm.frozen for norm in other._statistics}
             and self._frozen_statistics == other._frozen_statistics
         )
 
@@ -359,14 +359,35 @@ class Plan:
         """
         return saved_plan.bind_to_model(saved_plan.read_json(text), cls(model))
 
-    def table(self, learning_rate: float | None = None, step: int | None = None) -> str:
-        """The plan as an aligned table, variables with equal settings folded together.
+    def table(
+        self,
+        learning_rate: float | None = None,
+        step: int | None = None,
+        *,
+        full: bool = False,
+        width: int | None = None,
+    ) -> str:
+        """The plan as an aligned table, what trains alike in one row.
+
+        Names in it can be used as targets: `block_1_*` matches just what is in that row. What differs inside a row, such
+        as the weight decay of kernels and biases, stands below the table.
 
         Args:
             learning_rate: The base rate; adds a column with effective rates.
             step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
+            full: Boolean, whether each variable has a row of its own, with its shape and everything that was decided.
+            width: Integer, how many characters wide it may be: lines are broken between words, and some columns are left
+                out where there is no room. Defaults to the width of the screen; in files nothing is broken.
+
+        Example:
+
+        ```python
+        plan = difflr.layerwise_decay(model, 0.75) * difflr.no_decay(model)
+        print(plan.table(learning_rate=1e-3))
+        print(plan.table(full=True, width=60))
+        ```
         """
-        return table.as_text(self, learning_rate, step)
+        return table.as_text(self, learning_rate, step, full, width)
 
     def __str__(self) -> str:
         return self.table()

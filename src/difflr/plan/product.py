@@ -70,7 +70,7 @@ def _factors(*schedules: Any) -> list[Any]:
     for schedule in schedules:
         if schedule is not None:
             factors += schedule.schedules if isinstance(schedule, ScheduleProduct) else [schedule]
-    return sorted(factors, key=lambda each: json.dumps(schedule_to_json(each), sort_keys=True))
+    return sorted(factors, key=lambda factor: json.dumps(schedule_to_json(factor), sort_keys=True))
 
 
 def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:

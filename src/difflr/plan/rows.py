@@ -55,8 +55,8 @@ class Row:
         """Whether both say the same of one variable; Keras compares variables element by element."""
         if not isinstance(other, Row):
             return NotImplemented
-        mine, others = (self.path, self.setting, self.decided), (other.path, other.setting, other.decided)
-        return self.variable is other.variable and mine == others
+        own, others = (self.path, self.setting, self.decided), (other.path, other.setting, other.decided)
+        return self.variable is other.variable and own == others
 
     def __hash__(self) -> int:
         return hash((self.path, id(self.variable)))

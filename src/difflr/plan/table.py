@@ -1,24 +1,41 @@
-"""A plan as text and as HTML: variables with equal settings and the same reasons in one row."""
+"""A plan as text and as HTML: in short, rows that say the same in one; or in full, a line for each variable."""
 
 import collections
+import dataclasses
+import functools
 import html
+import re
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.plan import hyperparameters
-from difflr.plan.group_names import covering_names, layers_above
-from difflr.text_table import text_table
+from difflr.plan.covering_targets import CoveringTargets
+from difflr.plan.kinds import is_kind, known_kinds
+from difflr.plan.layer_tree import Leaf
+from difflr.plan.rows import BY_USER, Row
+from difflr.plan.rule import AXES
+from difflr.text_table import screen_width, text_table
 
 if TYPE_CHECKING:
-    from difflr.plan import Plan, Row
+    from difflr.plan import Plan
 
+LEFT = ("variables", "variable", "schedule", "name", "decided by")
+OPTIONAL = ("number", "shape", "parameters", "decided by")  # columns that give way on a narrow screen, in this order
 MAX_NAMES = 4
 MAX_CHARACTERS = 80
+MAX_REASONS = 3
+MAX_NOTES = 4  # values of one axis below the table
+MAIN_AXES = ("multiplier", "schedule", "frozen", "name")  # what differs in one of these is never in one row
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Row)}
+KINDS = ("bias", "norm", "embedding", "no_decay", "vector", "kernel")  # the one that says most comes first
+DETAIL = re.compile(r": (height -?\d+|group \d+ of \d+)")  # what a recipe says of one depth group
+
+Rows = Sequence[Row]
 
 
 def table_rows(
-    plan: "Plan", learning_rate: float | None = None, step: int | None = None
+    plan: "Plan", learning_rate: float | None = None, step: int | None = None, full: bool = False
 ) -> tuple[list[str], list[list[str]]]:
     """The table as data: the header, and its rows as text.
 
@@ -26,81 +43,140 @@ def table_rows(
         plan: The plan.
         learning_rate: The base rate, for the column of effective rates.
         step: The step at which schedules are counted in; `None`: they are not.
+        full: Whether each variable has a line of its own.
     """
+    folds = [[row] for row in plan.rows] if full else _folds(plan.rows)
+    trained = [row for row in plan.rows if not row.frozen]
+    axes = _axes_with_values(trained) if full else [axis for axis in _axes_with_values(trained) if _fits(axis, folds)]
+    columns: list[tuple[str, Callable[[Rows], str]]] = []
+    if full:
+        columns += [("variable", lambda rows: rows[0].path), ("shape", lambda rows: _shape(rows[0]))]
+    else:
+        targets = CoveringTargets(plan.rows)
+        whole = len(folds) == 1
+        columns += [("variables", lambda rows: "all" if whole else _some(targets.of(rows)))]
+        columns += [("number", lambda rows: str(len(rows)))]
+    columns += [("parameters", lambda rows: f"{sum(row.num_parameters for row in rows):,}")]
+    columns += [("multiplier", lambda rows: "frozen" if rows[0].frozen else _number(rows[0].multiplier, full))]
+    if learning_rate is not None:
+        columns += [("effective rate", _of_trained(lambda row: f"{_rate(row, learning_rate, step):.3g}"))]
+    columns += [(_title(axis), _of_trained(functools.partial(_cell, axis))) for axis in axes]
+    if any(row.schedule is not None for row in trained):
+        columns += [("schedule", _of_trained(_schedule))]
+    if any(row.name for row in trained):
+        columns += [("name", _of_trained(lambda row: row.name or "-"))]
+    if full or _one_reason(folds, axes) is None:
+        columns += [("decided by", lambda rows: _reasons(rows, axes, full) or "default")]
+    return [title for title, _ in columns], [[cell(rows) for _, cell in columns] for rows in folds]
+
+
+def _of_trained(cell: Callable[[Row], str]) -> Callable[[Rows], str]:
+    return lambda rows: "-" if rows[0].frozen else cell(rows[0])
+
+
+def _folds(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows that agree in the main axes together; those that nobody decided, or the user froze, apart."""
     folded: dict[Any, list[Row]] = {}
-    for row in plan.rows:
-        folded.setdefault((row.setting, _reasons(row)), []).append(row)
-    with_decay = any(row.weight_decay_multiplier != 1 for row in plan.rows)
-    with_schedule = any(row.schedule is not None for row in plan.rows)
-    with_others = any(row.hyperparameters for row in plan.rows)
-    with_floor = any(row.min_learning_rate for row in plan.rows)
-    with_name = any(row.name and not row.frozen for row in plan.rows)
-    header = ["variables", "number", "parameters", "multiplier"]
-    header += ["effective rate"] if learning_rate is not None else []
-    header += ["weight decay"] if with_decay else []
-    header += ["schedule"] if with_schedule else []
-    header += ["hyperparameters"] if with_others else []
-    header += ["lowest rate"] if with_floor else []
-    header += ["name"] if with_name else []
-    header += ["decided by"]
-    total = collections.Counter(prefix for row in plan.rows for prefix in layers_above(row.path))
-    lines = []
-    for rows in folded.values():
-        first = rows[0]
-        line = [
-            "all" if len(rows) == len(plan.rows) else _covered(rows, total),
-            str(len(rows)),
-            f"{sum(row.num_parameters for row in rows):,}",
-            "frozen" if first.frozen else f"{first.multiplier:g}",
-        ]
-        if learning_rate is not None:
-            rate = max(first.multiplier * learning_rate * _factor(first, step), first.min_learning_rate)
-            line.append("-" if first.frozen else f"{rate:.3g}")
-        if with_decay:
-            line.append("-" if first.frozen else f"{first.weight_decay_multiplier:g}")
-        if with_schedule:
-            line.append(type(first.schedule).__name__ if first.schedule and not first.frozen else "-")
-        if with_others:
-            line.append(hyperparameters.as_text(first.hyperparameters) or "-")
-        if with_floor:
-            line.append(f"{first.min_learning_rate:g}" if first.min_learning_rate else "-")
-        if with_name:
-            line.append("-" if first.frozen else first.name or "-")
-        line.append(_reasons(first) or "default")
-        lines.append(line)
-    return header, lines
+    for row in rows:
+        reason = _reasons([row], (), False)
+        who = reason if reason in ("", BY_USER) else "somebody"
+        schedule = row.setting[2]  # as text, with its start
+        key = (row.multiplier, schedule, row.name) if not row.frozen else ()
+        folded.setdefault((row.frozen, *key, who), []).append(row)
+    return list(folded.values())
 
 
-def _factor(row: "Row", step: int | None) -> float:
-    if row.schedule is None or step is None:
-        return 1.0
-    return float(keras.ops.convert_to_numpy(row.schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+def _axes_with_values(trained: Rows) -> list[str]:
+    """The axes beside the main ones in which something trained differs from the default; hyperparameters by name."""
+    others = [axis for axis in AXES if axis not in MAIN_AXES]
+    names = dict.fromkeys(name for row in trained for name in row.hyperparameters)
+    return [axis for axis in [*others, *names] if any(_value(row, axis) != DEFAULTS.get(axis) for row in trained)]
 
 
-def _reasons(row: "Row") -> str:
-    """Who decided what is in the row; for a frozen row only who froze it."""
-    if row.frozen:
-        return row.decided.get("frozen", "")
-    reasons = list(dict.fromkeys(row.decided.values()))
-    return "; ".join(reason for reason in reasons if not any(reason in other and reason != other for other in reasons))
+def _value(row: Row, axis: str) -> Any:
+    """What a row has on an axis; of hyperparameters `None` where it is the optimizer's own."""
+    return getattr(row, axis) if axis in AXES else row.hyperparameters.get(axis)
 
 
-def _covered(rows: list["Row"], total: collections.Counter[str]) -> str:
-    """Short names for `rows`, in one line.
+def _fits(axis: str, folds: Sequence[Rows]) -> bool:
+    """Whether all that is folded into one row has one value, so that a column can hold it."""
+    return all(rows[0].frozen or len({_shown(_value(row, axis)) for row in rows}) == 1 for rows in folds)
+
+
+def _rate(row: Row, learning_rate: float, step: int | None) -> float:
+    rate = row.multiplier * learning_rate
+    if row.schedule is not None and step is not None:
+        passed = keras.ops.convert_to_tensor(max(0, step - row.schedule_start), dtype="int32")
+        rate *= float(keras.ops.convert_to_numpy(row.schedule(passed)))
+    return max(rate, row.min_learning_rate)
+
+
+def _schedule(row: Row) -> str:
+    if row.schedule is None:
+        return "-"
+    factors = getattr(row.schedule, "schedules", [row.schedule])
+    start = f" from step {row.schedule_start:,}" if row.schedule_start else ""
+    return " * ".join(type(factor).__name__ for factor in factors) + start
+
+
+def _number(number: float, full: bool) -> str:
+    return f"{number:g}" if full else f"{number:.3g}"
+
+
+def _cell(axis: str, row: Row) -> str:
+    return _shown(_value(row, axis))
+
+
+def _shown(value: Any) -> str:
+    """The value of an axis as a cell."""
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, (int, float)) else type(value).__name__
+
+
+def _title(axis: str) -> str:
+    return axis.removesuffix("_multiplier").replace("_", " ") if axis in AXES else axis
+
+
+def _shape(row: Row) -> str:
+    return "x".join(map(str, row.shape)) or "-"
+
+
+def _reasons(rows: Rows, axes: Iterable[str], full: bool) -> str:
+    """Who decided what is in the rows, in the main axes and `axes`; for frozen rows only who froze them."""
+    found: dict[str, None] = {}
+    for row in rows:
+        known = row.decided if full else (*MAIN_AXES, *axes)
+        decided = [who for axis, who in row.decided.items() if axis in (("frozen",) if row.frozen else known)]
+        found.update(dict.fromkeys(decided if full else (DETAIL.sub("", who) for who in decided)))
+    reasons = [one for one in found if not any(one in other and one != other for other in found)]
+    if len(reasons) > MAX_REASONS and not full:
+        return f"{reasons[0]}; ... {reasons[-1]} ({len(reasons)} in all)"
+    return "; ".join(reasons)
+
+
+def _one_reason(folds: Sequence[Rows], axes: Sequence[str]) -> str | None:
+    """The one reason of all rows, where there are several rows."""
+    reasons = {_reasons(rows, axes, False) for rows in folds}
+    return reasons.pop() if len(folds) > 1 and len(reasons) == 1 else None
+
+
+def _some(targets: list[str]) -> str:
+    """Targets in one line: all of them, or the first and the last and how many there are."""
+    text = ", ".join(targets)
+    if len(targets) <= 2 or (len(targets) <= MAX_NAMES and len(text) <= MAX_CHARACTERS):
+        return text
+    return f"{targets[0]}, ... {targets[-1]} ({len(targets)} in all)"
+
+
+def footer(plan: "Plan", learning_rate: float | None = None, full: bool = False) -> str:
+    """What stands below the table: totals, what BatchNormalization statistics do, and what rows do not say.
 
     Args:
-        rows: Some rows of a plan.
-        total: For each layer of the plan, by path, how many rows are below it.
+        plan: The plan.
+        learning_rate: The base rate, where it is known.
+        full: Whether the table has a line for each variable.
     """
-    listed = covering_names([row.path for row in rows], total)
-    text = ", ".join(listed) if len(listed) <= MAX_NAMES else f"{listed[0]}, {listed[1]}, ... {listed[-1]}"
-    if len(text) > MAX_CHARACTERS and len(listed) > 2:
-        return f"{listed[0]}, ... {listed[-1]}"
-    return text
-
-
-def footer(plan: "Plan", learning_rate: float | None = None) -> str:
-    """The line below the table: totals, and what BatchNormalization statistics do."""
     frozen = sum(row.num_parameters for row in plan.rows if row.frozen)
     trainable = sum(row.num_parameters for row in plan.rows) - frozen
     text = f"{len(plan.rows)} variables: {trainable:,} parameters are trained, {frozen:,} frozen"
@@ -110,28 +186,89 @@ def footer(plan: "Plan", learning_rate: float | None = None) -> str:
     if statistics:
         what = "kept" if plan.frozen_statistics == "keep" else "updated"
         text += f"; moving statistics of {statistics} frozen BatchNormalization layers: {what}"
-    return text + "."
+    return "\n".join([f"{text}.", *([] if full else _notes(plan))])
 
 
-def as_text(plan: "Plan", learning_rate: float | None = None, step: int | None = None) -> str:
-    """The plan as an aligned table; numbers to the right."""
-    header, lines = table_rows(plan, learning_rate, step)
-    return text_table(header, lines, left={0, len(header) - 1}, footer=footer(plan, learning_rate))
+def _notes(plan: "Plan") -> list[str]:
+    """What is the same in all rows, and what differs inside them."""
+    folds = _folds(plan.rows)
+    trained = [row for row in plan.rows if not row.frozen]
+    axes = _axes_with_values(trained)
+    columns = [axis for axis in axes if _fits(axis, folds)]
+    reason = _one_reason(folds, columns)
+    notes = [f"Decided by {reason}."] if reason else []
+    for axis in axes:
+        if axis not in columns:
+            notes += _notes_of(axis, trained, CoveringTargets(plan.rows))
+    return notes
+
+
+def _notes_of(axis: str, trained: Rows, targets: CoveringTargets) -> list[str]:
+    """Who has which value of an axis, where that is not the default."""
+    by_value: dict[str, list[Row]] = collections.defaultdict(list)
+    for row in trained:
+        if _value(row, axis) != DEFAULTS.get(axis):
+            by_value[_shown(_value(row, axis))].append(row)
+    title = _title(axis).capitalize() if axis in AXES else axis
+    if len(by_value) > MAX_NOTES:
+        return [f"{title}: {len(by_value)} values; the full table has them."]
+    times = " times" if axis.endswith("_multiplier") else ""
+    notes = []
+    for value, rows in by_value.items():
+        who = _kind(rows, trained) or _some(targets.of(rows))
+        by = "; ".join(dict.fromkeys(row.decided[axis] for row in rows if axis in row.decided))
+        number = f"{len(rows)} variable{'s' if len(rows) > 1 else ''}"
+        notes.append(f"{title}{times} {value}: {who} ({number}{f', by {by}' if by else ''}).")
+    return notes
+
+
+def _kind(rows: Rows, trained: Rows) -> str:
+    """The kind of which just these rows are, among all that is trained; or nothing."""
+    leaves = {id(row): Leaf(row.variable, row.layer, [row.path], row.path) for row in trained}
+    wanted, known = {id(row) for row in rows}, known_kinds(list(leaves.values()))
+    for kind in KINDS:
+        if kind in known and {key for key, leaf in leaves.items() if is_kind(leaf, kind)} == wanted:
+            return f"kind:{kind}"
+    return ""
+
+
+def as_text(
+    plan: "Plan",
+    learning_rate: float | None = None,
+    step: int | None = None,
+    full: bool = False,
+    width: int | None = None,
+) -> str:
+    """The plan as an aligned table; numbers to the right.
+
+    Args:
+        plan: The plan.
+        learning_rate: As for `table_rows`.
+        step: As there.
+        full: As there.
+        width: How wide it may be; `None`: as wide as the screen, and in files as wide as it is.
+    """
+    header, lines = table_rows(plan, learning_rate, step, full)
+    return text_table(
+        header,
+        lines,
+        {number for number, title in enumerate(header) if title in LEFT},
+        footer(plan, learning_rate, full),
+        width=width or screen_width(),
+        optional=OPTIONAL,
+    )
 
 
 def as_html(plan: "Plan", learning_rate: float | None = None) -> str:
     """The plan as an HTML table, for notebooks."""
     header, lines = table_rows(plan, learning_rate)
-    left = {0, len(header) - 1}
 
     def cells(tag: str, line: list[str]) -> str:
         return "".join(
-            f'<{tag} style="text-align: {"left" if column in left else "right"}">{html.escape(cell)}</{tag}>'
-            for column, cell in enumerate(line)
+            f'<{tag} style="text-align: {"left" if title in LEFT else "right"}">{html.escape(cell)}</{tag}>'
+            for title, cell in zip(header, line, strict=True)
         )
 
     body = "".join(f"<tr>{cells('td', line)}</tr>" for line in lines)
-    return (
-        f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p>{html.escape(footer(plan, learning_rate))}</p>"
-    )
+    below = "<br>".join(map(html.escape, footer(plan, learning_rate).splitlines()))
+    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table><p>{below}</p>"

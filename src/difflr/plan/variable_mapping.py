@@ -74,8 +74,8 @@ class VariableMapping(Mapping):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VariableMapping):
             return NotImplemented
-        mine = {key: value for key, (_, value) in self._items.items()}
-        return mine == {key: value for key, (_, value) in other._items.items()}
+        own = {key: value for key, (_, value) in self._items.items()}
+        return own == {key: value for key, (_, value) in other._items.items()}
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -34,8 +34,8 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, schedules: Sequence[Any], boundaries: Sequence[int]):
-        self.schedules = [checks.checked_schedule(each, f"schedules[{n}]") for n, each in enumerate(schedules)]
-        self.boundaries = [checks.checked_steps(each, f"boundaries[{n}]") for n, each in enumerate(boundaries)]
+        self.schedules = [checks.checked_schedule(schedule, f"schedules[{n}]") for n, schedule in enumerate(schedules)]
+        self.boundaries = [checks.checked_steps(boundary, f"boundaries[{n}]") for n, boundary in enumerate(boundaries)]
         if len(self.schedules) != len(self.boundaries) + 1 or self.boundaries != sorted(set(self.boundaries)):
             raise ValueError(
                 "Between `schedules` there is one boundary each, in rising order. Received: "
@@ -53,7 +53,8 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         """The schedules, serialised, and the boundaries."""
         schedules = [
-            each if isinstance(each, float) else keras.saving.serialize_keras_object(each) for each in self.schedules
+            schedule if isinstance(schedule, float) else keras.saving.serialize_keras_object(schedule)
+            for schedule in self.schedules
         ]
         return {"schedules": schedules, "boundaries": self.boundaries}
 
@@ -64,7 +65,7 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
         Raises:
             ValueError: If it holds anything but schedules and numbers; nothing else is built from it.
         """
-        return cls([restored(each) for each in config["schedules"]], config["boundaries"])
+        return cls([restored(schedule) for schedule in config["schedules"]], config["boundaries"])
 
 
 def restored(config: Any) -> Any:

@@ -20,8 +20,8 @@ def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
     of_batches = isinstance(data, list) and len(data) and isinstance(data[0], (tuple, list))
     if isinstance(data, (tuple, list)) and 1 <= len(data) <= 3 and not of_batches:
         return tuple(
-            each if each is None else keras.tree.map_structure(lambda a: np.asarray(a)[:batch_size], each)
-            for each in data
+            part if part is None else keras.tree.map_structure(lambda a: np.asarray(a)[:batch_size], part)
+            for part in data
         )
     if isinstance(data, keras.utils.PyDataset):
         batch = data[0]
@@ -35,4 +35,4 @@ def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
         )
     if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
         raise TypeError(f"Expected batches (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}.")
-    return tuple(each if each is None else keras.tree.map_structure(np.asarray, each) for each in batch)
+    return tuple(part if part is None else keras.tree.map_structure(np.asarray, part) for part in batch)

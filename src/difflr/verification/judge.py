@@ -210,8 +210,8 @@ def _factors(row: Row, part: PartState) -> tuple[float, float]:
     start = part.starts.get(id(row.variable), LateStart())
     updates = keras.ops.convert_to_tensor(part.step, "float32")
     rate, for_decay = (
-        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=each)))
-        for each in (False, True)
+        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=is_decay)))
+        for is_decay in (False, True)
     )
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
     return rate, row.weight_decay_multiplier * (for_decay if follows else 1.0)

@@ -139,8 +139,8 @@ def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
         variables,
         base_rate(optimizer),
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
-        {name: [None if each is None else _as_numpy(each) for each in slot] for name, slot in slots.items()},
-        {name: _as_numpy(each) for name, each in keras_private.shared_state(optimizer, []).items()},
+        {name: [None if value is None else _as_numpy(value) for value in slot] for name, slot in slots.items()},
+        {name: _as_numpy(value) for name, value in keras_private.shared_state(optimizer, []).items()},
         optimizer.plan if differential else None,
         {id(variable): optimizer.late_start(variable) for variable in variables} if differential else {},
     )

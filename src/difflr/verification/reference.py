@@ -62,13 +62,13 @@ class Reference:
     ) -> None:
         place = {id(variable): number for number, variable in enumerate(self._part.variables)}
         for name, slot in keras_private.slots(optimizer, len(variables)).items():
-            for variable, each in zip(variables, slot, strict=True):
+            for variable, slot_variable in zip(variables, slot, strict=True):
                 value = self._part.slots.get(name, {place[id(variable)]: None})[place[id(variable)]]
-                if each is not None and value is not None:
-                    each.assign(value)
-        for name, each in keras_private.shared_state(optimizer, own).items():
+                if slot_variable is not None and value is not None:
+                    slot_variable.assign(value)
+        for name, shared in keras_private.shared_state(optimizer, own).items():
             if name in self._part.shared:
-                each.assign(self._part.shared[name])
+                shared.assign(self._part.shared[name])
         keras_private.set_applications(optimizer, self._part.step)
 
     def _accumulated(self, batches: list[Values]) -> Values:
@@ -100,8 +100,8 @@ def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
     Args:
         optimizer_class: The class of an optimizer.
     """
-    bases = [each for each in optimizer_class.__mro__ if issubclass(each, keras.optimizers.Optimizer)]
-    stock = next(each for each in bases if not issubclass(each, DifferentialOptimizer))
+    bases = [base for base in optimizer_class.__mro__ if issubclass(base, keras.optimizers.Optimizer)]
+    stock = next(base for base in bases if not issubclass(base, DifferentialOptimizer))
     public = keras_private.public_class(stock)
     is_wrapped = stock is not optimizer_class and not stock.__module__.startswith("keras.")
     return stock if is_wrapped or public is keras.optimizers.Optimizer else public

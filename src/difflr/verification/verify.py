@@ -243,8 +243,8 @@ def _leave_rate_0(model: keras.Model) -> None:
             for later in (1, 10, 100, 1000, 10_000):
                 if float(keras.ops.convert_to_numpy(part.learning_rate)) > 0:
                     break
-                each = part.gradient_accumulation_steps or 1
-                keras_private.set_applications(part, later * each)
+                batches = part.gradient_accumulation_steps or 1
+                keras_private.set_applications(part, later * batches)
 
 
 def _silent_elsewhere(model: keras.Model, batch: Batch) -> set[int]:

@@ -6,9 +6,7 @@ from typing import Any
 import keras
 
 from difflr.plan import Plan
-
-MAX_CHARACTERS = 5_000_000
-MAX_DEPTH = 60
+from difflr.yaml_text import read_yaml, write_yaml
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def plan_to_yaml(plan: Plan) -> str:
     assert difflr.interop.plan_from_yaml(model, text.replace("multiplier: 0.1", "multiplier: 0.2")) != plan
     ```
     """
-    return _yaml().safe_dump(plan_to_dict(plan), sort_keys=False)
+    return write_yaml(plan_to_dict(plan))
 
 
 def plan_from_yaml(model: keras.Layer, text: str) -> Plan:
@@ -75,30 +73,4 @@ def plan_from_yaml(model: keras.Layer, text: str) -> Plan:
         ValueError: If it is no plan, or the model has changed.
         ImportError: If PyYAML is not installed: `pip install "difflr[yaml]"`.
     """
-    yaml = _yaml()
-    try:
-        _check(yaml, text)
-        return plan_from_dict(model, yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ValueError(f"This is no YAML: {error}") from None
-
-
-def _check(yaml: Any, text: str) -> None:
-    """Checks, without building anything, that the text is neither deep nor short for a huge one."""
-    if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"A plan in YAML has at most {MAX_CHARACTERS} characters. Received: {len(text)}.")
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise ValueError("The YAML of a plan has no aliases (`*name`): write out what they stand for.")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ValueError(f"A plan in YAML is at most {MAX_DEPTH} deep.")
-
-
-def _yaml() -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise ImportError("Plans in YAML need PyYAML: pip install 'difflr[yaml]'.") from None
-    return yaml
+    return plan_from_dict(model, read_yaml(text))

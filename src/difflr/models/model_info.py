@@ -1,0 +1,95 @@
+"""`ModelInfo`: what a model's file says besides its layers: the names of its classes, and how to read what it takes.
+
+A `.keras` file is a zip archive, and Keras leaves alone what it does not know in it: the model loads in plain Keras, and
+`json` and `zipfile` are enough to read the names. Nothing in a layer's configuration can hold them.
+"""
+
+import dataclasses
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+MEMBER = "difflr.json"
+TASKS = ("classes", "labels", "numbers")
+KINDS = ("pictures", "texts", "arrays")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What has to be known to use a model, beside its layers.
+
+    Args:
+        class_names: The names of the classes, in the order of the outputs; of the amounts where `task` is `"numbers"`.
+        task: `"classes"`: each example is of one class; `"labels"`: of any number of them, each output a probability of
+            its own; `"numbers"`: the outputs are amounts.
+        data: What the model takes: `"pictures"`, `"texts"` or `"arrays"`.
+        size: Height and width of the pictures in pixels; `None` for other data.
+        channels: Channels of the pictures: 1, 3 or 4; `None` for other data.
+
+    Raises:
+        ValueError: If `task` or `data` is none of these.
+
+    Example:
+
+    ```python
+    info = difflr.models.ModelInfo(("cat", "dog"), data="pictures", size=(224, 224), channels=3)
+    model.save("pets.keras")
+    difflr.models.write_info("pets.keras", info)
+    print(difflr.models.read_info("pets.keras").class_names)  # ('cat', 'dog')
+    ```
+    """
+
+    class_names: tuple[str, ...] = ()
+    task: str = "classes"
+    data: str = "arrays"
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, expected in (("task", TASKS), ("data", KINDS)):
+            if getattr(self, name) not in expected:
+                raise ValueError(f"`{name}` must be one of {', '.join(expected)}. Received: {getattr(self, name)!r}.")
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data."""
+        found = {"classes": list(self.class_names), "task": self.task, "data": self.data}
+        return found if self.size is None else {**found, "size": list(self.size), "channels": self.channels}
+
+
+def write_info(file: str | Path, info: ModelInfo) -> None:
+    """Writes `info` into a `.keras` file, which has none yet.
+
+    Args:
+        file: What `model.save` wrote.
+        info: What it is to say.
+    """
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(MEMBER, json.dumps(info.as_data(), indent=1, ensure_ascii=False))
+
+
+def read_info(file: str | Path) -> ModelInfo | None:
+    """What `write_info` wrote into a `.keras` file; `None` if there is nothing, as after another `model.save`.
+
+    Args:
+        file: The file.
+
+    Raises:
+        ValueError: If what is there cannot be read.
+    """
+    with zipfile.ZipFile(file) as archive:
+        if MEMBER not in archive.namelist():
+            return None
+        content = archive.read(MEMBER)
+    try:
+        found = json.loads(content)
+        size = found.get("size")
+        return ModelInfo(
+            tuple(map(str, found["classes"])),
+            found.get("task", "classes"),
+            found.get("data", "pictures" if size else "arrays"),
+            None if size is None else (int(size[0]), int(size[1])),
+            found.get("channels"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"{MEMBER} in {file} cannot be read: {error}. Save the model anew.") from None

@@ -24,6 +24,7 @@ FLOORS = (
     {"verification"},
     {"models", "fine_tuning"},
     {"report"},
+    {"choosing"},
     {"interop"},
     {"__init__"},
     {"demo"},

@@ -683,3 +683,41 @@ def test_attributes_hold_layers_and_variables_once():
     inside = [item for value in found.values() for item in (value if isinstance(value, list) else [value])]
     assert {"first", "rest"} <= set(found)
     assert sum(isinstance(item, keras.Layer) for item in inside) == 2
+
+
+@needs("layer_flags, set_layer_flags", "keras:Layer._trainable", "keras:Layer._flatten_layers")
+def test_flags_of_layers_are_put_back_one_by_one():
+    inner = keras.Sequential([keras.layers.Dense(1), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((2,)), inner])
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    flags = keras_private.layer_flags(model)
+    model.trainable = False
+    keras_private.set_layer_flags(flags)
+    assert [inner.trainable, *(layer.trainable for layer in inner.layers)] == [False, False, True]
+    assert not inner.layers[1].kernel.trainable  # variables have flags of their own
+
+
+@needs(
+    "global_seed, forget_global_seed",
+    "keras.src.random.seed_generator:GLOBAL_SEED_GENERATOR",
+    "keras.src.backend.common:global_state.get_global_attribute",
+)
+def test_the_global_seed_is_found():
+    keras_private.forget_global_seed()
+    assert keras_private.global_seed() is None
+    keras.random.normal((1,))
+    state = keras_private.global_seed()
+    before = keras.ops.convert_to_numpy(state).tolist()
+    keras.random.normal((1,))
+    assert keras.ops.convert_to_numpy(state).tolist() != before
+
+
+@needs("forget_metrics", "keras:Model.compile")
+def test_metrics_are_forgotten():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    keras_private.forget_metrics(model)
+    model.compile("sgd", "mse", metrics=["mae"])
+    keras_private.forget_metrics(model)
+    model.compile("sgd", "mse")
+    assert [metric.name for metric in model.metrics] == ["loss"]

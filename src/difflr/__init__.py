@@ -43,6 +43,7 @@ from difflr.report import (
     summary,
     write_report,
 )
+from difflr.choosing import LearningRateCurve, find_learning_rate
 
 __version__ = "0.2.0"
 
@@ -79,6 +80,8 @@ __all__ = [
     "BackupAndRestore",
     "TerminateOnNaN",
     "fine_tune",
+    "find_learning_rate",
+    "LearningRateCurve",
     "freeze_to",
     "unfreeze",
     "summary",

@@ -98,7 +98,7 @@ def fine_tune(
     compiling |= {name: value for name, value in chosen.items() if value is not None}
     if compiling.get("loss") is None and not model.compiled:
         raise ValueError("The model is not compiled, so `fine_tune` needs a `loss`, as `compile` does.")
-    settings = _optimizer_for_settings(compiling.pop("optimizer", None))
+    settings = optimizer_for_settings(compiling.pop("optimizer", None))
     plan = _plan(model, plan, rate_ratio, settings)
     batches = num_batches(
         x,
@@ -109,7 +109,7 @@ def fine_tune(
     phases = cycles(freeze_epochs, freeze_epochs * batches, epochs * batches)
     if freeze_epochs:
         _check_body_trains(plan, model)
-    model.compile(_fresh(settings, learning_rate, plan), **compiling)
+    model.compile(fresh(settings, learning_rate, plan), **compiling)
     try:
         return model.fit(
             x,
@@ -170,8 +170,15 @@ def _check_body_trains(plan: Plan, model: keras.Model) -> None:
         )
 
 
-def _optimizer_for_settings(given: Any) -> Any:
-    """The optimizer whose settings to use; `None` for the default."""
+def optimizer_for_settings(given: Any) -> Any:
+    """The optimizer whose settings to use; `None` for the default.
+
+    Args:
+        given: A Keras optimizer, its name, or `None`.
+
+    Raises:
+        TypeError: If it is a `MultiOptimizer`.
+    """
     if given is None:
         return None
     optimizer = keras.optimizers.get(given)
@@ -183,22 +190,28 @@ def _optimizer_for_settings(given: Any) -> Any:
     return optimizer
 
 
-def _fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
-    """A new differential optimizer with the settings of `optimizer`."""
+def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
+    """A new differential optimizer with the settings of another.
+
+    Args:
+        optimizer: The one with the settings, stock or differential; `None` for the default.
+        learning_rate: Float > 0.
+        plan: Its plan.
+    """
     if optimizer is None:
         return differential(keras.optimizers.AdamW)(learning_rate, weight_decay=WEIGHT_DECAY, multipliers=plan)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         config = {name: value for name, value in optimizer.get_config().items() if name != "inner_optimizer"}
-        return keras.optimizers.LossScaleOptimizer(_fresh(optimizer.inner_optimizer, learning_rate, plan), **config)
+        return keras.optimizers.LossScaleOptimizer(fresh(optimizer.inner_optimizer, learning_rate, plan), **config)
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
         config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
     else:
         config = optimizer.get_config()
     config |= {"learning_rate": learning_rate, "multipliers": plan}
-    fresh = differential(type(optimizer)).from_config(config)
-    keras_private.copy_weight_decay_exclusions(optimizer, fresh)
-    return fresh
+    made = differential(type(optimizer)).from_config(config)
+    keras_private.copy_weight_decay_exclusions(optimizer, made)
+    return made
 
 
 def _checked_epochs(value: Any, name: str, lowest: int) -> int:

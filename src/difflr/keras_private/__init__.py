@@ -61,6 +61,12 @@ from difflr.keras_private.optimizers import (
     unbuild,
     values,
 )
+from difflr.keras_private.state import (
+    forget_global_seed,
+    global_seed,
+    layer_flags,
+    set_layer_flags,
+)
 from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
@@ -71,6 +77,7 @@ from difflr.keras_private.fit import (
     begin_with_epoch,
     callback_list,
     compile_arguments,
+    forget_metrics,
     forget_step,
     load_apart,
     renew_step,
@@ -117,9 +124,13 @@ __all__ = [
     "decays",
     "decays_by_itself",
     "fast_class",
+    "forget_global_seed",
+    "forget_metrics",
     "forget_step",
     "functional_init_arguments",
+    "global_seed",
     "graph_of",
+    "layer_flags",
     "let_trainable_be_set",
     "is_away",
     "live_learning_rate",
@@ -131,6 +142,7 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
+    "set_layer_flags",
     "shared_state",
     "slots",
     "state_of",

@@ -20,6 +20,12 @@ def compile_arguments(model: keras.Model) -> dict:
     return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
 
 
+def forget_metrics(model):
+    """Takes away the metrics that `compile` was given, which another `compile` without any would leave in place."""
+    if getattr(model, "_compile_metrics", None) is not None:
+        vars(model)["_compile_metrics"] = None
+
+
 def forget_step(model):
     """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
 

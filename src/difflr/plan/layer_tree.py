@@ -59,6 +59,11 @@ def was_marked(thing: keras.Variable | keras.Layer) -> bool:
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
     """Freezes or unfreezes a variable or layer for a plan: the mark tells it from what the user freezes."""
     thing.trainable = not frozen
+    set_mark(thing, frozen)
+
+
+def set_mark(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
+    """Sets or takes away the mark alone."""
     setattr(thing, _FROZEN_BY_PLAN, frozen)
 
 

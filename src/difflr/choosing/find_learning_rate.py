@@ -1,0 +1,135 @@
+"""`find_learning_rate`: the classic sweep over learning rates."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from difflr.checks import checked_rate, checked_steps
+from difflr.choosing.examples import Batch, Examples, read_examples
+from difflr.choosing.learning_rate_curve import SMOOTHING, LearningRateCurve
+from difflr.choosing.setting import plan_of_target, setting_of
+from difflr.choosing.snapshot import Snapshot
+from difflr.optimizers.unwrap import parts
+from difflr.plan import Plan
+
+
+def find_learning_rate(
+    model: keras.Model,
+    x: object,
+    y: object = None,
+    *,
+    lowest: float = 1e-7,
+    highest: float = 10.0,
+    num_steps: int = 100,
+    plan: Plan | None = None,
+    target: object = None,
+    optimizer: keras.optimizers.Optimizer | str | None = None,
+    loss: object = None,
+    sample_weight: object = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> LearningRateCurve:
+    """Trains with a learning rate that rises from step to step, and shows the loss over the rate; changes nothing.
+
+    The sweep ends where the loss is four times its lowest, or no number. Everything is put back bit for bit afterwards:
+    weights, statistics, optimizer, seeds, metrics, `trainable` flags.
+
+    Args:
+        model: A built Keras model.
+        x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`. From a generator the
+            batches that are needed are taken.
+        y: As in `fit`: the targets, where `x` does not hold them.
+        lowest: Float > 0. The first rate. Defaults to 1e-7.
+        highest: Float > `lowest`. The last rate. Defaults to 10.
+        num_steps: Integer. The updates of the sweep. Defaults to 100.
+        plan: A `difflr.Plan`, whose ratios are kept. By default that of the optimizer; without one, everything at one rate.
+        target: A target as in `difflr.Rule`, such as `"backbone"` or `"kind:head"`: only this part trains. The rates are
+            still base rates, which the multipliers of the plan come on top of.
+        optimizer: As for `difflr.fine_tune`.
+        loss: As in `compile`; needed if the model is not compiled.
+        sample_weight: As in `fit`, for arrays.
+        batch_size: As in `fit`, for arrays.
+        seed: Integer, of the order of the examples.
+
+    Returns:
+        A `difflr.LearningRateCurve`: the curve, and four suggestions.
+
+    Raises:
+        TypeError: If an argument is of no known form.
+        ValueError: If a number is out of its range, the model is not built, or neither compiled nor given a `loss`, the
+            plan trains nothing, or a step does not report a loss.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    curve = difflr.find_learning_rate(model, x, y, loss=loss, num_steps=20)
+    print(curve)
+    ```
+
+    Reference: fastai's `Learner.lr_find`; Smith, "Cyclical Learning Rates for Training Neural Networks" (WACV 2017).
+    """
+    lowest, highest = checked_rate(lowest, "lowest"), checked_rate(highest, "highest")
+    if highest <= lowest:
+        raise ValueError(f"`highest` must be above `lowest`. Received: {lowest:g} and {highest:g}.")
+    num_steps = checked_steps(num_steps, lowest=2)
+    setting = setting_of(model, optimizer, loss)
+    plan = setting.plan_or(plan)
+    plan = plan if target is None else plan_of_target(model, plan, target)
+    accumulated = setting.accumulation
+    examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=num_steps * accumulated)
+    rates = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
+    sweep = _Sweep(rates)
+    with Snapshot(model):
+        setting.compile(model, plan, lowest)
+        model.fit(
+            _endless(examples, seed),
+            epochs=num_steps,  # an epoch a step: its loss is reported alone, and the rate can be set before it on JAX
+            steps_per_epoch=accumulated,
+            callbacks=[sweep],
+            shuffle=False,
+            verbose=0,
+        )
+    return LearningRateCurve(rates[: len(sweep.losses)], sweep.losses, num_steps)
+
+
+class _Sweep(keras.callbacks.Callback):
+    """Sets the rate before each step, and notes the loss after it."""
+
+    def __init__(self, rates: list[float]):
+        super().__init__()
+        self._rates = rates
+        self._average = 0.0
+        self._best = math.inf
+        self.losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        parts(self.model.optimizer)[0].learning_rate = self._rates[epoch]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if not logs or "loss" not in logs:
+            raise ValueError(
+                f"The training step of '{self.model.name}' reports no 'loss', which the sweep is about. Received: "
+                f"{', '.join(logs or {}) or 'nothing'}. Let `train_step` return one under this name."
+            )
+        loss = float(logs["loss"])
+        self.losses.append(loss)
+        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
+        smoothed = self._average / (1 - SMOOTHING ** len(self.losses))
+        self._best = min(self._best, smoothed)
+        # Four times the lowest, as in fastai; losses that are negative, such as a log likelihood, likewise.
+        if not math.isfinite(loss) or smoothed > self._best + 3 * abs(self._best):
+            self.model.stop_training = True
+
+
+def _endless(examples: Examples, seed: int) -> Iterator[Batch]:
+    everything = np.arange(len(examples))
+    for number in itertools.count():
+        steps = examples.steps(everything, -(-len(everything) // examples.batch_size), seed + number)
+        yield from (steps[index] for index in range(steps.num_batches))

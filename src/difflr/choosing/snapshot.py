@@ -1,0 +1,118 @@
+"""`Snapshot`: a model, its training state and the random states, put back bit for bit."""
+
+import random
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+
+from difflr import keras_private
+from difflr.plan import layer_tree
+
+
+class Snapshot:
+    """Everything that training changes, saved when the block begins and put back when it ends, however it ends.
+
+    Weights, moving statistics, seeds and metrics of the model; its optimizer, built or not, with the loss scale; what
+    `compile` set; every `trainable` flag; torch's gradients; and the random states of Python, NumPy, Keras and torch.
+
+    Args:
+        model: A built Keras model, compiled or not.
+
+    Example:
+
+    ```python
+    from difflr.choosing.snapshot import Snapshot
+
+    with Snapshot(model):
+        model.compile("sgd", "mse")
+        model.fit(x, np.eye(3)[y], verbose=0)
+    ```
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+
+    def __enter__(self) -> "Snapshot":
+        model = self._model
+        optimizer = getattr(model, "optimizer", None)
+        self._attributes = dict(vars(model))
+        self._layers = keras_private.layer_flags(model)
+        marked = [*(layer for layer, _ in self._layers), *model.variables]
+        self._marks = [(thing, layer_tree.was_marked(thing)) for thing in marked]
+        self._variables = [(variable, variable.trainable) for variable in model.variables]
+        self._own = _values(model.variables)
+        self._beside = _values([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
+        self._gradients = _gradients(model)
+        self._random = _random_states()
+        keras_private.forget_metrics(model)  # they would be built, for nothing
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        keras_private.sync_state(self._model)  # JAX's `fit` was interrupted between two batches
+        self.put_back_flags()
+        _set_random_states(self._random)
+        _assign(self._own)
+        _assign(self._beside)
+        for variable, gradient in self._gradients:
+            keras_private.values([variable])[0].grad = gradient
+        attributes = vars(self._model)  # past `__setattr__`, which would look for layers in them
+        for name in [name for name in attributes if name not in self._attributes]:
+            del attributes[name]
+        attributes.update(self._attributes)
+
+    def rewind(self) -> None:
+        """Puts back what a trial begins with: weights, statistics, seeds and random states."""
+        _set_random_states(self._random)
+        _assign(self._own)
+
+    def put_back_flags(self) -> None:
+        """Puts back who is trainable."""
+        keras_private.set_layer_flags(self._layers)
+        for variable, flag in self._variables:
+            variable.trainable = flag
+        for thing, marked in self._marks:
+            if layer_tree.was_marked(thing) != marked:
+                layer_tree.set_mark(thing, marked)
+
+
+def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, np.ndarray]]:
+    return [(variable, np.array(keras.ops.convert_to_numpy(variable))) for variable in variables]
+
+
+def _assign(values: list[tuple[keras.Variable, np.ndarray]]) -> None:
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _gradients(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
+    """What torch keeps beside each weight."""
+    if keras.backend.backend() != "torch":
+        return []
+    variables = model.variables
+    return [(v, value.grad) for v, value in zip(variables, keras_private.values(variables), strict=True)]
+
+
+def _random_states() -> dict[str, Any]:
+    seed, torch = keras_private.global_seed(), sys.modules.get("torch")
+    states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
+    states["keras"] = None if seed is None else np.array(keras.ops.convert_to_numpy(seed))
+    if torch is not None:
+        states["torch"] = torch.get_rng_state()
+        states["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return states
+
+
+def _set_random_states(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    seed = keras_private.global_seed()
+    if seed is not None and states["keras"] is not None:
+        seed.assign(states["keras"])
+    elif seed is not None:
+        keras_private.forget_global_seed()
+    if "torch" in states:
+        torch = sys.modules["torch"]
+        torch.set_rng_state(states["torch"])
+        torch.cuda.set_rng_state_all(states["cuda"])

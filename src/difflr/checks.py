@@ -37,10 +37,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
         cutoff: How alike they are at least, 0 to 1.
     """
     folded: dict[str, list[str]] = {}
-    for name in known:
-        folded.setdefault(name.casefold(), []).append(name)
+    for candidate in known:
+        folded.setdefault(candidate.casefold(), []).append(candidate)
     close = difflib.get_close_matches(name.casefold(), folded, n=count, cutoff=cutoff)
-    return [name for key in close for name in folded[key]][:count]
+    return [candidate for key in close for candidate in folded[key]][:count]
 
 
 def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5, kind: str = "") -> str:

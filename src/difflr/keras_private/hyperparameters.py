@@ -65,8 +65,9 @@ _ASKED = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2", "momentum", "
 class Number:
     """A number of the step in the place of a Python number: `base + change`, of which `change` is a tensor.
 
-    Keras's formulas take it as they take a number. That could be said of a plain tensor, but for two things: one minus
-    0.999 is as exact as with a number while `change` is 0 (in float32 it would be 1e-5 off), and to questions that are asked while a step is traced (`if self.momentum > 0`) it is a number other than 0.
+    Keras's formulas take it as they take a number. A plain tensor would do, but for two things: one minus 0.999 is as
+    exact as with a number while `change` is 0 (in float32 it would be 1e-5 off), and to questions that are asked while a
+    step is traced (`if self.momentum > 0`) it is a number other than 0.
 
     Args:
         base: Float.

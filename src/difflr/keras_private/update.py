@@ -87,6 +87,7 @@ def decays_by_itself(optimizer_class):
 
 
 def is_in_keras(optimizer_class):
+    """Whether Keras itself defines a class."""
     return optimizer_class.__module__.startswith("keras.src.")
 
 

@@ -86,6 +86,24 @@ class CurrentMultipliers(CurrentValues):
     def __init__(self, plan: Plan, groups: Groups | None):
         pairs = [(row.variable, row.multiplier) for row in plan.rows]
         super().__init__(plan, pairs, None if groups is None else groups.set, "multipliers")
+        self._groups = groups
+
+    def scale(self, target: Any, factor: float) -> float:
+        """Multiplies the multipliers of a part, each of its groups', and returns the highest of them.
+
+        Args:
+            target: A layer, a variable, a path, or whatever else a rule can name.
+            factor: A number above 0; 1 changes nothing.
+
+        Raises:
+            ValueError: If the optimizer is not built, or a part of a group is left out.
+            KeyError: If nothing of it is trained.
+        """
+        if self._groups is None:
+            raise ValueError(
+                "The optimizer is not built yet: scale the plan instead (`plan * 0.5`), or build it first."
+            )
+        return self._groups.scale(self._variables(target), factor)
 
 
 def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, CurrentValues]:

@@ -243,13 +243,44 @@ class Groups:
                 "A multiplier of 0 freezes, which changes what is compiled. Make a plan with difflr.FROZEN: "
                 "difflr.replan(model, plan)."
             )
+        numbers = self._whole(variables)
+        check_held([multiplier], [self._groups[numbers[0]].rows[0].path])
+        changed = self._changed()
+        changed[numbers] = multiplier
+        self.vector.assign(changed)
+
+    def scale(self, variables: Sequence[keras.Variable], factor: float) -> float:
+        """Multiplies the multipliers of the groups that `variables` make up.
+
+        Args:
+            variables: Variables, frozen ones may be among them.
+            factor: A number above 0; 1 changes nothing.
+
+        Returns:
+            The highest of their multipliers now.
+
+        Raises:
+            ValueError: If variables of a group are left out, or a multiplier can no longer be held.
+            KeyError: If none of them is trained.
+        """
+        numbers, changed = self._whole(variables), self._changed()
+        now = {number: float(changed[number] or self._planned[number]) * factor for number in numbers}
+        check_held(list(now.values()), [self._groups[number].rows[0].path for number in now])
+        if factor != 1:
+            changed[numbers] = list(now.values())
+            self.vector.assign(changed)
+        return max(now.values())
+
+    def _whole(self, variables: Sequence[keras.Variable]) -> list[int]:
+        """The numbers of the groups that `variables` make up."""
         chosen = set(map(id, variables))
         positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
         if not positions:
             path = self.plan.row(variables[0]).path
             raise KeyError(f"The optimizer trains no variable of {path}: it is frozen, or belongs to another model.")
         first = self.plan.row(self.trainable[positions[0]]).path
-        for number in dict.fromkeys(self._number_at[p] for p in positions):
+        numbers = list(dict.fromkeys(self._number_at[p] for p in positions))
+        for number in numbers:
             members = [self.plan.row(row.variable) for row in self._groups[number].rows]
             left_out = [row.path for row in members if id(row.variable) not in chosen]
             if left_out:
@@ -258,10 +289,7 @@ class Groups:
                     f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
                     "different numbers in the plan."
                 )
-        check_held([multiplier], [first])
-        changed = self._changed()
-        changed[[self._number_at[p] for p in positions]] = multiplier
-        self.vector.assign(changed)
+        return numbers
 
 
 def check_held(numbers: Sequence[float], paths: Sequence[str]) -> None:

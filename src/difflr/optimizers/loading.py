@@ -164,7 +164,8 @@ def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[s
     if lost:
         texts.append(
             f"What was changed while training was not restored for {listed(lost)}: they share a number with others now, "
-            "which they did not when it was saved. The plan's number holds; set it again: `optimizer.multipliers[layer] = ...`."
+            "which they did not when it was saved. The plan's number holds; set it again, as with "
+            "`optimizer.multipliers[layer] = ...`."
         )
     new = [row.path for row in whole.rows if row.place not in known]
     with_state = {place for place, _ in [*state.values, *state.aside]}
@@ -199,11 +200,17 @@ def _differs(row: Row, saved: dict[str, Any], state: State) -> bool:
     same_decay = row.weight_decay_multiplier == saved["weight_decay_multiplier"]
     if row.multiplier not in (saved["multiplier"], now) or not same_decay or _schedule(row) != saved["schedule"]:
         return True
-    return _others(row) != (saved.get("hyperparameters", {}), saved.get("min_learning_rate", 0.0))
+    planned, lowest = _saved_others(saved)
+    changed = {**planned, **state.hyperparameters.get(row.place, {})}
+    return _others(row) not in ((planned, lowest), (changed, lowest))
 
 
 def _others(row: Row) -> tuple[dict[str, Any], float]:
     return hyperparameters.to_json(row.hyperparameters), row.min_learning_rate
+
+
+def _saved_others(saved: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    return saved.get("hyperparameters", {}), saved.get("min_learning_rate", 0.0)
 
 
 def _schedule(row: Row) -> dict[str, Any] | None:
@@ -220,8 +227,9 @@ def _saved_setting(saved: dict[str, Any], state: State) -> str:
     if saved["frozen"]:
         return "frozen"
     multiplier = state.multipliers.get(saved["place"], saved["multiplier"])
-    others = saved.get("hyperparameters", {}), saved.get("min_learning_rate", 0.0)
-    return _text(multiplier, saved["weight_decay_multiplier"], saved["schedule"], *others)
+    numbers, lowest = _saved_others(saved)
+    numbers = {**numbers, **state.hyperparameters.get(saved["place"], {})}
+    return _text(multiplier, saved["weight_decay_multiplier"], saved["schedule"], numbers, lowest)
 
 
 def _text(

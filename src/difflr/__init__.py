@@ -34,6 +34,7 @@ from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
 from difflr.fine_tuning import fine_tune
 from difflr.report import (
+    evaluation,
     plot_log,
     plot_phases,
     plot_plan,
@@ -98,4 +99,5 @@ __all__ = [
     "plot_log",
     "write_report",
     "read_report",
+    "evaluation",
 ]

@@ -1,4 +1,4 @@
-"""What an argument must be, how an error shows it, and plain data from elsewhere: read within bounds, checked first."""
+"""Checks of arguments, text for errors, and bounded reading of plain data."""
 
 import difflib
 import json
@@ -100,7 +100,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} is said twice in one object.")
+        raise ValueError(f"{shown(next(name for name in names if names.count(name) > 1))} appears twice in one object.")
     return data
 
 
@@ -134,7 +134,7 @@ def check(data: Any, what: str, fix: Callable[[], str] = str) -> Any:
         if depth > MAX_DEPTH:
             problem = f"is nested more than {MAX_DEPTH} deep"
         if problem:
-            raise ValueError(f"{what} holds what it cannot hold: '{place[:200].strip('/')}' {problem}. {fix()}".strip())
+            raise ValueError(f"{what} has an invalid entry: '{place[:200].strip('/')}' {problem}. {fix()}".strip())
     return data
 
 

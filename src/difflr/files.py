@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: whatever writes one here goes through `write_whole` or `whole_file`."""
+"""Atomic file writes: everything that writes a file uses `write_whole` or `whole_file`."""
 
 import contextlib
 import errno

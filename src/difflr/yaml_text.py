@@ -57,7 +57,7 @@ def _plain_loader(yaml: Any) -> Any:
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
             if len(set(keys)) != len(keys):
                 twice = next(key for key, number in collections.Counter(keys).items() if number > 1)
-                raise ValueError(f"{shown(twice)} is said twice in one mapping.")
+                raise ValueError(f"{shown(twice)} appears twice in one mapping.")
             return super().construct_mapping(node, deep)
 
     # YAML 1.2 reads 1e-5 as a number; PyYAML wants a dot in it.

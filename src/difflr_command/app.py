@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from difflr_command import backend as backends
-from difflr_command import console, demo, fine_tune, import_settings, plan, summary
+from difflr_command import (
+    console,
+    demo,
+    evaluate,
+    export,
+    fine_tune,
+    import_settings,
+    models_list,
+    plan,
+    predict,
+    summary,
+)
 from difflr_command.common import Backend, Traceback
 
 EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
@@ -43,5 +54,9 @@ def main(
 app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="fine-tune", epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
+app.command(name="models")(models_list.models)
+app.command(name="evaluate")(evaluate.evaluate)
+app.command(name="predict", epilog=predict.EPILOG)(predict.predict)
+app.command(name="export")(export.export)
 app.add_typer(import_settings.app)
 app.command(name="demo")(demo.demo)

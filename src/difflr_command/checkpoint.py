@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.data.examples import counted
+from difflr.data.examples import counted, some
 from difflr.files import write_whole
 
 
@@ -68,6 +68,11 @@ class Checkpoint(keras.callbacks.Callback):
             return
         for name, value in settings.items():
             before = self._found["settings"].get(name)
+            if before != value and isinstance(before, dict) and isinstance(value, dict):
+                raise ValueError(
+                    f"The interrupted run cannot go on: {_differences(before, value)}. Put the {name} back as they were, or "
+                    f"remove {self.folder} to begin anew."
+                )
             if before != value:
                 what = f"was {before}, now {value}" if len(str(value)) < 60 else "is not what it was"
                 raise ValueError(
@@ -113,3 +118,13 @@ class Checkpoint(keras.callbacks.Callback):
     def remove(self) -> None:
         """Removes the folder: the run is over."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Which files have changed, are gone, or are new."""
+    kinds = {
+        "changed": [name for name in before if name in now and before[name] != now[name]],
+        "gone": [name for name in before if name not in now],
+        "new": [name for name in now if name not in before],
+    }
+    return ", ".join(f"{counted(len(names), 'file')} {kind} ({some(names)})" for kind, names in kinds.items() if names)

@@ -22,7 +22,7 @@ SPOKEN = (
     (r"`?difflr\.FROZEN`?", "'frozen'"),
     (r"`multiplier of ('.*?')`", r"The value of --rule \1"),
     (
-        r"`(features|scale|batch_size|learning_rate|text_column|label_column)`",
+        r"`(features|scale|batch_size|learning_rate|text_column|file_column|label_column|targets)`",
         lambda name: f"--{name[1].replace('_', '-')}",
     ),
     (r"`num_classes`", "--classes"),
@@ -77,11 +77,43 @@ def bad_input() -> Iterator[None]:
             yield
     except (typer.Exit, typer.Abort):
         raise
+    except KeyboardInterrupt:
+        raise interrupted("nothing was begun") from None
     except Exception as error:
         raise stop(error, BAD_INPUT) from None
     for warning in caught:
         if warning.category is UserWarning and "difflr" in warning.filename:
             tell("warning", warning.message)
+
+
+def interrupted(kept: str) -> typer.Exit:
+    """Tells of Ctrl-C; what it returns is to be raised.
+
+    Args:
+        kept: What there is now.
+    """
+    messages().print(f"\nInterrupted: {kept}.")
+    return typer.Exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def running(kept: str) -> Iterator[None]:
+    """What goes wrong in the block is a failure of the run: one line, exit code 1; Ctrl-C is exit code 130.
+
+    Args:
+        kept: What there is after Ctrl-C.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except KeyboardInterrupt:
+        raise interrupted(kept) from None
+    except BrokenPipeError:  # who read it wants no more, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from None
+    except Exception as error:
+        raise stop(error, FAILED) from None
 
 
 @contextlib.contextmanager
@@ -104,3 +136,29 @@ def writable(path: os.PathLike[str] | str, what: str) -> None:
         raise ValueError(f"The {what} {path} cannot be written: it is a folder. Name a file.")
     if not os.access(folder, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
         raise ValueError(f"The {what} {path} cannot be written: no permission. Name another place.")
+
+
+def writable_folder(path: os.PathLike[str] | str) -> None:
+    """Checks that files can be written into a folder, which is made if it is not there.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(f"{path} is a file. Name a folder.")
+    above = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(above):
+        raise ValueError(f"The folder {path} cannot be made: there is no folder {above}. Make it first.")
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"Nothing can be written into {above}: no permission. Name another place.")
+
+
+def new_folder(path: os.PathLike[str] | str) -> None:
+    """Checks that a folder can be made that is not there yet.
+
+    Raises:
+        ValueError: If it cannot.
+    """
+    if os.path.lexists(path):
+        raise ValueError(f"{path} is there already. Remove it, or name another place.")
+    writable_folder(path)

@@ -8,7 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.settings import Settings
 
@@ -24,9 +24,10 @@ class Scale(enum.StrEnum):
 
 
 class Targets(enum.StrEnum):
-    """What `y` of an `.npz` file holds."""
+    """What the labels in a table, or `y` of an `.npz` file, are."""
 
     LABELS = "labels"
+    SEVERAL = "several"
     NUMBERS = "numbers"
 
 
@@ -38,13 +39,14 @@ PLAN, DATA, RUN, FILES = "Who trains at which rate", "Model and data", "Training
 
 
 def fine_tune(
-    model: Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)],
+    model: ModelArgument,
     data: Annotated[
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class; a .csv or .tsv with a text and a label in each row; "
-            "or an .npz with the arrays x and y, and x_val and y_val if you like.",
+            help="A folder with a folder of pictures for each class, or with train/ and val/ of such; a .csv, .tsv, .jsonl "
+            "or .parquet with a text, or the path of a picture, and a label in each row; or an .npz with the arrays x and "
+            "y, and x_val and y_val if you like.",
             show_default=False,
         ),
     ],
@@ -101,13 +103,33 @@ def fine_tune(
         str | None,
         typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
     ] = None,
-    text_column: Annotated[str, typer.Option(help="The column with the texts.", rich_help_panel=DATA)] = "text",
-    label_column: Annotated[str, typer.Option(help="The column with the labels.", rich_help_panel=DATA)] = "label",
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of a table with the texts. [default: text]", show_default=False, rich_help_panel=DATA
+        ),
+    ] = None,
+    file_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of a table with the paths of pictures. [default: file, path, image or the like]",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    label_column: Annotated[
+        str,
+        typer.Option(
+            help="The column of a table with the labels; or several, with commas between them: amounts, or 0 and 1 for a "
+            "label each.",
+            rich_help_panel=DATA,
+        ),
+    ] = "label",
     targets: Annotated[
         Targets | None,
         typer.Option(
-            help="What y of an .npz holds: labels, or numbers to predict. By default labels if it leaves out no whole "
-            "number from 0 on.",
+            help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
+            "each; or numbers to predict. By default what they look like, which is said.",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -161,6 +183,7 @@ def fine_tune(
         scale=None if scale is None else str(scale),
         size=size,
         text_column=text_column,
+        file_column=file_column,
         label_column=label_column,
         targets=None if targets is None else str(targets),
         validation=validation,

@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-NAMES = {"loss": "loss", "accuracy": "accuracy", "val_loss": "val. loss", "val_accuracy": "val. accuracy"}
+MEASURES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1", "mae": "off by"}
+NAMES = MEASURES | {f"val_{name}": f"val. {title}" for name, title in MEASURES.items()}
 
 
 class NotFinite(RuntimeError):
@@ -26,17 +27,19 @@ class NotFinite(RuntimeError):
 
 
 @contextlib.contextmanager
-def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+def reading(console: Console, what: str = "pictures", doing: str = "reading") -> Iterator[Callable[[int, int], None]]:
     """A bar for the pictures that are read.
 
     Args:
         console: Where to.
+        what: What is counted.
+        doing: What is done to it.
 
     Yields:
         A function to be called with how many are read, and how many there are.
     """
-    with Progress(*_columns("pictures"), console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=None, visible=False)
+    with Progress(*_columns(what), console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 

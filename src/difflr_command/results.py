@@ -31,7 +31,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
     data = run.data
     parameters = counted(run.whole.count_params(), "parameter")
     _line(out, "model", f"{settings.model}: {parameters}; {keras.backend.backend()}")
-    _line(out, "data", inputs.described(settings.data, settings.form, data))
+    _line(out, "data", inputs.described(settings.data, run.info.data, data))
     counts = [f"{name}: {train} + {validation}" for name, (train, validation) in data.counts().items()]
     if counts:
         rest = f", ... ({len(counts)} in all)" if len(counts) > MOST_CLASSES else ""
@@ -98,7 +98,7 @@ def write_report(settings: Settings, run: Run) -> None:
     shown = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value not in (None, ())}
     shown |= {
         "classes": ", ".join(run.data.train.class_names),
-        "data": inputs.described(settings.data, settings.form, run.data),
+        "data": inputs.described(settings.data, run.info.data, run.data),
         "skipped": str(len(run.data.skipped)),
     }
     difflr.write_report(
@@ -130,6 +130,7 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "model": str(settings.model),
         "data": str(settings.data),
+        "task": run.info.task,
         "classes": list(data.train.class_names),
         "num_train": len(data.train),
         "num_validation": data.num_validation,
@@ -157,9 +158,13 @@ def conclude(out: Console, settings: Settings, result: dict[str, Any]) -> None:
         result: What `as_data` returned.
     """
     last = {name: values[-1] for name, values in result["history"].items()}
-    if "val_accuracy" in last:
+    if "val_accuracy" in last and result["task"] == "classes":
         number = result["num_validation"]
         right = round(last["val_accuracy"] * number)
         out.print(f"\nValidation accuracy: {100 * last['val_accuracy']:.1f} % ({right} of {number} right).")
+    elif "val_mae" in last:
+        out.print(f"\nValidation: off by {last['val_mae']:.4g} on the average.")
+    elif "val_f1" in last:
+        out.print(f"\nValidation: F1 {last['val_f1']:.3f}; {100 * last['val_accuracy']:.1f} % of all labels right.")
     written = [str(path) for path in (settings.output, settings.report) if path is not None]
     out.print(f"Written: {', '.join(written)}")

@@ -7,9 +7,10 @@ import re
 import shlex
 from pathlib import Path
 
-from difflr_command import console
+from difflr_command import console, known_models
 
-FORMS = {".csv": "texts", ".tsv": "texts", ".npz": "arrays"}
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Settings:
     features: str | None = None
     scale: str | None = None
     size: str | None = None
-    text_column: str = "text"
+    text_column: str | None = None
+    file_column: str | None = None
     label_column: str = "label"
     targets: str | None = None
     validation: Path | None = None
@@ -40,8 +42,23 @@ class Settings:
 
     @property
     def form(self) -> str:
-        """What the data is: `"pictures"`, `"texts"` or `"arrays"`."""
+        """What the data is: `"pictures"`, a folder of them; `"table"`; or `"arrays"`."""
         return form_of(self.data)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns with the labels."""
+        return tuple(name.strip() for name in self.label_column.split(",") if name.strip())
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the model is a network of a name, which has no head and scales its pictures itself."""
+        return known_models.known(self.model) is not None or known_models.is_preset(self.model)
+
+    @property
+    def with_new_head(self) -> bool:
+        """Whether the model gets a new head: if that is asked for, and always if it is a network of a name."""
+        return self.new_head or self.is_named
 
     @property
     def pixels(self) -> tuple[int, int] | None:
@@ -68,13 +85,13 @@ class Settings:
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
-        if self.features and not self.new_head:
+        if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
         if self.report is not None:
             _check_can_report()
-        for file, what in ((self.model, "model file"), (self.plan, "plan")):
-            if file is not None and not file.is_file():
-                raise ValueError(f"There is no {what} {file}.")
+        known_models.check_model(self.model)
+        if self.plan is not None and not self.plan.is_file():
+            raise ValueError(f"There is no plan {self.plan}.")
         self._check_data()
 
     def _check_data(self) -> None:
@@ -85,17 +102,20 @@ class Settings:
             raise ValueError(
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
-        only = {"pictures": ("scale", "size"), "texts": ("text_column", "label_column"), "arrays": ("targets",)}
-        owner = {"pictures": "folders of pictures", "texts": "tables of texts", "arrays": ".npz files"}
-        for form, names in only.items():
+        only = {
+            ("scale", "size"): ("pictures", ("pictures", "table")),
+            ("text_column", "file_column", "label_column"): ("tables", ("table",)),
+            ("targets",): ("tables and .npz files", ("table", "arrays")),
+        }
+        for names, (owner, forms) in only.items():
             for name in names:
-                if form != self.form and getattr(self, name) != _default(name):
-                    raise ValueError(f"{option(name)} is for {owner[form]}; {self.data} is none.")
+                if self.form not in forms and getattr(self, name) != _default(name):
+                    raise ValueError(f"{option(name)} is for {owner}; {self.data} is none.")
         _ = self.pixels
 
 
 def form_of(path: Path) -> str:
-    """What the data at `path` is: `"pictures"`, `"texts"` or `"arrays"`.
+    """What the data at `path` is: `"pictures"`, `"table"` or `"arrays"`.
 
     Raises:
         ValueError: If it is none of these.
@@ -104,8 +124,8 @@ def form_of(path: Path) -> str:
         return "pictures"
     if path.suffix.lower() not in FORMS:
         raise ValueError(
-            f"Data is a folder with a folder of pictures for each class, a .csv or .tsv of texts and labels, or an .npz "
-            f"with x and y. Received: {path}."
+            f"Data is a folder with a folder of pictures for each class; a table ({', '.join(TABLES)}) of texts, or of "
+            f"paths of pictures, and labels; or an .npz with x and y. Received: {path}."
         )
     return FORMS[path.suffix.lower()]
 

@@ -8,16 +8,17 @@ import time
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import typer
 from rich.console import Console
 
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results
+from difflr_command import console, inputs, results, sources
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
-from difflr_command.loss import Compiling, loss_for
+from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
@@ -57,19 +58,14 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     checkpoint.open(resume)
     with quietly():  # it imports TensorFlow
         keras.utils.set_random_seed(settings.seed)
-    network = load(settings.model)
-    source = inputs.source(settings, network)
+    network = load(settings.model, size=settings.pixels)
+    weights = _weights_of(network)
+    source = sources.source(settings, network)
     notes = []
-    if settings.new_head:
-        network = _with_new_head(network, source.class_names, settings.features)
-        before = network.layers[-1].input.shape
-        classes = counted(len(source.class_names), "class", "classes")
-        notes.append(f"new head '{network.layers[-1].name}': {before[-1]} features -> {classes}")
-    compiling: Compiling = {}
-    if source.class_names:
-        compiling = loss_for(network, source.class_names, settings.form == "arrays")
-    else:
-        network = _with_its_own_loss(settings)
+    if settings.with_new_head:
+        network, note = with_head(network, source, settings.features)
+        notes.append(note)
+    network, compiling = compiling_for(settings, network, source)
     model, whole = source.fitted(network)
     plan = make_plan(model, settings.plan, settings.rules, settings.recipes)
     trains_body = _trains_body(model, plan)
@@ -78,7 +74,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         raise ValueError("The plan trains nothing but the head: leave out --freeze-epochs, or give --freeze-epochs 0.")
     with reading(out) as on_picture:
         data = inputs.split(source.read(on_picture), settings)
-    checkpoint.compare(_identity(settings, data))
+    checkpoint.compare(_identity(settings, weights, data))
     batches = data.batches(settings.batch_size, settings.seed).num_batches
     steps = [epochs * batches for epochs in (freeze_epochs, settings.epochs)]
     phases = cycles(freeze_epochs, *steps)
@@ -87,29 +83,21 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.info)
 
 
-def _with_new_head(model: keras.Model, class_names: tuple[str, ...], features: str | None) -> keras.Model:
-    if not class_names:
-        raise ValueError("--new-head is for classes, and y of the data holds no labels (whole numbers from 0).")
-    return difflr.new_head(model, len(class_names), features=features)
-
-
-def _with_its_own_loss(settings: Settings) -> keras.Model:
-    model = load(settings.model, compile=True)
-    if not model.compiled:
-        raise ValueError(
-            "y holds amounts to predict, so the model's own loss is needed, and the file holds none: it was not compiled "
-            "when it was saved. If y holds labels, whole numbers from 0, say --targets labels."
-        )
-    return model
-
-
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
     """Whether something but the head is trainable."""
     head = {id(variable) for variable in difflr.depth.depth_groups(model)[-1].variables}
     return any(not row.frozen and id(row.variable) not in head for row in plan.rows)
 
 
-def _identity(settings: Settings, data: inputs.Data) -> dict[str, object]:
+def _weights_of(model: keras.Model) -> str:
+    """A number that changes when the model does."""
+    digest = hashlib.sha256(json.dumps([layer.name for layer in model.layers]).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, object]:
     """What has to be the same for a run to go on: the options, and what is in the files."""
     options = {
         option(name): value
@@ -120,8 +108,9 @@ def _identity(settings: Settings, data: inputs.Data) -> dict[str, object]:
     return {
         "backend": keras.backend.backend(),
         **options,
-        "model": hashlib.sha256(settings.model.read_bytes()).hexdigest(),
+        "model": weights,
         "plan": hashlib.sha256(plan).hexdigest(),
+        "pictures": data.manifest(),
         "data": data.fingerprint(),  # last: it also depends on the options
     }
 

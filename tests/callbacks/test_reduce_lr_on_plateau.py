@@ -73,10 +73,12 @@ def schedules_of_1():
     return keras.optimizers.schedules.PiecewiseConstantDecay([1000], [1e-3, 1e-3])
 
 
+@pytest.mark.same_everywhere
 def test_not_below_the_lowest_rate():
     assert rates(compiled(), 4, plateau(patience=1, min_lr=4e-5))[-1] == [0.04, 1]
 
 
+@pytest.mark.same_everywhere
 def test_a_part_with_several_rates_keeps_their_ratios():
     model = compiled({"body/kernel": 0.1, "body/bias": 0.2, "head": 1.0})
     plans = model.optimizer.multipliers

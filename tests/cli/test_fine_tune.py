@@ -10,8 +10,7 @@ import pytest
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
-from difflr_command import checkpoint, progress
-from difflr_command import inputs as inputs_of
+from difflr_command import checkpoint, progress, sources
 from difflr_command.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -276,7 +275,7 @@ def test_texts_of_any_length_stay_as_long_as_they_are(here):
     texts = ["a good film,good", "a bad film,bad"] * 60 + [f"{'film ' * 1500},good"]
     (here / "films.csv").write_text("\n".join(["text,label", *texts]))
     model = keras.saving.load_model("words.keras")
-    source = inputs_of.source(Settings(here / "words.keras", here / "films.csv"), model)
+    source = sources.source(Settings(here / "words.keras", here / "films.csv"), model)
     trained, _ = source.fitted(model)
     data = source.read(lambda done, total: None)
     assert sum(map(len, data.train.x)) == 120 * 3 + 1500
@@ -309,15 +308,22 @@ WRONG = [
         "Cannot tell how .* scaled: it begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet",
     ),
     (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
-    (["net.keras", "pictures", "--targets", "labels"], "--targets is for .npz files"),
-    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables of texts"),
+    (["net.keras", "pictures", "--targets", "labels"], "--targets is for tables and .npz files"),
+    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables"),
     (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
-    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for folders of pictures"),
+    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for pictures"),
     (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
-    (["net.keras", "floats.npz"], "amounts to predict.*the file holds none.*--targets labels"),
-    (["one.keras", "gap.npz"], "the file holds none.*--targets labels"),
+    (
+        ["net.keras", "floats.npz"],
+        "1 amount to predict, and the model puts .* softmax.*--new-head.*--targets labels",
+    ),
     (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
-    (["net.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
+    (["net.keras", "text.csv"], "no column 'file'.* are: text, label.*Say which one it is: --file-column"),
+    (["one.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
+    (
+        ["net.keras", "text.csv", "--text-column", "text"],
+        "--text-column is for tables of texts, and the model takes pict",
+    ),
 ]
 
 

@@ -172,7 +172,7 @@ def test_a_backup_of_another_model(tmp_path, saved, there):
     fit(dense(*saved), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
     model = dense(*there, seed=1)
     before = [np.array(weight) for weight in model.get_weights()]
-    with pytest.raises(ValueError, match="The backup .* is of another model .* Use a folder for each"):
+    with pytest.raises(ValueError, match="The backup .* belongs to another model .* Use a folder for each"):
         fit(model, difflr.BackupAndRestore(tmp_path))
     for early, late in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(early, late)

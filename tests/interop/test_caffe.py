@@ -93,15 +93,17 @@ def test_published_solver(name):
 
 # -- the net ----------------------------------------------------------------------------------------------------------
 
-EITHER_SPELLING = [
+EVERY_SPELLING = [
     layer("a", "lr_mult: 0.1 decay_mult: 3", "lr_mult: 0"),
     'layers { name: "a" type: INNER_PRODUCT blobs_lr: 0.1 blobs_lr: 0 weight_decay: 3 }',
+    'layers { layer { name: "a" type: "innerproduct" num_output: 3 weight_filler { type: "constant" value: 0 } '
+    'blobs_lr: 0.1 blobs_lr: 0 weight_decay: 3 } bottom: "data" top: "a" }',
 ]
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("text", EITHER_SPELLING)
-def test_both_spellings_and_their_defaults(text):
+@pytest.mark.parametrize("text", EVERY_SPELLING)
+def test_every_spelling_and_its_defaults(text):
     plan = from_caffe(net(text), model_of("a", "other")).plan
     kernel, bias, *others = plan.rows
     assert (kernel.multiplier, kernel.weight_decay_multiplier) == (0.1, 3)
@@ -194,6 +196,18 @@ def test_batch_norm_and_scale_are_one_layer_in_keras():
 
 
 @pytest.mark.same_everywhere
+def test_a_stopped_gradient_is_noted():
+    text = layer("b", "lr_mult: 5").replace("type:", 'bottom: "a" propagate_down: false type:')
+    (note,) = from_caffe(net(layer("a"), text), model_of("a", "b")).notes
+    assert note.startswith("b: `propagate_down: false` stops the gradient there")
+
+
+@pytest.mark.same_everywhere
+def test_a_bias_layer_has_its_bias_first():
+    assert table(from_caffe(net(layer("a", "lr_mult: 3", kind="Bias")), model_of("a")).plan)["a"][1] == (3, 1)
+
+
+@pytest.mark.same_everywhere
 def test_what_the_user_froze_stays_frozen():
     model = model_of("a", "b")
     model.get_layer("a").trainable = False
@@ -224,7 +238,7 @@ def test_report_says_what_matched_and_what_did_not():
     [
         (layer("a", "lr_mul: 1"), "unknown field 'lr_mul' where Caffe's ParamSpec.*Did you mean 'lr_mult'"),
         ('layer { name: "a" blobs_lr: 1 }', "unknown field 'blobs_lr' where Caffe's Layer is expected"),
-        ("layers { layer { name: 'a' } }", "oldest format"),
+        ("", "has no layer that trains"),
         ("layer { name: 'a' ", "no net in Caffe's text format: 1:"),
         ("}", "no net in Caffe's text format: 1:1"),
         (layer("a", "lr_mult: x"), "no net in Caffe's text format: 1:"),
@@ -262,6 +276,12 @@ def test_fields_of_forks_are_ignored_with_a_warning():
 
 
 @pytest.mark.same_everywhere
+def test_a_misspelt_rate_of_the_oldest_format_is_not_silent():
+    with pytest.warns(UserWarning, match="ignored: blob_lr"):
+        from_caffe(net('layers { layer { name: "a" blob_lr: 1 } }'), model_of("a"))
+
+
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -270,6 +290,9 @@ def test_fields_of_forks_are_ignored_with_a_warning():
         ("base_lr: 1 lr_policy: 'step' gamma: 0.1", "`stepsize` must be a number >= 1"),
         ("base_lr: 1 lr_policy: 'fixed' momentun: 0.9", "unknown field 'momentun'.*'momentum'"),
         ("base_lr: 1 lr_policy: 'fixed' type: 'Adm'", "must be one of SGD, Nesterov"),
+        ("base_lr: 1 lr_policy: 'fixed' type: 'ADAM'", "Did you mean 'Adam'"),
+        ("base_lr: 1 lr_policy: 'fixed' type: 'Adam' solver_type: ADAM", "both `type` and the old `solver_type`"),
+        ("base_lr: 1 lr_policy: 'fixed' weight_decay: -1", "`weight_decay` must be a finite number >= 0"),
         ("base_lr: 1 lr_policy: 'fixed' type: 'AdaGrad' momentum: 0.9", "AdaGrad has no momentum"),
         ("base_lr: 1 lr_policy: 'fixed' regularization_type: 'L3'", "must be 'L1' or 'L2'"),
         ("base_lr: 1 lr_policy: 'fixed' clip_gradients: 0", "`clip_gradients: 0`"),

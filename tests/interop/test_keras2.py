@@ -213,6 +213,8 @@ def test_arguments_by_their_names_in_keras_1(tmp_path):
         "dim_ordering": "tf",
         "W_regularizer": {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.5}},
         "bias": True,
+        "input_dtype": "float32",
+        "input_dim": None,
         W: 0.1,
         B: 0.2,
     }
@@ -309,3 +311,10 @@ def test_what_layers_cannot_declare():
         declare_multipliers(difflr.Plan(model, {"own": schedule}), model)
     with pytest.warns(UserWarning, match=r"declare no weight decay: the multipliers of 1 variables \(own/bias"):
         declare_multipliers(difflr.Plan(model, {"own/bias": {"weight_decay_multiplier": 0.0}}), model)
+
+
+@pytest.mark.same_everywhere
+def test_a_model_without_layers_is_refused(tmp_path):
+    (tmp_path / "empty.json").write_text('{"class_name": "Sequential", "config": []}')
+    with pytest.raises(ValueError, match="without layers"):
+        load_keras2(tmp_path / "empty.json")

@@ -187,7 +187,7 @@ def test_inside_fit_saved_and_loaded(tmp_path):
         (lambda: Delayed(lambda step: 1.0, 10), "must be a keras.optimizers.schedules"),
         (lambda: Delayed(1.0, 0), "an integer >= 1. Received: 0"),
         (lambda: Joined([0.1, 0.2], []), "2 schedules, boundaries="),
-        (lambda: Joined([0.1, 0.2, 0.3], [5, 5]), "rising order"),
+        (lambda: Joined([0.1, 0.2, 0.3], [5, 5]), "one increasing step"),
     ],
 )
 def test_errors_say_what_was_received(make, message):

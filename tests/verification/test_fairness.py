@@ -113,7 +113,7 @@ def test_a_stock_subclass_with_a_rule_of_its_own_is_not_judged(rule, plan):
     verification = difflr.verify(model, (X, Y), plan=difflr.Plan(model, plan))
     assert {row.verdict for row in verification.rows} == {judgement.OWN_RULE}
     assert all(np.isfinite(row.measured) for row in verification.rows)
-    assert "Nothing that trains could be judged." in str(verification)
+    assert "No trainable variable could be judged." in str(verification)
 
 
 def test_nan_no_gradient_and_kept_are_three_words():
@@ -165,7 +165,7 @@ def test_a_step_without_the_optimizer_is_refused():
         def train_step(self, *arguments):
             return ({"loss": 0.0}, arguments[0]) if BACKEND == "jax" else {"loss": 0.0}
 
-    with pytest.raises(ValueError, match="applied no gradients with the model's optimizer"):
+    with pytest.raises(ValueError, match="did not apply gradients with the model's optimizer"):
         verdicts(two_layers(ByHand), {"body": 0.1})
 
 
@@ -180,7 +180,7 @@ def test_nothing_that_moves():
     model = two_layers()
     with pytest.raises(ValueError, match="In 64 steps the weights were not updated"):
         verdicts(model, {"body": 0.1}, lambda rate, multipliers: difflr.optimizers.SGD(0.0, multipliers=multipliers))
-    with saying("VerifyPlan could not verify anything: in the 2 steps"):
+    with saying("the weights were not updated in the 2 steps"):
         model.fit(X, Y, batch_size=8, verbose=0, callbacks=[difflr.VerifyPlan()])
 
 

@@ -83,7 +83,7 @@ def test_timm_2532_scales_that_nobody_multiplies_in():
     compiled(model, Scaled(0.01, lr_scale=lambda path: 0.75 ** (4 - depth(path)), multiplied_in=None))
     said = fault(plan, model)
     assert "No multiplier reaches the rate" in said
-    assert "Scaled, which is none of difflr's" in said
+    assert "Scaled, which has no plan" in said
     assert re.search(r"block0 +2 +0\.4219 +1 +NOT KEPT", said)
 
 
@@ -127,14 +127,14 @@ def test_gradients_scaled_instead_of_rates():
     model = blocks()
     plan = difflr.Plan(model, {"block0": 0.1})
     compiled(model, Scaled(0.01, lr_scale=lambda path: 0.1 if "block0" in path else 1.0, multiplied_in="gradient"))
-    assert "Where gradients are scaled in its place" in fault(plan, model)
+    assert "Scaling gradients instead of the rate" in fault(plan, model)
 
 
 def test_a_stock_optimizer():
     model = blocks()
     plan = difflr.Plan(model, {"block0": 0.1})
     said = fault(plan, compiled(model, keras.optimizers.Lion(0.01)))
-    assert "keras's Lion, which is none of difflr's" in said
+    assert "keras's Lion, which has no plan" in said
     assert "difflr.optimizers.Lion(..., multipliers=plan)" in said
 
 
@@ -200,30 +200,30 @@ def test_a_layer_that_is_never_used():
     model.build((None, 6))
     plan = difflr.Plan(model)
     said = fault(plan, compiled(model, difflr.optimizers.SGD(0.01, multipliers=plan)))
-    assert "No gradient reaches unused/kernel, unused/bias, whatever the weights are" in said
+    assert "No gradient reaches unused/kernel, unused/bias, at any weights" in said
     assert "used/kernel, used" not in said.split("No gradient")[1].replace("unused", "")
 
 
 def test_another_model():
     plan = difflr.Plan(blocks())
-    with pytest.raises(ValueError, match="The plan is for another model than"):
+    with pytest.raises(ValueError, match="The plan is for another model"):
         difflr.verify(compiled(blocks(), difflr.optimizers.SGD()), DATA, plan=plan)
 
 
 def test_what_cannot_be_measured():
     model = blocks()
     plan = difflr.Plan(model)
-    with pytest.raises(ValueError, match="has no optimizer to be verified: compile it first"):
+    with pytest.raises(ValueError, match="has no optimizer to verify. Compile it first"):
         difflr.verify(model, DATA, plan=plan)
     model.compile(difflr.optimizers.SGD(), loss="mse", steps_per_execution=2)
     with pytest.raises(ValueError, match="steps_per_execution=2"):
         difflr.verify(model, DATA, plan=plan)
     compiled(model, difflr.optimizers.SGD())
-    with pytest.raises(TypeError, match=r"an iterator, which would lose a batch: give `next\(data\)`"):
+    with pytest.raises(TypeError, match=r"an iterator, which would lose a batch: pass `next\(data\)`"):
         difflr.verify(model, iter([DATA]), plan=plan)
     with pytest.raises(ValueError, match="`tolerance` is relative"):
         difflr.verify(model, DATA, plan=plan, tolerance=1.0)
-    with pytest.raises(ValueError, match="come together"):
+    with pytest.raises(ValueError, match="together"):
         difflr.verify(model, DATA, plan=plan, step=print)
     with pytest.raises(ValueError, match="not all finite"):
         difflr.verify(model, (X * np.inf, Y), plan=plan)

@@ -76,7 +76,7 @@ def test_the_table():
         "mid/bias_and_1_more          2         1         1  kept\n"
         "head/bias                    1         0         0  frozen\n"
         "----------------------------------------------------------\n"
-        "The plan is kept: 6 of 6 variables moved as far as it says."
+        "The plan is kept: 6 of 6 variables moved as the plan says."
     )
 
 
@@ -135,7 +135,7 @@ def test_the_callback_measures_the_step_that_counts():
     for mine, theirs in zip(values(model.variables), values(other.variables), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     model.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match="Which plan is to be verified"):
+    with pytest.raises(ValueError, match="There is no plan to verify"):
         model.fit(X, Y, verbose=0, callbacks=[difflr.VerifyPlan()])
 
 

@@ -15,9 +15,9 @@ PREFIX = "difflr-backup-"
 
 
 class BackupAndRestore(keras.callbacks.Callback):
-    """Resumes a training that was interrupted, from the end of its last complete epoch, as if there had been no break.
+    """Resumes an interrupted training from the end of its last complete epoch, bit for bit.
 
-    As `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but safe from being killed while it saves. Keras
+    Like `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but a kill while it saves does no harm. Keras
     overwrites its only copy, and then writes the number of the epoch into a second file: a process that is killed in
     between leaves a file that cannot be read, or weights of one epoch with the number of another, which nothing
     notices. Here weights and number are one file, which replaces the old one once it is complete.
@@ -53,7 +53,7 @@ class BackupAndRestore(keras.callbacks.Callback):
     def __init__(self, backup_dir: str | os.PathLike[str], delete_checkpoint: bool = True):
         super().__init__()
         if not str(backup_dir):
-            raise ValueError("`backup_dir` is empty. Give it the folder for the backup.")
+            raise ValueError("`backup_dir` is empty. Pass a folder for the backup.")
         self.backup_dir = backup_dir
         self.delete_checkpoint = delete_checkpoint
 
@@ -94,12 +94,12 @@ class BackupAndRestore(keras.callbacks.Callback):
         others = set(Path(self.backup_dir).glob(f"{PREFIX}*.weights.h5")) - set(self._saved().values())
         if others:
             raise ValueError(
-                f"The backup {min(others)} is of another model than '{self.model.name}': its weights have other shapes. "
-                "Use a folder for each model; or remove the file to begin with the first epoch."
+                f"The backup {min(others)} belongs to another model than '{self.model.name}': its weights have other "
+                "shapes. Use a folder for each model, or remove the file to start from the first epoch."
             )
 
     def _saved(self) -> dict[int, Path]:
-        """The backups of this model that are there, by the number of the epoch with which they continue."""
+        """The backups of this model that are there, by the epoch at which they continue."""
         pattern = re.compile(rf"{PREFIX}(\d+)-{_fingerprint(self.model)}\.weights\.h5")
         found = {path: pattern.fullmatch(path.name) for path in Path(self.backup_dir).glob(f"{PREFIX}*")}
         return {int(match[1]): path for path, match in found.items() if match}

@@ -1,4 +1,4 @@
-"""One training step that also hands out what the optimizer did in it."""
+"""One training step that also returns what the optimizer did."""
 
 import contextlib
 import threading
@@ -16,13 +16,11 @@ Function: TypeAlias = Callable[..., Tensor]
 
 
 class Move(NamedTuple):
-    """What the optimizer did to one variable in one step.
-
-    Only the optimizer: some layers change their weights in the forward pass, too.
+    """What the optimizer did to one variable in one step, without changes that layers make in the forward pass.
 
     Args:
-        before: Tensor, the value that the optimizer found.
-        after: Tensor, the value that it left.
+        before: Tensor, the value before the update.
+        after: Tensor, the value after it.
         gradient: Tensor, the gradient that the model passed to it, without the scale of the loss; `None` if there was none.
     """
 
@@ -36,15 +34,15 @@ Measure: TypeAlias = Callable[[Moves], Tensor]  # or a nested structure of tenso
 
 
 class MeasuredStep:
-    """Measures a real step of a model, on the device.
+    """Measures a real training step of a model, on the device.
 
-    The step is compiled once more, with the measures among its results, and replaces the model's own for one call. Beyond
-    that call nothing of the model is changed, whatever happens in it, and none of its functions is kept: JAX
-    reuses what it traced for a `train_step` for as long as that is referenced, in a model that was compiled anew, too.
-    Several can measure the same step.
+    The step is compiled a second time, with the measures among its results, and replaces the model's own step for one
+    call. After that call the model is as before, also after an error, and none of its functions is kept: JAX reuses the
+    trace of a `train_step` for as long as it is referenced, even in a model that was compiled again. Several can measure
+    the same step.
 
     Args:
-        measure: What is handed out, computed from the `Moves` of the step.
+        measure: Function of the step's `Moves`; its results are returned.
         before: Called right before the step, where variables have the values with which it begins; of several
             steps that are compiled into one call (`steps_per_execution`) the number of the last.
         after: Called right after the step, likewise.
@@ -99,7 +97,7 @@ def check_one_optimizer(model: keras.Model) -> None:
     others = [name for name, value in held.items() if id(value) not in known]
     if others:
         raise ValueError(
-            f"The optimizer that was passed to `compile` is measured, and '{model.name}' has others: "
+            f"Only the optimizer that was passed to `compile` can be measured, and '{model.name}' has others: "
             f"{', '.join(others)}. What these do cannot be measured here. For a training step of your own there is "
             "difflr.verify(model, data, plan=plan, step=..., reference=...)."
         )

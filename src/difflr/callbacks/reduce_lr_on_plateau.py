@@ -8,6 +8,7 @@ import keras
 
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 from difflr.optimizers.replan import ready_optimizer
+from difflr.optimizers.unwrap import base_rate
 
 _KEPT = ("best", "wait", "cooldown_counter")
 
@@ -121,8 +122,7 @@ class _RateOf:
     @property
     def learning_rate(self) -> float:
         """The highest effective rate in the part; a floor of the plan is not looked at."""
-        base = float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
-        return base * self._optimizer.multipliers.scale(self._target, 1.0)
+        return base_rate(self._optimizer) * self._optimizer.multipliers.scale(self._target, 1.0)
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:

@@ -1,4 +1,4 @@
-"""`TerminateOnNaN`: Keras's callback that also says which groups of the plan are not finite any more."""
+"""`TerminateOnNaN`: Keras's callback that also names the groups with weights that are not finite."""
 
 import keras
 import numpy as np
@@ -13,12 +13,12 @@ from difflr.plan.group_names import group_names
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
     """Stops training when the loss is NaN or infinite, and names the groups whose weights are not finite.
 
-    As `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, so is every gradient: weights that are looked at only
-    then show all groups that this last step trained. To learn in which group it *began*, let the weights be looked at in
-    between: after every batch with `freq=1`, which costs one pass over them. It always waits for the loss of each batch.
+    Like `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, every gradient is, so weights checked only then show all
+    groups that the last step trained. To find the group where it *began*, check the weights more often: `freq=1` checks
+    after every batch, at the cost of one pass over the weights. The callback waits for the loss of every batch.
 
-    What is done with a NaN is Keras's affair: a `LossScaleOptimizer` leaves out the step, without one the weights of the
-    group become NaN, with a clip norm over all variables those of all groups.
+    Keras decides what happens to a NaN gradient: a `LossScaleOptimizer` skips the step; without one the weights of the
+    group become NaN, and with a global clip norm those of all groups.
 
     Args:
         raise_error: Boolean. `True` raises instead of stopping, so that `on_train_end` of other callbacks is not called

@@ -116,7 +116,7 @@ class Blocks:
             inside = after[fork] & before[end] & ~(1 << fork)
             if not self._nodes[end].is_weighted and self._is_closed(inside, fork, end):
                 members = _positions(inside)
-                if self._can_be_a_block(members):
+                if self._can_be_a_block(members) and not self._continues(fork, members):
                     self._join(members)
                     if type(self._nodes[end].layer).__name__ == "Multiply" and self._inputs[end].count(fork):
                         self._gates.update(members)
@@ -127,11 +127,22 @@ class Blocks:
         return all(allowed >> source & 1 for number in _positions(inside) for source in self._inputs[number])
 
     def _can_be_a_block(self, members: list[int]) -> bool:
-        """Whether what lies between a fork and its end is no level of a U-Net, nor a large part of the network."""
+        """Whether what lies between a fork and its end is no level of a U-Net, nor a large part of the network.
+
+        Nor is it a head that several levels of a pyramid share, whose layers are called once for each level.
+        """
+        layers = [id(self._nodes[number].layer) for number in members if self._nodes[number].is_weighted]
+        if len(set(layers)) < len(layers):
+            return False
         kinds = [type(self._nodes[number].layer).__name__ for number in members]
         if self._head.intersection(members) or any(re.search("Transpose|UpSampling", kind) for kind in kinds):
             return False
         return self._longest_way(members) <= LONGEST_BLOCK
+
+    def _continues(self, fork: int, members: list[int]) -> bool:
+        """Whether the series of blocks to which a fork belongs goes on, as where a decoder takes several features."""
+        node = self._nodes[fork]
+        return node.is_composite and any(type(self._nodes[n].layer) is type(node.layer) for n in members)
 
     def _longest_way(self, members: list[int]) -> int:
         longest: dict[int, int] = {}
@@ -143,12 +154,23 @@ class Blocks:
     def _join_branches(self) -> None:
         """The ways from a fork to where they meet others belong to the block that ends there, as in NASNet's cells."""
         for fork, outputs in enumerate(self._outputs):
-            for number in outputs if len(outputs) > 1 and not self._is_weightless_beginning(fork) else ():
-                way = [number]
-                while len(self._outputs[way[-1]]) == 1 and not self._is_meeting(way[-1]):
-                    way.append(self._outputs[way[-1]][0])
-                if self._is_meeting(way[-1]) and not self._head.intersection(way):
+            if len(outputs) < 2 or self._is_weightless_beginning(fork):
+                continue
+            ways = [self._way_from(number) for number in outputs]
+            calls = collections.Counter(id(self._nodes[number].layer) for way in ways for number in set(way[:-1]))
+            for way in ways:
+                shared = any(calls[id(self._nodes[number].layer)] > 1 for number in way[:-1])
+                if not self._is_meeting(way[-1]) or shared or self._head.intersection(way):
+                    continue
+                if not any(self._continues(fork, each) for each in ways):
                     self._join(way)
+
+    def _way_from(self, number: int) -> list[int]:
+        """The nodes from this one to where it meets others, or where there are several ways on, or none."""
+        way = [number]
+        while len(self._outputs[way[-1]]) == 1 and not self._is_meeting(way[-1]):
+            way.append(self._outputs[way[-1]][0])
+        return way
 
     def _is_meeting(self, number: int) -> bool:
         return len(self._inputs[number]) > 1 and not self._nodes[number].is_weighted

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import keras
 
 from difflr.depth.blocks import Blocks, common_beginning
-from difflr.depth.graph import Node
+from difflr.depth.graph import Node, is_scalar
 from difflr.depth.named_head import HEAD, Target, as_list, ids_of, is_default, named_head, nodes_around
 from difflr.plan import Plan, layer_tree
 
@@ -135,9 +135,9 @@ def _heights(
         heights = Blocks(nodes, places, own).heights()
         body = [number for number in heights if part is None or nodes[number].parts & part]
         opaque = {id(nodes[number].layer) for number in body if nodes[number].is_composite}
-        if len({heights[number] for number in body}) > 1 or len(opaque) != 1 or opaque <= opened:
+        if len({heights[number] for number in body}) > 1 or opaque <= opened:
             break
-        opened |= opaque  # the whole body in one layer: look into it
+        opened |= opaque  # the whole body in one layer, or in several side by side: look into them
     _warn_if_unread(node for number, node in enumerate(nodes) if number in body)
     found: dict[int, int] = {}
     statistics: dict[int, list[keras.Layer]] = collections.defaultdict(list)
@@ -149,9 +149,9 @@ def _heights(
             found[id(variable)] = max(height, found.get(id(variable), HEAD_HEIGHT))
         if not node.variables:
             statistics[height].append(node.layer)
-    bottom = max(found.values(), default=0)
-    for row in plan.rows:  # what the graph does not reach is at the bottom
-        found.setdefault(id(row.variable), bottom)
+    bottom, top = max(found.values(), default=0), min(found.values(), default=0)
+    for row in plan.rows:  # what the graph does not reach is at the bottom, but for a temperature
+        found.setdefault(id(row.variable), top if is_scalar(row.variable) else bottom)
     return found | dict.fromkeys(in_head & found.keys(), HEAD_HEIGHT), statistics
 
 

@@ -56,6 +56,11 @@ class Node:
         return set(map(id, self.variables or [self.layer]))
 
 
+def is_scalar(variable: keras.Variable) -> bool:
+    """Whether a variable is one number, such as a temperature."""
+    return all(size == 1 for size in variable.shape)
+
+
 def nodes_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
     """The nodes of `model`, each after those it takes its inputs from.
 
@@ -111,5 +116,6 @@ class _Builder:
         if len(self.nodes) > start:  # class and position tokens whose use is not seen stand at the bottom
             seen = {part for node in self.nodes[start:] for part in node.parts}
             own = [each for each in keras_private.own_trainable_variables(layer) if id(each) not in seen]
+            own = [each for each in own if not is_scalar(each)]
             self.nodes[start].variables = own + self.nodes[start].variables
         return [sources.get(id(tensor), []) for tensor in graph.outputs]

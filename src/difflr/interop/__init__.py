@@ -14,6 +14,9 @@ from difflr.interop.big_vision import from_big_vision
 from difflr.interop.detectron2 import from_detectron2
 from difflr.interop.fastai import from_fastai
 from difflr.interop.param_groups import from_param_groups
+from difflr.interop.parameter import Parameter
+from difflr.interop.torch_plan import torch_plan
+from difflr.interop.pytree_plan import pytree_plan
 from difflr.interop.torch_param_groups import torch_param_groups
 from difflr.interop.optax_transform import optax_transform
 from difflr.interop.plan_as_data import plan_from_dict, plan_from_yaml, plan_to_dict, plan_to_yaml
@@ -35,6 +38,9 @@ __all__ = [
     "from_detectron2",
     "from_fastai",
     "from_param_groups",
+    "Parameter",
+    "torch_plan",
+    "pytree_plan",
     "torch_param_groups",
     "optax_transform",
     "plan_to_dict",

@@ -33,6 +33,7 @@ _OLD_NAMES = {
     "pool_length": "pool_size",
     "p": "rate",
 }
+_OF_INPUTS = ("input_dtype", "input_dim", "input_length")  # `batch_input_shape` says it, too
 _OLD_SIZES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 _OLD_VALUES = {"data_format": {"th": "channels_first", "tf": "channels_last"}}
 _OLD_CLASSES = {f"{name}{n}D": f"Conv{n}D" for name in ("Convolution", "AtrousConvolution") for n in (1, 2, 3)}
@@ -119,7 +120,9 @@ def _sequential(part: dict[str, Any]) -> dict[str, Any]:
     config = part["config"]
     if isinstance(config, list):  # before Keras 2.2.3
         config = {"name": part.get("name"), "layers": config}
-    first = config["layers"][0]["config"] if config["layers"] else {}
+    if not config["layers"]:
+        raise ValueError("The file holds a Sequential model without layers.")
+    first = config["layers"][0]["config"]
     shape = first.get("batch_input_shape") if config["layers"][0]["class_name"] != "InputLayer" else None
     if shape is None:
         return config
@@ -182,6 +185,8 @@ def _rename(config: dict[str, Any]) -> None:
     for sizes in _OLD_SIZES:
         if set(sizes) <= set(config):
             config["kernel_size"] = [config.pop(name) for name in sizes]
+    for name in _OF_INPUTS:
+        config.pop(name, None)
     for old, new in _OLD_NAMES.items():
         if old in config and new not in config:
             value = config.pop(old)

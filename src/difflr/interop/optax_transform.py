@@ -1,12 +1,15 @@
 """`optax_transform`: a plan as a gradient transformation of optax."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from difflr.checks import listed
 from difflr.interop.effective import check_plan, group_decay
+from difflr.interop.parameter import is_of_parameters
+from difflr.interop.pytree_plan import paths_and_values
 from difflr.plan import Group, Plan
 
 _FROZEN = "frozen"
@@ -15,7 +18,7 @@ _FROZEN = "frozen"
 def optax_transform(
     plan: Plan,
     optimizer: Callable[..., Any],
-    variables: Sequence[keras.Variable],
+    variables: Any,
     *,
     learning_rate: Any,
     weight_decay: float = 0.0,
@@ -28,10 +31,10 @@ def optax_transform(
     `optax.clip_by_global_norm` before it, with `optax.chain`: on gradients of what trains it is one norm for all groups.
 
     Args:
-        plan: A plan for a Keras model.
+        plan: A plan for a Keras model, or one from `difflr.interop.pytree_plan`.
         optimizer: A function of optax such as `optax.adamw`, which takes `learning_rate`.
         variables: The Keras variables, in the order in which the loop has their values in a list: as a rule
-            `model.trainable_variables`.
+            `model.trainable_variables`. With a plan for a pytree: the pytree.
         learning_rate: The base rate: float, schedule of optax, or schedule of Keras. It is multiplied by the multiplier
             and the schedule of the group, and never below the group's lowest rate.
         weight_decay: Float. Where it is not 0, `optimizer` has to take `weight_decay`.
@@ -39,7 +42,7 @@ def optax_transform(
         **arguments: Passed on to `optimizer`, the same for all groups.
 
     Returns:
-        An `optax.GradientTransformation` for lists of the values of `variables`.
+        An `optax.GradientTransformation` for lists of the values of `variables`, or for such pytrees.
 
     Raises:
         KeyError: If the plan does not cover a variable.
@@ -62,8 +65,11 @@ def optax_transform(
     import optax
 
     check_plan(plan)
-    numbers = {id(row.variable): str(n) for n, group in enumerate(plan.groups) for row in group.rows}
-    labels = [_FROZEN if plan.row(variable).frozen else numbers[id(variable)] for variable in variables]
+    numbers = {row.path: str(n) for n, group in enumerate(plan.groups) for row in group.rows}
+    if is_of_parameters(plan):
+        labels = _labels(plan, numbers, variables)
+    else:
+        labels = [numbers.get(plan.row(variable).path, _FROZEN) for variable in variables]
     transforms = {_FROZEN: optax.set_to_zero()}
     for number, group in enumerate(plan.groups):
         decay = group_decay(group, weight_decay, weight_decay_follows)
@@ -92,10 +98,11 @@ def _transform(
             f"The group of {group.rows[0].path} has its own '{unknown[0]}', and {getattr(optimizer, '__name__', optimizer)} "
             f"takes {', '.join(takes)}. Leave it out of the plan."
         )
-    numbers = {_NAMES[name]: value for name, value in own.items() if name != "weight_decay" or callable(value)}
-    if callable(own.get("weight_decay")):
+    decay: Any = own.pop("weight_decay", None)  # as a number it is among the arguments
+    numbers: dict[str, Any] = {_NAMES[name]: value for name, value in own.items()}
+    if callable(decay):
         factor = group_decay(group, 1.0, follows)
-        numbers["weight_decay"] = lambda step: own["weight_decay"](step) * factor
+        numbers["weight_decay"] = lambda step: decay(step) * factor
     over_time = any(map(callable, numbers.values()))
     made = optax.inject_hyperparams(optimizer) if over_time else optimizer
     transform = made(learning_rate=rate, **{**arguments, **numbers})
@@ -118,6 +125,18 @@ def _check_norm(plan: Plan, group: Group) -> None:
             f"{rule or 'A rule'} gives one 'clipnorm' to several groups ({group.rows[0].path}, {others[0].rows[0].path}), "
             "and a transform of optax sees one group. Leave it out of the plan, and clip before with optax.masked."
         )
+
+
+def _labels(plan: Plan, numbers: dict[str, str], parameters: Any) -> Any:
+    """The pytree with the label of its group at each leaf."""
+    import jax
+
+    paths = [path for path, _ in paths_and_values(parameters)]
+    unknown = sorted(set(paths) - {row.path for row in plan.rows})
+    if unknown:
+        raise KeyError(f"The plan does not cover {listed(unknown)}. Make it for the same pytree.")
+    structure = jax.tree_util.tree_structure(parameters)
+    return jax.tree_util.tree_unflatten(structure, [numbers.get(path, _FROZEN) for path in paths])
 
 
 def _rate(group: Group, base: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from difflr.interop.effective import check_axes, check_plan, group_decay
+from difflr.interop.parameter import is_of_parameters
 from difflr.plan import Group, Plan
 
 
@@ -21,7 +22,7 @@ def torch_param_groups(
     multiply (`LambdaLR`, `StepLR`, `CosineAnnealingLR` with `eta_min=0`). Frozen parameters are in no group.
 
     Args:
-        plan: A plan for a Keras model on the torch backend.
+        plan: A plan for a Keras model on the torch backend, or one from `difflr.interop.torch_plan`.
         learning_rate: Float, the base rate.
         weight_decay: Float, the base weight decay. The groups of `torch.optim.AdamW` then are those of
             `difflr.optimizers.AdamW`; `torch.optim.SGD` and `Adam` put it into the gradient, which Keras does not.
@@ -49,7 +50,7 @@ def torch_param_groups(
     Reference: "Per-parameter options" in the documentation of `torch.optim`.
     """
     check_plan(plan)
-    if keras.backend.backend() != "torch":
+    if keras.backend.backend() != "torch" and not is_of_parameters(plan):
         raise ValueError(
             f"Parameter groups hold torch parameters, and Keras runs on {keras.backend.backend()}. Set "
             "KERAS_BACKEND=torch; on JAX there is `difflr.interop.optax_transform`."

@@ -27,7 +27,7 @@ def forget_metrics(model):
 
 
 def forget_step(model):
-    """Lets Keras make the functions of a compiled model anew, for the variables that its optimizer trains now.
+    """Makes Keras rebuild a model's compiled functions for the variables that its optimizer trains now.
 
     Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
     compiled for variables of the same shapes in another order; and since Keras 3.16 `fit` in several processes of
@@ -45,7 +45,7 @@ def forget_step(model):
 
 
 def renew_step(model):
-    """Has a compiled model train the variables that its optimizer trains now, inside `fit` too.
+    """Rebuilds the compiled step for the variables that the optimizer trains now, also inside `fit`.
 
     `fit` calls `model.train_function`, and makes it only when it begins.
     """
@@ -56,13 +56,13 @@ def renew_step(model):
 
 
 def sync_state(model):
-    """Gives a model its weights and its optimizer's state back, which JAX's `fit` keeps to itself between batches."""
+    """Writes JAX's state back into the variables: between batches, `fit` holds weights and optimizer state itself."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
 def load_apart(wrapper):
-    """Lets a `LossScaleOptimizer` load its own numbers whatever the optimizer inside trains at that moment.
+    """Loads a `LossScaleOptimizer`'s own numbers, whatever its inner optimizer trains at that moment.
 
     Keras saves the state of the inner optimizer twice, and leaves out all of it, the loss scale too, if its length
     differs from that of the optimizer in memory; the inner one finds its state by itself.
@@ -76,7 +76,7 @@ def _load_own_variables(wrapper, store):
 
 
 def callback_list():
-    """The `CallbackList` whose `set_model` is calling a callback's `set_model` at this moment, or `None`.
+    """The `CallbackList` that is calling a callback's `set_model` at this moment, or `None`.
 
     Keras shows a callback neither its neighbours nor its place among them, and what a callback adds to the logs is seen only
     by those after it. A required order could not be checked without the list either. So it is read from the caller.
@@ -97,7 +97,7 @@ def values_in_state(model: keras.Model, state: tuple) -> list:
 
 
 def weights_file(model):
-    """What `model.save_weights` writes into a file, as bytes.
+    """The weights file of `model.save_weights`, as bytes.
 
     Needed because HDF5 crashes the whole process when the disk is full under a file of its own. Keras makes the
     weights inside a `.keras` file in memory as well.
@@ -110,7 +110,7 @@ def weights_file(model):
 
 
 def begin_with_epoch(model, epoch):
-    """Lets the `fit` that is about to begin start with this epoch; `None`: with the one it is told.
+    """Sets the epoch with which the next `fit` starts; `None`: its own `initial_epoch`.
 
     That is how Keras's own `BackupAndRestore` does it; it leaves the number behind, and the next `fit` takes it for its own.
     """
@@ -118,6 +118,6 @@ def begin_with_epoch(model, epoch):
 
 
 def strategy_scope(model):
-    """The scope of TensorFlow's distribution strategy, in which new variables of an optimizer have to be made."""
+    """The scope of TensorFlow's distribution strategy: an optimizer's new variables must be created in it."""
     strategy = getattr(model, "_distribute_strategy", None)
     return contextlib.nullcontext() if strategy is None else strategy.scope()

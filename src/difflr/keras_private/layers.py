@@ -26,7 +26,7 @@ def sublayers(layer: keras.Layer) -> list[keras.Layer]:
 def saves_its_layers(model: keras.Layer) -> bool:
     """Whether the config of `model` holds its layers, names and all, as of a functional or Sequential model.
 
-    A subclass with a constructor of its own makes them by its code again.
+    A subclass with its own constructor creates them in code.
     """
     if isinstance(model, Functional):
         return functional_like_constructor(type(model))
@@ -34,7 +34,7 @@ def saves_its_layers(model: keras.Layer) -> bool:
 
 
 def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The variables that `layer` itself made to be trained, whether they are frozen now or not.
+    """The variables that `layer` itself created as trainable, frozen ones included.
 
     `layer.trainable_variables` is empty once `layer.trainable = False`; a plan has to see frozen variables too.
     """
@@ -52,7 +52,7 @@ def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
 
 
 def trace(model, shapes):
-    """Calls a model on tensors that are nothing but shapes, so that every layer in it is called, at no cost.
+    """Calls a model on symbolic tensors, which have shapes and no data, so that every layer in it is called.
 
     `model.compute_output_spec` asks only the graph of a functional model, which ends at layers that hold layers.
     """
@@ -63,7 +63,7 @@ def trace(model, shapes):
 
 
 def let_trainable_be_set():
-    """Lets `layer.trainable = True` reach what is below the layer, on TensorFlow too.
+    """Makes `layer.trainable = True` reach the layers below it, also on TensorFlow.
 
     There `AutoTrackable.__setattr__` skips setting an attribute to the object it is already, so `model.trainable = True`
     on a model whose own flag is `True` would leave frozen what was frozen below it. On JAX and torch it sets all of them.

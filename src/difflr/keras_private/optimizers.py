@@ -51,7 +51,7 @@ def live_learning_rate(optimizer: keras.optimizers.Optimizer):
 
 
 def copy_weight_decay_exclusions(source, target) -> None:
-    """Carries what `exclude_from_weight_decay` set on `source` to `target`; it is in no config (Keras 3.15)."""
+    """Copies what `exclude_from_weight_decay` set from `source` to `target`: no config has it (Keras 3.15)."""
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(source, name):
             setattr(target, name, getattr(source, name))
@@ -164,9 +164,9 @@ def shared_state(optimizer, before_build):
 
 
 def unbuild(optimizer, before_build):
-    """Takes an optimizer back to where it was before `build`, its step and its rate excepted.
+    """Undoes `build`, but keeps the step counter and the learning rate.
 
-    Keras means an optimizer to be built once: there is no public way to train other variables with it.
+    Keras builds an optimizer once; there is no public way to train other variables with it.
     """
     kept = set(map(id, before_build))
     for variable in optimizer.variables:
@@ -182,30 +182,30 @@ def trained(optimizer):
 
 
 def clock(optimizer):
-    """What Keras gives a schedule as the step: a count of batches, where `optimizer.iterations` counts updates.
+    """The step that Keras passes to a schedule: it counts batches, while `optimizer.iterations` counts updates.
 
-    They differ where gradients are accumulated.
+    They differ under gradient accumulation.
     """
     return optimizer._iterations
 
 
 def applications(optimizer):
-    """How many gradients an optimizer was given; `optimizer.iterations` counts updates, where gradients are accumulated."""
+    """How many gradients an optimizer has received; with accumulation, `optimizer.iterations` counts updates."""
     return int(keras.ops.convert_to_numpy(optimizer._iterations))
 
 
 def set_applications(optimizer, number):
-    """Makes an optimizer take its next step for the one after `number` gradients."""
+    """Sets the optimizer's step counter, in gradients."""
     optimizer._iterations.assign(number)
 
 
 def clipped(optimizer, gradients):
-    """The gradients as the optimizer clips them: one norm over all of them, or each for itself."""
+    """The gradients as the optimizer clips them, by a global norm or one by one."""
     return optimizer._clip_gradients(gradients)
 
 
 def copy_of(variable, value):
-    """A variable with another value that an optimizer takes for `variable`: Muon chooses its update by the path."""
+    """A copy of `variable` with another value and the same path, by which Muon chooses its update."""
     copy = keras.Variable(value, dtype=variable.dtype, name=variable.name)
     copy._path = variable.path
     copy.constraint = variable.constraint

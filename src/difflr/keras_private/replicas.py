@@ -1,4 +1,4 @@
-"""Replicas of `tf.distribute`: gradients are summed before anything else is done with them.
+"""Replicas of `tf.distribute`: gradients are summed first.
 
 Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has done so: a global norm is then
 none (Keras 2 summed first). And its conditions, for the accumulation and for the averages, are in the replicas, where
@@ -13,7 +13,7 @@ from difflr.keras_private.optimizers import ACCUMULATORS, position
 
 
 class ReplicaHooks:
-    """The part of the hooks of an optimizer that concerns replicas."""
+    """The hooks for replicas."""
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         if _is_one_of_several_replicas():

@@ -1,4 +1,4 @@
-"""What goes wrong with Keras's optimizers without a word is said, or mended where Keras fails."""
+"""Silent failures of Keras's optimizers: a warning for each, or a fix."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from difflr.keras_private.settings import settings_of
 
 
 class TrapHooks:
-    """The part of the hooks of an optimizer that tells what Keras keeps to itself."""
+    """The hooks that warn where a Keras optimizer fails silently."""
 
     _is_compiled = False  # whether a compiled step holds the settings of this optimizer
 

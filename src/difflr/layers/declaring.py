@@ -1,4 +1,4 @@
-"""The part that makes a Keras layer declare its own multipliers."""
+"""The mixins that make a Keras layer declare its own multipliers."""
 
 import functools
 import inspect
@@ -13,7 +13,7 @@ from difflr.plan.variable_mapping import VariableMapping
 
 
 class DeclaresMultipliers:
-    """Adds `learning_rate_multiplier` to a Keras layer; everything else is the layer itself.
+    """Adds `learning_rate_multiplier` to a Keras layer and changes nothing else.
 
     Args:
         learning_rate_multiplier: Float >= 0 for all trainable weights of the layer, those of its sublayers too; or a

@@ -231,11 +231,13 @@ def _check_reached(model: keras.Layer, graph: Graph) -> None:
 
 
 def _check_blocks(model: keras.Layer, graph: Graph, last: list[keras.Operation]) -> None:
-    """Raises if one of the last layers is a block like those before it."""
-    kinds = Counter(type(each) for each in _laid_open(call.operation for call in graph.calls) if is_composite(each))
+    """Raises if one of the last layers is a block like those before it; two heads of one class are none."""
+    layers = {id(call.operation): call.operation for call in graph.calls}.values()
+    kinds = Counter(type(each) for each in _laid_open(layers) if is_composite(each))
+    heads = Counter(type(each) for each in {id(layer): layer for layer in last}.values() if len(last) > 1)
     for layer in last:
         leaves = [each for each in _laid_open([layer]) if isinstance(each, keras.Layer)]
-        if any(kinds[type(each)] > 1 or is_series(each) for each in leaves):
+        if any(kinds[type(each)] > max(1, heads[type(each)]) or is_series(each) for each in leaves):
             raise ValueError(
                 _headless(model, f"its last layers, down to '{layer.name}', are blocks like those before them")
             )

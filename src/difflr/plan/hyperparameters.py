@@ -11,8 +11,7 @@ import keras
 from difflr.checks import shown
 from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
 
-Schedule: TypeAlias = keras.optimizers.schedules.LearningRateSchedule
-Value: TypeAlias = float | Schedule
+Value: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 # The spans of what Keras's optimizers have by these names; elsewhere any finite number may have a meaning.
 _BELOW_1 = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
@@ -64,7 +63,7 @@ def _checked_name(name: Any) -> str:
 
 
 def _checked_value(name: str, value: Any) -> Value | None:
-    if value is None or isinstance(value, Schedule):
+    if value is None or _is_schedule(value):
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         hint = " To save a function, derive it from LearningRateSchedule." if callable(value) else ""
@@ -79,6 +78,10 @@ def _checked_value(name: str, value: Any) -> Value | None:
     return number
 
 
+def _is_schedule(value: object) -> bool:
+    return isinstance(value, keras.optimizers.schedules.LearningRateSchedule)
+
+
 def _span(name: str, number: float) -> tuple[str, bool]:
     if name in _BELOW_1:
         return "a number from 0 to below 1", 0 <= number < 1
@@ -91,10 +94,7 @@ def _span(name: str, number: float) -> tuple[str, bool]:
 
 def to_json(values: Mapping[str, Value]) -> dict[str, Any]:
     """Hyperparameters as plain data, the same for equal ones."""
-    return {
-        name: schedule_to_json(value) if isinstance(value, Schedule) else value
-        for name, value in sorted(values.items())
-    }
+    return {name: schedule_to_json(value) if _is_schedule(value) else value for name, value in sorted(values.items())}
 
 
 def from_json(data: Mapping[str, Any]) -> dict[str, Value]:
@@ -130,6 +130,6 @@ def as_key(values: Mapping[str, Value]) -> str:
 def as_text(values: Mapping[str, Value]) -> str:
     """Hyperparameters in a table: `momentum 0.8, weight_decay CosineDecay`."""
     return ", ".join(
-        f"{name} {type(value).__name__ if isinstance(value, Schedule) else format(value, 'g')}"
+        f"{name} {type(value).__name__ if _is_schedule(value) else format(value, 'g')}"
         for name, value in values.items()
     )

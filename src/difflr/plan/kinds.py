@@ -40,9 +40,9 @@ def check_kind(kind: str, leaves: list[Leaf]) -> None:
         hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
         raise ValueError(f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
     problem = ""
-    if kind in _OF_LAYERS and any(leaf.layer is None for leaf in leaves):
+    if kind in _OF_LAYERS and not all(leaf.in_tree for leaf in leaves):
         problem = "depends on the layers that own the variables, and only variables are known here"
-    unnamed = [leaf.path for leaf in leaves if leaf.layer is None and _is_automatic(leaf)]
+    unnamed = [leaf.path for leaf in leaves if not leaf.in_tree and _is_automatic(leaf)]
     if kind in _OF_NAMES and unnamed:
         problem = f"depends on the names of variables, and {unnamed[0]} was made without one"
     if problem:
@@ -55,7 +55,7 @@ def known_kinds(leaves: list[Leaf]) -> list[str]:
     Args:
         leaves: The leaves of a layer tree, or of a flat list of variables.
     """
-    with_layer = all(leaf.layer is not None for leaf in leaves)
+    with_layer = all(leaf.in_tree for leaf in leaves)
     kinds = [kind for kind in KINDS if kind != "head" and (with_layer or kind not in _OF_LAYERS)]
     return [kind for kind in kinds if any(leaf.variable is not None and is_kind(leaf, kind) for leaf in leaves)]
 
@@ -69,6 +69,8 @@ def is_kind(leaf: Leaf, kind: str) -> bool:
     """
     if kind == "vector":
         return len(leaf.variable.shape) <= 1  # type: ignore[union-attr]
+    if leaf.kinds is not None and kind != "no_decay":
+        return kind in leaf.kinds
     if kind == "norm":
         return is_normalization(leaf.layer)
     if kind == "embedding":

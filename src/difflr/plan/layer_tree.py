@@ -26,6 +26,7 @@ class Leaf:
             class and its position among its siblings.
         ancestors: The layers on the way to it (all ways), by identity.
         frozen_by_user: Whether `trainable = False` was set on it outside difflr.
+        kinds: The kinds that it is of, where something else than Keras's layer and name tells; its shape still counts.
     """
 
     variable: keras.Variable | None
@@ -34,6 +35,12 @@ class Leaf:
     place: str
     ancestors: frozenset[int] = frozenset()
     frozen_by_user: bool = False
+    kinds: frozenset[str] | None = None
+
+    @property
+    def in_tree(self) -> bool:
+        """Whether its place is known, and not just the variable."""
+        return self.layer is not None or self.kinds is not None
 
     @property
     def path(self) -> str:

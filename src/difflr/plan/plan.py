@@ -11,7 +11,7 @@ import keras
 from difflr.checks import checked_multiplier, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
-from difflr.plan.product import declared_once, times
+from difflr.plan.product import declared_once, scaled, times
 from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules
@@ -272,24 +272,7 @@ class Plan:
             return self._whole * other
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
-            axis = "frozen" if factor == 0 else "multiplier"
-            text = {axis: f"* {factor:g}"} if factor != 1 else {}
-            rows = [
-                times(
-                    row,
-                    dataclasses.replace(
-                        row,
-                        multiplier=factor,
-                        weight_decay_multiplier=1.0,
-                        schedule=None,
-                        hyperparameters={},
-                        min_learning_rate=0.0,
-                        frozen=factor == 0,
-                        decided=text,
-                    ),
-                )
-                for row in self._rows
-            ]
+            rows = [scaled(row, factor) for row in self._rows]
             statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self._statistics]
             return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
         other = other.whole

@@ -50,6 +50,12 @@ def times(first: Row, second: Row) -> Row:
     )
 
 
+def scaled(row: Row, factor: float) -> Row:
+    """The row with its rate multiplied by a number; 0 freezes. A floor and hyperparameters stay as they are."""
+    decided = {} if factor == 1 else {"frozen" if factor == 0 else "multiplier": f"* {factor:g}"}
+    return times(row, Row(row.path, row.variable, multiplier=factor, frozen=factor == 0, decided=decided))
+
+
 def _united(first: Row, second: Row) -> dict[str, Any]:
     """The hyperparameters of both: they are no factors, so two different ones for one name have no product."""
     both = [name for name in first.hyperparameters if name in second.hyperparameters]

@@ -18,7 +18,7 @@ LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: more is usual where a 
 
 
 def leaves_of(model: Any) -> list[layer_tree.Leaf]:
-    """The leaves of a model or of a list of variables, checked."""
+    """The leaves of a model or of a list of variables, checked; a list of leaves as it is."""
     if isinstance(model, keras.Layer):
         leaves = layer_tree.walk(model)
         empty = not any(leaf.variable is not None for leaf in leaves)
@@ -36,6 +36,8 @@ def leaves_of(model: Any) -> list[layer_tree.Leaf]:
         return leaves
     if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
         variables = list(model)
+        if variables and all(isinstance(variable, layer_tree.Leaf) for variable in variables):
+            return variables
         if variables and all(hasattr(variable, "shape") and hasattr(variable, "name") for variable in variables):
             return layer_tree.flat(variables)
     raise TypeError(

@@ -253,7 +253,7 @@ def describe(target: Target) -> str:
     if isinstance(target, type):
         return f"layers of class {target.__name__}"
     name = getattr(target, "__qualname__", None)
-    return f"function {name.rsplit('.', 1)[-1]}" if name else shown(target)
+    return f"function {name.rsplit('.', 1)[-1]}" if name else shown(target).partition("\n")[0]
 
 
 def as_rules(rules: Any) -> list[Rule]:

@@ -96,6 +96,8 @@ class Targets:
             return self._match_layer(target)
         if isinstance(target, type) and issubclass(target, keras.Layer):
             return self._match_class(target)
+        if id(target) in self._by_layer:  # a module of PyTorch, or a parameter
+            return self._by_layer[id(target)]
         if callable(target) and not isinstance(target, type):
             return [(position, None) for position in self._with_variable() if target(self._leaves[position].variable)]
         raise TypeError(
@@ -110,7 +112,7 @@ class Targets:
 
     def _match_path(self, pattern: str) -> list[Match]:
         pattern = pattern.strip("/")
-        if self._model is None and self._leaves and self._leaves[0].layer is None:
+        if self._model is None and self._leaves and not self._leaves[0].in_tree:
             raise ValueError(
                 f"The target {shown(pattern)} is a path in the layer tree, and only variables are known here, no model. "
                 "Give the optimizer `multipliers=difflr.Plan(model, rules)`, or use layers and variables as targets."

@@ -1,4 +1,6 @@
-"""`surgical`: one block trains, everything else is frozen."""
+"""`surgical`: one block trains, or the last few, and everything else is frozen."""
+
+import re
 
 import keras
 
@@ -9,18 +11,28 @@ from difflr.plan import Plan, layer_tree
 from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
-def surgical(model: keras.Layer, block: int | Target, *, with_head: bool = False, head: Target = HEAD) -> Plan:
-    """A plan in which one block trains and everything else is frozen.
+def surgical(
+    model: keras.Layer,
+    block: int | slice | Target,
+    *,
+    with_head: bool = False,
+    head: Target = HEAD,
+    within: Target = None,
+) -> Plan:
+    """A plan in which one block trains, or some of them, and everything else is frozen.
 
     Where the new data differ from the old in their looks (noise, blur, another camera), training the first block
     alone can beat training them all; where they differ in what the classes mean, the last.
 
     Args:
         model: A built model.
-        block: The name of a group of `difflr.depth.depth_groups(model)`; its position, 0 the lowest and -1 the last;
-            or any target (layer, path pattern, ...; as in `difflr.Rule`).
+        block: The name of a group of `difflr.depth.depth_groups(model)`; its position, 0 the lowest and -1 the last; a
+            slice of positions, `slice(-3, None)` or `"-3:"` for the last three, the head among them; or any target (layer,
+            path pattern, ...; as in `difflr.Rule`).
         with_head: Whether the head trains too, as it must where it is new.
         head: The target that is the head, or a list of targets, as in `difflr.head_and_backbone`.
+        within: A target or a list of targets, such as `"encoder"`: only this part of the model is frozen but for the block,
+            counted within it; the rest is left alone.
 
     Returns:
         A `difflr.Plan`.
@@ -33,22 +45,42 @@ def surgical(model: keras.Layer, block: int | Target, *, with_head: bool = False
     ```python
     plan = difflr.surgical(model, 0)
     plan = difflr.surgical(model, "backbone/stem", with_head=True)
+    plan = difflr.surgical(model, slice(-2, None))  # the last two groups
     ```
 
-    Reference: Lee et al., "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts" (ICLR 2023).
+    Reference: Lee et al., "Surgical Fine-Tuning Improves Adaptation to Distribution Shifts" (ICLR 2023); the last groups of
+    a tower: `--lock-image-unlocked-groups` of open_clip (`src/open_clip/transformer.py`).
     """
-    groups = depth_groups(model, head=head) if isinstance(block, (int, str)) else []
+    block = _as_slice(block)
+    by_group = isinstance(block, (int, str, slice))
+    groups = depth_groups(model, head=head, within=within) if by_group else []
     trainable = _block(model, block, groups)
     if with_head:
         trainable |= named_head(model, head)
+    part = None if within is None else ids_of(model, as_list(within), layer_tree.walk(model))
+
+    def is_left_alone(thing: object) -> bool:
+        return part is not None and id(thing) not in part | trainable
+
     return plan_from_decisions(
         model,
-        lambda row: ({"multiplier": 1.0} if id(row.variable) in trainable else {"frozen": True}, "surgical"),
-        lambda layer: id(layer) not in trainable,
+        lambda row: (
+            None
+            if is_left_alone(row.variable)
+            else ({"multiplier": 1.0} if id(row.variable) in trainable else {"frozen": True}, "surgical")
+        ),
+        lambda layer: not is_left_alone(layer) and id(layer) not in trainable,
     )
 
 
-def _block(model: keras.Layer, block: int | Target, groups: list[DepthGroup]) -> set[int]:
+def _as_slice(block: int | slice | Target) -> int | slice | Target:
+    """`"-3:"` as a slice, which a shell can write, too."""
+    if not isinstance(block, str) or not re.fullmatch(r"(-?\d+)?:(-?\d+)?", block):
+        return block
+    return slice(*(int(end) if end else None for end in block.split(":")))
+
+
+def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGroup]) -> set[int]:
     """The identities of the variables of a block, and of its layers that have statistics only."""
     names = [group.name for group in groups]
     if isinstance(block, int) and not isinstance(block, bool):
@@ -58,6 +90,14 @@ def _block(model: keras.Layer, block: int | Target, groups: list[DepthGroup]) ->
                 f"{', '.join(names[:3])}, ... {names[-1]}. Received: {block}."
             )
         return groups[block].ids
+    if isinstance(block, slice):
+        chosen = groups[block]
+        if not chosen or len(chosen) == len(groups):
+            raise ValueError(
+                f"`block` must leave some of the {len(groups)} groups ({', '.join(names[:3])}, ... {names[-1]}) frozen and "
+                f"some trainable. Received: {block}, which chooses {'all' if chosen else 'none'}."
+            )
+        return set().union(*(group.ids for group in chosen))
     if isinstance(block, str) and block in names:
         return groups[names.index(block)].ids
     try:

@@ -11,6 +11,8 @@ from difflr.report.plot_phases import plot_phases
 from difflr.report.plot_log import plot_log
 from difflr.report.read_report import read_report
 from difflr.report.write_report import write_report
+from difflr.report.evaluation import evaluation
+from difflr.report.data_summary import DataSummary
 
 __all__ = [
     "summary",
@@ -21,4 +23,6 @@ __all__ = [
     "plot_log",
     "read_report",
     "write_report",
+    "evaluation",
+    "DataSummary",
 ]

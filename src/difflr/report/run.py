@@ -7,13 +7,17 @@ import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
+from difflr.checks import checked_steps
+from difflr.data.examples import counted
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.report.logs import AnyHistory, log_of
 from difflr.report.phase_spans import AnyPhases, checked_phases
 from difflr.report.plan_layers import as_plan
 from difflr.report.plot_rate_map import RateMap, rate_map
-from difflr.report.rates import accumulation_of, base_rate, values_at
+from difflr.report.rates import Rate, accumulation_of, base_rate, values_at
+
+UNKNOWN_RATES = "The rates at each step are not drawn: {}."
 
 
 class Run:
@@ -23,6 +27,8 @@ class Run:
         plan: The trained model, or its plan.
         history: As for `difflr.write_report`.
         phases: As there.
+        learning_rate: The base rate, if it is not that of the model's optimizer.
+        steps_per_epoch: Batches in an epoch, if the history does not know.
 
     Attributes:
         model: The model, if it was passed or the history knows it.
@@ -34,7 +40,16 @@ class Run:
         accumulation: The number of batches in one update.
     """
 
-    def __init__(self, plan: Plan | keras.Layer, history: AnyHistory, phases: AnyPhases | None = None):
+    def __init__(
+        self,
+        plan: Plan | keras.Layer,
+        history: AnyHistory,
+        phases: AnyPhases | None = None,
+        learning_rate: Rate | None = None,
+        steps_per_epoch: int | None = None,
+    ):
+        self._base = None if learning_rate is None else base_rate(learning_rate)
+        self._steps_per_epoch = None if steps_per_epoch is None else checked_steps(steps_per_epoch, "steps_per_epoch")
         in_force = as_plan(plan)
         model = plan if isinstance(plan, keras.Layer) else getattr(history, "model", None)
         self.model = model if isinstance(model, keras.Layer) else None
@@ -53,11 +68,13 @@ class Run:
     @property
     def steps_per_epoch(self) -> int | None:
         """Batches in an epoch, if the history knows."""
-        return self.fit.get("steps")
+        return self._steps_per_epoch or self.fit.get("steps")
 
     @property
     def base(self) -> float | LearningRateSchedule | None:
-        """The base rate, if the model is compiled with an optimizer that has just one."""
+        """The base rate, if it was passed, or the model is compiled with an optimizer that has just one."""
+        if self._base is not None:
+            return self._base
         if self.optimizer is None or len(parts(self.optimizer)) > 1:
             return None
         return base_rate(self.optimizer)
@@ -69,20 +86,43 @@ class Run:
         is_constant = isinstance(self.base, float) and (logged is None or np.ptp(logged) == 0)
         return self.base if is_constant else None  # type: ignore[return-value]
 
+    def unknown_rates(self) -> str:
+        """Why the rates at each step are not known, in a sentence; empty if they are."""
+        reason = self._why_unknown()
+        return UNKNOWN_RATES.format(reason) if reason else ""
+
+    def _why_unknown(self) -> str:
+        batches, last = self.steps_per_epoch, max(self.log.phases, default=0)
+        if last and self.phases is None:
+            return f"the run had {counted(last, 'phase')}, which the report does not know: pass `phases`"
+        if not batches:
+            return "the number of batches in an epoch is not known: pass `steps_per_epoch`"
+        if self.base is None:
+            return "the base rate is not known: pass `learning_rate`"
+        if self._used_before(batches * self.log.epochs[-1]):
+            return "the optimizer had been used before this run"
+        if np.isnan(self._logged_rates()).any():
+            return "the log has no learning rate in some epochs"
+        return ""
+
+    def _used_before(self, num_steps: int) -> bool:
+        """Whether the optimizer had taken steps before: then its schedule had begun."""
+        if self._base is not None:
+            return False
+        return bool(self._first_epoch) or keras_private.applications(parts(self.optimizer)[0]) > num_steps
+
+    def _logged_rates(self) -> np.ndarray:
+        """The base rate in each epoch, if callbacks that change it logged it; else nothing."""
+        return self.log.values.get("learning_rate", np.array([]))
+
     def rate_map(self) -> RateMap | None:
         """The rates at each step of the run; `None` if not all of them are known."""
-        batches, base = self.steps_per_epoch, self.base
-        if not batches or base is None or (self.log.phases and self.phases is None):
+        if self._why_unknown():
             return None
-        num_steps = batches * self.log.epochs[-1]
-        # Nor if the optimizer had been used before.
-        if self._first_epoch or keras_private.applications(parts(self.optimizer)[0]) > num_steps:
-            return None
-        logged = self.log.values.get("learning_rate")
-        if logged is not None and np.isnan(logged).any():
-            return None
+        batches, base, logged = self.steps_per_epoch or 1, self.base, self._logged_rates()
 
         def rates(steps: np.ndarray) -> np.ndarray:
-            return values_at(base, steps) if logged is None else logged[steps // batches]
+            return logged[steps // batches] if len(logged) else values_at(base or 0.0, steps)
 
+        num_steps = batches * self.log.epochs[-1]
         return rate_map(self.plan, rates, num_steps, self.phases, batches, self.accumulation, self.log.phases)

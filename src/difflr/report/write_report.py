@@ -1,11 +1,10 @@
 """`write_report`: one HTML file that shows a run, opens without a network, and can be compared with."""
 
-import importlib.resources
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -13,27 +12,25 @@ from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.plan.table import footer, table_rows
 from difflr.report import comparison, drawing
+from difflr.report.data_summary import DataSummary
+from difflr.report.evaluation_section import evaluation_section
 from difflr.report.labels import shortened
 from difflr.report.logs import HOW, MEASURES, AnyHistory, lines_of
+from difflr.report.measured import Measured
 from difflr.report.phase_spans import AnyPhases, spans
 from difflr.report.plan_layers import bands_of
 from difflr.report.plot_log import MAX_LINES, draw_log
 from difflr.report.plot_phases import cut, draw_phases, rows_of
 from difflr.report.plot_plan import draw_plan
 from difflr.report.plot_rate_map import draw_rate_map
+from difflr.report.rates import Rate
 from difflr.report.read_report import read_report
 from difflr.report.record import Record, checked_record, log_in, record_of, to_block
 from difflr.report.run import Run
 from difflr.report.svg import as_svg
-
-if TYPE_CHECKING:
-    from jinja2 import Template
+from difflr.report.template import template
 
 MAX_CURVES = 8
-UNKNOWN_PHASES = (
-    "The rates at each step are not drawn: the run had {} phases, which the report does not know. "
-    "Pass them: difflr.write_report(..., phases=phases)."
-)
 
 
 def write_report(
@@ -46,11 +43,17 @@ def write_report(
     notes: str | None = None,
     settings: Mapping[str, Any] | None = None,
     earlier: Sequence[str | os.PathLike[str] | Record] = (),
+    evaluation: Measured | None = None,
+    data: DataSummary | None = None,
+    command: str | None = None,
+    learning_rate: Rate | None = None,
+    steps_per_epoch: int | None = None,
 ) -> Path:
     """Writes one HTML file about a run: its results, who trained at which rate, and under which settings.
 
-    Results and curves, the plan as a table and a plot, the rate of each layer at each step, what `difflr.GroupLogger`
-    logged, phases, settings, versions; and earlier runs for comparison. The file needs no network and runs no code. It
+    The worst mistakes and the confusion matrix, if there is an `evaluation`; results and curves, the data, the plan as a
+    table and a plot, the rate of each layer at each step, what `difflr.GroupLogger` logged, phases, settings, versions; and
+    earlier runs for comparison. The file needs no network and runs no code. It
     holds the run as data, too: `difflr.read_report` reads it back, and a later report compares with it.
 
     Args:
@@ -63,6 +66,12 @@ def write_report(
         notes: A paragraph of your own.
         settings: A mapping of further settings, such as `{"data": "digits", "seed": 3}`.
         earlier: List of earlier runs to compare with: paths of reports, or records from `difflr.read_report`.
+        evaluation: What `difflr.evaluation` returned: what the trained model gets right and wrong, worst mistakes first.
+        data: A `difflr.report.DataSummary`: how many examples there are of each class, and what was skipped.
+        command: The command line, or the code, that makes the run again.
+        learning_rate: The base rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`. By default that of
+            the optimizer the model is compiled with.
+        steps_per_epoch: Integer, the batches in an epoch. By default what `history` knows.
 
     Returns:
         The path.
@@ -83,40 +92,31 @@ def write_report(
     difflr.write_report("run.html", model, history, title="A tenth for the backbone")
     ```
     """
-    template = _template()
+    page_template = template("write_report.html")
     before = [_checked_earlier(run) for run in _as_list(earlier)]
-    run = Run(plan, history, phases)
+    run = Run(plan, history, phases, learning_rate, steps_per_epoch)
     record = record_of(run, title, notes, settings)
     page = Page(run)
-    html = template.render(
+    html = page_template.render(
+        title=record["title"],
         record=record,
+        evaluation=None if evaluation is None else evaluation_section(evaluation, page.plot),
         results=comparison.results(record),
         curves=page.curves(),
         plan=page.plan(),
         rates=page.rates(),
-        unknown_phases=UNKNOWN_PHASES.format(max(run.log.phases)) if run.log.phases and not run.phases else "",
+        unknown_rates=run.unknown_rates(),
         log=page.groups(),
         phases=page.phases(),
         runs=page.comparison([record, *before]) if before else None,
-        data=to_block(record),
+        data=None if data is None else data.as_section(),
+        command=command,
+        block=to_block(record),
         missing_groups=HOW,
         number=lambda value: "-" if math.isnan(value) else f"{value:.4g}",
     )
     write_whole(path, html)
     return Path(path)
-
-
-def _template() -> "Template":
-    try:
-        import jinja2
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ImportError('Reports need jinja2 and matplotlib: pip install "difflr[report]"') from None
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    file = importlib.resources.files("difflr.report").joinpath("write_report.html")
-    return environment.from_string(file.read_text("utf-8"))
 
 
 def _as_list(earlier: object) -> list[Any]:

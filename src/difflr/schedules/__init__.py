@@ -1,6 +1,6 @@
-"""Rates over time that Keras lacks, as ordinary Keras schedules; `difflr.plot_schedule` draws them.
+"""Learning-rate schedules that Keras lacks; `difflr.plot_schedule` draws them.
 
-Each takes its highest rate first. With 1 there it is a factor, fit for the `schedule` of a rule.
+The first argument is the highest rate. With 1 there, the schedule is a factor for the `schedule` of a rule.
 """
 
 from difflr.plan.constant import Constant

@@ -10,10 +10,10 @@ from difflr.schedules.joined import Joined, restored
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Delayed(Joined):
-    """Nothing for some steps, then a schedule from its beginning: a group that joins later.
+    """A rate of 0 for some steps, then a schedule from its beginning, for a group that joins later.
 
-    Until then the rate is 0, which is not frozen: gradients are computed and momenta gathered. To save that work too,
-    use phases.
+    A rate of 0 is not frozen: gradients are still computed and momenta updated. To save that work, use
+    `difflr.Phases`.
 
     Args:
         schedule: A schedule, or a number for a rate that stays as it is: with 1, in a rule of a plan, the
@@ -21,7 +21,7 @@ class Delayed(Joined):
         delay_steps: Integer. Optimizer steps (batches) before it begins.
 
     Raises:
-        ValueError: If an argument is not of its kind.
+        ValueError: If an argument is invalid.
 
     Example:
 

@@ -15,10 +15,10 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedules: List of schedules, or numbers for rates that stay as they are.
-        boundaries: List of integers, rising, one fewer than schedules: the step at which each of the others takes over.
+        boundaries: List of increasing integers, one fewer than schedules: the step at which the next schedule takes over.
 
     Raises:
-        ValueError: If their numbers do not fit, or the boundaries do not rise.
+        ValueError: If there is not one boundary between every two schedules, or the boundaries do not increase.
 
     Example:
 
@@ -38,7 +38,7 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
         self.boundaries = [checks.checked_steps(boundary, f"boundaries[{n}]") for n, boundary in enumerate(boundaries)]
         if len(self.schedules) != len(self.boundaries) + 1 or self.boundaries != sorted(set(self.boundaries)):
             raise ValueError(
-                "Between `schedules` there is one boundary each, in rising order. Received: "
+                "`boundaries` needs one increasing step between every two schedules. Received: "
                 f"{len(self.schedules)} schedules, boundaries={list(boundaries)}."
             )
 

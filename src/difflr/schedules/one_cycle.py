@@ -14,7 +14,7 @@ ANNEALINGS = ("cosine", "linear")
 
 @keras.saving.register_keras_serializable(package="difflr")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """One cycle: up from a low rate to a high one, then down to nearly none. The schedule of fastai's `fit_one_cycle`.
+    """Up from a low rate to a high one, then down to almost 0: the schedule of fastai's `fit_one_cycle`.
 
     The rate begins at `peak_learning_rate / division_factor`, and ends at the `final_division_factor`-th part of that.
     It is `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum while the rate

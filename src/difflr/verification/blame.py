@@ -1,4 +1,4 @@
-"""Why a plan is not kept, in sentences."""
+"""Likely causes when a plan is not kept."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from difflr.verification.reference import stock_class
 
 
 def culprits(rows: Sequence[Row], parts: Sequence[PartState], judged: Sequence[VerifiedRow]) -> list[str]:
-    """What is to blame, where the plan is not kept.
+    """The likely causes, one sentence each.
 
     Args:
         rows: The rows of the plan.
@@ -30,7 +30,7 @@ def culprits(rows: Sequence[Row], parts: Sequence[PartState], judged: Sequence[V
     if forgotten:
         faults.append(
             f"The optimizer was built with other variables: it does not train {listed(forgotten)}. Compile the "
-            "model with a new optimizer after whatever changed its variables, or what is trainable."
+            "model with a new optimizer after changing its variables or what is trainable."
         )
     if moving := by_verdict.get(judgement.MOVES):
         faults.append(
@@ -38,11 +38,11 @@ def culprits(rows: Sequence[Row], parts: Sequence[PartState], judged: Sequence[V
             "has another plan or none."
         )
     if unused := by_verdict.get(judgement.UNUSED):
-        faults.append(f"No gradient reaches {listed(unused)}, whatever the weights are: they have no part in the loss.")
+        faults.append(f"No gradient reaches {listed(unused)}, at any weights: the loss does not depend on them.")
     if not_finite := by_verdict.get(judgement.NOT_FINITE):
         faults.append(
-            f"The gradients or the weights are not all finite: {listed(not_finite)}. No rate can be measured there; look "
-            "at the data and the loss."
+            f"The gradients or the weights are not all finite: {listed(not_finite)}. No rate can be measured; check "
+            "the data and the loss."
         )
     if judgement.BROKEN in by_verdict:
         for part in parts:
@@ -57,7 +57,7 @@ def _about_optimizer(part: PartState, rows: Sequence[Row]) -> list[str]:
     if part.plan is None:
         ours = stock_class(type(optimizer)).__name__
         return [
-            f"The optimizer is {name}, which is none of difflr's and has no plan. Use "
+            f"The optimizer is {name}, which has no plan. Use "
             f"difflr.optimizers.{ours}(..., multipliers=plan), or difflr.optimizers.differential of its class."
         ]
     now = part.plan

@@ -1,4 +1,4 @@
-"""The first batch of whatever `fit` takes, without using the data up."""
+"""The first batch of any data that `fit` takes, without consuming it."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
 
     Args:
         data: A tuple of arrays; a `keras.utils.PyDataset`, a `tf.data.Dataset`, a torch `DataLoader` or whatever else
-            can be walked through again and gives such tuples.
+            can be iterated again and yields such tuples.
         batch_size: How many samples to take from arrays.
 
     Raises:
-        TypeError: If it is none of these, or an iterator, which would be used up.
+        TypeError: If it is none of these, or an iterator, which would be consumed.
     """
     of_batches = isinstance(data, list) and len(data) and isinstance(data[0], (tuple, list))
     if isinstance(data, (tuple, list)) and 1 <= len(data) <= 3 and not of_batches:
@@ -29,9 +29,9 @@ def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
         batch = next(iter(data), None)
     else:
         raise TypeError(
-            "Expected a batch (x, y), arrays of which the first are taken, or a dataset that can be walked through again. "
+            "Expected a batch (x, y), arrays, or a dataset that can be iterated again. "
             f"Received: {type(data).__name__}"
-            + (", an iterator, which would lose a batch: give `next(data)`." if hasattr(data, "__next__") else ".")
+            + (", an iterator, which would lose a batch: pass `next(data)`." if hasattr(data, "__next__") else ".")
         )
     if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
         raise TypeError(f"Expected batches (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}.")

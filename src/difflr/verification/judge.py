@@ -1,4 +1,4 @@
-"""What one real update says about a plan: the ratio at which every variable moved."""
+"""Compares one real update with a plan: the ratio at which every variable moved."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ from difflr.verification.reference import Reference, batch_of, has_own_rule, hyp
 
 
 def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[int] | None = None) -> Verification:
-    """What one real update says about the plan.
+    """Compares one real update with the plan.
 
     Args:
         plan: The plan.

@@ -1,4 +1,4 @@
-"""What a plan promises against what was measured: numbers first, then their text."""
+"""The result of a verification: expected and measured ratios, and their table."""
 
 import dataclasses
 import math
@@ -42,7 +42,7 @@ class VerifiedRow:
 
 
 class Verification:
-    """What came out of a verification: one row for each variable, printed by group.
+    """The result of a verification: one row per variable, printed by group.
 
     Args:
         rows: One `VerifiedRow` for each variable of the plan.
@@ -78,7 +78,7 @@ class Verification:
         return result
 
     def table(self, footer: str = "") -> str:
-        """The table: for each group what was promised and what was measured.
+        """The table: expected and measured ratio of every group.
 
         Args:
             footer: Text below it.
@@ -96,9 +96,9 @@ class Verification:
         if not self.kept:
             return []
         if not any(row.verdict == KEPT for row in self.rows):
-            return ["Nothing that trains could be judged."]
+            return ["No trainable variable could be judged."]
         seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
-        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as far as it says."]
+        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as the plan says."]
 
     def __repr__(self) -> str:
         bad = sum(row.verdict in BAD for row in self.rows)
@@ -133,15 +133,15 @@ def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
         return []
     names = listed([row.path for row in wrong])
     if all(abs(row.measured) < 1e-6 for row in wrong):
-        return [f"They do not move at all: {names}."]
+        return [f"These do not move at all: {names}."]
     telling = [row for row in wrong if row.expected not in (0.0, 1.0)]
     if len(telling) == len(wrong):
         if all(_is(row, row.expected**2) for row in wrong):
             return [f"The multiplier is applied twice: {names} move as far as its square says."]
         if all(_is(row, 1.0) for row in wrong):
             return [
-                f"No multiplier reaches the rate: {names} move as with multiplier 1. (Where gradients are scaled in its "
-                "place this is what Adam and its kin make of it.)"
+                f"No multiplier reaches the rate: {names} move as with multiplier 1. (Scaling gradients instead of the "
+                "rate has this effect with Adam and similar optimizers.)"
             ]
     factors = [row.measured / row.expected for row in wrong if row.expected]
     if len(wrong) > 1 and factors and all(_near(factor, factors[0]) for factor in factors):
@@ -149,7 +149,7 @@ def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
     values = {round(row.measured, 3) for row in wrong}
     if len(values) == 1 and len({row.expected for row in wrong}) > 1:
         return [f"They all move at one rate, {wrong[0].measured:.3g}, where the plan has several: {names}."]
-    return [f"These move otherwise: {names}."]
+    return [f"These move differently: {names}."]
 
 
 def _is(row: VerifiedRow, other: float) -> bool:

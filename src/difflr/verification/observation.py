@@ -1,4 +1,4 @@
-"""One real update of a compiled model: what was before it, what came in, what was after it."""
+"""One real update of a compiled model: the state before it, the gradients, the weights after it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class PartState:
 
 
 class Observation:
-    """Watches one real update, which may take several steps, and takes notes.
+    """Records one real update, which may take several steps.
 
     Args:
         model: A compiled model, built, with its optimizer.
@@ -62,11 +62,11 @@ class Observation:
         self.gradients: list[Values] = []  # of each step
 
     def arm(self) -> None:
-        """Lets the model note what happens in its next step."""
+        """Records the model's next step."""
         self._step.arm(self._model)
 
     def take(self) -> bool:
-        """After the step: whether the weights were updated in it. Otherwise the next one belongs to the same update.
+        """After a step: whether it updated the weights. If not, the next step belongs to the same update.
 
         Raises:
             ValueError: If the model does not train with its optimizer.
@@ -76,8 +76,9 @@ class Observation:
             return False
         if not moves:
             raise ValueError(
-                f"The training step of '{self._model.name}' applied no gradients with the model's optimizer, so nothing can "
-                "be measured. For a training step of your own: difflr.verify(model, data, step=..., reference=...)."
+                f"The training step of '{self._model.name}' did not apply gradients with the model's optimizer, so "
+                "nothing can be measured. For your own training step, use "
+                "difflr.verify(model, data, step=..., reference=...)."
             )
         gradients = {int(key): move["gradient"] for key, move in moves.items() if "gradient" in move}
         skipped = hasattr(self._model.optimizer, "inner_optimizer") and not all(map(is_finite, gradients.values()))

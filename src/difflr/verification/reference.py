@@ -1,4 +1,4 @@
-"""What a stock Keras optimizer would have done at a given rate, from the same state, with the same gradients."""
+"""The update of a stock Keras optimizer at a given rate, from the same state and gradients."""
 
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -49,9 +49,9 @@ def hyperparameters_at(row: Row, part: PartState) -> dict[str, float]:
 
 
 class Reference:
-    """The stock optimizer behind one of the optimizers that were watched, on copies, at one rate for all of them.
+    """The stock optimizer behind a watched one, applied to copies at a single rate.
 
-    Not the watched optimizer with its plan: whatever is wrong with it would be wrong in both.
+    The watched optimizer itself would repeat its own fault.
 
     Args:
         part: The optimizer before the update.
@@ -91,9 +91,9 @@ class Reference:
         if not copies:
             return {}
         optimizer = self._class.from_config(config)
-        own = list(optimizer.variables)
+        before_build = list(optimizer.variables)
         optimizer.build(copies)
-        self._give_state(optimizer, own, variables)
+        self._give_state(optimizer, before_build, variables)
         optimizer.apply([keras.ops.convert_to_tensor(self._gradients[id(v)]) for v in variables], copies)
         return {
             id(v): keras.ops.convert_to_numpy(copy).astype("float64") - self._before[id(v)]
@@ -152,7 +152,7 @@ class Reference:
 
 
 def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
-    """The optimizer without anybody's rates: what difflr derived from, or else the one of Keras's behind it.
+    """The optimizer without multipliers: the class that difflr derived from, or the Keras class behind it.
 
     Args:
         optimizer_class: The class of an optimizer.
@@ -165,7 +165,7 @@ def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
 
 
 def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
-    """What an optimizer is compared with: the stock one, or itself where somebody derived from one of difflr's.
+    """The class to compare with: the stock one, or the class itself if a user derived it from one of difflr's.
 
     Args:
         optimizer_class: The class of an optimizer.
@@ -175,7 +175,7 @@ def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
 
 
 def has_own_rule(optimizer_class: type) -> bool:
-    """Whether an optimizer may update in another way than the one that it is compared with.
+    """Whether an optimizer may have an update rule of its own.
 
     Args:
         optimizer_class: The class of an optimizer.

@@ -1,4 +1,4 @@
-"""`verify`: measures one real step against the plan."""
+"""`verify`: compares one real training step with the plan."""
 
 import itertools
 import math
@@ -36,32 +36,31 @@ def verify(
     tolerance: float = 0.01,
     batch_size: int = 32,
 ) -> Verification:
-    """Makes one real training step, measures how far every variable moved, and puts everything back as it was.
+    """Runs one real training step, measures how far every variable moved, and restores everything.
 
-    From the same state, with the same gradients, the stock Keras optimizer makes the step at the rate that the plan
-    promises. Where the two differ, `difflr.PlanNotKept` is raised, with a table and what is to blame. Variables about
-    which the step tells nothing are shown and not judged: those without a gradient in this batch, those whose move is lost
-    in the precision of the weights, frozen ones that their own layer changes, and those of an optimizer with an update
-    rule of its own.
+    The stock Keras optimizer then makes the same step, from the same state and gradients, at the rate in the plan. Where
+    the two differ, `difflr.PlanNotKept` is raised, with a table and the likely cause. Some variables are shown but not
+    judged: those without a gradient in this batch, those whose update is below the precision of the weights, frozen ones
+    that their own layer changes, and those of an optimizer with its own update rule.
 
     Args:
-        model: A compiled model, of any kind; for a loop of your own, the model that it trains.
-        data: A batch `(x, y)`, arrays of which the first `batch_size` samples are taken, or a dataset that can be walked
-            through again.
-        plan: The `difflr.Plan` that is promised. `None`: the plan of the model's optimizer.
-        step: For a training loop of your own: a function of the batch that makes one training step.
-        reference: With it, the same with one rate, the base rate, for all variables.
-        tolerance: Float, how far a measured ratio may be off, relatively. Defaults to 0.01.
-        batch_size: How many samples are taken from arrays. Defaults to 32.
+        model: A compiled model; with `step`, the model that your own training loop trains.
+        data: A batch `(x, y)`, arrays (the first `batch_size` samples are used), or a dataset that can be iterated
+            again.
+        plan: The `difflr.Plan` to check. `None`: the plan of the model's optimizer.
+        step: For your own training loop: a function of the batch that runs one training step.
+        reference: Needed with `step`: the same step with the base rate for all variables.
+        tolerance: Float, the largest relative error of a measured ratio. Defaults to 0.01.
+        batch_size: Integer, how many samples to use from arrays. Defaults to 32.
 
     Returns:
-        A `difflr.Verification`; printed, it is the table.
+        A `difflr.Verification`; print it to see the table.
 
     Raises:
         difflr.PlanNotKept: If the weights do not move as the plan says.
         ValueError: If there is no plan, the plan is for another model, the model is not compiled, trains with
             several optimizers or compiles several steps into one, or no step updates the weights.
-        TypeError: If `plan` is no plan, or `data` holds no batch.
+        TypeError: If `plan` is not a plan, or `data` has no batch.
 
     Example:
 
@@ -82,7 +81,9 @@ def verify(
     """
     check_arguments(plan, tolerance)
     if (step is None) != (reference is None):
-        raise ValueError("`step` and `reference` come together: your step, and the same at one rate for all.")
+        raise ValueError(
+            "Pass `step` and `reference` together: your step, and the same step with one rate for all variables."
+        )
     batch = first_batch(data, batch_size)
     if step is not None and reference is not None:
         verification = _of_functions(promised_plan(model, plan), model, batch, step, reference, tolerance)
@@ -95,7 +96,7 @@ def verify(
 
 
 def check_arguments(plan: Plan | None, tolerance: float) -> None:
-    """Checks what `verify` and `VerifyPlan` have in common.
+    """Checks the arguments that `verify` and `VerifyPlan` share.
 
     Args:
         plan: A plan, or `None`.
@@ -112,7 +113,7 @@ def check_arguments(plan: Plan | None, tolerance: float) -> None:
 
 
 def promised_plan(model: keras.Model, plan: Plan | None) -> Plan:
-    """The plan to be verified: `plan`, or that of the model's optimizer.
+    """The plan to verify: `plan`, or that of the model's optimizer.
 
     Args:
         model: The model.
@@ -125,14 +126,14 @@ def promised_plan(model: keras.Model, plan: Plan | None) -> Plan:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None or not any(isinstance(part, DifferentialOptimizer) for part in parts(optimizer)):
             raise ValueError(
-                f"Which plan is to be verified? The optimizer, {type(optimizer).__name__}, has none. Pass it: `plan=...`."
+                f"There is no plan to verify: the optimizer, {type(optimizer).__name__}, has none. Pass `plan=...`."
             )
         return plan_of(model)
     there = set(map(id, model.variables))
     missing = [row.path for row in plan.rows if id(row.variable) not in there]
     if missing:
         raise ValueError(
-            f"The plan is for another model than '{model.name}', which does not have {listed(missing)}. Make the "
+            f"The plan is for another model: '{model.name}' does not have {listed(missing)}. Make a "
             "plan for this one: difflr.Plan(model, rules)."
         )
     return plan
@@ -150,14 +151,14 @@ def check_compiled(model: keras.Model) -> None:
     """
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
-            "The model has no optimizer to be verified: compile it first; or, for a loop of your own, give `step` and "
+            "The model has no optimizer to verify. Compile it first; for your own training loop, pass `step` and "
             "`reference`."
         )
     check_one_optimizer(model)
     if model.steps_per_execution != 1:
         raise ValueError(
-            f"One step is measured, and the model is compiled with steps_per_execution={model.steps_per_execution}. "
-            "Verify it compiled with 1; the plan does not depend on it."
+            f"`verify` measures one step, but the model is compiled with steps_per_execution={model.steps_per_execution}. "
+            "Compile it with 1 to verify it; the plan does not depend on that."
         )
     replicas = getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
     if replicas != 1:
@@ -174,7 +175,7 @@ def check_compiled(model: keras.Model) -> None:
 
 
 class Restored:
-    """Puts everything back as it was: weights, statistics, seeds, the optimizer's state, metrics.
+    """Restores everything on exit: weights, statistics, seeds, optimizer state, metrics.
 
     Args:
         model: A compiled model, built, with its optimizer.
@@ -237,7 +238,7 @@ def _updates(observation: Observation, model: keras.Model, batch: Batch, max_ste
 
 
 def _leave_rate_0(model: keras.Model) -> None:
-    """A warm-up may begin with a rate of 0, at which nothing moves: looks at a later step then."""
+    """Moves to a later step if a warm-up begins at a rate of 0, where nothing moves."""
     for part in parts(model.optimizer):
         rate = keras_private.live_learning_rate(part)
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -249,7 +250,7 @@ def _leave_rate_0(model: keras.Model) -> None:
 
 
 def _silent_elsewhere(model: keras.Model, batch: Batch) -> set[int]:
-    """Who has no gradient at other weights either: at 0, as one half of LoRA's is, it says nothing."""
+    """Variables without a gradient at other weights too: at 0, as half of LoRA's are, a missing one means nothing."""
     numbers = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = keras.ops.convert_to_numpy(variable).astype("float32")

@@ -16,17 +16,17 @@ Logs = dict[str, float] | None
 class VerifyPlan(keras.callbacks.Callback):
     """Stops `fit` at its first step if the weights do not move as the plan says.
 
-    What `difflr.verify` does and undoes again, on the first update of the training itself: later than the first batch with
-    gradient accumulation, a loss scale that is too large at first, or a warm-up that begins at a rate of 0. The step is
-    compiled once more for it. Training is the same, bit for bit, with it and without it.
+    The check of `difflr.verify` on the first update of the training itself. With gradient accumulation, a loss scale that
+    starts too large or a warm-up from 0, that update comes after the first batch. The step is compiled once more. The
+    callback does not change training, bit for bit.
 
     Args:
-        plan: The `difflr.Plan` that is promised. `None`: the plan of the model's optimizer.
-        tolerance: Float, how far a measured ratio may be off, relatively. Defaults to 0.01.
+        plan: The `difflr.Plan` to check. `None`: the plan of the model's optimizer.
+        tolerance: Float, the largest relative error of a measured ratio. Defaults to 0.01.
         verbose: 0 or 1. Whether to print the table when the plan is kept.
 
     Raises:
-        difflr.PlanNotKept: After the first update, with the table and what is to blame.
+        difflr.PlanNotKept: After the first update, with the table and the likely cause.
         ValueError: On `fit`, if there is no plan, it is for another model, the model trains with several
             optimizers, or several steps are compiled into one.
 
@@ -73,8 +73,8 @@ class VerifyPlan(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         if self._observation is not None:
             warnings.warn(
-                f"VerifyPlan could not verify anything: in the {self._batches} steps that it watched the weights were not "
-                "updated. The learning rate is 0, the gradients are accumulated over more steps, or are not finite.",
+                f"VerifyPlan could not verify anything: the weights were not updated in the {self._batches} steps it "
+                "watched. The learning rate is 0, or gradients are accumulated over more steps or not finite.",
                 stacklevel=2,
             )
         self._observation = None

@@ -62,10 +62,16 @@ def from_caffe(
     """
     read = None if solver is None else read_solver(solver)
     layers = layers_in_training(read_net(prototxt), read)
-    settings, statistics = _settings(layers), [layer.name for layer in layers if layer.type == "BatchNorm"]
+    if not layers:
+        raise ValueError("The net has no layer that trains. Expected the file of the net, such as train_val.prototxt.")
     decisions = _decisions(layers, list(Plan(model).rows), dict(names or {}))
-    notes = [f"{name}: moving statistics have no learning rate" for name in statistics]
-    translation = translate("Caffe", model, lambda row: decisions.get(id(row.variable)), settings, notes=notes)
+    notes = [f"{layer.name}: moving statistics have no learning rate" for layer in layers if layer.type == "BatchNorm"]
+    notes += [
+        f"{layer.name}: `propagate_down: false` stops the gradient there; so must the model, by keras.ops.stop_gradient"
+        for layer in layers
+        if layer.stops_gradient
+    ]
+    translation = translate("Caffe", model, lambda row: decisions.get(id(row.variable)), _settings(layers), notes=notes)
     if read is None:
         return translation
     rate = learning_rate_of(read)
@@ -122,6 +128,8 @@ def _position(layer: CaffeLayer, row: Row) -> int:
     name = row.path.split("/")[-1]
     if layer.type == "LSTM":
         return _LSTM.get(name, 0)
+    if layer.type == "Bias":  # it has no weights
+        return 0
     return int(name == "beta" or name.endswith("bias"))
 
 

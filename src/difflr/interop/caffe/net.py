@@ -31,15 +31,17 @@ class CaffeLayer:
 
     Args:
         name: Its name.
-        type: Its type, empty in nets of the old format.
+        type: Its type, empty in nets of the old formats.
         parameters: Those with a `param` of their own, by position: 0 the weights, 1 the bias.
         normalizes: The name of the BatchNorm layer that a Scale layer completes: in Keras the two are one.
+        stops_gradient: Whether it is `propagate_down: false` for one of its bottoms.
     """
 
     name: str
     type: str
     parameters: tuple[CaffeParameter, ...]
     normalizes: str | None = None
+    stops_gradient: bool = False
 
 
 def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
@@ -52,7 +54,8 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
     Raises:
         ValueError: If layers that share a parameter set different values, as in Caffe.
 
-    Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
+    Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV0LayerParameter` and
+    `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
     """
     states = [net.state] + ([solver.train_state] if solver is not None else [])
     shared: dict[str, CaffeParameter] = {}
@@ -61,28 +64,31 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
     for layer in [*net.layer, *net.layers]:
         if not _is_included(layer, states):
             continue
+        # In the oldest format (V0) the layer stands in a `layers` of its own, beside its bottoms and tops.
+        own = layer.layer if hasattr(layer, "layer") and layer.HasField("layer") else layer
         kind = getattr(layer, "type", "")
         below = producers.get(layer.bottom[0]) if layer.bottom else None
         completes = below.name if kind == "Scale" and below is not None and below.type == "BatchNorm" else None
         parameters = [
-            _shared(shared, shared_name, CaffeParameter(f"{layer.name} param {position}", explicit=set(rates), **rates))
-            for position, (shared_name, rates) in enumerate(_specs(layer))
+            _shared(shared, shared_name, CaffeParameter(f"{own.name} param {position}", explicit=set(rates), **rates))
+            for position, (shared_name, rates) in enumerate(_specs(layer, own))
         ]
-        result.append(CaffeLayer(layer.name, kind, tuple(parameters), completes))
+        stops = not all(getattr(layer, "propagate_down", ()))
+        result.append(CaffeLayer(own.name, kind, tuple(parameters), completes, stops))
         producers.update(dict.fromkeys(layer.top, layer))
     return result
 
 
-def _specs(layer: Any) -> list[tuple[str, dict[str, float]]]:
-    """For each parameter of a layer, in either format: its name, and the rates that the file sets."""
-    if hasattr(layer, "blobs_lr"):
-        number = max(len(layer.blobs_lr), len(layer.weight_decay), len(layer.param))
+def _specs(layer: Any, own: Any) -> list[tuple[str, dict[str, float]]]:
+    """For each parameter of a layer, in any format: its name, and the rates that the file sets."""
+    if hasattr(own, "blobs_lr"):
+        number = max(len(own.blobs_lr), len(own.weight_decay), len(layer.param))
         return [
             (
                 layer.param[position] if position < len(layer.param) else "",
                 {
                     axis: values[position]
-                    for axis, values in zip(RATES, (layer.blobs_lr, layer.weight_decay), strict=True)
+                    for axis, values in zip(RATES, (own.blobs_lr, own.weight_decay), strict=True)
                     if position < len(values)
                 },
             )

@@ -9,6 +9,11 @@ from typing import Any
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
 
+# What the oldest format has in a layer besides rates.
+_UNREAD = """type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio local_size
+alpha beta k source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold det_bg_threshold
+det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width shuffle_images concat_dim"""
+
 # Message -> field -> its type; `*`: repeated; empty: skipped. All inside `Skipped` is skipped.
 # Rates are `double` here and `float` in Caffe, so that 0.1 stays 0.1.
 # Reference: src/caffe/proto/caffe.proto in BVLC/caffe.
@@ -49,6 +54,13 @@ _SCHEMA = {
         "blobs": "*Skipped",
         "include": "*NetStateRule",
         "exclude": "*NetStateRule",
+        "layer": "OldestLayer",
+    },
+    "OldestLayer": {  # V0LayerParameter, before V1: what is not `bottom` and `top`
+        "name": "string",
+        "blobs_lr": "*double",
+        "weight_decay": "*double",
+        **dict.fromkeys(_UNREAD.split(), ""),
     },
     "Net": {
         "name": "string",
@@ -204,10 +216,6 @@ def _check_fields(text: str, kind: str, name: str) -> None:
 
 def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) -> None:
     known = _SCHEMA[message]
-    if message == "OldLayer" and field == "layer":
-        raise ValueError(
-            f"{name} is in Caffe's oldest format (V0). Translate it with Caffe's own `upgrade_net_proto_text`."
-        )
     if not known or field in known or field.endswith("_param"):
         return
     if message in _STRICT or field in _RATES:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
+from difflr.checks import checked_number, did_you_mean
 from difflr.interop.caffe.schedule import CaffeSchedule
 from difflr.optimizers import differential
 
@@ -142,7 +143,12 @@ def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
     )
     kind = kind or "SGD"
     if kind not in _SOLVERS:
-        raise ValueError(f"The solver's `type` must be one of {', '.join(_SOLVERS)}. Received: {kind!r}.")
+        hint = did_you_mean(kind, _SOLVERS, 1)
+        raise ValueError(f"The solver's `type` must be one of {', '.join(_SOLVERS)}. Received: {kind!r}.{hint}")
+    if solver.HasField("type") and solver.HasField("solver_type"):
+        raise ValueError("The solver has both `type` and the old `solver_type`, which Caffe refuses. Remove one.")
+    for field in ("weight_decay", "delta"):
+        checked_number(getattr(solver, field), field)
     base, arguments = _SOLVERS[kind]
     if solver.momentum and "momentum" not in arguments.values():
         raise ValueError(f"{kind} has no momentum, and the solver sets `momentum: {solver.momentum:g}`. Remove it.")

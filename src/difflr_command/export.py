@@ -1,0 +1,68 @@
+"""`difflr export`: its options. What it does is in `difflr_command.exporting`."""
+
+import enum
+import pathlib
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, Traceback
+from difflr_command.use_options import Json, ScaleOfPictures, SizeOfPictures, pixels
+
+
+class Format(enum.StrEnum):
+    """What a model is exported to."""
+
+    ONNX = "onnx"
+    SAVED_MODEL = "saved-model"
+    LITERT = "litert"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+SUFFIXES = {".onnx": Format.ONNX, ".tflite": Format.LITERT, ".pt2": Format.TORCH, ".xml": Format.OPENVINO}
+
+
+def export(
+    model: Annotated[
+        pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
+    ],
+    output: Annotated[
+        pathlib.Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file, or the folder of a SavedModel. The format is read off its name: .onnx, .tflite (LiteRT), .pt2 "
+            "(torch), .xml (OpenVINO); a name without one of these is a SavedModel.",
+            show_default=False,
+        ),
+    ],
+    format: Annotated[
+        Format | None, typer.Option(help="The format, if the name does not tell.", show_default=False)
+    ] = None,
+    scale: ScaleOfPictures = None,
+    size: SizeOfPictures = None,
+    json: Json = False,
+    backend: Backend = "",
+    traceback: Traceback = False,
+) -> None:
+    """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
+    with console.bad_input():
+        chosen = format or SUFFIXES.get(output.suffix.lower(), Format.SAVED_MODEL)
+        expected = [suffix for suffix, name in SUFFIXES.items() if name == chosen]
+        if expected and output.suffix.lower() != expected[0]:
+            raise ValueError(f"A file for {chosen} ends with {expected[0]}. Received: --output {output}.")
+        if expected:
+            console.writable(output, "export")
+        else:
+            console.new_folder(output)
+        shape = pixels(size)
+        import_keras()
+        from difflr_command.exporting import check_can_export, export_model
+        from difflr_command.network import How, Network
+
+        check_can_export(str(chosen))
+        network = Network(model, How(None if scale is None else str(scale), shape))
+    export_model(network, output, str(chosen), as_json=json)

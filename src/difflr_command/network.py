@@ -1,0 +1,159 @@
+"""`Network`: a trained model in use, which predicts from files as it was trained on them."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import difflr
+from difflr.data.picture import decode
+from difflr_command.loss import output_activation
+from difflr_command.models import load
+from difflr_command.texts import TextsToNumbers
+
+PICTURES, TEXTS, ARRAYS = "pictures", "texts", "arrays"
+CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
+
+
+@dataclasses.dataclass(frozen=True)
+class How:
+    """What a file that says nothing of itself has to be told.
+
+    Args:
+        scale: The scale of pictures, one of `difflr.data.SCALES`; `None` for what can be seen.
+        size: Height and width of pictures; `None` for what the model takes.
+    """
+
+    scale: str | None = None
+    size: tuple[int, int] | None = None
+
+
+class Network:
+    """A model, what it takes and what its outputs mean.
+
+    Args:
+        file: A `.keras` file.
+        how: What to know of a model that difflr did not write.
+
+    Raises:
+        ValueError: If the file cannot be loaded, or it cannot be told what the model takes.
+    """
+
+    def __init__(self, file: Path, how: How):
+        self.file = file
+        self.model = load(file)
+        known = difflr.models.read_info(file)
+        if len(self.model.inputs or [0]) != 1 or not isinstance(self.model.output_shape, tuple):
+            raise ValueError(f"{file} has several inputs or outputs, and only models with one of each predict here.")
+        self.info = known or _guessed(self.model, how)
+        self._texts: TextsToNumbers | None = None
+        if self.info.data == PICTURES:
+            self.model = _with_scale(self.model, how, known is not None)
+        if self.info.data == TEXTS:
+            layer, self.model = difflr.models.after_vectorization(self.model)
+            self._texts = TextsToNumbers(layer, self.model)
+        self._activation = output_activation(self.model)
+
+    @property
+    def num_outputs(self) -> int:
+        """The number of outputs."""
+        return int(self.model.output_shape[-1])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes or outputs; their numbers where the file holds none."""
+        number = 2 if self.info.task == CLASSES and self.num_outputs == 1 else self.num_outputs
+        return self.info.class_names or tuple(map(str, range(number)))
+
+    def picture(self, file: Path) -> tuple[np.ndarray, str | None]:
+        """A picture as the model takes it, and what was done to it that should be known.
+
+        Raises:
+            ValueError: If it cannot be read; the message is the reason alone.
+        """
+        assert self.info.size is not None
+        assert self.info.channels is not None
+        return decode(file, self.info.size, self.info.channels)
+
+    def predict(self, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+        """The predictions for one batch: probabilities, or amounts.
+
+        Args:
+            inputs: Pictures as bytes, texts, or arrays.
+            batch_size: What a smaller batch is filled up to, so that nothing is compiled twice.
+        """
+        number = len(inputs)
+        filled = np.concatenate([inputs, np.repeat(inputs[-1:], batch_size - number, axis=0)])
+        if self._texts is not None:
+            filled = self._texts.batch(self._texts.of(filled))
+        elif self.info.data == PICTURES:
+            filled = filled.astype("float32")
+        outputs = np.asarray(self.model.predict_on_batch(filled), "float64")[:number]
+        return outputs.reshape(number, -1) if self.info.task == NUMBERS else self._probabilities(outputs)
+
+    def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """`(n, num_classes)`: of logits, too; two columns where one output decides between two classes."""
+        if self.info.task == LABELS or outputs.shape[-1] == 1:
+            scores = outputs if self._activation == "sigmoid" else 1 / (1 + np.exp(-outputs))
+            two = self.info.task == CLASSES
+            return np.concatenate([1 - scores, scores], axis=1) if two else scores
+        if self._activation in ("softmax", "sigmoid"):
+            return outputs
+        powers = np.exp(outputs - outputs.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
+
+
+def _guessed(model: keras.Model, how: How) -> difflr.models.ModelInfo:
+    """What can be seen of a model whose file says nothing."""
+    shape, size, channels = model.input_shape, None, None
+    data = ARRAYS
+    if keras.backend.standardize_dtype(model.inputs[0].dtype) == "string":
+        data = TEXTS
+    elif len(shape) == 4 and shape[-1] in (1, 3, 4):
+        data, channels = PICTURES, int(shape[-1])
+        sides = how.size or shape[1:3]
+        if None in sides:
+            raise ValueError("The model takes pictures of any size: say in which, such as --size 160.")
+        if how.size and any(side not in (None, asked) for side, asked in zip(shape[1:3], how.size, strict=True)):
+            raise ValueError(f"The model takes pictures of {shape[1]} x {shape[2]} pixels: leave out --size.")
+        size = (int(sides[0]), int(sides[1]))
+    activation, several = output_activation(model), model.output_shape[-1] > 1
+    task = NUMBERS
+    if activation == "softmax" or (activation == "sigmoid" and not several):
+        task = CLASSES
+    elif activation == "sigmoid":
+        task = LABELS
+    return difflr.models.ModelInfo((), task, data, size, channels)
+
+
+def _with_scale(model: keras.Model, how: How, known: bool) -> keras.Model:
+    """A model that takes 0..255."""
+    own = known or difflr.data.has_own_scale(model)
+    if own and how.scale not in (None, "0..255"):
+        raise ValueError(f"The model scales its pictures itself: leave out --scale {how.scale}.")
+    if own or how.scale == "0..255":
+        return model
+    if how.scale is None:
+        raise ValueError(
+            "Cannot tell how the model expects pixel values to be scaled: difflr did not write the file, and the model "
+            f"begins with no Rescaling or Normalization layer. Say it: --scale {', '.join(difflr.data.SCALES)}."
+        )
+    return difflr.models.with_scale(model, how.scale)
+
+
+def named(names: Sequence[str], scores: np.ndarray, task: str, top: int) -> list[tuple[str, float]]:
+    """What a prediction says: names and numbers, the most probable first.
+
+    Args:
+        names: The names of the outputs.
+        scores: Float array `(num_outputs,)`.
+        task: `"classes"`: the `top` most probable; `"labels"`: all from one half on; `"numbers"`: all.
+        top: How many classes.
+    """
+    if task == NUMBERS:
+        return list(zip(names, map(float, scores), strict=True))
+    order = np.argsort(-scores, kind="stable")
+    chosen = order[:top] if task == CLASSES else [number for number in order if scores[number] >= 0.5]
+    return [(names[number], float(scores[number])) for number in chosen]

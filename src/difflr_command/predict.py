@@ -1,0 +1,76 @@
+"""`difflr predict`: its options. What it does is in `difflr_command.predicting`."""
+
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, Traceback
+from difflr_command.use_options import BatchSize, Json, ScaleOfPictures, SizeOfPictures, TextColumn, pixels
+
+EPILOG = (
+    "Exit codes: 0 done; 1 something could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
+    "was begun; 130 interrupted."
+)
+
+
+def predict(
+    model: Annotated[
+        pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
+    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILES]...",
+            help="Pictures, or folders of them; for texts a .csv or .tsv, or a .txt with a text in each line; or an .npz "
+            "with x. - or nothing: read from a pipe, a name of a picture, or a text, in each line.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")
+    ] = 1,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False,
+    json: Json = False,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write it here instead, whole or not at all: CSV or JSON, by its name if not by the options.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: BatchSize = 32,
+    scale: ScaleOfPictures = None,
+    size: SizeOfPictures = None,
+    text_column: TextColumn = "text",
+    backend: Backend = "",
+    traceback: Traceback = False,
+) -> None:
+    """Predict with a model: pictures, texts or arrays, in batches."""
+    with console.bad_input():
+        if csv and json:
+            raise ValueError("--csv and --json are two forms: give one of them.")
+        if output is not None:
+            console.writable(output, "output")
+            suffix = output.suffix.lower()
+            if not csv and not json and suffix not in (".csv", ".json"):
+                raise ValueError(f"--output is a .csv or a .json file, or give --csv or --json. Received: {output}.")
+            csv, json = (csv, json) if csv or json else (suffix == ".csv", suffix == ".json")
+        given = list(files or ["-"])
+        if "-" in given and sys.stdin.isatty():
+            raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
+        shape = pixels(size)
+        import_keras()
+        from difflr_command.network import How, Network
+        from difflr_command.predicting import predict_items
+        from difflr_command.unlabelled import unlabelled
+
+        network = Network(model, How(None if scale is None else str(scale), shape))
+        items = unlabelled(network, given, text_column)
+    form = "csv" if csv else "json" if json else "lines"
+    predict_items(network, items, form, output, top, batch_size)

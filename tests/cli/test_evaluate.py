@@ -1,0 +1,208 @@
+"""`difflr evaluate`: what it measures of pictures, texts and arrays, what it writes, and what stops it."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.colours import NAMES, colour_network
+from cli.commands import difflr, refused, succeeded
+from difflr.models import ModelInfo, write_info
+from difflr_command import evaluating
+from difflr_command.network import Network
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture
+def colours(here):
+    """`colours.keras`, and `mixed/`: five of six pictures are in the right folder, one is damaged."""
+    colour_network(here / "colours.keras")
+    colour = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
+    for folder, name, shown in [
+        ("blue", "1", "blue"),
+        ("blue", "2", "blue"),
+        ("green", "1", "green"),
+        ("green", "wrong", "red"),
+        ("red", "1", "red"),
+        ("red", "2", "red"),
+    ]:
+        (here / "mixed" / folder).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 10), colour[shown]).save(here / "mixed" / folder / f"{name}.png")
+    (here / "mixed" / "red" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    return here
+
+
+def test_pictures(colours):
+    result = succeeded("evaluate", "colours.keras", "mixed", "--batch-size", "4")
+    assert result["num_examples"] == 6
+    assert result["accuracy"] == pytest.approx(5 / 6)
+    assert result["confusion"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
+    assert result["skipped"] == [["red/damaged.png", "no picture, or damaged"]]
+    (mistake,) = result["mistakes"]
+    assert (mistake["name"], mistake["truth"], mistake["predicted"][:3]) == ("green/wrong.png", "green", "red")
+    # As plain Keras says of the same picture.
+    model = keras.saving.load_model("colours.keras")
+    picture = np.broadcast_to(np.array([200.0, 20, 20], "float32"), (1, 8, 8, 3))
+    probability = np.asarray(model.predict(picture, verbose=0))[0]
+    assert mistake["predicted"] == f"red {100 * probability[2]:.0f} %"
+    assert mistake["badness"] == pytest.approx(1 - probability[1], rel=1e-5)
+
+
+@pytest.mark.same_everywhere
+def test_what_is_shown_and_written(colours):
+    pytest.importorskip("matplotlib")
+    result = difflr("evaluate", "colours.keras", "mixed", "--report", "page.html", "--pictures", "shots")
+    assert result.code == 0, result
+    assert "Accuracy 83.3 % (5 of 6 right" in result.out
+    assert re.search(r"green +2 +100.0 % +50.0 % +66.7 % +red \(1\)", result.out)
+    assert re.search(r"green +red \d+ % +green/wrong.png", result.out)
+    assert "skipped, 1: red/damaged.png (no picture, or damaged)" in result.out
+    assert {file.name for file in (colours / "shots").iterdir()} == {"confusion.png", "calibration.png", "mistakes.png"}
+    page = (colours / "page.html").read_text()
+    assert "green/wrong.png" in page
+    assert page.index("data:image/jpeg;base64,") < page.index("<svg")  # the worst mistakes first
+    command = re.search(r"<pre>(.*?)</pre>", page)[1]
+    assert command == f"difflr evaluate colours.keras mixed --backend {keras.backend.backend()} --report page.html"
+    again = difflr(*command.split()[1:])
+    assert again.code == 0
+
+
+@pytest.mark.same_everywhere
+def test_of_ready_parts_the_test_part_is_taken(colours):
+    (colours / "mixed").rename(colours / "test")
+    (colours / "all").mkdir()
+    (colours / "test").rename(colours / "all" / "test")
+    (colours / "all" / "train").mkdir()
+    assert succeeded("evaluate", "colours.keras", "all")["num_examples"] == 6
+    assert "test is taken" in difflr("evaluate", "colours.keras", "all").out
+
+
+@pytest.mark.same_everywhere
+def test_logits_and_models_without_names(colours):
+    """The classes of the folder are the outputs in the order of the alphabet; logits become probabilities."""
+    expected = succeeded("evaluate", "colours.keras", "mixed")
+    colour_network(colours / "logits.keras", activation=None, info=False)
+    result = succeeded("evaluate", "logits.keras", "mixed")
+    assert result["confusion"] == expected["confusion"]
+    assert result["calibration_error"] == pytest.approx(expected["calibration_error"], abs=1e-6)
+    assert list(result["classes"]) == list(NAMES)
+
+
+@pytest.mark.same_everywhere
+def test_arrays_with_several_labels_and_with_amounts(here):
+    inputs = keras.Input((2,))
+    layer = keras.layers.Dense(2, activation="sigmoid", name="head")
+    keras.Model(inputs, layer(inputs)).save("labels.keras")
+    layer.set_weights([8 * np.eye(2), np.array([-4, -4])])
+    model = keras.Model(inputs, layer(inputs))
+    model.save("labels.keras")
+    write_info("labels.keras", ModelInfo(("sea", "sun"), "labels"))
+    np.savez("labels.npz", x=[[1.0, 0], [0, 1], [1, 1], [0, 0]], y=[[1, 0], [0, 1], [1, 1], [1, 0]])
+    result = succeeded("evaluate", "labels.keras", "labels.npz")
+    assert result["micro_f1"] == pytest.approx(2 * 4 / (4 + 5))
+    assert result["mistakes"][0]["truth"] == "sea"
+
+    layer = keras.layers.Dense(1, name="head")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.array([[1], [2]]), np.array([0.5])])
+    model.save("sum.keras")
+    write_info("sum.keras", ModelInfo((), "numbers"))
+    np.savez("sum.npz", x=[[1.0, 0], [0, 1], [1, 1]], y=[1.0, 2, 3])
+    result = succeeded("evaluate", "sum.keras", "sum.npz")
+    assert (result["mae"], result["rmse"]) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert result["r2"] == pytest.approx(1 - 0.75 / 2)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TextVectorization needs TensorFlow")
+def test_texts(here):
+    text_network(here / "words.keras")
+    (here / "films.csv").write_text("text,label\ngood film,good\nbad film,bad\nbad,good\n,good\n" + "good,good\n" * 8)
+    result = succeeded("evaluate", "words.keras", "films.csv", "--batch-size", "4")
+    assert result["confusion"] == [[1, 0], [1, 9]]
+    assert result["skipped"] == [["line 5", "no text"]]
+    page = difflr("evaluate", "words.keras", "films.csv", "--report", "page.html")
+    assert page.code == 0, page
+    assert "<blockquote>bad</blockquote>" in (here / "page.html").read_text()
+
+
+def text_network(path):
+    """`good` in a text makes it good, `bad` bad."""
+    words = keras.layers.TextVectorization(output_sequence_length=3, vocabulary=["good", "bad", "film"])
+    inputs = keras.Input((), dtype="string")
+    embedding = keras.layers.Embedding(5, 2, name="embedding")
+    x = keras.layers.GlobalAveragePooling1D()(embedding(words(inputs)))
+    model = keras.Model(inputs, keras.layers.Activation("softmax")(x))
+    embedding.set_weights([np.array([[0, 0], [0, 0], [0, 9], [9, 0], [0, 0]])])
+    model.save(path)
+    write_info(path, ModelInfo(("bad", "good"), "classes", "texts"))
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["nowhere.keras", "mixed"], "no model file nowhere.keras"),
+        (["colours.keras", "nowhere"], "no data at nowhere"),
+        (["colours.keras", "data.npz"], "colours.keras takes pictures, and data.npz holds arrays"),
+        (["colours.keras", "other"], "has the class 'grene'.*Did you mean 'green'"),
+        (["four.keras", "mixed"], "has 3 classes, and four.keras, which holds no names of classes, has 4"),
+        (["colours.keras", "mixed", "--report", "gone/page.html"], "no folder .*gone"),
+        (["colours.keras", "mixed", "--pictures", "colours.keras"], "colours.keras is a file. Name a folder"),
+        (["colours.keras", "mixed", "--scale", "0..1"], "leave out --scale 0..1"),
+        (["colours.keras", "mixed", "--size", "big"], "--size is a number of pixels"),
+        (["raw.keras", "mixed", "--size", "8"], "Cannot tell how .*--scale"),
+        (["raw.keras", "mixed"], "pictures of any size"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, colours):
+    np.savez("data.npz", x=np.zeros((2, 2)), y=[0, 1])
+    for name in ("blue", "grene"):
+        (colours / "other" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(colours / "other" / name / "1.png")
+    pool = keras.layers.GlobalAveragePooling2D()
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1.0), pool, keras.layers.Dense(4)]).save(
+        "four.keras"
+    )
+    keras.Sequential([keras.Input((None, None, 3)), pool, keras.layers.Dense(3)]).save("raw.keras")
+    before = sorted(colours.rglob("*"))
+    assert re.search(told, refused("evaluate", *words))
+    assert sorted(colours.rglob("*")) == before
+
+
+@pytest.mark.same_everywhere
+def test_an_interrupt_in_the_middle_writes_nothing(colours, monkeypatch):
+    def interrupted(self, inputs, batch_size):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Network, "predict", interrupted)
+    before = sorted(colours.iterdir())
+    result = difflr("evaluate", "colours.keras", "mixed", "--report", "page.html", "--json")
+    assert (result.code, result.out) == (130, "")
+    assert "Interrupted: nothing is written." in result.err
+    assert sorted(colours.iterdir()) == before
+
+    monkeypatch.setattr(evaluating, "labelled", lambda *words: interrupted(0, 0, 0))
+    result = difflr("evaluate", "colours.keras", "mixed")
+    assert result.code == 130
+    assert "Interrupted: nothing was begun." in result.err
+
+
+@pytest.mark.same_everywhere
+def test_pictures_that_are_removed_meanwhile_are_named(colours, monkeypatch):
+    predict = Network.predict
+
+    def removing(self, inputs, batch_size):
+        (colours / "mixed" / "red" / "2.png").unlink(missing_ok=True)
+        return predict(self, inputs, batch_size)
+
+    monkeypatch.setattr("difflr_command.labelled.AT_ONCE", 0)
+    monkeypatch.setattr(Network, "predict", removing)
+    result = difflr("evaluate", "colours.keras", "mixed", "--batch-size", "1", "--json")
+    assert result.code == 1  # 2 of 7 are more than a tenth
+    assert "red/2.png (there is no such file)" in result.err
+    assert json.dumps(result.out) == '""'

@@ -324,15 +324,17 @@ def test_a_number_that_is_set_takes_effect_without_compiling():
     by_schedule = compiled_model(momentum(over_time([0.9, 0.2, 0.5])), momentum=0.9)
     wanted = fitted(by_schedule, 3)
     model = compiled_model(momentum(0.9), momentum=0.9)
+    traces = []
 
     def change(epoch, logs):
+        traces.append(model.traces)
         model.optimizer.hyperparameters["momentum"]["body"] = [0.2, 0.5, 0.5][epoch]
 
     got = fitted(model, 3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=change)])
     assert_close(got, wanted)
     assert not np.array_equal(got[0], fitted(compiled_model(momentum(0.9), momentum=0.9), 3)[0])
     if BACKEND != "torch":
-        assert (model.traces, by_schedule.traces) == (1, 1)
+        assert model.traces == traces[0]  # those of the first epoch: TensorFlow traces twice where variables are made
 
 
 @compiles

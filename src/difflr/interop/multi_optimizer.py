@@ -97,6 +97,10 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     """
     check_plan(plan)
     config = one_optimizer(optimizer).get_config()
+    if isinstance(config["learning_rate"], dict) or any(group.schedule is not None for group in plan.groups):
+        raise ValueError(
+            "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
+        )
     numbers = [
         name for name, value in config.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]
@@ -106,10 +110,6 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
         "a MultiOptimizer holds one optimizer with numbers for each group",
         "Keep difflr's optimizer for that, or leave it out of the plan.",
     )
-    if isinstance(config["learning_rate"], dict):
-        raise ValueError(
-            "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
-        )
     paths = [row.variable.path for row in plan.rows if not row.frozen]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice and len(plan.groups) > 1:

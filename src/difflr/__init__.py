@@ -32,7 +32,7 @@ from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
-from difflr.fine_tuning import fine_tune
+from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
     evaluation,
     plot_log,
@@ -82,6 +82,8 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
     "fine_tune",
+    "fine_tune_settings",
+    "FineTuneSettings",
     "find_learning_rate",
     "LearningRateCurve",
     "freeze_to",

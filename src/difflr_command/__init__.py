@@ -5,15 +5,30 @@ reads its backend once. Each command has a file; what it needs of `difflr` it im
 and completion are quick.
 """
 
+import codecs
 import io
 import sys
+
+# What a terminal without them shows instead: cp1252 on Windows, ASCII where no language is set.
+PLAIN = {"─": "-", "━": "-", "│": "|", "└": "`", "→": "->", "…": "...", "×": "x", "²": "2", "–": "-", "−": "-"}
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = "".join(
+        PLAIN.get(character, character.encode("ascii", "backslashreplace").decode())
+        for character in error.object[error.start : error.end]
+    )
+    return shown, error.end
 
 
 def main() -> None:
     """Runs the command line."""
+    codecs.register_error("difflr", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a class name
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="difflr")
     try:
         from difflr_command.app import app
     except ImportError as error:

@@ -154,6 +154,24 @@ def fine_tune(
         pathlib.Path | None,
         typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
     ] = None,
+    compare: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            metavar="REPORT",
+            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -165,7 +183,7 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe the lowest layers train at a hundredth of the head's rate; --rule changes that for some.
+    Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
     settings = Settings(
         model=model,
@@ -190,6 +208,8 @@ def fine_tune(
         validation_split=validation_split,
         output=output,
         report=report,
+        compare=tuple(compare or ()),
+        log=log,
     )
     with console.bad_input():
         settings.check()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +14,7 @@ from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates
 from difflr_command.run import Run
+from difflr_command.run_report import columns
 from difflr_command.settings import Settings
 
 MOST_CLASSES = 50
@@ -76,6 +76,7 @@ def write_model(settings: Settings, run: Run) -> None:
         settings: The settings.
         run: The run.
     """
+    trained = getattr(run.whole, "optimizer", None)
     if run.compiling:  # Keras loads no optimizer that has slots and was never built: SGD has none
         run.whole.compile(keras.optimizers.SGD(), loss=run.compiling["loss"], metrics=run.compiling["metrics"])
     else:
@@ -84,35 +85,7 @@ def write_model(settings: Settings, run: Run) -> None:
         with quietly():
             run.whole.save(unfinished)
         difflr.models.write_info(unfinished, run.info)
-
-
-def write_report(settings: Settings, run: Run) -> None:
-    """Writes the report, if one is asked for.
-
-    Args:
-        settings: The settings.
-        run: The run.
-    """
-    if settings.report is None:
-        return
-    shown = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value not in (None, ())}
-    shown |= {
-        "classes": ", ".join(run.data.train.class_names),
-        "data": inputs.described(settings.data, run.info.data, run.data),
-        "skipped": str(len(run.data.skipped)),
-    }
-    difflr.write_report(
-        settings.report,
-        run.model,
-        _columns(run.checkpoint.history),
-        phases=run.phases,
-        title=f"{settings.model.stem} on {settings.data.name}",
-        settings=shown,
-    )
-
-
-def _columns(history: Sequence[dict[str, float]]) -> dict[str, list[float]]:
-    return {name: [epoch[name] for epoch in history] for name in (history[0] if history else {})}
+    run.whole.optimizer = trained  # which the report is about
 
 
 def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
@@ -142,7 +115,7 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "freeze_epochs": run.freeze_epochs,
         "epochs": settings.epochs,
         "plan": plan_as_data(run.plan),
-        "history": _columns(run.checkpoint.history),
+        "history": columns(run.checkpoint.history),
         "output": str(settings.output),
         "report": None if settings.report is None else str(settings.report),
         "seconds": round(seconds, 1),

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 from difflr_command import console, known_models
+from difflr_command.trackers import trackers_in
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
@@ -39,6 +40,8 @@ class Settings:
     validation_split: float = 0.2
     output: Path = Path("tuned.keras")
     report: Path | None = None
+    compare: tuple[Path, ...] = ()
+    log: str | None = None
 
     @property
     def form(self) -> str:
@@ -87,8 +90,14 @@ class Settings:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
         if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
+        trackers_in(self.log)
         if self.report is not None:
             _check_can_report()
+        elif self.compare:
+            raise ValueError("--compare is about the report: give --report too.")
+        for file in self.compare:
+            if not file.is_file():
+                raise ValueError(f"There is no report {file} to compare with.")
         known_models.check_model(self.model)
         if self.plan is not None and not self.plan.is_file():
             raise ValueError(f"There is no plan {self.plan}.")

@@ -15,7 +15,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results, sources
+from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.loss import compiling_for, with_head
@@ -36,11 +36,12 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
         results.introduce(out, settings, run)
         total = run.freeze_epochs + settings.epochs
         progress = ShowProgress(out, total, run.freeze_epochs)
-        with _training(run, progress, total, f"{command(settings, keras.backend.backend())} --resume"):
-            _train(settings, run, progress)
+        to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+        with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+            _train(settings, run, progress, callbacks)
             results.write_model(settings, run)
         with _reporting(settings):
-            results.write_report(settings, run)
+            run_report.write_report(settings, run)
         run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
@@ -102,7 +103,7 @@ def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, 
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
-        if name not in ("model", "data", "output", "report", "plan", "validation")
+        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log")
     }
     plan = settings.plan.read_bytes() if settings.plan else b""
     return {
@@ -151,10 +152,17 @@ def _reporting(settings: Settings) -> Iterator[None]:
         raise console.stop(error, console.FAILED) from None
 
 
-def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
+def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+    """The callbacks of `--log`."""
+    names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
+    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
+    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+
+
+def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
     train = run.data.batches(settings.batch_size, settings.seed)
     seeds = difflr.data.EpochSeeds(settings.seed, train)
-    logger = [difflr.GroupLogger()] if settings.report is not None else []
+    logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
     difflr.fine_tune(
         run.model,
         train,
@@ -162,7 +170,7 @@ def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
         learning_rate=settings.learning_rate,
         freeze_epochs=run.freeze_epochs,
         plan=run.plan,
-        callbacks=[seeds, *logger, progress, run.checkpoint],
+        callbacks=[seeds, *logger, progress, run.checkpoint, *more],
         initial_epoch=run.checkpoint.epochs,
         validation_data=run.data.validation_batches(settings.batch_size),
         verbose=0,

@@ -10,7 +10,7 @@ import pytest
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
-from difflr_command import checkpoint, progress, sources
+from difflr_command import checkpoint, progress, sources, trackers
 from difflr_command.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -350,3 +350,63 @@ def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, w
     before = sorted(here.iterdir())
     assert re.search(told, refused("fine-tune", *words))
     assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.same_everywhere
+def test_the_report_shows_mistakes_data_rates_and_how_to_make_it_again(here):
+    pytest.importorskip("matplotlib")
+    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report"]
+    assert difflr(*words, "one.html").code == 0
+    result = difflr(*words, "two.html", "--seed", "1", "--compare", "one.html", "-o", "two.keras")
+    assert result.code == 0, result
+    page = (here / "two.html").read_text()
+    mistakes = succeeded("evaluate", "two.keras", "pictures")["mistakes"]
+    shown = re.findall(r"predicted <span.*?<br>(.*?)</figcaption>", page)
+    assert set(shown) <= {mistake["name"] for mistake in mistakes}
+    assert page.index("What it gets wrong") < page.index("<h2>Results")
+    assert "Learning rate of each layer at each step" in page
+    assert "The rates at each step are not drawn" not in page
+    assert "red/damaged.png" in page
+    assert "2: net on pictures: the same multipliers." in page
+    record = library.read_report("two.html")
+    assert record["settings"]["optimizer"] == "AdamW"
+    assert record["history"]["phase"] == [1, 2, 2]
+    command = re.search(r"<pre>difflr (.*?)</pre>", page)[1].split()
+    assert difflr(*command).code == 0
+    again = library.read_report("two.html")
+    assert again["history"] == record["history"]
+
+
+@pytest.mark.same_everywhere
+def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
+    logged, ended = [], []
+
+    class Tracker:
+        def __init__(self, title, settings):
+            assert (title, settings["epochs"]) == ("net on pictures", "2")
+
+        def log(self, logs, epoch):
+            logged.append((epoch, logs["val_loss"], logs["learning_rate/head/kernel"]))
+
+        def end(self, failed):
+            ended.append(failed)
+
+    monkeypatch.setattr(trackers, "KINDS", {"mlflow": Tracker})
+    monkeypatch.setattr(trackers, "PACKAGES", {"mlflow": ()})
+    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--log", "mlflow")
+    assert [epoch for epoch, *_ in logged] == [1, 2, 3]
+    assert [loss for _, loss, _ in logged] == pytest.approx(result["history"]["val_loss"])
+    assert ended == [False]
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--log", "tensorbord"], "--log knows tensorboard, mlflow, wandb"),
+        (["--compare", "one.html"], "give --report too"),
+        (["--report", "page.html", "--compare", "gone.html"], "no report gone.html"),
+    ],
+)
+def test_reports_and_logs_that_cannot_be_are_told_before_anything(words, told, here):
+    assert told in refused("fine-tune", "net.keras", "pictures", *words)

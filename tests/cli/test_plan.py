@@ -180,7 +180,7 @@ def test_names_are_never_cut(width):
     x = keras.layers.Conv2D(2, 3, name="block_one_squeeze_excite_projection")(inputs)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, name="block_two_expand")(x))
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
-    plan = library.discriminative(model, 0.01) * library.no_decay(model)
+    plan = library.discriminative(model, 0.1) * library.no_decay(model)
     console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
     plan_table.print_rates(console, plan, 1e-3)
     layers_table.print_layers(console, model, plan)

@@ -88,6 +88,7 @@ def test_every_layer_moves_by_its_rate():
         batch_size=BATCH,
         callbacks=[snapshots],
         learning_rate=0.1,
+        rate_ratio=100,
         shuffle=False,
     )
     assert moved(before, snapshots.weights[0], "stem") == moved(before, snapshots.weights[0], "block") == 0
@@ -376,6 +377,8 @@ def test_training_that_is_stopped_early_leaves_everything_live():
         ({"learning_rate": 0}, ValueError, "`learning_rate` must be above 0"),
         ({"learning_rate": "1e-3"}, ValueError, "without quotes"),
         ({"rate_ratio": 0.5}, ValueError, "`rate_ratio` must be a number >= 1"),
+        ({"normalization": "off"}, ValueError, "must be 'frozen' or 'trained'. Received: 'off'"),
+        ({"head": "hed"}, ValueError, "head"),
         ({"loss": None}, ValueError, "not compiled, so `fine_tune` needs a `loss`"),
         ({"plan": {"stem": 0.1}}, TypeError, "`plan` must be a difflr.Plan"),
         ({"optimizer": 3}, ValueError, "optimizer"),
@@ -391,10 +394,11 @@ def test_bad_arguments_change_nothing(arguments, error, message):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_plan_and_ratio_contradict_each_other():
+@pytest.mark.parametrize("other", [{"rate_ratio": 10}, {"normalization": "frozen"}])
+def test_a_plan_contradicts_other_settings(other):
     model = make_model()
-    with pytest.raises(ValueError, match="give one of them"):
-        tuned(model, plan=difflr.Plan(model), rate_ratio=10)
+    with pytest.raises(ValueError, match=f"so does `{next(iter(other))}`: give one of them"):
+        tuned(model, plan=difflr.Plan(model), **other)
 
 
 def test_a_generator_needs_its_length():

@@ -393,6 +393,9 @@ def test_a_schedule_is_not_set():
 def test_replan_gives_other_numbers():
     model = compiled_model(momentum(0.9), momentum=0.9)
     fitted(model)
+    model.optimizer.hyperparameters["momentum"]["body"] = 0.5
+    difflr.replan(model, difflr.Plan(model, [*momentum(0.9), difflr.Rule("head", multiplier=0.5)]))
+    assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.5)  # the plan says what it said
     difflr.replan(model, difflr.Plan(model, momentum(0.1)))
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.1)
     with pytest.raises(ValueError, match="SGD has no such number"):
@@ -409,6 +412,19 @@ def test_who_joins_late_has_the_bias_correction_of_its_own_betas():
     before = values(model.weights)
     after = fitted(model)
     np.testing.assert_allclose(np.abs(after[0] - before[0]), 0.05, rtol=1e-3)
+
+
+@pytest.mark.same_everywhere
+def test_phases_change_hyperparameters():
+    model = compiled_model(momentum(0.9), momentum=0.9)
+    own = {"body": {"hyperparameters": {"momentum": 0.2}}}
+    phases = [difflr.Phase("*", epochs=1), difflr.Phase("*", epochs=1, multipliers=own)]
+    found = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: found.append(model.optimizer.hyperparameters["momentum"]["body"])
+    )
+    fitted(model, 2, callbacks=[difflr.PhaseScheduler(phases), watch])
+    assert found == pytest.approx([0.9, 0.2])
 
 
 # -- refused before the first step ------------------------------------------------------------------------------------

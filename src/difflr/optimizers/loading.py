@@ -12,7 +12,8 @@ from difflr.optimizers.groups import check_held
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
 from difflr.plan import Plan, Row, hyperparameters, saved_plan
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan.rebinding import with_rows
+from difflr.plan.rule import AXES
 
 
 def load(optimizer: Any, state: State) -> None:
@@ -56,10 +57,8 @@ def _slots(state: State) -> set[str]:
 
 
 def _as_far_as_saved(state: State, whole: Plan) -> Plan:
-    """The optimizer's own plan, with the freezing of the phase in which it was saved."""
-    saved, saved_whole = state.plan, state.plan["whole"]
-    if saved_whole is None:
-        return whole
+    """The optimizer's own plan, with what the phase changed in which it was saved: freezing, rates, schedules."""
+    saved, saved_whole = state.plan, state.plan["whole"] or state.plan
     planned = {row["place"]: row["frozen"] for row in saved_whole["rows"]}
     paused = {row["place"]: row for row in saved["rows"] if row["frozen"] and not planned[row["place"]]}
     trainable = {id(row.variable) for row in whole.rows if row.place not in paused}
@@ -70,21 +69,24 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     in_force = {row["place"]: row for row in saved["rows"]}
     in_whole = {row["place"]: row for row in saved_whole["rows"]}
 
-    def with_its_schedule(row: Row) -> Row:
+    def as_in_phase(row: Row) -> Row:
         now, planned = in_force.get(row.place), in_whole.get(row.place)
-        if now is None or planned is None:
+        if now is None or planned is None or now["frozen"]:
             return row
-        if now["schedule"] == planned["schedule"]:  # its own, which counts from when it was unfrozen
-            return dataclasses.replace(row, schedule_start=now["schedule_start"]) if row.has_schedule else row
-        schedule = None if now["schedule"] is None else schedule_from_json(now["schedule"])
-        return dataclasses.replace(row, schedule=schedule, schedule_start=now["schedule_start"])
+        bound, axes = saved_plan.bound_row(now, row), [*AXES, "hyperparameters"]
+        by_phase = [axis for axis in axes if axis != "frozen" and now.get(axis) != planned.get(axis)]
+        row = dataclasses.replace(row, **{axis: getattr(bound, axis) for axis in by_phase})
+        alike = _schedule(row) == _schedule(bound) and _others(row) == _others(bound)
+        return dataclasses.replace(row, schedule_start=bound.schedule_start) if row.has_schedule and alike else row
 
+    if state.plan["whole"] is None:
+        return with_rows(whole, as_in_phase)
     return whole.only(
         trainable,
         reason,
         frozen_statistics=saved["frozen_statistics"],
         frozen_layers=layers,
-        change=with_its_schedule,
+        change=as_in_phase,
     )
 
 

@@ -17,7 +17,14 @@ from difflr.optimizers.saved_state import Key
 from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze
-from difflr.plan.rebinding import tied_to, with_frozen_by_hand, with_hyperparameters, with_multipliers, without_decay
+from difflr.plan.rebinding import (
+    tied_to,
+    with_frozen_by_hand,
+    with_hyperparameters,
+    with_multipliers,
+    with_schedule_starts,
+    without_decay,
+)
 
 
 class PlannedOptimizer(keras_private.OptimizerHooks):
@@ -72,8 +79,14 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
         self.bind(model)
-        trained = {id(variable) for variable in self._groups.trainable if variable.trainable}
-        return with_frozen_by_hand(self.plan, trained)
+        return with_frozen_by_hand(self.plan, self._trained())
+
+    def whole_plan(self) -> Plan:
+        """The whole plan of a built optimizer with the multipliers that it was made with: what phases choose from."""
+        return with_frozen_by_hand(self._groups.plan, self._trained()).whole
+
+    def _trained(self) -> set[int]:
+        return {id(variable) for variable in self._groups.trainable if variable.trainable}
 
     @property
     def multipliers(self) -> CurrentMultipliers:
@@ -98,12 +111,19 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """
         return current_hyperparameters(self.plan, self._groups)
 
+    def rate_factors(self) -> dict[int, float]:
+        """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
+        return {} if self._groups is None else self._by_variable(self._groups.factors())
+
     def effective_rates(self) -> dict[int, float]:
-        """The rate of each trained variable at this step, by its identity."""
+        """The rate of each trained variable at this step, by its identity; never below the lowest of its group."""
         if self._groups is None:
             return {}
-        rates = keras.ops.convert_to_numpy(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate))).tolist()
-        return {id(variable): rates[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+        return self._by_variable(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate)))
+
+    def _by_variable(self, of_groups: Any) -> dict[int, float]:
+        numbers = keras.ops.convert_to_numpy(of_groups).tolist()
+        return {id(variable): numbers[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     def late_start(self, variable: keras.Variable) -> LateStart:
         """When a trained variable joined the training, as far as its rate depends on it.
@@ -214,12 +234,16 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         check_known(self, found)
         values = {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
+        plan = with_schedule_starts(plan, self._groups.plan, step)
+        plan = self._states.with_changed_multipliers(plan, self._groups.plan, self._groups.multipliers())
         self._states.move(self._groups.plan, plan)
         moved = StateByPlace()
         moved.aside = values
         moved.move(self._groups.plan, plan)
         self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
+        changed = self._groups.hyperparameters.numbers_for(plan)
         self._rebuild(plan, {**self._states.aside, **moved.aside})
+        self._groups.hyperparameters.restore(changed)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
         """Builds the optimizer for what `plan` trains, and gives the variables their state back.

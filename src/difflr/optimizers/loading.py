@@ -12,7 +12,9 @@ from difflr.optimizers.groups import check_held
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
 from difflr.plan import Plan, Row, saved_plan
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan.rebinding import with_rows
+from difflr.plan.rule import AXES
+from difflr.plan.schedule_json import schedule_to_json
 
 
 def load(optimizer: Any, state: State) -> None:
@@ -56,10 +58,8 @@ def _slots(state: State) -> set[str]:
 
 
 def _as_far_as_saved(state: State, whole: Plan) -> Plan:
-    """The optimizer's own plan, with the freezing of the phase in which it was saved."""
-    saved, saved_whole = state.plan, state.plan["whole"]
-    if saved_whole is None:
-        return whole
+    """The optimizer's own plan, with what the phase changed in which it was saved: freezing, rates, schedules."""
+    saved, saved_whole = state.plan, state.plan["whole"] or state.plan
     planned = {row["place"]: row["frozen"] for row in saved_whole["rows"]}
     paused = {row["place"]: row for row in saved["rows"] if row["frozen"] and not planned[row["place"]]}
     trainable = {id(row.variable) for row in whole.rows if row.place not in paused}
@@ -70,21 +70,25 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     in_force = {row["place"]: row for row in saved["rows"]}
     in_whole = {row["place"]: row for row in saved_whole["rows"]}
 
-    def with_its_schedule(row: Row) -> Row:
+    def as_in_phase(row: Row) -> Row:
         now, planned = in_force.get(row.place), in_whole.get(row.place)
-        if now is None or planned is None or now["schedule"] is None:
+        if now is None or planned is None or now["frozen"]:
             return row
-        if now["schedule"] == planned["schedule"]:  # its own, which counts from when it was unfrozen
-            return row if row.schedule is None else dataclasses.replace(row, schedule_start=now["schedule_start"])
-        schedule = schedule_from_json(now["schedule"])
-        return dataclasses.replace(row, schedule=schedule, schedule_start=now["schedule_start"])
+        axes = [axis for axis in AXES if axis != "frozen" and now[axis] != planned[axis]]
+        values = {axis: getattr(saved_plan.bound_row(now, row), axis) for axis in axes}
+        row = dataclasses.replace(row, **values)
+        if now["schedule"] is None or row.schedule is None or schedule_to_json(row.schedule) != now["schedule"]:
+            return row
+        return dataclasses.replace(row, schedule_start=now["schedule_start"])
 
+    if state.plan["whole"] is None:
+        return with_rows(whole, as_in_phase)
     return whole.only(
         trainable,
         reason,
         frozen_statistics=saved["frozen_statistics"],
         frozen_layers=layers,
-        change=with_its_schedule,
+        change=as_in_phase,
     )
 
 

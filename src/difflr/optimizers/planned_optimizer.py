@@ -17,7 +17,13 @@ from difflr.optimizers.saved_state import Key
 from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze
-from difflr.plan.rebinding import tied_to, with_frozen_by_hand, with_multipliers, without_decay
+from difflr.plan.rebinding import (
+    tied_to,
+    with_frozen_by_hand,
+    with_multipliers,
+    with_schedule_starts,
+    without_decay,
+)
 
 
 class PlannedOptimizer(keras_private.OptimizerHooks):
@@ -71,8 +77,14 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
         self.bind(model)
-        trained = {id(variable) for variable in self._groups.trainable if variable.trainable}
-        return with_frozen_by_hand(self.plan, trained)
+        return with_frozen_by_hand(self.plan, self._trained())
+
+    def whole_plan(self) -> Plan:
+        """The whole plan of a built optimizer with the multipliers that it was made with: what phases choose from."""
+        return with_frozen_by_hand(self._groups.plan, self._trained()).whole
+
+    def _trained(self) -> set[int]:
+        return {id(variable) for variable in self._groups.trainable if variable.trainable}
 
     @property
     def multipliers(self) -> CurrentMultipliers:
@@ -202,6 +214,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         check_known(self, found)
         values = {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
+        plan = with_schedule_starts(plan, self._groups.plan, step)
+        plan = self._states.with_changed_multipliers(plan, self._groups.plan, self._groups.multipliers())
         self._states.move(self._groups.plan, plan)
         moved = StateByPlace()
         moved.aside = values

@@ -54,6 +54,8 @@ class SavedOptimizer(GroupedUpdate):
             multipliers={places[key]: number for key, number in changed.items()},
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
+            changed=self._states.changed,
+            arrays=self.callback_arrays,
         ).save(store)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
@@ -122,9 +124,11 @@ class SavedOptimizer(GroupedUpdate):
             seen: How many gradients the state of frozen variables has seen, by place.
             state: The saved state, for what concerns no variable.
         """
+        known = {row.place for row in plan.rows}
         self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
         self._rebuild(plan, values)
-        self.callback_state = dict(state.callbacks)
+        self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
+        self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
 
     @property

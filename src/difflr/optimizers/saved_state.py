@@ -37,6 +37,8 @@ class State:
         multipliers: Those that were changed since the plan was made, by place.
         learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
         callbacks: What callbacks keep with the state.
+        changed: Multipliers that were changed while training, with what the plan says, by place.
+        arrays: Arrays that callbacks keep with the state.
     """
 
     plan: dict[str, Any]
@@ -47,6 +49,8 @@ class State:
     multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
+    changed: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
         """Writes it into what Keras saves the optimizer in.
@@ -63,8 +67,10 @@ class State:
             "multipliers": self.multipliers,
             "learning_rate": self.learning_rate,
             "callbacks": self.callbacks,
+            "changed": {place: list(numbers) for place, numbers in self.changed.items()},
+            "arrays": list(self.arrays),
         }
-        for number, value in enumerate([*self.values.values(), *self.aside.values()]):
+        for number, value in enumerate([*self.values.values(), *self.aside.values(), *self.arrays.values()]):
             store[str(number)] = value
         store[HEADER] = _as_array(header)
 
@@ -80,22 +86,24 @@ class State:
         """
         header = _from_array(store[HEADER])
         _check(header)
-        keys = [*header["values"], *header["aside"]]
+        keys = [*header["values"], *header["aside"], *((None, name) for name in header["arrays"])]
         missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
         if missing:
             raise ValueError(f"The saved state lacks {listed(missing)}. Use another copy of the file.")
         arrays = [np.asarray(store[str(number)]) for number in range(len(keys))]
         entries = [((place, name), array) for (place, name), array in zip(keys, arrays, strict=True)]
-        count = len(header["values"])
+        count, known = len(header["values"]), len(header["values"]) + len(header["aside"])
         return cls(
             plan=header["plan"],
             values=dict(entries[:count]),
-            aside=dict(entries[count:]),
+            aside=dict(entries[count:known]),
             starts={place: LateStart(*numbers) for place, numbers in header["starts"].items()},
             seen=header["seen"],
             multipliers=header["multipliers"],
             learning_rate=header["learning_rate"],
             callbacks=header["callbacks"],
+            changed={place: tuple(numbers) for place, numbers in header["changed"].items()},
+            arrays=dict(zip(header["arrays"], arrays[known:], strict=True)),
         )
 
     def for_rows(self, rows: Sequence[Row]) -> "State":
@@ -126,6 +134,7 @@ class State:
             starts={places[place]: start for place, start in self.starts.items()},
             seen={places[place]: number for place, number in self.seen.items()},
             multipliers={places[place]: number for place, number in self.multipliers.items()},
+            changed={places[place]: numbers for place, numbers in self.changed.items()},
         )
 
 
@@ -167,6 +176,8 @@ _FIELDS: dict[str, Any] = {
     "multipliers": dict,
     "learning_rate": (int, float, type(None)),
     "callbacks": dict,
+    "changed": dict,
+    "arrays": list,
 }
 
 
@@ -196,6 +207,11 @@ def _check(header: Any) -> None:
     for place, number in header["multipliers"].items():
         require(place in known, "multipliers", place)
         require(type(number) in (int, float) and number > 0, "multipliers", number)
+    for place, numbers in header["changed"].items():
+        pair = isinstance(numbers, list) and len(numbers) == 2 and all(type(n) in (int, float) for n in numbers)
+        require(place in known and pair and min(numbers) > 0, "changed", numbers)
+    require(all(isinstance(name, str) for name in header["arrays"]), "arrays", header["arrays"])
+    require(len(set(header["arrays"])) == len(header["arrays"]), "arrays", header["arrays"])
 
 
 def _counts(number: Any) -> bool:

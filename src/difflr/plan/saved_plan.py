@@ -200,7 +200,7 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
                 f"The plan's row of {row.path} has 'keeps_statistics', and its layer has none: it is a "
                 f"{type(row.layer).__name__}, and only BatchNormalization has moving statistics. Set it to false."
             )
-    rows = [_bound(saved[row.place], row) for row in fresh.rows]
+    rows = [bound_row(saved[row.place], row) for row in fresh.rows]
     statistics = [
         dataclasses.replace(
             layer,
@@ -239,7 +239,7 @@ def bind_to_variables(config: dict[str, Any], variables: "Plan") -> "Plan":
 
     def rows_of(entries: list[dict[str, Any]]) -> list["Row"]:
         found = zip(entries, places, strict=True)
-        return [_named(_bound(row, variables.rows[place]), row) for row, place in found if place is not None]
+        return [_named(bound_row(row, variables.rows[place]), row) for row, place in found if place is not None]
 
     statistics = [
         StatisticsLayer(entry["path"], None, entry["frozen"], entry["by_user"], entry["place"])
@@ -284,8 +284,13 @@ def _report_by_order(saved: list[dict[str, Any]], rows: Sequence["Row"]) -> str:
     return report("plan", matched, missing, new, reshaped)
 
 
-def _bound(saved: dict[str, Any], known: "Row") -> "Row":
-    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan."""
+def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
+    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan.
+
+    Args:
+        saved: The saved row.
+        known: The row of the variable in another plan.
+    """
     row = dataclasses.replace(
         known,
         multiplier=float(saved["multiplier"]),

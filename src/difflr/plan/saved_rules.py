@@ -68,17 +68,25 @@ def rules_from_config(config: Any) -> list[Rule]:
         checks.check_fields(values, FIELDS, "A saved rule")
         if values.get("schedule") is not None:
             values["schedule"] = schedule_from_json(values["schedule"])
-        rules.append(Rule(_target_from_config(entry["target"]), **values))
+        rules.append(Rule(target_from_config(entry["target"]), **values))
     return rules
 
 
-def _target_from_config(config: Any) -> Target:
+def target_from_config(config: Any) -> Target:
+    """The target that a saved rule names.
+
+    Args:
+        config: Text, a list of the paths of variables, or a mapping of `ANY` or `NONE` to such.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
     if isinstance(config, str):
         return config
     if isinstance(config, list) and all(isinstance(path, str) for path in config):
         return _HasPath(frozenset(config))
     if isinstance(config, dict) and len(config) == 1 and isinstance(inside := config.get(ANY, config.get(NONE)), list):
-        targets = tuple(map(_target_from_config, inside))
+        targets = tuple(map(target_from_config, inside))
         return targets if ANY in config else EverythingBut(targets)
     raise ValueError(
         f"The target of a saved rule is text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "

@@ -11,6 +11,7 @@ from difflr.optimizers.differential_optimizer import FOLLOWS
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Plan, Row
 from difflr.plan.group_names import names_of
+from difflr.plan.rule import AXES
 from difflr.verification import judgement
 from difflr.verification.blame import culprits, statistics_faults
 from difflr.verification.judgement import Verification, VerifiedRow
@@ -194,7 +195,7 @@ def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
         if part.plan is None or row.variable not in part.plan or row.frozen:
             continue
         now, whole = part.plan.row(row.variable), part.plan.whole.row(row.variable)
-        axes = ("frozen", "multiplier", "schedule", "schedule_start")
+        axes = (*AXES, "schedule_start")
         by_phase = {axis: getattr(now, axis) for axis in axes if getattr(now, axis) != getattr(whole, axis)}
         return dataclasses.replace(row, **by_phase)
     return row

@@ -43,7 +43,7 @@ def small(monkeypatch, tmp_path):
 def test_the_walk(small):
     shown = list(BLOCK.finditer(PAGE.read_text()))
     shown = [block for block in shown if "<!-- not run" not in block["before"] or "test_walk" in block["before"]]
-    assert len(shown) == 4
+    assert len(shown) == 6
     for block in shown:
         if block["language"] == "python":
             load, predict = block["code"].split("\n\npicture", 1)

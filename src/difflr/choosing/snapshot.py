@@ -45,6 +45,7 @@ class Snapshot:
         self._own = _values(model.variables)
         self._beside = _values([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
         self._gradients = _gradients(model)
+        self._modes = [(layer, vars(layer)["training"]) for layer, _ in self._layers if "training" in vars(layer)]
         self._random = _random_states()
         keras_private.forget_metrics(model)  # they would be built, for nothing
         return self
@@ -55,6 +56,8 @@ class Snapshot:
         _set_random_states(self._random)
         _assign(self._own)
         _assign(self._beside)
+        for layer, mode in self._modes:  # torch's own, which Keras's `evaluate` sets
+            vars(layer)["training"] = mode
         for variable, gradient in self._gradients:
             keras_private.values([variable])[0].grad = gradient
         attributes = vars(self._model)  # past `__setattr__`, which would look for layers in them

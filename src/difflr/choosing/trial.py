@@ -15,7 +15,7 @@ from difflr.choosing.setting import Setting
 from difflr.choosing.snapshot import Snapshot
 from difflr.fine_tuning.fine_tune import cycles
 from difflr.optimizers.unwrap import parts
-from difflr.phases.resolve import plan_in_phase
+from difflr.phases.resolve import resolve
 from difflr.plan import Plan
 from difflr.plan.freezing import freeze
 
@@ -121,7 +121,7 @@ class Trials:
         self._snapshot.put_back_flags()
         if key not in self._stages:
             phases = self._phases[candidate.head_first]
-            plan = plan_in_phase(phases, number, candidate.plan, 0, model)
+            plan = resolve(phases, candidate.plan, model)[number]
             self._begin(lambda: self._setting.compile(model, plan, candidate.learning_rate))
             with keras_private.strategy_scope(model):
                 freeze(plan)

@@ -15,7 +15,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results, run_report, sources, trackers
+from difflr_command import console, inputs, results, run_report, sources, suggesting, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.choices import (
@@ -56,6 +56,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
             with _reporting(settings):
                 run_report.write_report(settings, run)
             run.checkpoint.remove()
+            suggesting.journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
@@ -99,11 +100,27 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
     plan, said = with_normalization(plan, model, settings, chosen)
     notes += [said] if said else []
-    learning_rate = settings.learning_rate or chosen.learning_rate
-    if settings.learning_rate is None:
-        notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
     weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
     notes += [said] if said else []
+    if isinstance(settings.learning_rate, str):
+        choice = suggesting.suggested(
+            settings,
+            model,
+            batches,
+            (freeze_epochs, epochs),
+            plan,
+            compiling=compiling,
+            class_weight=weighted,
+            journal=suggesting.journal_of(checkpoint.folder),
+        )
+        plan, learning_rate = choice.plan, choice.learning_rate
+        if not choice.head_first:
+            epochs, freeze_epochs = epochs + freeze_epochs, 0
+        notes.append(f"learning rate {learning_rate:.3g}, measured: {choice.reason}; {choice.cost}")
+    else:
+        learning_rate = settings.learning_rate or chosen.learning_rate
+        if settings.learning_rate is None:
+            notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
     steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
     phases = cycles(freeze_epochs, *steps)
     rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])

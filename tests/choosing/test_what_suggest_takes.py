@@ -179,7 +179,7 @@ def test_the_rates_of_adapters(eager_steps):
     model = network()
     for name in ("stem", "block"):
         model.get_layer(name).enable_lora(2)
-    choice = suggest(model, X, Y, batch_size=12, budget=12.0)
+    choice = suggest(model, X, Y, batch_size=12, budget=5.0)
     assert any("LoRA+" in tried.profile for tried in choice.trials)
 
 
@@ -189,7 +189,7 @@ def test_a_plan_or_rules_fix_their_part(eager_steps):
     choice = suggest(model, X, Y, plan=plan, batch_size=12)
     assert choice.plan == plan
     assert {tried.profile for tried in choice.trials} == {"the given plan"}
-    choice = suggest(model, X, Y, plan={"stem": difflr.FROZEN, "norm": 0.125}, batch_size=12, budget=8.0)
+    choice = suggest(model, X, Y, plan={"stem": difflr.FROZEN, "norm": 0.125}, batch_size=12, budget=5.0)
     assert choice.plan.row(model.get_layer("stem").kernel).frozen
     assert choice.plan.row(model.get_layer("norm").gamma).multiplier == 0.125
     assert len({tried.profile for tried in choice.trials}) > 1

@@ -108,7 +108,7 @@ class Choice:
         """Whether both say the same, however long it took."""
         if not isinstance(other, Choice):
             return NotImplemented
-        ours, others = self._data(), other._data()
+        ours, others = self.to_dict(), other.to_dict()
         return {**ours, "cost": self.cost} == {**others, "cost": other.cost}
 
     __hash__ = None  # type: ignore[assignment]
@@ -161,7 +161,7 @@ class Choice:
         Raises:
             OSError: If it cannot be written.
         """
-        write_whole(path, json.dumps(self._data(), indent=1))
+        write_whole(path, json.dumps(self.to_dict(), indent=1))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], model: keras.Layer) -> "Choice":
@@ -188,7 +188,8 @@ class Choice:
         plan = Plan.from_json(model, json.dumps(data["plan"]))
         return cls(**{**data, "plan": plan, "cost": cost, "trials": trials})
 
-    def _data(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
+        """The choice as plain data, which JSON can hold."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         trials = [{**dataclasses.asdict(t), "loss": repr(t.loss), "better_by": repr(t.better_by)} for t in self.trials]
         return {

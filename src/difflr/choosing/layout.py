@@ -61,6 +61,16 @@ def budget_in_steps(run: int, budget: float | None) -> float:
     return max(FEW_STEPS, run / 2) if run < LONG_RUN else run / 10
 
 
+def batches_needed(run: int, budget: float | None) -> int:
+    """How many batches of a dataset the trials can make use of, so that no more are held in memory.
+
+    Args:
+        run: Integer, the steps of the run.
+        budget: As for `budget_in_steps`.
+    """
+    return max(2 * SHORTEST, math.ceil(3 * budget_in_steps(run, budget) / TRIALS))
+
+
 def layout_for(
     epochs: tuple[int, int], steps_per_epoch: int, budget: float | None, *, validated: bool, held_out_batches: float
 ) -> Layout:

@@ -17,7 +17,7 @@ from difflr.choosing.choice import Choice, Cost, Tried
 from difflr.choosing.decide import Trial, decide, standard_errors, survivors
 from difflr.choosing.examples import Examples, is_dataset, read_examples
 from difflr.choosing.journal import Journal, fingerprint
-from difflr.choosing.layout import MOST_HELD_OUT, Layout, divided, layout_for
+from difflr.choosing.layout import MOST_HELD_OUT, Layout, batches_needed, divided, layout_for
 from difflr.choosing.scores import Scores, labels_of
 from difflr.choosing.setting import Setting, setting_of
 from difflr.choosing.snapshot import Snapshot
@@ -134,7 +134,7 @@ def suggest(
         why_not = _cannot_say(model, setting)
         if why_not:
             return _constants(candidates(number=1)[0], why_not, nothing)
-        most = None if is_dataset(x) and steps_per_epoch is None else batches
+        most = min(batches, batches_needed(sum(stages) * batches, budget))
         examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
         examples, validation = _validation(examples, validation_data, validation_split, batch_size)
         if len(examples) < (2 if examples.whole_batches else FEWEST):

@@ -59,7 +59,7 @@ def evaluation(
     wrong = ~np.isfinite(scores)
     if wrong.any():
         raise ValueError(
-            f"The predictions hold NaN or infinite values, {int(wrong.sum())} of {wrong.size}: the model's weights are broken."
+            f"The predictions hold NaN or infinite values, {int(wrong.sum())} of {wrong.size}: its weights are broken."
         )
     names = [str(number) for number in range(len(y))] if names is None else names
     if len(names) != len(y):

@@ -197,8 +197,11 @@ def test_other_data_gives_what_arrays_give(make, more):
 
 def test_arrays_with_a_validation_split_and_a_part_of_a_batch():
     model, rates = make_model(), []
+    head = id(model.layers[-1].kernel)
     note = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: rates.append(model.optimizer.rate_factors()[id(model.layers[-1].kernel)])
+        on_epoch_end=lambda epoch, logs: rates.append(
+            model.optimizer.effective_rates()[head] / float(model.optimizer.learning_rate)
+        )
     )
     tuned(model, batch_size=5, validation_split=0.25, callbacks=[note])  # 18 of 24, in 4 batches
     assert int(keras.ops.convert_to_numpy(model.optimizer.iterations)) == 3 * 4

@@ -15,7 +15,7 @@ import numpy as np
 from difflr import checks, keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers.late_start import LateStart
-from difflr.plan import Row, saved_plan
+from difflr.plan import Row, hyperparameters, saved_plan
 
 HEADER = "difflr"
 _CHECKSUM = 8
@@ -35,6 +35,7 @@ class State:
         starts: When those joined that were not there from the beginning, by place.
         seen: Of those set aside: how many gradients their state has seen, by place.
         multipliers: Those that were changed since the plan was made, by place.
+        hyperparameters: Those that were changed since the plan was made, by place and name.
         learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
         callbacks: What callbacks keep with the state.
         changed: Multipliers that were changed while training, with what the plan says, by place.
@@ -47,6 +48,7 @@ class State:
     starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
     multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+    hyperparameters: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
     changed: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
@@ -65,6 +67,7 @@ class State:
             "starts": {place: list(dataclasses.astuple(start)) for place, start in self.starts.items()},
             "seen": self.seen,
             "multipliers": self.multipliers,
+            "hyperparameters": self.hyperparameters,
             "learning_rate": self.learning_rate,
             "callbacks": self.callbacks,
             "changed": {place: list(numbers) for place, numbers in self.changed.items()},
@@ -85,6 +88,8 @@ class State:
             ValueError: If it was damaged, or is none; the message names the field.
         """
         header = _from_array(store[HEADER])
+        if isinstance(header, dict):
+            header.setdefault("hyperparameters", {})
         _check(header)
         keys = [*header["values"], *header["aside"], *((None, name) for name in header["arrays"])]
         missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
@@ -100,6 +105,7 @@ class State:
             starts={place: LateStart(*numbers) for place, numbers in header["starts"].items()},
             seen=header["seen"],
             multipliers=header["multipliers"],
+            hyperparameters=header["hyperparameters"],
             learning_rate=header["learning_rate"],
             callbacks=header["callbacks"],
             changed={place: tuple(numbers) for place, numbers in header["changed"].items()},
@@ -134,6 +140,7 @@ class State:
             starts={places[place]: start for place, start in self.starts.items()},
             seen={places[place]: number for place, number in self.seen.items()},
             multipliers={places[place]: number for place, number in self.multipliers.items()},
+            hyperparameters={places[place]: numbers for place, numbers in self.hyperparameters.items()},
             changed={places[place]: numbers for place, numbers in self.changed.items()},
         )
 
@@ -174,6 +181,7 @@ _FIELDS: dict[str, Any] = {
     "starts": dict,
     "seen": dict,
     "multipliers": dict,
+    "hyperparameters": dict,
     "learning_rate": (int, float, type(None)),
     "callbacks": dict,
     "changed": dict,
@@ -207,6 +215,10 @@ def _check(header: Any) -> None:
     for place, number in header["multipliers"].items():
         require(place in known, "multipliers", place)
         require(type(number) in (int, float) and number > 0, "multipliers", number)
+    for place, numbers in header["hyperparameters"].items():
+        require(place in known and isinstance(numbers, dict), "hyperparameters", place)
+        require(all(type(number) in (int, float) for number in numbers.values()), "hyperparameters", numbers)
+        hyperparameters.check_json(numbers)
     for place, numbers in header["changed"].items():
         pair = isinstance(numbers, list) and len(numbers) == 2 and all(type(n) in (int, float) for n in numbers)
         require(place in known and pair and min(numbers) > 0, "changed", numbers)

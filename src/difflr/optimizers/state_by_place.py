@@ -97,7 +97,10 @@ class StateByPlace:
 
 
 def entries(
-    optimizer: keras.optimizers.Optimizer, rows: list[Row], before_build: list[keras.Variable], vector: keras.Variable
+    optimizer: keras.optimizers.Optimizer,
+    rows: list[Row],
+    before_build: list[keras.Variable],
+    vectors: list[keras.Variable],
 ) -> dict[Key, keras.Variable]:
     """What a built optimizer keeps, by place and name; state of no known variable is numbered.
 
@@ -105,14 +108,15 @@ def entries(
         optimizer: The optimizer.
         rows: The rows of the variables that it was built with, in that order.
         before_build: The variables that it had before.
-        vector: The vector of its groups' multipliers, which is left out.
+        vectors: Those of its groups' numbers, which are left out.
     """
     found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
     shared = keras_private.shared_state(optimizer, before_build)
-    found |= {(None, name): variable for name, variable in shared.items() if variable is not vector}
+    left_out = set(map(id, vectors))
+    found |= {(None, name): variable for name, variable in shared.items() if id(variable) not in left_out}
     for name, slot in keras_private.slots(optimizer, len(rows)).items():
         found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
-    known = {id(variable) for variable in [vector, *found.values()]}
+    known = {id(variable) for variable in [*vectors, *found.values()]}
     others = [variable for variable in optimizer.variables if id(variable) not in known]
     return found | {(None, f"{_OTHER} {number}"): variable for number, variable in enumerate(others)}
 

@@ -62,6 +62,8 @@ def _rule(rows: Sequence[Row]) -> Rule:
         return Rule(target, frozen=True)
     values = {axis: getattr(row, axis) for axis in AXES if axis != "frozen"}
     values = {axis: value for axis, value in values.items() if value is not None and value != ""}
+    if row.hyperparameters:
+        values["hyperparameters"] = row.hyperparameters
     return Rule(target, **{"schedule": Constant(), **values})
 
 
@@ -88,5 +90,6 @@ def _later(row: Row, later: Row) -> Row:
         return row
     if later.frozen:
         return row.frozen_because(decided.get("frozen", decided.get("multiplier", "")))
-    values = {axis: getattr(later, axis) for axis in decided if axis != "frozen"}
+    values = {axis: getattr(later, axis) for axis in decided if axis in AXES and axis != "frozen"}
+    values["hyperparameters"] = {**row.hyperparameters, **later.hyperparameters}
     return dataclasses.replace(row, **values, schedule_start=0, decided={**row.decided, **decided})

@@ -75,6 +75,20 @@ def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
     )
 
 
+def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) -> Plan:
+    """The plan with other hyperparameters.
+
+    Args:
+        plan: The plan.
+        values: Identity of the variable -> name -> number.
+    """
+    return plan.changed(
+        lambda row: dataclasses.replace(
+            row, hyperparameters={**row.hyperparameters, **values.get(id(row.variable), {})}
+        )
+    )
+
+
 def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
     """The plan with what the user has frozen since it was made.
 
@@ -107,13 +121,14 @@ def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
     """
 
     def change(row: Row) -> Row:
-        if row.schedule is None or row.schedule_start or row.variable not in before:
+        if not row.has_schedule or row.schedule_start or row.variable not in before:
             return row
         known = before.row(row.variable)
-        same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[2] == row.setting[2]
+        own = 2 if row.schedule is not None else 5  # the schedule of the rate, or those of hyperparameters
+        same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[own] == row.setting[own]
         return dataclasses.replace(row, schedule_start=known.schedule_start if same else step)
 
-    return with_rows(plan, change) if any(row.schedule is not None for row in plan.rows) else plan
+    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
 
 
 def with_own_schedules_from(plan: Plan, step: int) -> Plan:

@@ -1,20 +1,17 @@
-"""What `difflr suggest` does, and `--learning-rate auto` before it trains."""
+"""What `difflr suggest` does."""
 
 import contextlib
 import dataclasses
 import json
-import os
-import sys
 import tempfile
 from pathlib import Path
 
-import keras
 import typer
 
-import difflr
 from difflr_command import console
-from difflr_command.loss import Compiling
 from difflr_command.settings import Settings
+from difflr_command.suggested import suggested
+from difflr_command.tuning import prepare
 
 
 def measure(settings: Settings, budget: float | None, output: Path | None, as_json: bool) -> None:
@@ -26,8 +23,6 @@ def measure(settings: Settings, budget: float | None, output: Path | None, as_js
         output: Where to write the choice.
         as_json: Whether to print it as JSON.
     """
-    from difflr_command.tuning import prepare
-
     out = console.messages() if as_json else console.output()
     with console.quiet() if as_json else contextlib.nullcontext(), tempfile.TemporaryDirectory() as folder:
         with console.bad_input():
@@ -55,53 +50,3 @@ def measure(settings: Settings, budget: float | None, output: Path | None, as_js
             out.print(f"Written: {output}")
     if as_json:
         typer.echo(json.dumps(choice.to_dict(), indent=1))
-
-
-def journal_of(checkpoint: Path) -> Path:
-    """Where trials are kept, beside the checkpoint of the run.
-
-    Args:
-        checkpoint: Its folder.
-    """
-    return checkpoint.with_name(f"{checkpoint.name}.choosing.json")
-
-
-def suggested(
-    settings: Settings,
-    model: keras.Model,
-    batches: keras.utils.PyDataset,
-    epochs: tuple[int, int],
-    plan: difflr.Plan,
-    *,
-    compiling: Compiling,
-    class_weight: dict[int, float] | None = None,
-    budget: float | None = None,
-    journal: str | os.PathLike[str] | None = None,
-) -> difflr.Choice:
-    """What `difflr.suggest` says about a run that is prepared.
-
-    Args:
-        settings: The settings: what they say about the plan stays.
-        model: The model.
-        batches: What is trained on.
-        epochs: Those of the head alone, and of everything.
-        plan: The plan that the settings make.
-        compiling: Loss and metrics, or nothing if the model has its own.
-        class_weight: How much each class counts.
-        budget: As for `difflr.suggest`.
-        journal: As for `difflr.suggest`.
-    """
-    asked = settings.plan is not None or settings.rules or settings.recipes or settings.norm != "auto"
-    with contextlib.redirect_stdout(sys.stderr):  # the progress is no result
-        return difflr.suggest(
-            model,
-            batches,
-            freeze_epochs=epochs[0],
-            epochs=epochs[1],
-            plan=plan if asked else None,
-            loss=compiling.get("loss"),
-            class_weight=class_weight,
-            budget=budget,
-            seed=settings.seed,
-            journal=journal,
-        )

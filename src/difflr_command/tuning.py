@@ -15,7 +15,7 @@ from rich.console import Console
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results, run_report, sources, suggesting, trackers
+from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.choices import (
@@ -33,6 +33,7 @@ from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
 from difflr_command.run import Run, rates_of
 from difflr_command.settings import Settings, command, option
+from difflr_command.suggested import journal_of, suggested
 
 
 def tune(settings: Settings, resume: bool, as_json: bool) -> None:
@@ -57,7 +58,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
                 results.write_sheet(settings, run)
                 run_report.write_report(settings, run)
             run.checkpoint.remove()
-            suggesting.journal_of(run.checkpoint.folder).unlink(missing_ok=True)
+            journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
@@ -106,7 +107,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
     notes += [said] if said else []
     if isinstance(settings.learning_rate, str):
-        choice = suggesting.suggested(
+        choice = suggested(
             settings,
             model,
             batches,
@@ -114,7 +115,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
             plan,
             compiling=compiling,
             class_weight=weighted,
-            journal=suggesting.journal_of(checkpoint.folder),
+            journal=journal_of(checkpoint.folder),
         )
         plan, learning_rate = choice.plan, choice.learning_rate
         if not choice.head_first:

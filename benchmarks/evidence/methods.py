@@ -132,47 +132,11 @@ def fine_tune(job: Job) -> dict[str, Any]:
 
 
 def finder(job: Job) -> dict[str, Any]:
-    """fastai's `lr_find` and its `valley`, then one rate. The sweep goes round the data until it ends."""
-    weights = job.model.get_weights()
-    rates, losses = sweep(job)
-    job.model.set_weights(weights)
-    chosen = valley(rates, losses)
+    """fastai's `lr_find` and its `valley`, then one rate; the lowest rate where there is no valley."""
+    curve = difflr.find_learning_rate(job.model, *job.data.train, loss=LOSS, batch_size=job.task.batch_size)
+    chosen = curve.valley or LADDER[0]
     one_rate(dataclasses.replace(job, learning_rate=chosen))
-    return {"chosen": chosen, "search_steps": len(losses)}
-
-
-def sweep(job: Job, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> tuple[list[float], list[float]]:
-    """Rates and losses of a training whose rate rises exponentially, until the smoothed loss is four times its best."""
-    job.model.compile(keras.optimizers.AdamW(low, weight_decay=WEIGHT_DECAY), loss=LOSS)
-    x, y = job.data.train
-    order = np.concatenate([np.random.default_rng(number).permutation(len(y)) for number in range(steps)])
-    rates, losses, average, best = [], [], 0.0, math.inf
-    for step in range(steps):
-        rates.append(low * (high / low) ** (step / (steps - 1)))
-        job.model.optimizer.learning_rate = rates[-1]
-        batch = order[step * job.task.batch_size :][: job.task.batch_size]
-        losses.append(float(job.model.train_on_batch(x[batch], y[batch])))
-        average = 0.98 * average + 0.02 * losses[-1]
-        smoothed = average / (1 - 0.98 ** (step + 1))
-        losses[-1] = smoothed
-        best = min(best, smoothed)
-        if not math.isfinite(smoothed) or smoothed > 4 * best:
-            break
-        job.model.reset_metrics()
-    return rates, losses
-
-
-def valley(rates: list[float], losses: list[float]) -> float:
-    """fastai's `valley`: the longest run that falls, at a third of it and a half of that third."""
-    skipped = len(rates) // 10
-    rates, losses = (rates[skipped:-5], losses[skipped:-5]) if len(rates) > skipped + 6 else (rates, losses)
-    lengths = [1] * len(losses)
-    for end in range(1, len(losses)):
-        lengths[end] = max([1, *(lengths[start] + 1 for start in range(end) if losses[start] > losses[end])])
-    end = int(np.argmax(lengths))
-    start = max(end - lengths[end], 0)
-    third = (end - start) / 3
-    return rates[start + int(third) + int(third / 2)]
+    return {"chosen": chosen, "search_steps": len(curve.losses)}
 
 
 def l_dog(job: Job) -> None:

@@ -31,7 +31,7 @@ from difflr.recipes import (
 from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
-from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
+from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
 from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
     evaluation,
@@ -79,6 +79,7 @@ __all__ = [
     "PhaseScheduler",
     "phases",
     "BackupAndRestore",
+    "ReduceLROnPlateau",
     "TerminateOnNaN",
     "fine_tune",
     "fine_tune_settings",

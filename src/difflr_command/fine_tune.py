@@ -31,6 +31,22 @@ class Targets(enum.StrEnum):
     NUMBERS = "numbers"
 
 
+class Norm(enum.StrEnum):
+    """Whether BatchNormalization trains."""
+
+    AUTO = "auto"
+    TRAIN = "train"
+    FREEZE = "freeze"
+
+
+class Precision(enum.StrEnum):
+    """In what layers compute."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 EPILOG = (
     "Ctrl-C keeps what was reached after the last complete epoch, and says how to go on. "
     "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
@@ -53,7 +69,15 @@ def fine_tune(
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which everything trains.", rich_help_panel=RUN)] = 5,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     freeze_epochs: Annotated[
         int | None,
         typer.Option(
@@ -64,13 +88,68 @@ def fine_tune(
         ),
     ] = None,
     learning_rate: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it.",
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default one "
+            "over the features that come into the head, within 0.001 and 0.02.",
+            show_default=False,
             rich_help_panel=RUN,
         ),
-    ] = 2e-3,
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Batches whose gradients make one update, for a batch that does not fit into memory.",
+            rich_help_panel=RUN,
+        ),
+    ] = 1,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Stop after so many epochs without a better one on the validation data; 0: never. The weights of the best "
+            "epoch are kept.",
+            rich_help_panel=RUN,
+        ),
+    ] = 5,
+    no_class_weights: Annotated[
+        bool,
+        typer.Option(
+            "--no-class-weights",
+            help="Every example counts the same. By default every class does where one is twice as frequent as another.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANGES",
+            help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
+            "shift, and no flip where the classes are letters, digits or sides.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    no_augment: Annotated[
+        bool, typer.Option("--no-augment", help="Pictures are trained on as they are.", rich_help_panel=RUN)
+    ] = False,
+    norm: Annotated[
+        Norm,
+        typer.Option(
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with steps enough to learn it "
+            "anew.",
+            rich_help_panel=RUN,
+        ),
+    ] = Norm.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="In what layers compute: float32, bfloat16, or auto: bfloat16 on a GPU that has it.",
+            rich_help_panel=RUN,
+        ),
+    ] = Precision.AUTO,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
     ] = 0,
@@ -195,6 +274,13 @@ def fine_tune(
         freeze_epochs=freeze_epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        accumulate=accumulate,
+        patience=patience,
+        class_weights=not no_class_weights,
+        augment=augment,
+        augmentation=not no_augment,
+        norm=str(norm),
+        precision=str(precision),
         seed=seed,
         new_head=new_head,
         features=features,

@@ -42,7 +42,7 @@ def with_head(network: keras.Model, source: Source, features: str | None) -> tup
     # In the model, so that its file predicts amounts: a head begins near 0, and prices do not.
     deviation = np.where(amounts.std(0) > 0, amounts.std(0), 1.0)
     to_amounts = keras.layers.Rescaling(deviation.tolist(), amounts.mean(0).tolist(), name="to_amounts")
-    return keras.Model(headed.inputs, to_amounts(headed.output), name=headed.name), note
+    return keras.Model(headed.input, to_amounts(headed.output), name=headed.name), note
 
 
 def compiling_for(settings: Settings, model: keras.Model, source: Source) -> tuple[keras.Model, Compiling]:

@@ -1,6 +1,7 @@
 """`Network`: a trained model in use, which predicts from files as it was trained on them."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,7 +91,9 @@ class Network:
             filled = self._texts.batch(self._texts.of(filled))
         elif self.info.data == PICTURES:
             filled = filled.astype("float32")
-        outputs = np.asarray(self.model.predict_on_batch(filled), "float64")[:number]
+        with warnings.catch_warnings():  # a model that takes a list of one input takes the input, too
+            warnings.filterwarnings("ignore", "The structure of `inputs`")
+            outputs = np.asarray(self.model.predict_on_batch(filled), "float64")[:number]
         task = self.info.task
         return outputs.reshape(number, -1) if task == NUMBERS else probabilities(outputs, task, self._activation)
 

@@ -42,7 +42,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
         _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
     out.print()
     print_rates(out, run.plan, run.rates.plan)
-    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + settings.epochs))
+    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + run.epochs))
     out.print()
     if run.checkpoint.epochs:
         out.print(f"Going on after epoch {run.checkpoint.epochs}.")
@@ -110,10 +110,14 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "counts": {name: list(numbers) for name, numbers in data.counts().items()},
         "skipped": [list(pair) for pair in data.skipped],
         "notes": run.notes,
-        "learning_rate": settings.learning_rate,
+        "learning_rate": run.learning_rate,
         "highest_rates": dataclasses.asdict(run.rates),
         "freeze_epochs": run.freeze_epochs,
-        "epochs": settings.epochs,
+        "epochs": run.epochs,
+        "best_epoch": run.checkpoint.best,
+        "class_weights": run.class_weights,
+        "augmentation": list(run.changes),
+        "seconds_waited_for_data": round(run.batches.seconds_waited, 3),
         "plan": plan_as_data(run.plan),
         "history": columns(run.checkpoint.history),
         "output": str(settings.output),
@@ -130,7 +134,11 @@ def conclude(out: Console, settings: Settings, result: dict[str, Any]) -> None:
         settings: The settings.
         result: What `as_data` returned.
     """
-    last = {name: values[-1] for name, values in result["history"].items()}
+    best = result["best_epoch"]
+    last = {name: values[-1 if best is None else best] for name, values in result["history"].items()}
+    epochs = len(next(iter(result["history"].values()), ()))
+    if best is not None and best < epochs - 1:
+        out.print(f"\nEpoch {best + 1} of {epochs} was the best on the validation data: its weights are kept.")
     if "val_accuracy" in last and result["task"] == "classes":
         number = result["num_validation"]
         right = round(last["val_accuracy"] * number)

@@ -10,6 +10,13 @@ from pathlib import Path
 from difflr_command import console, known_models
 from difflr_command.trackers import trackers_in
 
+# The options of fields that are called otherwise; of those that are on, the word that switches them off.
+NAMES = {
+    "rules": "rule",
+    "recipes": "recipe",
+    "augmentation": "no-augment",
+    "class_weights": "no-class-weights",
+}
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
 
@@ -23,10 +30,17 @@ class Settings:
     plan: Path | None = None
     rules: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
-    epochs: int = 5
+    epochs: int | None = None
     freeze_epochs: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     batch_size: int = 32
+    accumulate: int = 1
+    patience: int = 5
+    class_weights: bool = True
+    augment: str | None = None
+    augmentation: bool = True
+    norm: str = "auto"
+    precision: str = "auto"
     seed: int = 0
     new_head: bool = False
     features: str | None = None
@@ -86,8 +100,12 @@ class Settings:
                 console.writable(path, what)
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        if not 0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
+        if self.augment is not None and not self.augmentation:
+            raise ValueError(
+                "--augment says how pictures are changed, and --no-augment that they are not: leave out one."
+            )
         if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
         trackers_in(self.log)
@@ -112,7 +130,7 @@ class Settings:
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
         only = {
-            ("scale", "size"): ("pictures", ("pictures", "table")),
+            ("scale", "size", "augment", "augmentation"): ("pictures", ("pictures", "table")),
             ("text_column", "file_column", "label_column"): ("tables", ("table",)),
             ("targets",): ("tables and .npz files", ("table", "arrays")),
         }
@@ -141,7 +159,7 @@ def form_of(path: Path) -> str:
 
 def option(name: str) -> str:
     """The option for a field of `Settings`."""
-    return "--" + {"rules": "rule", "recipes": "recipe"}.get(name, name).replace("_", "-")
+    return "--" + NAMES.get(name, name).replace("_", "-")
 
 
 def command(settings: Settings, backend: str) -> str:
@@ -157,7 +175,7 @@ def command(settings: Settings, backend: str) -> str:
         if value == field.default:
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            words += [option(field.name)] if one is True else [option(field.name), str(one)]
+            words += [option(field.name)] if isinstance(one, bool) else [option(field.name), str(one)]
     return shlex.join(words)
 
 

@@ -12,6 +12,7 @@ import difflr
 from difflr.data.examples import known_classes
 from difflr.data.folder import classes_in, ready_split
 from difflr.data.table import picture_targets
+from difflr_command.choices import changes_for
 from difflr_command.inputs import Data, OnPicture
 from difflr_command.settings import Settings, option
 from difflr_command.texts import TextsToNumbers
@@ -25,6 +26,7 @@ class Source(Protocol):
         task: As in `difflr.models.ModelInfo`.
         class_names: The classes in the order of the outputs; none if the targets are no labels.
         amounts: The targets, if they are amounts; else `None`.
+        changes: How pictures are changed at random while training.
         notes: What the user should know.
         info: What the model's file is to say besides.
     """
@@ -33,6 +35,7 @@ class Source(Protocol):
     task: str
     class_names: tuple[str, ...]
     amounts: np.ndarray | None
+    changes: tuple[str, ...]
     notes: list[str]
     info: difflr.models.ModelInfo
 
@@ -107,6 +110,10 @@ class Pictures:
             self.notes += targets.notes
             self._named = {**columns, "targets": targets.kind}
             self.amounts = None if self.class_names else targets.y
+        self.changes: tuple[str, ...] = ()
+        if settings.augmentation:
+            self.changes, note = changes_for(settings.augment, self.class_names)
+            self.notes.append(note)
         names = self.class_names or (settings.label_columns if self.task == "numbers" else ())
         self.info = difflr.models.ModelInfo(tuple(names), self.task, "pictures", self._size, self._channels)
 
@@ -124,7 +131,7 @@ class Pictures:
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
         """Both are the model that takes 0..255."""
         whole = difflr.models.with_scale(model, self._scale)
-        return whole, whole
+        return difflr.models.augmented(whole, self.changes), whole
 
     def read(self, on_picture: OnPicture) -> Data:
         """Reads each picture once, to see which can be read."""
@@ -178,6 +185,7 @@ class Texts:
     """A table with a text and a label in each row."""
 
     form = "texts"
+    changes: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, model: keras.Model):
         difflr.models.after_vectorization(model)  # before the texts are read
@@ -221,6 +229,7 @@ class Arrays:
     """The arrays `x` and `y` of an `.npz` file."""
 
     form = "arrays"
+    changes: tuple[str, ...] = ()
 
     def __init__(self, settings: Settings, model: keras.Model):
         train, validation = difflr.data.read_arrays(settings.data, targets=settings.targets)

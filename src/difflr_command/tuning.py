@@ -18,6 +18,15 @@ from difflr.fine_tuning.fine_tune import cycles
 from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
+from difflr_command.choices import (
+    PRECISION,
+    class_weights,
+    epochs_for,
+    gpu_computes_in_bfloat16,
+    set_precision,
+    with_normalization,
+)
+from difflr_command.lock import only_run
 from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
@@ -32,17 +41,21 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
     start = time.perf_counter()
     with console.quiet() if as_json else contextlib.nullcontext():
         with console.bad_input():
-            run = prepare(settings, resume, out)
-        results.introduce(out, settings, run)
-        total = run.freeze_epochs + settings.epochs
-        progress = ShowProgress(out, total, run.freeze_epochs)
-        to_go_on = f"{command(settings, keras.backend.backend())} --resume"
-        with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
-            _train(settings, run, progress, callbacks)
-            results.write_model(settings, run)
-        with _reporting(settings):
-            run_report.write_report(settings, run)
-        run.checkpoint.remove()
+            stack = contextlib.ExitStack()
+            stack.enter_context(only_run(settings.output))
+        with stack:
+            with console.bad_input():
+                run = prepare(settings, resume, out)
+            results.introduce(out, settings, run)
+            total = run.freeze_epochs + run.epochs
+            progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
+            to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+            with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+                _train(settings, run, progress, callbacks)
+                results.write_model(settings, run)
+            with _reporting(settings):
+                run_report.write_report(settings, run)
+            run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
@@ -55,7 +68,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     Raises:
         ValueError: If something that was asked for is wrong.
     """
-    checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"))
+    checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"), settings.patience)
     checkpoint.open(resume)
     with quietly():  # it imports TensorFlow
         keras.utils.set_random_seed(settings.seed)
@@ -76,12 +89,42 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     with reading(out) as on_picture:
         data = inputs.split(source.read(on_picture), settings)
     checkpoint.compare(_identity(settings, weights, data))
-    batches = data.batches(settings.batch_size, settings.seed).num_batches
-    steps = [epochs * batches for epochs in (freeze_epochs, settings.epochs)]
+    batches = data.batches(settings.batch_size, settings.seed)
+    if settings.accumulate > batches.num_batches:
+        number = counted(batches.num_batches, "batch", "batches")
+        raise ValueError(
+            f"--accumulate {settings.accumulate} is more than an epoch's {number}: give less, or a smaller --batch-size."
+        )
+    epochs = settings.epochs or epochs_for(batches.num_batches)
+    chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
+    plan, said = with_normalization(plan, model, settings, chosen)
+    notes += [said] if said else []
+    learning_rate = settings.learning_rate or chosen.learning_rate
+    if settings.learning_rate is None:
+        notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
+    weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
+    notes += [said] if said else []
+    steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
     phases = cycles(freeze_epochs, *steps)
-    rates = rates_of(settings.learning_rate, phases, steps if freeze_epochs else steps[1:])
-    notes = [*source.notes, *notes, *data.notes]
-    return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.info)
+    rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])
+    return Run(
+        model,
+        whole,
+        data,
+        plan,
+        freeze_epochs,
+        phases,
+        rates,
+        compiling,
+        checkpoint,
+        [*source.notes, *notes, *data.notes],
+        source.info,
+        epochs,
+        learning_rate,
+        weighted,
+        source.changes,
+        batches,
+    )
 
 
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
@@ -144,9 +187,12 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
 
 @contextlib.contextmanager
 def _reporting(settings: Settings) -> Iterator[None]:
-    """An error in the report, when the model is safe already."""
+    """An error or an interrupt in the report, when the model is safe already."""
     try:
         yield
+    except KeyboardInterrupt:
+        console.messages().print(f"\nInterrupted: {settings.output} is written; only the report is not.")
+        raise typer.Exit(console.INTERRUPTED) from None
     except Exception as error:
         console.tell("note", f"the tuned model is written to {settings.output}; only the report is not")
         raise console.stop(error, console.FAILED) from None
@@ -160,19 +206,32 @@ def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[
 
 
 def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
-    train = run.data.batches(settings.batch_size, settings.seed)
-    seeds = difflr.data.EpochSeeds(settings.seed, train)
+    optimizer = None
+    if settings.accumulate > 1:
+        optimizer = keras.optimizers.AdamW(weight_decay=0.01, gradient_accumulation_steps=settings.accumulate)
+    total = run.freeze_epochs + run.epochs
+    first = total if run.checkpoint.is_over else run.checkpoint.epochs  # it was interrupted while the model was written
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):
+        run.before = set_precision(run.model, PRECISION)
+    seeds = difflr.data.EpochSeeds(settings.seed, run.batches)
     logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
-    difflr.fine_tune(
-        run.model,
-        train,
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        freeze_epochs=run.freeze_epochs,
-        plan=run.plan,
-        callbacks=[seeds, *logger, progress, run.checkpoint, *more],
-        initial_epoch=run.checkpoint.epochs,
-        validation_data=run.data.validation_batches(settings.batch_size),
-        verbose=0,
-        **run.compiling,
-    )
+    try:
+        difflr.fine_tune(
+            run.model,
+            run.batches,
+            epochs=run.epochs,
+            learning_rate=run.learning_rate,
+            freeze_epochs=run.freeze_epochs,
+            plan=run.plan,
+            optimizer=optimizer,
+            callbacks=[seeds, *logger, progress, run.checkpoint, *more],
+            initial_epoch=first,
+            validation_data=run.data.validation_batches(settings.batch_size),
+            class_weight=run.class_weights,
+            verbose=0,
+            **run.compiling,
+        )
+    finally:
+        for layer, policy in run.before:
+            layer.dtype_policy = policy
+    run.checkpoint.load_best()

@@ -12,6 +12,16 @@ from difflr.keras_private.graph import (
     all_trainable_variables,
     graph_of,
 )
+from difflr.keras_private.hyperparameters import (
+    CLIPNORM,
+    DECAY,
+    Number,
+    clipped_together,
+    hyperparameters,
+    in_step,
+    why_constant,
+    why_not,
+)
 from difflr.keras_private.layers import (
     attributes,
     Functional,
@@ -61,6 +71,7 @@ from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
     bias_correction,
+    decays_by_itself,
 )
 from difflr.keras_private.fit import (
     begin_with_epoch,
@@ -77,6 +88,14 @@ from difflr.keras_private.fit import (
 )
 
 __all__ = [
+    "in_step",
+    "why_not",
+    "why_constant",
+    "hyperparameters",
+    "clipped_together",
+    "Number",
+    "DECAY",
+    "CLIPNORM",
     "attributes",
     "ACCUMULATORS",
     "ITERATION",
@@ -103,6 +122,7 @@ __all__ = [
     "copy_of",
     "copy_weight_decay_exclusions",
     "decays",
+    "decays_by_itself",
     "fast_class",
     "forget_global_seed",
     "forget_metrics",

@@ -68,7 +68,7 @@ def new_head(
     if len(x.shape) != 2:
         raise ValueError(f"A new head needs features of shape (batch, number). Received: {x.shape}. Say `features`.")
     outputs = keras.layers.Dense(num_classes, activation=activation, name=free_name(model, name))(x)
-    return keras.Model(model.inputs, outputs, name=model.name)
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 def as_functional(model: keras.Model) -> keras_private.Functional:

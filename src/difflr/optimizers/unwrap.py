@@ -57,6 +57,6 @@ def effective_rates(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
     rates: dict[int, float] = {}
     for part in parts(optimizer):
         base = base_rate(part)
-        factors = part.rate_factors() if hasattr(part, "rate_factors") else {}
-        rates |= {id(variable): base * factors.get(id(variable), 1.0) for variable in keras_private.trained(part)}
+        own = part.effective_rates() if hasattr(part, "effective_rates") else {}
+        rates |= {id(variable): own.get(id(variable), base) for variable in keras_private.trained(part)}
     return rates

@@ -172,6 +172,20 @@ def where_it_loses(found, ours="fine_tune"):
     return "\n".join(line for _, line in sorted(lines)) or "Nowhere, to the best by hand."
 
 
+def not_measured(found):
+    """Which methods have not run on which tasks, in a sentence."""
+    methods, said = by_method(found), []
+    for name, method in METHODS.items():
+        missing = [task for task in method.tasks or TASKS if task not in methods.get(name, {})]
+        if missing:
+            said.append(f"{name} ({'all' if len(missing) == len(method.tasks or TASKS) else ', '.join(missing)})")
+    return (
+        f"**Not measured yet**, by method and task: {'; '.join(said)}."
+        if said
+        else "All methods have run on all tasks."
+    )
+
+
 def rate_table(found):
     tasks = [task for task in TASKS if any(o.task == task for o in found)]
     lines = []
@@ -248,6 +262,7 @@ def write(results, docs):
         "gains": difference_table(found),
         "accuracies": accuracy_table(found),
         "rates": rate_table(found),
+        "not measured": not_measured(found),
         "tasks": "\n".join(f"- **{name}**: {task.title}, {task.epochs} epochs." for name, task in TASKS.items()),
         "methods": table(["method", ""], [[name, method.about] for name, method in METHODS.items()]),
         "seeds": str(len(SEEDS)),

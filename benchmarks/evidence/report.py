@@ -1,6 +1,7 @@
 """docs/comparison.md from the results: tables with paired 95 % intervals, the bars, and one picture."""
 
 import dataclasses
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -236,8 +237,7 @@ def draw(found, file):
     axes.set_yticks(range(len(rows)), [method + partial[method] for method in rows])
     axes.invert_yaxis()
     axes.set_xlabel("points of test accuracy below the best hand-tuned method of the task (left is better)")
-    head, _, tail = conclusion(found).partition("; ")
-    axes.set_title(f"{head};\n{tail}", fontsize=10, loc="left")
+    figure.suptitle(textwrap.fill(conclusion(found), 105), fontsize=10, x=0.01, ha="left")
     axes.grid(axis="x", color="#DDDDDD")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0)

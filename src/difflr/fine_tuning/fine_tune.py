@@ -67,8 +67,8 @@ def fine_tune(
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator.
         y: As in `fit`: the targets, where `x` does not hold them.
         epochs: Integer. Epochs with everything trainable; they come on top of `freeze_epochs`.
-        learning_rate: Float > 0. The highest rate, that of the head while it trains alone. By default one over the number
-            of features that come into the head, within 1e-3 and 2e-2. Or a `difflr.Choice`, whose plan is used, too; or
+        learning_rate: Float > 0. The highest rate, that of the head while it trains alone. By default two over the number
+            of features that come into the head, within 1e-3 and 3e-2. Or a `difflr.Choice`, whose plan is used, too; or
             `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
             on that than its own head-only stage.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.plan import Group, Plan, Row
+from difflr.plan import Group, Row
 from difflr.plan.hyperparameters import Value, as_key, checked_hyperparameters
 
 Tensor: TypeAlias = Any  # one of the backend's
@@ -184,19 +184,6 @@ class GroupHyperparameters:
                 number = float(str(np.float32(entry.value + change)))
                 found.setdefault(id(self._trainable[position]), {})[entry.name] = number
         return found
-
-    def numbers_for(self, plan: Plan) -> dict[int, dict[str, float]]:
-        """Those of them for which another plan plans the same number, as multipliers are kept.
-
-        Args:
-            plan: The other plan.
-        """
-        planned = {id(row.variable): row.hyperparameters for row in self._rows}
-        after = {id(row.variable): row.hyperparameters for row in plan.rows}
-        return {
-            key: {name: n for name, n in numbers.items() if after.get(key, {}).get(name) == planned[key][name]}
-            for key, numbers in self.numbers().items()
-        }
 
     def _changes(self) -> np.ndarray:
         if self.vector is None:

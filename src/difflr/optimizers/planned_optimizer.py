@@ -246,7 +246,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         moved.aside = values
         moved.move(self._groups.plan, plan)
         self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
-        changed = self._groups.hyperparameters.numbers_for(plan)
+        changed = self._states.changed_numbers(plan, self._groups.plan, self._groups.hyperparameters.numbers())
         self._rebuild(plan, {**self._states.aside, **moved.aside})
         self._groups.hyperparameters.restore(changed)
 

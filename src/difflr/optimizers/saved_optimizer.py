@@ -56,6 +56,7 @@ class SavedOptimizer(GroupedUpdate):
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
             changed=self._states.changed,
+            changed_hyperparameters=self._states.numbers,
             arrays=self.callback_arrays,
         ).save(store)
 
@@ -130,6 +131,7 @@ class SavedOptimizer(GroupedUpdate):
         self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
         self._rebuild(plan, values)
         self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
+        self._states.numbers = {place: n for place, n in state.changed_hyperparameters.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
 

@@ -30,6 +30,7 @@ class StateByPlace:
         self.seen: dict[str, int] = {}  # of those set aside: how many gradients their state has seen
         self.aside: dict[Key, np.ndarray] = {}
         self.changed: dict[str, tuple[float, float]] = {}  # multipliers changed while training: as planned, and now
+        self.numbers: dict[str, dict[str, tuple[float, float]]] = {}  # the same for hyperparameters, by name
 
     def move(self, plan: Plan, to: Plan) -> None:
         """Takes the places of another plan for the same variables.
@@ -43,6 +44,7 @@ class StateByPlace:
         self.seen = {places.get(place, place): number for place, number in self.seen.items()}
         self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
         self.changed = {places.get(place, place): numbers for place, numbers in self.changed.items()}
+        self.numbers = {places.get(place, place): numbers for place, numbers in self.numbers.items()}
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
         """Notes who freezes and who joins.
@@ -86,6 +88,38 @@ class StateByPlace:
             return dataclasses.replace(row, multiplier=now_of[row.place]) if fits else row
 
         return with_rows(plan, change) if now_of else plan
+
+    def changed_numbers(
+        self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]
+    ) -> dict[int, dict[str, float]]:
+        """The hyperparameters that were changed while training, for the variables whose number the next plan keeps.
+
+        Changes of frozen variables are remembered until they are unfrozen.
+
+        Args:
+            plan: The next plan.
+            before: The plan so far.
+            numbers: What was changed of it: identity of the variable -> name -> number.
+
+        Returns:
+            Identity of the variable -> name -> number.
+        """
+        for row in before.rows:
+            known = self.numbers.setdefault(row.place, {})
+            for name, planned in row.hyperparameters.items():
+                if name in numbers.get(id(row.variable), {}):
+                    known[name] = planned, numbers[id(row.variable)][name]
+                elif known.get(name, (None, 0.0))[0] == planned:  # it was set to what the plan says
+                    del known[name]
+        self.numbers = {place: known for place, known in self.numbers.items() if known}
+        return {
+            id(row.variable): {
+                name: now
+                for name, (planned, now) in self.numbers.get(row.place, {}).items()
+                if row.hyperparameters.get(name) == planned
+            }
+            for row in plan.rows
+        }
 
     def keep_aside(self, values: Mapping[Key, np.ndarray]) -> None:
         """Keeps the state of those who are frozen, but gradients that were accumulated for a step not yet made."""

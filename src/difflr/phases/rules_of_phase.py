@@ -80,16 +80,23 @@ def with_rules(plan: Plan, rules: Sequence[Rule], model: keras.Layer, learning_r
         ValueError: As of `difflr.Plan`.
     """
     by_rules = Plan(model, rules, learning_rate=learning_rate)
-    return {id(row.variable): _later(row, by_rules.row(row.variable)) for row in plan.rows}
+    found = {}
+    for row in plan.rows:
+        later = by_rules.row(row.variable)
+        reset = frozenset(row.hyperparameters) if isinstance(rules, RulesOfPlan) else later.reset
+        found[id(row.variable)] = _later(row, later, reset)
+    return found
 
 
-def _later(row: Row, later: Row) -> Row:
-    """A row with what a later one decides by rules."""
+def _later(row: Row, later: Row, reset: frozenset[str]) -> Row:
+    """A row with what a later one decides by rules, and without the hyperparameters that those rules reset."""
     decided = {axis: who for axis, who in later.decided.items() if who != BY_USER and not who.startswith(DECLARED)}
-    if row.frozen or not decided:
+    if row.frozen or not (decided or reset):
         return row
     if later.frozen:
         return row.frozen_because(decided.get("frozen", decided.get("multiplier", "")))
     values = {axis: getattr(later, axis) for axis in decided if axis in AXES and axis != "frozen"}
-    values["hyperparameters"] = {**row.hyperparameters, **later.hyperparameters}
-    return dataclasses.replace(row, **values, schedule_start=0, decided={**row.decided, **decided})
+    planned = {name: value for name, value in row.hyperparameters.items() if name not in reset}
+    values["hyperparameters"] = {**planned, **later.hyperparameters}
+    decided = {axis: who for axis, who in row.decided.items() if axis not in reset} | decided
+    return dataclasses.replace(row, **values, schedule_start=0, decided=decided)

@@ -201,6 +201,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         values["frozen"], decided["frozen"] = True, decided["multiplier"]
     if values.get("frozen"):
         values["multiplier"], values["min_learning_rate"] = 0.0, 0.0
+    reset = frozenset(axis for axis, value in own.items() if value is None)
     hyperparameters = {axis: value for axis, value in own.items() if value is not None and not values.get("frozen")}
     decided = {axis: who for axis, who in decided.items() if axis in AXES or axis in hyperparameters}
     if isinstance(values.get("schedule"), Constant) and values["schedule"].learning_rate == 1:
@@ -213,6 +214,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         layer=leaf.layer,
         place=leaf.place,
         hyperparameters=hyperparameters,
+        reset=reset,
         **values,
     )
 

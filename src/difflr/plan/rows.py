@@ -33,7 +33,8 @@ class Row:
         name: The name that the user gave its group, or an empty string.
         schedule_start: The optimizer's step from which its schedules count.
         hyperparameters: Numbers or schedules in place of the optimizer's own, by name.
-        min_learning_rate: Float, below which the effective rate never is.
+        min_learning_rate: Float, the floor of the effective rate.
+        reset: The hyperparameters that a rule sets to `None`: the optimizer's own.
     """
 
     path: str
@@ -50,6 +51,7 @@ class Row:
     schedule_start: int = 0
     hyperparameters: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     min_learning_rate: float = 0.0
+    reset: frozenset[str] = frozenset()
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same of one variable; Keras compares variables element by element."""

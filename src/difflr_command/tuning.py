@@ -54,6 +54,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
                 _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)
             with _reporting(settings):
+                results.write_sheet(settings, run)
                 run_report.write_report(settings, run)
             run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)

@@ -368,6 +368,7 @@ def test_the_report_shows_mistakes_data_rates_and_how_to_make_it_again(here):
     assert "Learning rate of each layer at each step" in page
     assert "The rates at each step are not drawn" not in page
     assert "red/damaged.png" in page
+    assert page.count('alt="" loading="lazy"') == 24  # pictures as they are augmented
     assert "2: net on pictures: the same multipliers." in page
     record = library.read_report("two.html")
     assert record["settings"]["optimizer"] == "AdamW"

@@ -402,7 +402,7 @@ def test_replan_gives_other_numbers():
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.5)  # the plan says what it said
     difflr.replan(model, difflr.Plan(model, momentum(0.1)))
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="SGD has no such number"):
+    with pytest.raises(ValueError, match="SGD has no such hyperparameter"):
         difflr.replan(model, difflr.Plan(model, [difflr.Rule("body", hyperparameters={"beta_1": 0.5})]))
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.1)
 
@@ -439,11 +439,11 @@ REFUSED = [
         "Adam",
         {},
         {"momentum": 0.9},
-        r"Adam has no such number.* For a group it has: beta_1, beta_2, clipnorm, epsilon, weight",
+        r"Adam has no such hyperparameter.* Those of a group: beta_1, beta_2, clipnorm, epsilon, weight",
     ),
-    ("AdamW", {}, {"beta1": 0.9}, r"AdamW has no such number. Did you mean 'beta_1' or 'beta_2'\?"),
-    ("Lion", {}, {"epsilon": 0.1}, "Lion has no such number"),
-    ("Adafactor", {}, {"beta_2": 0.1}, r"Adafactor has no such number. Did you mean 'beta_2_decay'"),
+    ("AdamW", {}, {"beta1": 0.9}, r"AdamW has no such hyperparameter. Did you mean 'beta_1' or 'beta_2'\?"),
+    ("Lion", {}, {"epsilon": 0.1}, "Lion has no such hyperparameter"),
+    ("Adafactor", {}, {"beta_2": 0.1}, r"Adafactor has no such hyperparameter. Did you mean 'beta_2_decay'"),
     ("Nadam", {}, {"beta_1": 0.5}, "Nadam cannot give it to a group: Nadam keeps one product of its momenta"),
     ("SGD", {}, {"momentum": 0.9}, "made with momentum=0 it keeps no momentum at all"),
     ("RMSprop", {}, {"momentum": 0.9}, "made with momentum=0 it keeps no momentum at all"),

@@ -137,7 +137,7 @@ def test_a_schedule_that_a_new_plan_brings_counts_from_then():
 def test_a_rate_that_is_over_when_a_phase_begins_is_not_silent():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, num_steps=6)), loss="mse")
-    with saying(r"In phase 2 low/kernel.* train at next to no rate.*base rate is over"):
+    with saying(r"In phase 2 low/kernel.* train at a rate close to 0.*base rate is over"):
         fit(model, [Phase("head", epochs=2), Phase("*")], epochs=4)
 
 
@@ -198,7 +198,7 @@ def test_a_phase_gives_a_part_the_optimizers_own_number_again(kind):
 
 def test_a_schedule_that_is_0_in_all_of_a_phase_is_not_silent():
     model = sgd({"low": difflr.schedules.Delayed(1.0, 100)})
-    with saying(r"In phase 1 low/kernel, low/bias train at next to no rate"):
+    with saying(r"In phase 1 low/kernel, low/bias train at a rate close to 0"):
         fit(model, [Phase("*")], epochs=1)
 
 
@@ -231,7 +231,7 @@ def test_a_base_rate_beside_a_schedule_is_refused():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, 20)), loss="mse")
     with pytest.raises(
-        ValueError, match="Phase 1 sets learning_rate=0.1, and the base rate of the optimizer is a sched"
+        ValueError, match="Phase 1 sets learning_rate=0.1, but the base rate of the optimizer is a sched"
     ):
         fit(model, [Phase("*", learning_rate=0.1)])
 

@@ -320,5 +320,5 @@ def test_everything_but_what_is_wrong(target, message):
 
 def test_an_error_names_targets_as_they_are_written():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="Body"), layers.Dense(2, name="head")])
-    with pytest.raises(ValueError, match=r"Rule 1: 'Body' has no effect: rule 2: '\*'"):
+    with pytest.raises(ValueError, match=r"Rule 1: 'Body' has no effect: overridden by rule 2: '\*'"):
         difflr.Plan(model, {"Body": 0.1, "*": 0.5})

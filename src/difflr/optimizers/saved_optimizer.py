@@ -63,9 +63,9 @@ class SavedOptimizer(GroupedUpdate):
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads the optimizer's state, by variable.
 
-        If the optimizer has another plan than the one that was saved, its own plan holds, and one warning says what is
-        different. What the file has no state for starts fresh. The state of a stock optimizer of the same kind is
-        loaded, too. An optimizer that is not built can take no state: Keras then warns and goes on without it.
+        If the saved plan differs, the optimizer's own plan applies, and one warning lists the differences. Variables without
+        saved state start fresh. The state of a stock optimizer of the same class can be loaded, too. An optimizer that
+        is not built cannot load state: Keras warns and continues without it.
 
         Args:
             store: What it was saved in.

@@ -252,4 +252,4 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[layer_tree.L
         else:
             fix = "to train it again, use `difflr.Rule(..., frozen=False)` or `difflr.TRAINABLE` as well"
         return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Remove it, or {fix}."
-    return f"{start}{', '.join(others)} override it. Later rules win: move it after them, or remove it."
+    return f"{start}overridden by {', '.join(others)}. Later rules win: move it after them, or remove it."

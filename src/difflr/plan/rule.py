@@ -214,7 +214,7 @@ def flattened(target: Target) -> Iterator[Target]:
     """The single targets in `target`, which may be a list, or a list of lists."""
     if isinstance(target, (list, tuple)):
         for part in target:
-            yield from flattened(each)
+            yield from flattened(part)
     else:
         yield target
 

@@ -215,7 +215,7 @@ REFUSED = {
     "all frozen": ([Phase("head", epochs=1, multipliers={"head": 0}), Phase("*")], "Phase 1: its `multipliers` freeze"),
     "alike": (
         [Phase("*", epochs=1, multipliers={"head": 0.5}), Phase("*", multipliers={"head": 0.5})],
-        "Phase 2 trains the same as phase 1",
+        "Phase 2 trains the same variables as phase 1",
     ),
 }
 

@@ -157,7 +157,7 @@ def test_names_with_slashes_and_names_given_by_hand():
     top = keras.layers.Dense(3, name="conv_7x7")
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(top(inner(inputs))))
     text = net(*(layer(name, "lr_mult: 5") for name in ("inception/1x1", "conv/7x7", "loss3/classifier")))
-    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe decide nothing in the model: 'loss3/classifier"):
+    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe have no effect on the model: 'loss3/classifier"):
         translation = from_caffe(text, model)
     assert translation.unmatched == ("loss3/classifier param 0",)
     assert [row.path for row in translation.plan.rows if row.multiplier == 5] == [

@@ -26,7 +26,7 @@ app = typer.Typer(
     help="Differential learning rates for Keras 3: every layer trains at its own rate.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 

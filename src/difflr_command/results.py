@@ -2,9 +2,11 @@
 
 import dataclasses
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 import difflr
@@ -18,6 +20,7 @@ from difflr_command.run_report import columns
 from difflr_command.settings import Settings
 
 MOST_CLASSES = 50
+SHOWN = 4  # pictures on a contact sheet
 
 
 def introduce(out: Console, settings: Settings, run: Run) -> None:
@@ -86,6 +89,24 @@ def write_model(settings: Settings, run: Run) -> None:
             run.whole.save(unfinished)
         difflr.models.write_info(unfinished, run.info)
     run.whole.optimizer = trained  # which the report is about
+
+
+def write_sheet(settings: Settings, run: Run) -> Path | None:
+    """Writes a contact sheet of how pictures are changed while training, beside the report; returns where.
+
+    Args:
+        settings: The settings.
+        run: The run.
+    """
+    if settings.report is None or not run.changes:
+        return None
+    from PIL import Image
+
+    sheet = difflr.models.augmentation_sheet(np.asarray(run.data.train.x[:SHOWN]), run.changes)
+    file = settings.report.with_suffix(".augmented.png")
+    with whole_file(file) as unfinished:
+        Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(unfinished, "PNG")
+    return file
 
 
 def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from difflr_command.network import PICTURES, TEXTS, probabilities
 from difflr_command.run import Run
 from difflr_command.settings import Settings, command
 
+AUGMENTED, COLUMNS = 4, 6  # pictures, and how often each is shown
+
 
 def write_report(settings: Settings, run: Run) -> None:
     """Writes the report, if one is asked for.
@@ -35,10 +37,27 @@ def write_report(settings: Settings, run: Run) -> None:
         title=title_of(settings),
         settings=shown_settings(settings, run),
         evaluation=evaluation_of(settings, run),
-        data=difflr.report.DataSummary(data.counts(), skipped=data.skipped, notes=run.notes),
+        data=_summary_of(run),
         command=command(settings, keras.backend.backend()),
         earlier=settings.compare,
         steps_per_epoch=data.batches(settings.batch_size, settings.seed).num_batches,
+    )
+
+
+def _summary_of(run: Run) -> difflr.report.DataSummary:
+    """The data, and how some pictures may look while the model trains."""
+    data, pictures = run.data, np.empty(0)
+    if run.changes:
+        few = np.asarray(data.train.x[:AUGMENTED])
+        sheet = difflr.models.augmentation_sheet(few, run.changes, COLUMNS)
+        tiles = sheet.reshape(len(few), few.shape[1], COLUMNS, *few.shape[2:])
+        pictures = tiles.swapaxes(1, 2).reshape(-1, *few.shape[1:])
+    return difflr.report.DataSummary(
+        data.counts(),
+        skipped=data.skipped,
+        notes=run.notes,
+        pictures=list(pictures),
+        caption=f"Some pictures, and how they may look while the model trains: {', '.join(run.changes)}.",
     )
 
 

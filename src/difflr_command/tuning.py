@@ -54,6 +54,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
                 _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)
             with _reporting(settings):
+                results.write_sheet(settings, run)
                 run_report.write_report(settings, run)
             run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
@@ -70,6 +71,8 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     """
     checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"), settings.patience)
     checkpoint.open(resume)
+    for file in settings.compare:
+        difflr.read_report(file)  # before anything costly is done
     with quietly():  # it imports TensorFlow
         keras.utils.set_random_seed(settings.seed)
     network = load(settings.model, size=settings.pixels)
@@ -191,8 +194,7 @@ def _reporting(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.messages().print(f"\nInterrupted: {settings.output} is written; only the report is not.")
-        raise typer.Exit(console.INTERRUPTED) from None
+        raise console.interrupted(f"{settings.output} is written; only the report is not") from None
     except Exception as error:
         console.tell("note", f"the tuned model is written to {settings.output}; only the report is not")
         raise console.stop(error, console.FAILED) from None

@@ -368,6 +368,7 @@ def test_the_report_shows_mistakes_data_rates_and_how_to_make_it_again(here):
     assert "Learning rate of each layer at each step" in page
     assert "The rates at each step are not drawn" not in page
     assert "red/damaged.png" in page
+    assert page.count('alt="" loading="lazy"') == 24  # pictures as they are augmented
     assert "2: net on pictures: the same multipliers." in page
     record = library.read_report("two.html")
     assert record["settings"]["optimizer"] == "AdamW"
@@ -407,7 +408,25 @@ def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
         (["--log", "tensorbord"], "--log knows tensorboard, mlflow, wandb"),
         (["--compare", "one.html"], "give --report too"),
         (["--report", "page.html", "--compare", "gone.html"], "no report gone.html"),
+        (["--report", "page.html", "--compare", "net.keras"], "net.keras' is no report of difflr"),
     ],
 )
 def test_reports_and_logs_that_cannot_be_are_told_before_anything(words, told, here):
     assert told in refused("fine-tune", "net.keras", "pictures", *words)
+
+
+@pytest.mark.same_everywhere
+def test_an_interrupt_while_the_report_is_written_costs_the_report_alone(here, monkeypatch):
+    def interrupted(*arguments, **named):
+        raise KeyboardInterrupt
+
+    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report", "page.html"]
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "write_report", interrupted)
+        result = difflr(*words)
+    assert result.code == 130
+    assert "Interrupted: tuned.keras is written; only the report is not." in result.err
+    assert (here / "tuned.keras").exists()
+    assert not (here / "page.html").exists()
+    assert difflr(*words, "--resume").code == 0
+    assert (here / "page.html").exists()

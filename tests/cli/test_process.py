@@ -12,6 +12,7 @@ from PIL import Image
 
 import difflr_command
 from cli.colours import colour_network
+from difflr_command import backend
 from difflr_command.app import app
 
 BACKEND = keras.backend.backend()
@@ -76,3 +77,15 @@ def test_every_command_takes_the_options_of_every_command():
         if not hasattr(command, "commands"):
             options = {option for parameter in command.params for option in parameter.opts}
             assert {"--backend", "--traceback"} <= options, name
+
+
+@pytest.mark.same_everywhere
+def test_what_backends_log_of_devices_is_not_shown(caplog):
+    """As JAX's "An NVIDIA GPU may be present on this machine, but ..."."""
+    import logging
+
+    backend.import_keras()
+    for name in backend.LOGGERS:
+        logging.getLogger(name).warning("a GPU may be present")
+        logging.getLogger(name).error("no memory")
+    assert [record.message for record in caplog.records] == ["no memory"] * len(backend.LOGGERS)

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
@@ -123,7 +124,9 @@ def test_uneven_classes_count_the_same(here):
 
 
 def test_pictures_change_while_training(here):
-    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK)
+    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--report", "report.html")
+    with Image.open("report.augmented.png") as sheet:
+        assert sheet.size == (8 * 8, 4 * 8)
     assert result["augmentation"] == ["flip", "rotate", "zoom", "light"]
     same = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--no-augment", "-o", "same.keras")
     assert same["augmentation"] == []

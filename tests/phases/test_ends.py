@@ -263,6 +263,11 @@ def test_the_phase_is_in_all_logs(tmp_path):
         assert [row["phase"] for row in csv.DictReader(file)] == ["1", "2", "2"]
 
 
+def test_the_base_rate_is_in_the_logs_where_phases_set_it():
+    history = fit(compiled(), [Phase("head", epochs=1, learning_rate=0.5), Phase("*", learning_rate=0.25)], epochs=3)
+    assert history.history["learning_rate"] == [0.5, 0.25, 0.25]
+
+
 # -- changed on resuming ----------------------------------------------------------------------------------------------
 
 

@@ -119,7 +119,11 @@ def _check_norm(plan: Plan, group: Group) -> None:
             f"The group of {group.rows[0].path} has a schedule for 'clipnorm', but optax takes only a number."
         )
     rule = group.rows[0].decided.get("clipnorm")
-    others = [other for other in plan.groups if other is not group and other.rows[0].decided.get("clipnorm") == rule]
+    others = [
+        other
+        for other in plan.groups
+        if other.rows[0] is not group.rows[0] and other.rows[0].decided.get("clipnorm") == rule
+    ]
     if others and "clipnorm" in others[0].hyperparameters:
         raise ValueError(
             f"{rule or 'A rule'} gives one 'clipnorm' to several groups ({group.rows[0].path}, {others[0].rows[0].path}), "

@@ -5,7 +5,7 @@ In Keras they are Python numbers, which a compiled step holds as constants. A nu
 """
 
 import keras
-from keras.src.optimizers.base_optimizer import clip_by_global_norm
+from keras.src.optimizers import base_optimizer
 
 from difflr.keras_private.settings import settings_of
 from difflr.keras_private.update import first_with, is_in_keras
@@ -147,7 +147,7 @@ def clipped_together(gradients, norm):
     """The gradients, some of which may be `None`, clipped by their common norm."""
     gradients = list(gradients)
     if keras.backend.backend() != "tensorflow":
-        return clip_by_global_norm(gradients, norm)
+        return base_optimizer.clip_by_global_norm(gradients, norm)
     import tensorflow as tf  # the gradient of an embedding is made of slices, which know no product
 
     clipped, _ = tf.clip_by_global_norm(gradients, norm)

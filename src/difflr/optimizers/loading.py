@@ -98,6 +98,8 @@ def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
     for (place, name), value in {**state.aside, **state.values}.items():
         if place in known and name not in others:
             expected = of_row[place]
+        elif place in known and (factored := keras_private.factored_shape(optimizer, name, of_row[place])) is not None:
+            expected = factored
         elif place in known or place is None:
             expected = shapes.get((place, name), value.shape)
         else:

@@ -78,7 +78,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
-        self.bind(model)
+        if self._groups.trainable:
+            self._know(model)
         return with_frozen_by_hand(self.plan, self._trained())
 
     def whole_plan(self) -> Plan:
@@ -182,9 +183,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     def bind(self, model: keras.Layer) -> None:
         """Tells the optimizer which model its variables belong to: rules may then be path patterns.
 
-        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do `difflr.plan_of` and phases. Keras gives
-        an optimizer its variables only, which is enough to train exactly, also after loading; call it on a loaded,
-        subclassed `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
+        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do phases. Keras gives an optimizer its
+        variables only, which is enough to train exactly, also after loading; call it on a loaded, subclassed
+        `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
 
         Args:
             model: The model the optimizer is compiled with.
@@ -193,20 +194,24 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             ValueError: If the optimizer was built for variables of another model.
         """
         if self._groups is not None and self._groups.trainable:
-            plan = self._groups.plan
-            if self._unbound is not None:
-                saved_plan.mark_frozen(model, self._unbound)
-                bound = saved_plan.bind_to_model(self._unbound, Plan(model))
-                build_checks.check_same_places(plan, bound)
-            else:
-                bound = plan if plan.model is model else tied_to(plan, model)
-            self._states.move(plan, bound)
-            self._groups.plan, self._unbound = bound, None
-            freeze(bound)
+            self._know(model)
+            freeze(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
             # Keras lists what is unfrozen from here on.
             freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
         self._model = weakref.ref(model)
+
+    def _know(self, model: keras.Layer) -> None:
+        """Takes the paths and places of `model` for the plan of a built optimizer. What is trainable stays as it is."""
+        plan = self._groups.plan
+        if self._unbound is not None:
+            saved_plan.mark_frozen(model, self._unbound)
+            bound = saved_plan.bind_to_model(self._unbound, Plan(model))
+            build_checks.check_same_places(plan, bound)
+        else:
+            bound = plan if plan.model is model else tied_to(plan, model)
+        self._states.move(plan, bound)
+        self._groups.plan, self._unbound = bound, None
 
     def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
         """Gives the optimizer another plan, with all state kept by variable; see `difflr.replan`.

@@ -14,6 +14,15 @@ def inner(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Opti
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def is_scaled(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether it is a `LossScaleOptimizer`.
+
+    Args:
+        optimizer: A Keras optimizer.
+    """
+    return inner(optimizer) is not optimizer
+
+
 def rewrap(
     optimizer: keras.optimizers.LossScaleOptimizer, inner: keras.optimizers.Optimizer
 ) -> keras.optimizers.LossScaleOptimizer:

@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.replan import replan
-from difflr.optimizers.unwrap import inner
+from difflr.optimizers.unwrap import base_rate, inner
 from difflr.phases import fit_checks
 from difflr.phases.best_weights import keep_best, restore_best
 from difflr.phases.phase import BY_HAND, Phase
@@ -92,6 +92,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         begun = self._watched is not None and _STATE in getattr(self._optimizer, "callback_state", {})
         return self._progress.number + 1 if begun else 0
 
+    def entries(self) -> dict[str, float]:
+        """What the logs of an epoch get: the phase, and the base rate if phases set it."""
+        if all(phase.learning_rate is None for phase in self.phases):
+            return {"phase": self.phase}
+        return {"phase": self.phase, "learning_rate": base_rate(self._optimizer)}
+
     def next_phase(self) -> None:
         """Ends the running phase.
 
@@ -163,7 +169,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._in_epoch = self._between_batches = False
         phase, progress = self._phase, self._progress
         if logs is not None:
-            logs["phase"] = progress.number + 1
+            logs.update(self.entries())
         if phase.monitor is not None and phase.monitor not in progress.logs:
             raise ValueError(
                 f"Phase {progress.number + 1} waits for '{phase.monitor}', which epoch {epoch + 1} did not give. "
@@ -359,7 +365,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
 
 class _PhaseInLogs(keras.callbacks.Callback):
-    """Puts the number of the phase into the logs before any other callback sees them.
+    """Puts the phase into the logs before any other callback sees them.
 
     Args:
         scheduler: The scheduler.
@@ -371,4 +377,4 @@ class _PhaseInLogs(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None:
-            logs["phase"] = self._scheduler.phase
+            logs.update(self._scheduler.entries())

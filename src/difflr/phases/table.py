@@ -6,6 +6,7 @@ import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr.optimizers.plan_of import plan_of
+from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from difflr.phases.phases import Phases
 
 MAX_CHARACTERS = 60
+RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
 def as_text(phases: "Phases", model: Any = None) -> str:
@@ -31,7 +33,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         right |= {3, 4, 5}
         for line, numbers in zip(lines, _numbers(phases, model), strict=True):
             line += [f"{number:,}" for number in numbers]
-    for name, title in (("learning_rate", "learning rate"), ("multipliers", "multipliers"), ("schedule", "schedule")):
+    for name, title in RATES.items():
         if any(getattr(phase, name) is not None for phase in phases):
             header.append(title)
             for line, phase in zip(lines, phases, strict=True):
@@ -64,6 +66,14 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         return "  ".join(cells).rstrip()
 
     return "\n".join([aligned(header), rule, *map(aligned, lines)])
+
+
+def who_and_how(phase: Phase) -> str:
+    """Who trains in a phase, and at which rates, as text."""
+    rates = [
+        f"{title} {_cell(getattr(phase, name))}" for name, title in RATES.items() if getattr(phase, name) is not None
+    ]
+    return "; ".join([phase.who, *rates])
 
 
 def _cell(value: Any) -> str:

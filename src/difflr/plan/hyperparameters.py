@@ -18,6 +18,7 @@ _BELOW_1 = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 _UP_TO_1 = ("momentum",)
 _ABOVE_0 = ("clipnorm",)
 _FROM_0 = ("weight_decay", "adam_weight_decay", "epsilon")
+KNOWN = (*_BELOW_1, *_UP_TO_1, *_ABOVE_0, *_FROM_0)
 
 # What people write who mean something that a rule has under another name.
 _ELSEWHERE = {

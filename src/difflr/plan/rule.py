@@ -10,7 +10,7 @@ import keras
 from difflr.checks import checked_multiplier, checked_number, nearest, shown
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.group_names import check_group_name
-from difflr.plan.hyperparameters import Value, checked_hyperparameters
+from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
 # What a rule can set; a learning rate becomes a multiplier, and each hyperparameter is an axis of its own.
@@ -183,9 +183,9 @@ class Rule:
             unknown = [field for field in value if field not in FIELDS]
             if unknown:
                 close = nearest(str(unknown[0]), FIELDS, 1, 0.4)
-                hint = (
-                    f" Did you mean '{close[0]}'?" if close else " Arguments of the optimizer go in `hyperparameters`."
-                )
+                hint = f" Did you mean '{close[0]}'?" if close else ""
+                if unknown[0] in KNOWN:
+                    hint = " Arguments of the optimizer go in `hyperparameters`."
                 raise ValueError(
                     f"The rule for {describe(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set."
                     f"{hint} Expected one of: {', '.join(FIELDS)}."

@@ -206,7 +206,7 @@ def test_torch_groups_have_betas_of_their_own():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"hyperparameters": {"beta_1": 0.5}}, "has one beta of its own, and torch keeps both in one tuple"),
+        ({"hyperparameters": {"beta_1": 0.5}}, "sets only one beta, but torch keeps both in one tuple"),
         ({"hyperparameters": {"clipnorm": 0.5}}, "has its own 'clipnorm'"),
         (
             {"hyperparameters": {"momentum": keras.optimizers.schedules.CosineDecay(0.5, 9)}},

@@ -113,16 +113,27 @@ def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> Non
 
 
 def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
-    """Warn if all biases and norm weights of the backbone still have their initial values, 0 or 1."""
-    body = {id(variable) for group in groups if group.height for variable in group.variables}
-    checked = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
-    if checked and all(_is_zeros_and_ones(row.variable) for row in checked):
+    number = looks_fresh(model, groups)
+    if number:
         warnings.warn(
-            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {len(checked)} biases and norm weights "
+            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {number} biases and norm weights "
             "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; otherwise the lower layers "
             "hardly learn. Load the weights first.",
             stacklevel=3,
         )
+
+
+def looks_fresh(model: keras.Layer, groups: Sequence[DepthGroup] | None = None) -> int:
+    """The number of backbone biases and norm weights if all still have their initial values, 0 or 1; otherwise 0.
+
+    Args:
+        model: A built model.
+        groups: Its depth groups, if known.
+    """
+    groups = depth_groups(model) if groups is None else groups
+    body = {id(variable) for group in groups if group.height for variable in group.variables}
+    checked = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
+    return len(checked) if all(_is_zeros_and_ones(row.variable) for row in checked) else 0
 
 
 def _is_bias_or_norm(row: Row) -> bool:

@@ -172,7 +172,10 @@ REFUSED = {
     ),
     "covered": ([Phase(["*", "head"])], "target 'head' has no effect"),
     "frozen": ([Phase("low/bias", epochs=1), Phase("*")], "matches only what the plan or `trainable = False` freezes"),
-    "no change": ([Phase("*", epochs=1), Phase(["low", "mid", "head"])], "Phase 2 trains the same variables as phase 1"),
+    "no change": (
+        [Phase("*", epochs=1), Phase(["low", "mid", "head"])],
+        "Phase 2 trains the same variables as phase 1",
+    ),
     "too long": ([Phase("head", epochs=4), Phase("*")], "Phase 2 of 2 begins in epoch 5 at the earliest"),
     "cut short": ([Phase("head", epochs=2), Phase("*", epochs=3)], "from epoch 1 to 5, and `fit` has epochs=4"),
     "too short": ([Phase("head", epochs=1), Phase("*", epochs=1)], "from epoch 1 to 2, and `fit` has epochs=4"),

@@ -1,4 +1,4 @@
-"""Schedules as JSON, and the product of two plans' schedules."""
+"""Schedules as JSON, and products of schedules, for variables with a schedule in both of two plans."""
 
 import inspect
 import math
@@ -10,19 +10,19 @@ from difflr.checks import shown
 
 
 def schedule_to_json(schedule: Any) -> dict[str, Any]:
-    """A schedule as plain data, equal for equal schedules."""
+    """A schedule as plain data, the same for equal schedules."""
     return _without_identity(keras.saving.serialize_keras_object(schedule))
 
 
 def _without_identity(config: Any) -> Any:
-    """`config` without the object ids that Keras adds while saving or loading a model."""
+    """`config` without the object ids that Keras adds when saving or loading a model."""
     if isinstance(config, dict):
         return {key: _without_identity(value) for key, value in config.items() if key != "shared_object_id"}
-    return [_without_identity(value) for value in config] if isinstance(config, (list, tuple)) else config
+    return [_without_identity(item) for item in config] if isinstance(config, (list, tuple)) else config
 
 
 def schedule_from_json(config: Any) -> Any:
-    """The schedule that `schedule_to_json` wrote; only schedules are deserialised.
+    """Restore a schedule from `schedule_to_json`. Builds nothing else.
 
     Raises:
         ValueError: If it is not a schedule.
@@ -40,26 +40,26 @@ def schedule_from_json(config: Any) -> Any:
         )
     try:
         made = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except Exception as error:  # any error of the class's code
-        raise ValueError(f"The plan's schedule {shown(name)} cannot be deserialised: {shown(str(error))}") from None
+    except Exception as error:  # the class may raise anything
+        raise ValueError(f"The plan's schedule {shown(name)} cannot be created: {shown(str(error))}") from None
     if not isinstance(made, known):
         raise ValueError(f"The plan's schedule {shown(name)} is not a schedule. Received: {shown(config)}")
     return made
 
 
 def check_schedule(config: dict[str, Any]) -> None:
-    """Checks that a schedule can be deserialised and returns a factor.
+    """Check that a schedule can be created and gives a factor.
 
     Raises:
-        ValueError: If not, or if its first value is negative or infinite.
+        ValueError: If it cannot be created, or its first value is negative or infinite.
     """
     schedule = schedule_from_json(config)
     try:
         first = float(keras.ops.convert_to_numpy(schedule(0)))
-    except Exception as error:  # any error of its code
-        raise ValueError(f"The plan's schedule {schedule!r} returns no number: {shown(str(error))}") from None
-    if first < 0 or first == math.inf:  # NaN is valid before a group is unfrozen
-        raise ValueError(f"The plan's schedule {schedule!r} must return a factor >= 0, but starts with {first}.")
+    except Exception as error:  # its code may raise anything
+        raise ValueError(f"The plan's schedule {schedule!r} does not return a number: {shown(str(error))}") from None
+    if first < 0 or first == math.inf:  # a newly unfrozen variable has NaN before it joins
+        raise ValueError(f"A factor must be finite and >= 0. The plan's schedule {schedule!r} starts with {first}.")
 
 
 @keras.saving.register_keras_serializable(package="difflr")
@@ -88,6 +88,6 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
         """The product that `get_config` describes.
 
         Raises:
-            ValueError: If it holds anything but schedules; nothing else is built from it.
+            ValueError: If it contains anything but schedules. Builds nothing else.
         """
         return cls([schedule_from_json(schedule) for schedule in config["schedules"]])

@@ -6,6 +6,7 @@ import keras
 
 from difflr.optimizers.plan_of import plan_of
 from difflr.phases.resolve import resolve
+from difflr.text_table import html_table, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -20,6 +21,20 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         phases: The phases.
         model: A built model, to tell how many parameters are trainable.
     """
+    return text_table(*_cells(phases, model))
+
+
+def as_html(phases: "Phases") -> str:
+    """The table as HTML, for notebooks.
+
+    Args:
+        phases: The phases.
+    """
+    return html_table(*_cells(phases, None))
+
+
+def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
+    """Header, lines, and which columns are aligned to the left."""
     header = ["phase", "trainable", "until"]
     lines = [[str(number), _shortened(phase.who), phase.until] for number, phase in enumerate(phases, start=1)]
     right = {0}
@@ -41,17 +56,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         header.append("frozen statistics")
         for line, phase in zip(lines, phases, strict=True):
             line.append(phase.frozen_statistics or planned)
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-
-    def aligned(line: list[str]) -> str:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([aligned(header), rule, *map(aligned, lines)])
+    return header, lines, set(range(len(header))) - right
 
 
 def _shortened(who: str) -> str:

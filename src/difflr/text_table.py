@@ -47,9 +47,7 @@ def text_table(
     return "\n".join([*rows[0], rule, *itertools.chain.from_iterable(rows[1:]), *below])
 
 
-def html_table(
-    header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int], footer: str = ""
-) -> str:
+def html_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int], footer: str = "") -> str:
     """The same table as HTML, as a notebook shows it. All text is escaped.
 
     Args:

@@ -119,6 +119,10 @@ bench: $(READY) ## measure the cost of a step against the stock optimizers
 checks: $(READY) ## try twelve things on Keras alone and on difflr, on three backends; write docs/twelve_checks.md
 	$(BIN)/python -m benchmarks.twelve_checks
 
+.PHONY: evidence
+evidence: $(READY) ## compare ways to fine-tune on eight tasks, an hour or two; write docs/comparison.md
+	KERAS_BACKEND=torch $(BIN)/python -m benchmarks.evidence
+
 .PHONY: properties
 properties: $(READY) ## try the laws of plans on thousands of random models and rules
 	KERAS_BACKEND=$${KERAS_BACKEND:-torch} $(BIN)/python -m pytest tests/plan/test_properties.py \

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pictures, tables, targets
+from benchmarks.folding import folded
 
 TEMPLATE = Path(__file__).with_name("cost_template.md")
 PICTURES = {
@@ -50,9 +51,7 @@ def section(device: dict[str, Any], name: str, docs: Path) -> str:
     text = [f"## Measured on: {device['device']}", tables.version_table(device)]
     for title, picture, make, needs in PARTS:
         if needs is None or tables.results_of(device, needs):
-            text.append(f"### {title}{'' if name == 'cpu' else ' (' + device['device'] + ')'}")
-            if picture in drawn:
-                text.append(f"![{PICTURES[picture]}](images/{drawn[picture]})")
-            text.append(make(device))
+            image = f"![{PICTURES[picture]}](images/{drawn[picture]})\n\n" if picture in drawn else ""
+            text.append(image + folded(title, make(device)))
     text.append(tables.failures(device))
     return "\n\n".join(each for each in text if each)

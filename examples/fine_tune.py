@@ -51,7 +51,7 @@ def main(epochs: int = 10) -> keras.callbacks.History:
     body = knows_angles()
     model = keras.Sequential([body, keras.layers.Dense(3, name="head")])
 
-    print(difflr.discriminative(model, 0.01).table(learning_rate=5e-3))  # what fine_tune does, seen beforehand
+    print(difflr.discriminative(model, 0.1).table(learning_rate=5e-3))  # what fine_tune does, seen beforehand
     history = difflr.fine_tune(
         model,
         *widths(60, seed=1),

@@ -18,6 +18,7 @@ TORCH_UPDATE = "keras.src.backend.torch.optimizers.torch_adam:Adam._parallel_upd
 REPLICAS = "keras:optimizers.Optimizer._all_reduce_sum_gradients"
 DECAYS = "_is_excluded_from_weight_decay"  # since Keras 3.16
 DECAYS = DECAYS if hasattr(keras.optimizers.Optimizer, DECAYS) else "_use_weight_decay"
+CLIP = "keras.src.optimizers.base_optimizer:clip_by_global_norm"
 CHECKS = []
 
 
@@ -70,6 +71,57 @@ def test_lora_freezes_one_variable():
         layer.enable_lora(1)
         assert keras_private.base_of_lora(layer) is first
         assert not first.trainable
+
+
+@needs("hyperparameters, why_not, why_constant, in_step, Number, DECAY, CLIPNORM")
+def test_the_update_reads_its_numbers_from_the_optimizer():
+    optimizer = keras.optimizers.Adam(beta_1=0.5)
+    numbers = keras_private.hyperparameters(optimizer)
+    assert set(numbers) == {"beta_1", "beta_2", "epsilon", keras_private.DECAY, keras_private.CLIPNORM}
+    assert keras_private.why_not(keras.optimizers.Nadam(), "beta_1")
+    assert not keras_private.why_constant(optimizer, "beta_1")
+    number = 0.5  # as torch takes it
+    if keras.backend.backend() != "torch":
+        number = keras_private.in_step(optimizer, "beta_1", keras_private.Number(0.5, keras.ops.zeros(())))
+    variable = keras.Variable(np.ones(2, "float32"))
+    moved = []
+    for beta in (0.5, number):
+        optimizer = keras.optimizers.Adam(0.1, beta_1=0.9)
+        optimizer.build([variable])
+        vars(optimizer)["beta_1"] = beta
+        variable.assign(np.ones(2))
+        optimizer.update_step(keras.ops.ones(2), variable, 0.1)
+        moved.append(keras.ops.convert_to_numpy(variable))
+    np.testing.assert_allclose(moved[0], moved[1], rtol=1e-6)
+
+
+@needs("clipped_together", *([] if keras.backend.backend() == "tensorflow" else [CLIP]))
+def test_gradients_are_clipped_by_their_common_norm():
+    gradients = [keras.ops.convert_to_tensor(np.array(each, "float32")) for each in ([3.0], [4.0])]
+    clipped = keras_private.clipped_together(gradients, 1.0)
+    np.testing.assert_allclose(
+        [float(each[0]) for each in map(keras.ops.convert_to_numpy, clipped)], [0.6, 0.8], rtol=1e-6
+    )
+
+
+@needs("factored_shape", "keras:optimizers.Adafactor")
+def test_adafactor_keeps_factors_of_these_shapes():
+    for shape in ((3,), (3, 4), (2, 3, 4)):
+        optimizer = keras.optimizers.Adafactor()
+        optimizer.build([keras.Variable(np.zeros(shape))])
+        for name in ("_r", "_c"):
+            assert tuple(vars(optimizer)[name][0].shape) == keras_private.factored_shape(optimizer, name, shape)
+    assert keras_private.factored_shape(optimizer, "_v", (3, 4)) is None
+
+
+@needs("decays_by_itself")
+def test_a_decay_of_ones_own_is_known():
+    class Own(keras.optimizers.SGD):
+        def _apply_weight_decay(self, variables):
+            pass
+
+    assert keras_private.decays_by_itself(Own)
+    assert not keras_private.decays_by_itself(difflr.optimizers.SGD)
 
 
 @needs("begin_with_epoch", "keras:Model._initial_epoch")
@@ -166,7 +218,7 @@ def test_weight_decay_reads_the_rate_of_its_self():
     optimizer = difflr.optimizers.SGD(0.5, weight_decay=0.1)
     variable = keras.Variable([1.0])
     optimizer.build([variable])
-    at_one = optimizer._at_rate(keras.ops.convert_to_tensor(1.0))
+    at_one = optimizer._with({}, keras.ops.convert_to_tensor(1.0))
     assert type(at_one) is type(optimizer)
     at_one._apply_weight_decay([variable])
     assert float(keras.ops.convert_to_numpy(variable)[0]) == pytest.approx(0.9)

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from benchmarks.folding import folded as section
 from benchmarks.twelve_checks.runs import BACKENDS, SIDES, Line, Results
 
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -33,7 +34,7 @@ def overview(results: Results, checks: dict[str, Any]) -> str:
 
 def counts(results: Results) -> str:
     """How many checks each side passes, on all backends together."""
-    told = []
+    sentences = []
     for side in SIDES:
         plain = results.of(side=side, way="")
         passed = [line for line in plain if line["verdict"] == "passed"]
@@ -47,12 +48,12 @@ def counts(results: Results) -> str:
             )
         ]
         ways = f", {len(more)} more by a way round" if more else ""
-        told.append(f"{side} passes {len(passed)} of {len(plain)}{ways}")
-    return "; ".join(told) + "."
+        sentences.append(f"{side} passes {len(passed)} of {len(plain)}{ways}")
+    return "; ".join(sentences) + "."
 
 
-def summary(results: Results, checks: dict[str, Any]) -> str:
-    """Counts; what Keras passes everywhere, and what it does not do alike everywhere."""
+def differences(results: Results, checks: dict[str, Any]) -> str:
+    """What Keras passes everywhere, and what it does not do alike everywhere."""
     backends = {line["backend"] for line in results.lines}
     verdicts = {
         name: {x["backend"]: x["verdict"] for x in results.of(check=name, side="Keras", way="")} for name in checks
@@ -61,13 +62,11 @@ def summary(results: Results, checks: dict[str, Any]) -> str:
         checks[name].title for name, by in verdicts.items() if set(by) == backends and set(by.values()) == {"passed"}
     ]
     differs = [checks[name].title for name, by in verdicts.items() if len(set(by.values())) > 1]
-    text = counts(results)
-    for told, titles in (
-        ("Keras by itself passes on every backend", passed),
+    sentences = (
+        ("Keras alone passes on every backend", passed),
         ("Keras differs between backends", differs),
-    ):
-        text += f" {told}: {'; '.join(titles)}." if titles else ""
-    return text
+    )
+    return " ".join(f"{start}: {'; '.join(titles)}." for start, titles in sentences if titles)
 
 
 def details(results: Results, checks: dict[str, Any]) -> str:
@@ -79,7 +78,7 @@ def details(results: Results, checks: dict[str, Any]) -> str:
         for side in SIDES:
             for way in check.ways(side):
                 rows += folded(results.of(check=name, side=side, way=way), f"{side}: {way}" if way else f"{side}")
-        sections.append(f"### {number}. {check.title}\n\n{check.text} Code: `{file}`.\n\n" + "\n".join(rows))
+        sections.append(section(f"{number}. {check.title}", f"{check.text} Code: `{file}`.\n\n" + "\n".join(rows)))
     return "\n\n".join(sections)
 
 
@@ -108,7 +107,8 @@ def write(results: Results, docs: Path) -> Path:
     text = TEMPLATE.read_text()
     for name, part in {
         "overview": overview(results, CHECKS),
-        "summary": summary(results, CHECKS),
+        "counts": counts(results),
+        "differences": differences(results, CHECKS),
         "details": details(results, CHECKS),
         "versions": versions(results),
     }.items():

@@ -31,8 +31,8 @@ from difflr.recipes import (
 from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
-from difflr.callbacks import BackupAndRestore, GroupLogger, TerminateOnNaN
-from difflr.fine_tuning import fine_tune
+from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
+from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
     evaluation,
     plot_log,
@@ -79,8 +79,11 @@ __all__ = [
     "PhaseScheduler",
     "phases",
     "BackupAndRestore",
+    "ReduceLROnPlateau",
     "TerminateOnNaN",
     "fine_tune",
+    "fine_tune_settings",
+    "FineTuneSettings",
     "find_learning_rate",
     "LearningRateCurve",
     "freeze_to",

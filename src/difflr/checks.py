@@ -53,8 +53,12 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
         cutoff: How alike they are at least, 0 to 1.
         kind: What the names begin with, such as `"kind:"`.
     """
-    close = nearest(name[:MAX_SHOWN], known, count, cutoff)
-    return f" Did you mean {' or '.join(repr(kind + name) for name in close)}?" if close else ""
+    return meant([kind + close for close in nearest(name[:MAX_SHOWN], known, count, cutoff)])
+
+
+def meant(names: list[str]) -> str:
+    """` Did you mean 'a' or 'b'?`; empty without names."""
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:

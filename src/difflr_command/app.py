@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from difflr_command import backend as backends
-from difflr_command import console, demo, evaluate, export, fine_tune, import_settings, plan, predict, summary
+from difflr_command import (
+    console,
+    demo,
+    evaluate,
+    export,
+    fine_tune,
+    import_settings,
+    models_list,
+    plan,
+    predict,
+    summary,
+)
 from difflr_command.common import Backend, Traceback
 
 EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
@@ -15,7 +26,7 @@ app = typer.Typer(
     help="Differential learning rates for Keras 3: every layer trains at its own rate.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
@@ -43,6 +54,7 @@ def main(
 app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="fine-tune", epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
+app.command(name="models")(models_list.models)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="predict", epilog=predict.EPILOG)(predict.predict)
 app.command(name="export")(export.export)

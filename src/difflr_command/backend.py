@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import logging
 import os
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 BACKENDS = ("jax", "tensorflow", "torch")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+LOGGERS = ("jax", "jax._src.xla_bridge", "tensorflow", "absl", "torch")
 
 # The option --backend of the command that runs.
 asked = ""
@@ -24,6 +26,8 @@ def import_keras() -> None:
     choose(asked)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    for name in LOGGERS:  # what they say of devices that they find, or do not
+        logging.getLogger(name).setLevel(logging.ERROR)
     with quietly():
         importlib.import_module("difflr")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from difflr import keras_private
-from difflr.data.examples import counted
-from difflr.files import write_whole
+from difflr.data.examples import counted, some
+from difflr.files import whole_file, write_whole
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -19,13 +20,18 @@ class Checkpoint(keras.callbacks.Callback):
     Keras's `BackupAndRestore` writes two files, so that a run killed between them would repeat an epoch; here one file
     says which weights belong to it.
 
+    The weights of the best epoch on the validation data are kept, too; after `patience` epochs without a better one it
+    stops.
+
     Args:
         folder: Where to.
+        patience: Epochs; 0: it never stops.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, patience: int = 0):
         super().__init__()
-        self.folder = folder
+        self.folder, self._patience = folder, patience
+        self._best_weights = folder / "best.npz"
         self._record = folder / "run.json"
         self._settings: dict[str, Any] = {}
         self._found: dict[str, Any] | None = None
@@ -36,6 +42,24 @@ class Checkpoint(keras.callbacks.Callback):
     def epochs(self) -> int:
         """How many epochs are complete, and kept."""
         return len(self.history)
+
+    @property
+    def best(self) -> int | None:
+        """The best complete epoch on the validation data, from 0; `None` if there is none or no such data."""
+        scores = [(epoch.get("val_accuracy", 0.0), -epoch["val_loss"]) for epoch in self.history if "val_loss" in epoch]
+        return max(range(len(scores)), key=scores.__getitem__) if scores else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether so many epochs were no better that it stops."""
+        best = self.best
+        return bool(self._patience) and best is not None and self.epochs - 1 - best >= self._patience
+
+    def load_best(self) -> None:
+        """Puts the weights of the best epoch back."""
+        if self.best is not None and self.best != self.epochs - 1:
+            with np.load(self._best_weights) as arrays:
+                self.model.set_weights([arrays[name] for name in arrays.files])
 
     def open(self, resume: bool) -> None:
         """Finds what there is to go on with.
@@ -68,6 +92,11 @@ class Checkpoint(keras.callbacks.Callback):
             return
         for name, value in settings.items():
             before = self._found["settings"].get(name)
+            if before != value and isinstance(before, dict) and isinstance(value, dict):
+                raise ValueError(
+                    f"The interrupted run cannot go on: {_differences(before, value)}. Put the {name} back as they were, or "
+                    f"remove {self.folder} to begin anew."
+                )
             if before != value:
                 what = f"was {before}, now {value}" if len(str(value)) < 60 else "is not what it was"
                 raise ValueError(
@@ -94,22 +123,41 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps the state; the epoch counts as kept when all of it is on the disk."""
-        history = [*self.history, {name: float(value) for name, value in (logs or {}).items()}]
+        kept, self.history = self.history, [*self.history, {name: float(value) for name, value in (logs or {}).items()}]
+        history = self.history
         weights, before = f"epoch-{epoch + 1}.weights.h5", self._weights
         self.folder.mkdir(exist_ok=True)
         try:
+            if self.best == epoch:
+                with whole_file(self._best_weights) as unfinished, unfinished.open("wb") as opened:
+                    np.savez(opened, *self.model.get_weights())
             write_whole(self.folder / weights, keras_private.weights_file(self.model))
             record = {"settings": self._settings, "history": history, "weights": weights}
             write_whole(self._record, json.dumps(record, indent=1))
         except BaseException:
+            self.history = kept
+            if not kept:
+                self._best_weights.unlink(missing_ok=True)
             (self.folder / weights).unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # not if it holds something
                 self.folder.rmdir()
             raise
-        self.history, self._weights = history, weights
+        self._weights = weights
+        if self.is_over:
+            self.model.stop_training = True
         if before:
             (self.folder / before).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Removes the folder: the run is over."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Which files have changed, are gone, or are new."""
+    kinds = {
+        "changed": [name for name in before if name in now and before[name] != now[name]],
+        "gone": [name for name in before if name not in now],
+        "new": [name for name in now if name not in before],
+    }
+    return ", ".join(f"{counted(len(names), 'file')} {kind} ({some(names)})" for kind, names in kinds.items() if names)

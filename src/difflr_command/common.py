@@ -1,10 +1,11 @@
 """The options that every command has, before its name or after it."""
 
+import pathlib
 from typing import Annotated
 
 import typer
 
-from difflr_command import backend, console
+from difflr_command import backend, console, known_models
 
 
 def _backend(value: str) -> str:
@@ -35,5 +36,14 @@ Traceback = Annotated[
         help="With an error, show where in Python it arose.",
         callback=_traceback,
         rich_help_panel="Every command",
+    ),
+]
+ModelArgument = Annotated[
+    pathlib.Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="A .keras file, or a pretrained network by its name in `difflr models`, such as efficientnetv2-b0.",
+        show_default=False,
+        autocompletion=known_models.complete,
     ),
 ]

@@ -22,7 +22,7 @@ SPOKEN = (
     (r"`?difflr\.FROZEN`?", "'frozen'"),
     (r"`multiplier of ('.*?')`", r"The value of --rule \1"),
     (
-        r"`(features|scale|batch_size|learning_rate|text_column|label_column)`",
+        r"`(features|scale|batch_size|learning_rate|text_column|file_column|label_column|targets)`",
         lambda name: f"--{name[1].replace('_', '-')}",
     ),
     (r"`num_classes`", "--classes"),

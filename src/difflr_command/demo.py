@@ -44,4 +44,5 @@ def demo(
         raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
     with quietly():  # it imports TensorFlow, on every backend
         keras.utils.set_random_seed(0)
-    run_demo(seeds=seeds, epochs=epochs, output=output)
+    with console.running("nothing is compared"):
+        run_demo(seeds=seeds, epochs=epochs, output=output)

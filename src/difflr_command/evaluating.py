@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import shlex
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from difflr_command.progress import reading
 from difflr_command.table import print_table
 
 MOST_SHOWN = 10
+LONGEST_LINE = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +172,7 @@ def show(out: Console, asked: Asked, network: Network, found: Measured, notes: l
     left = (header[0], "most often taken for")
     print_table(out, header, lines, left=left, optional=("precision", "F1", "examples"))
     numbers = {name.replace("_", " "): value for name, value in list(found.numbers().items())[1:]}
-    out.print("\n" + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
+    _wrapped(out, ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
     mistakes = found.mistakes(MOST_SHOWN)
     if mistakes:
         number = len(found.all_mistakes())
@@ -178,6 +180,13 @@ def show(out: Console, asked: Asked, network: Network, found: Measured, notes: l
         out.print(f"\nMistakes{more}:")
         rows = [[one.truth, one.predicted, one.name] for one in mistakes]
         print_table(out, ["is", "predicted", "example"], rows, left=("is", "predicted", "example"))
+
+
+def _wrapped(out: Console, text: str) -> None:
+    """A line, broken between words at 80 columns."""
+    out.print()
+    for line in textwrap.wrap(text, min(out.width, LONGEST_LINE), break_on_hyphens=False):
+        out.print(line)
 
 
 def _write(

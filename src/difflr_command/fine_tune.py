@@ -8,7 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.settings import Settings
 
@@ -24,10 +24,27 @@ class Scale(enum.StrEnum):
 
 
 class Targets(enum.StrEnum):
-    """What `y` of an `.npz` file holds."""
+    """What the labels in a table, or `y` of an `.npz` file, are."""
 
     LABELS = "labels"
+    SEVERAL = "several"
     NUMBERS = "numbers"
+
+
+class Norm(enum.StrEnum):
+    """Whether BatchNormalization trains."""
+
+    AUTO = "auto"
+    TRAIN = "train"
+    FREEZE = "freeze"
+
+
+class Precision(enum.StrEnum):
+    """In what layers compute."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 EPILOG = (
@@ -38,20 +55,29 @@ PLAN, DATA, RUN, FILES = "Who trains at which rate", "Model and data", "Training
 
 
 def fine_tune(
-    model: Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)],
+    model: ModelArgument,
     data: Annotated[
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class; a .csv or .tsv with a text and a label in each row; "
-            "or an .npz with the arrays x and y, and x_val and y_val if you like.",
+            help="A folder with a folder of pictures for each class, or with train/ and val/ of such; a .csv, .tsv, .jsonl "
+            "or .parquet with a text, or the path of a picture, and a label in each row; or an .npz with the arrays x and "
+            "y, and x_val and y_val if you like.",
             show_default=False,
         ),
     ],
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs in which everything trains.", rich_help_panel=RUN)] = 5,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     freeze_epochs: Annotated[
         int | None,
         typer.Option(
@@ -62,13 +88,68 @@ def fine_tune(
         ),
     ] = None,
     learning_rate: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it.",
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default one "
+            "over the features that come into the head, within 0.001 and 0.02.",
+            show_default=False,
             rich_help_panel=RUN,
         ),
-    ] = 2e-3,
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Batches whose gradients make one update, for a batch that does not fit into memory.",
+            rich_help_panel=RUN,
+        ),
+    ] = 1,
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Stop after so many epochs without a better one on the validation data; 0: never. The weights of the best "
+            "epoch are kept.",
+            rich_help_panel=RUN,
+        ),
+    ] = 5,
+    no_class_weights: Annotated[
+        bool,
+        typer.Option(
+            "--no-class-weights",
+            help="Every example counts the same. By default every class does where one is twice as frequent as another.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANGES",
+            help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
+            "shift, and no flip where the classes are letters, digits or sides.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    no_augment: Annotated[
+        bool, typer.Option("--no-augment", help="Pictures are trained on as they are.", rich_help_panel=RUN)
+    ] = False,
+    norm: Annotated[
+        Norm,
+        typer.Option(
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with steps enough to learn it "
+            "anew.",
+            rich_help_panel=RUN,
+        ),
+    ] = Norm.AUTO,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="In what layers compute: float32, bfloat16, or auto: bfloat16 on a GPU that has it.",
+            rich_help_panel=RUN,
+        ),
+    ] = Precision.AUTO,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
     ] = 0,
@@ -101,13 +182,33 @@ def fine_tune(
         str | None,
         typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
     ] = None,
-    text_column: Annotated[str, typer.Option(help="The column with the texts.", rich_help_panel=DATA)] = "text",
-    label_column: Annotated[str, typer.Option(help="The column with the labels.", rich_help_panel=DATA)] = "label",
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of a table with the texts. [default: text]", show_default=False, rich_help_panel=DATA
+        ),
+    ] = None,
+    file_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of a table with the paths of pictures. [default: file, path, image or the like]",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    label_column: Annotated[
+        str,
+        typer.Option(
+            help="The column of a table with the labels; or several, with commas between them: amounts, or 0 and 1 for a "
+            "label each.",
+            rich_help_panel=DATA,
+        ),
+    ] = "label",
     targets: Annotated[
         Targets | None,
         typer.Option(
-            help="What y of an .npz holds: labels, or numbers to predict. By default labels if it leaves out no whole "
-            "number from 0 on.",
+            help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
+            "each; or numbers to predict. By default what they look like, which is said.",
             show_default=False,
             rich_help_panel=DATA,
         ),
@@ -132,6 +233,24 @@ def fine_tune(
         pathlib.Path | None,
         typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
     ] = None,
+    compare: Annotated[
+        list[pathlib.Path] | None,
+        typer.Option(
+            metavar="REPORT",
+            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -143,7 +262,7 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe the lowest layers train at a hundredth of the head's rate; --rule changes that for some.
+    Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
     settings = Settings(
         model=model,
@@ -155,18 +274,28 @@ def fine_tune(
         freeze_epochs=freeze_epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        accumulate=accumulate,
+        patience=patience,
+        class_weights=not no_class_weights,
+        augment=augment,
+        augmentation=not no_augment,
+        norm=str(norm),
+        precision=str(precision),
         seed=seed,
         new_head=new_head,
         features=features,
         scale=None if scale is None else str(scale),
         size=size,
         text_column=text_column,
+        file_column=file_column,
         label_column=label_column,
         targets=None if targets is None else str(targets),
         validation=validation,
         validation_split=validation_split,
         output=output,
         report=report,
+        compare=tuple(compare or ()),
+        log=log,
     )
     with console.bad_input():
         settings.check()

@@ -12,6 +12,7 @@ import numpy as np
 import difflr
 from difflr.data.folder import PARTS, classes_in
 from difflr.data.picture import too_large_is_an_error
+from difflr.data.table import picture_targets
 from difflr_command.network import ARRAYS, NUMBERS, PICTURES, TEXTS, Network
 from difflr_command.settings import form_of
 
@@ -54,6 +55,9 @@ def labelled(network: Network, path: Path, text_column: str, label_column: str) 
         ValueError: If the network takes other data, or has other classes.
     """
     form, takes = form_of(path), network.info.data
+    if form == "table" and takes == PICTURES:
+        return _picture_table(network, path, label_column)
+    form = TEXTS if form == "table" else form
     if form != takes:
         raise ValueError(f"{network.file} takes {takes}, and {path} holds {form}.")
     if form == PICTURES:
@@ -72,18 +76,31 @@ def _pictures(network: Network, path: Path) -> Labelled:
     names, classes = classes_in(path, known)
     _check_classes(network, names, f"The folder {path}")
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
+    labels = np.array([label for label, _ in files], "int64")
+    return _of_files(network, path, [file for _, file in files], labels, notes)
 
-    def show(position: int) -> np.ndarray:
-        return difflr.data.read_picture(files[position][1], *_size(network))
 
-    return Labelled(
-        path,
-        [str(file.relative_to(path)) for _, file in files],
-        np.array([label for label, _ in files], "int64"),
-        functools.partial(decoded, [file for _, file in files], network),
-        show,
-        notes=notes,
+def _picture_table(network: Network, path: Path, label_column: str) -> Labelled:
+    columns = tuple(name.strip() for name in label_column.split(","))
+    files, targets = picture_targets(path, columns, targets=_targets(network), class_names=network.info.class_names)
+    if targets.class_names:
+        _check_classes(network, targets.class_names, f"The column '{label_column}' of {path}")
+    return _of_files(
+        network, path.parent, files, targets.y if not targets.class_names else targets.y.astype("int64"), []
     )
+
+
+def _targets(network: Network) -> str:
+    """What the labels are, in the word of `difflr.data.read_table`."""
+    return {"classes": "labels", "labels": "several"}.get(network.info.task, "numbers")
+
+
+def _of_files(network: Network, path: Path, files: list[Path], labels: np.ndarray, notes: list[str]) -> Labelled:
+    def show(position: int) -> np.ndarray:
+        return difflr.data.read_picture(files[position], *_size(network))
+
+    names = [str(file.relative_to(path)) if file.is_relative_to(path) else str(file) for file in files]
+    return Labelled(path, names, labels, functools.partial(decoded, files, network), show, notes=notes)
 
 
 def _size(network: Network) -> tuple[tuple[int, int], int]:
@@ -125,14 +142,18 @@ def _picture_or_reason(network: Network, file: Path) -> Read:
 
 def _texts(network: Network, path: Path, text_column: str, label_column: str) -> Labelled:
     known = network.info.class_names or None
-    table = difflr.data.read_table(path, text_column=text_column, label_column=label_column, class_names=known)
-    _check_classes(network, table.class_names, f"The column '{label_column}' of {path}")
+    columns = [name.strip() for name in label_column.split(",")]
+    table = difflr.data.read_table(
+        path, text_column=text_column, label_column=columns, class_names=known, targets=_targets(network)
+    )
+    if table.class_names:
+        _check_classes(network, table.class_names, f"The column '{label_column}' of {path}")
     names = [f"text {number + 1}" for number in range(len(table))]
     return Labelled(
         path,
         names,
-        table.y.astype("int64"),
-        lambda: ((text, None) for text in table.x),
+        table.y.astype("int64") if table.class_names else table.y,
+        lambda: ((str(text), None) for text in table.x[:]),
         lambda position: str(table.x[position]),
         skipped=table.skipped,
     )
@@ -140,7 +161,7 @@ def _texts(network: Network, path: Path, text_column: str, label_column: str) ->
 
 def _arrays(network: Network, path: Path) -> Labelled:
     numbers = network.info.task == NUMBERS
-    examples, _ = difflr.data.read_arrays(path, labels=not numbers and network.info.task == "classes")
+    examples, _ = difflr.data.read_arrays(path, targets=_targets(network))
     shape = network.model.input_shape[1:]
     if len(shape) != examples.x.ndim - 1 or any(
         a not in (None, b) for a, b in zip(shape, examples.x.shape[1:], strict=True)
@@ -155,7 +176,7 @@ def _arrays(network: Network, path: Path) -> Labelled:
         path,
         [f"row {number}" for number in range(len(examples))],
         examples.y if numbers else examples.y.astype("int64"),
-        lambda: ((row, None) for row in examples.x),
+        lambda: ((row, None) for row in examples.x[:]),
         lambda position: "",
         can_be_shown=False,
     )

@@ -29,7 +29,7 @@ def print_layers(console: Console, model: "keras.Model", plan: "difflr.Plan", fu
     layers = [layer for layer in numbers.layers if full or layer.parameters]
     columns = columns_of([*layers, numbers.total], {})
     del columns["Layer (type)"]
-    names = {"Layer": [*map(_name, layers), "total"], "Type": [*(type(each.layer).__name__ for each in layers), ""]}
+    names = {"Layer": [*map(_name, layers), "total"], "Type": [*(type(layer.layer).__name__ for layer in layers), ""]}
     columns = {**names, **columns}
     if not full:  # the names of groups are those of logs
         groups = columns.pop("Group")

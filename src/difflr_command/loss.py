@@ -1,10 +1,15 @@
-"""Loss and metrics that fit a model's outputs and the classes."""
+"""The head, the loss and the metrics that fit what is to be predicted."""
 
 from typing import TypedDict
 
 import keras
+import numpy as np
 
+import difflr
 from difflr.data.examples import counted, some
+from difflr_command.models import load
+from difflr_command.settings import Settings
+from difflr_command.sources import Source
 
 
 class Compiling(TypedDict, total=False):
@@ -12,6 +17,80 @@ class Compiling(TypedDict, total=False):
 
     loss: keras.losses.Loss
     metrics: list[keras.metrics.Metric | str]
+
+
+def with_head(network: keras.Model, source: Source, features: str | None) -> tuple[keras.Model, str]:
+    """`network` with a new head for what `source` has, and a note about it.
+
+    Args:
+        network: The model.
+        source: The data.
+        features: The layer after which the head comes.
+
+    Raises:
+        ValueError: If the model cannot have one.
+    """
+    amounts = source.amounts
+    number = len(source.class_names) if amounts is None else _columns(amounts)
+    activation = {"classes": "softmax", "labels": "sigmoid"}.get(source.task)
+    headed = difflr.new_head(network, number, features=features, activation=activation)
+    head = headed.layers[-1]
+    outputs = counted(number, "class", "classes") if amounts is None else counted(number, "amount")
+    note = f"new head '{head.name}': {head.input.shape[-1]} features -> {outputs}"
+    if amounts is None:
+        return headed, note
+    # In the model, so that its file predicts amounts: a head begins near 0, and prices do not.
+    deviation = np.where(amounts.std(0) > 0, amounts.std(0), 1.0)
+    to_amounts = keras.layers.Rescaling(deviation.tolist(), amounts.mean(0).tolist(), name="to_amounts")
+    return keras.Model(headed.input, to_amounts(headed.output), name=headed.name), note
+
+
+def compiling_for(settings: Settings, model: keras.Model, source: Source) -> tuple[keras.Model, Compiling]:
+    """The model, another one if its file has its own loss, and loss and metrics.
+
+    Args:
+        settings: The settings.
+        model: The model, with its new head if it gets one.
+        source: The data.
+
+    Raises:
+        ValueError: If the model's outputs do not fit.
+    """
+    if source.task == "labels":
+        return model, _loss_for_several(model, source.class_names)
+    if source.task == "classes":
+        return model, loss_for(model, source.class_names, source.form == "arrays")
+    if not settings.with_new_head:
+        compiled = load(settings.model, compile=True)
+        if compiled.compiled:
+            return compiled, {}
+    number, softmax = _columns(source.amounts), output_activation(model) == "softmax"
+    if model.output_shape != (None, number) or softmax:
+        raise ValueError(
+            f"The data has {counted(number, 'amount')} to predict, and the model puts out {model.output_shape}"
+            f"{' by a softmax' if softmax else ''}. Give it a new last layer: --new-head. If the data has labels, say "
+            "--targets labels."
+        )
+    return model, {"loss": keras.losses.MeanSquaredError(), "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
+
+
+def _columns(amounts: np.ndarray | None) -> int:
+    return 1 if amounts is None or amounts.ndim == 1 else amounts.shape[1]
+
+
+def _loss_for_several(model: keras.Model, class_names: tuple[str, ...]) -> Compiling:
+    number, activation = len(class_names), output_activation(model)
+    if model.output_shape != (None, number) or activation == "softmax":
+        raise ValueError(
+            f"An example may have several of {counted(number, 'label')}, for which a model needs as many outputs, each a "
+            f"probability of its own. It puts out {model.output_shape}{' by a softmax' if activation == 'softmax' else ''}. "
+            "Give it a new last layer: --new-head."
+        )
+    if activation != "sigmoid":
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+        return {"loss": keras.losses.BinaryCrossentropy(from_logits=True), "metrics": [accuracy]}
+    f1 = keras.metrics.F1Score(average="micro", threshold=0.5, name="f1")
+    return {"loss": keras.losses.BinaryCrossentropy(), "metrics": [keras.metrics.BinaryAccuracy(name="accuracy"), f1]}
 
 
 def loss_for(model: keras.Model, class_names: tuple[str, ...], may_have_more: bool) -> Compiling:

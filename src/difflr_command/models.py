@@ -1,23 +1,73 @@
-"""Models from files."""
+"""Models from files, and pretrained networks by name."""
 
 import importlib
+import re
 import zipfile
 from pathlib import Path
 
 import keras
 
 import difflr
+from difflr_command import console, known_models
 from difflr_command.backend import quietly
 
 
-def load(file: Path, compile: bool = False) -> keras.Model:
-    """The model in a `.keras` file, loaded safely: no code in it is run.
+def load(model: Path, compile: bool = False, size: tuple[int, int] | None = None) -> keras.Model:
+    """The model in a `.keras` file, loaded safely: no code in it is run. Or the pretrained network of that name.
+
+    Args:
+        model: The file, or the name.
+        compile: Whether to compile it as the file says.
+        size: Height and width of the pictures, for a network of a name.
 
     Raises:
         ValueError: If there is no such file, or it cannot be loaded; the message says what to do.
     """
-    if not file.is_file():
-        raise ValueError(f"There is no model file {file}.")
+    network = known_models.known(model)
+    if network is not None:
+        return _pretrained(network, size)
+    if known_models.is_preset(model):
+        from difflr_command.hub import load_preset
+
+        return load_preset(known_models.preset_name(model), size)
+    return _from_file(model, compile)
+
+
+def _pretrained(network: known_models.KnownModel, size: tuple[int, int] | None) -> keras.Model:
+    """A named network without its head, behind the scaling that it was trained with: it takes pictures in 0..255."""
+    height, width = size or (network.size, network.size)
+    if not network.function:
+        with quietly():
+            from difflr.demo.export import plain_squeezenet
+            from difflr.demo.squeezenet import read_weights
+
+            return plain_squeezenet(read_weights(), (height, width))
+    build = getattr(keras.applications, network.function)
+    try:
+        with console.quiet(), quietly():
+            model = build(include_top=False, weights="imagenet", input_shape=(height, width, 3))
+    except ValueError as error:  # too small for the network, most of all
+        raise ValueError(f"{network.name} cannot be made for {height} x {width} pixels: {error}") from None
+    except Exception as error:
+        raise ValueError(_not_fetched(network, " ".join(str(error).split()))) from None
+    return difflr.models.with_scale(model, network.scale)
+
+
+def _not_fetched(network: known_models.KnownModel, text: str) -> str:
+    """What to do where the weights cannot be fetched, and are not on this machine."""
+    found = re.search(r"https?://\S+?\.(?:h5|keras)", text)
+    if not found:
+        return f"The weights of {network.name} cannot be read: {text[:200]}"
+    reason = text.rpartition("--")[2].strip(" :")[:100]
+    file = known_models.weights_folder() / network.weights
+    return (
+        f"The weights of {network.name} are not on this machine, and cannot be fetched ({reason}). Where there is a "
+        f"network, download {found[0]} and put it here as {file}."
+    )
+
+
+def _from_file(file: Path, compile: bool) -> keras.Model:
+    known_models.check_model(file)
     if file.suffix != ".keras":
         raise ValueError(
             f"A model is a .keras file. Received: {file}. In Python: "

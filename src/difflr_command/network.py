@@ -1,6 +1,7 @@
 """`Network`: a trained model in use, which predicts from files as it was trained on them."""
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,19 +91,30 @@ class Network:
             filled = self._texts.batch(self._texts.of(filled))
         elif self.info.data == PICTURES:
             filled = filled.astype("float32")
-        outputs = np.asarray(self.model.predict_on_batch(filled), "float64")[:number]
-        return outputs.reshape(number, -1) if self.info.task == NUMBERS else self._probabilities(outputs)
+        with warnings.catch_warnings():  # a model that takes a list of one input takes the input, too
+            warnings.filterwarnings("ignore", "The structure of `inputs`")
+            outputs = np.asarray(self.model.predict_on_batch(filled), "float64")[:number]
+        task = self.info.task
+        return outputs.reshape(number, -1) if task == NUMBERS else probabilities(outputs, task, self._activation)
 
-    def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """`(n, num_classes)`: of logits, too; two columns where one output decides between two classes."""
-        if self.info.task == LABELS or outputs.shape[-1] == 1:
-            scores = outputs if self._activation == "sigmoid" else 1 / (1 + np.exp(-outputs))
-            two = self.info.task == CLASSES
-            return np.concatenate([1 - scores, scores], axis=1) if two else scores
-        if self._activation in ("softmax", "sigmoid"):
-            return outputs
-        powers = np.exp(outputs - outputs.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+
+def probabilities(outputs: np.ndarray, task: str, activation: str | None) -> np.ndarray:
+    """`(n, num_classes)`: of logits, too; two columns where one output decides between two classes.
+
+    Args:
+        outputs: What the model put out, `(n, num_outputs)`.
+        task: As in `difflr.models.ModelInfo`, but not `"numbers"`.
+        activation: That of the model's last layer.
+    """
+    if task == LABELS or outputs.shape[-1] == 1:
+        scores = outputs if activation == "sigmoid" else 1 / (1 + np.exp(-outputs))
+        return np.concatenate([1 - scores, scores], axis=1) if task == CLASSES else scores
+    if activation == "softmax":
+        return outputs
+    if activation == "sigmoid":
+        return outputs / np.maximum(outputs.sum(1, keepdims=True), 1e-12)
+    powers = np.exp(outputs - outputs.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
 
 
 def _guessed(model: keras.Model, how: How) -> difflr.models.ModelInfo:

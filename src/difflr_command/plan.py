@@ -8,12 +8,12 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
 def plan(
-    model: Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)],
+    model: ModelArgument,
     rule: Rules = None,
     recipe: Recipes = None,
     plan: PlanFile = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The public functions of difflr that return plans, and how each is asked for.
 RECIPES = {
     "layerwise-decay": "layerwise-decay:0.75",
-    "discriminative": "discriminative:0.01",
+    "discriminative": "discriminative:0.1",
     "head-and-backbone": "head-and-backbone:0.1",
     "surgical": "surgical:0,with_head=true",
     "bias-double": "bias-double",
@@ -27,7 +27,7 @@ RECIPES = {
     "mup": "mup:narrow.keras",
 }
 # What `difflr fine-tune` does if it is asked for nothing else, and the word for nothing at all.
-DEFAULT = ("discriminative:0.01", "no-decay")
+DEFAULT = ("discriminative:0.1", "no-decay")
 NONE = "none"
 
 
@@ -57,7 +57,7 @@ Recipes = Annotated[
         "--recipe",
         metavar="NAME:ARGUMENTS",
         help=f"A recipe in place of the default ({' and '.join(DEFAULT)}): {', '.join(RECIPES.values())}; or none: one rate "
-        "for all. Further arguments by name: discriminative:0.01,high=0.5. Repeat it; they are multiplied.",
+        "for all. Further arguments by name: discriminative:0.1,high=0.5. Repeat it; they are multiplied.",
         autocompletion=_complete,
     ),
 ]

@@ -48,6 +48,8 @@ def predict_items(
         for item, scores in predicted(network, items, batch_size):
             writer.write(item, scores)
             number, failed = number + 1, failed + (scores is None)
+            if number % batch_size == 0:
+                stream.flush()  # who reads the pipe need not wait for the end
             if scores is None:
                 console.tell("warning", f"{shown(item.name)} is skipped: {item.reason}")
         writer.close()

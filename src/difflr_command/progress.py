@@ -18,7 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-NAMES = {"loss": "loss", "accuracy": "accuracy", "val_loss": "val. loss", "val_accuracy": "val. accuracy"}
+MEASURES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1", "mae": "off by"}
+NAMES = MEASURES | {f"val_{name}": f"val. {title}" for name, title in MEASURES.items()}
 
 
 class NotFinite(RuntimeError):
@@ -48,34 +49,52 @@ def _columns(what: str) -> tuple[ProgressColumn, ...]:
 
 
 class ShowProgress(keras.callbacks.Callback):
-    """A bar for the batches of the epoch, and a line when it is over.
+    """A bar for the whole run, with what is measured so far, and a line for each epoch.
 
     Args:
         console: Where to.
         epochs: How many there are in all.
         freeze_epochs: In how many of them, the first, only the head trains.
+        first: The epoch it begins with, from 0.
     """
 
-    def __init__(self, console: Console, epochs: int, freeze_epochs: int):
+    def __init__(self, console: Console, epochs: int, freeze_epochs: int, first: int = 0):
         super().__init__()
-        self._console, self._epochs, self._freeze_epochs = console, epochs, freeze_epochs
+        self._console, self._epochs, self._freeze_epochs, self._first = console, epochs, freeze_epochs, first
         self._columns: list[str] = []
         self._bar: Progress | None = None
+        self._shown = 0.0
         self.epoch: int | None = None  # that is under way, from 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Begins a bar."""
+        """Begins the bar, or goes on with it."""
         self.epoch, self._start = epoch, time.perf_counter()
         if not self._console.is_terminal:
             return
-        self._bar = Progress(*_columns("batches"), console=self._console, transient=True)
-        self._bar.start()
-        self._task = self._bar.add_task(f"epoch {epoch + 1} of {self._epochs}", total=self.params["steps"])
+        what = f"epoch {epoch + 1} of {self._epochs}, {self._trains(epoch)}"
+        if self._bar is None:
+            steps = self.params["steps"]
+            columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[measured]}"))
+            self._bar = Progress(
+                *columns, TimeRemainingColumn(), TextColumn("left"), console=self._console, transient=True
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=steps * (self._epochs - self._first), measured="")
+        self._bar.update(self._task, description=what)
+
+    def _trains(self, epoch: int) -> str:
+        return "head" if epoch < self._freeze_epochs else "all layers"
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Moves the bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=batch + 1)
+        """Moves the bar, five times a second at most: to read what was measured waits for the step."""
+        now = time.perf_counter()
+        if self._bar is None or self.epoch is None or now - self._shown < 0.2:
+            return
+        self._shown = now
+        done = (self.epoch - self._first) * self.params["steps"] + batch + 1
+        known = [name for name in MEASURES if name in (logs or {})]
+        measured = ", ".join(f"{MEASURES[name]} {_value(name, float((logs or {})[name]))}" for name in known)
+        self._bar.update(self._task, completed=done, measured=measured)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Says that it validates."""
@@ -88,9 +107,9 @@ class ShowProgress(keras.callbacks.Callback):
         Raises:
             NotFinite: If the loss is NaN or infinite.
         """
-        self.close()
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
+            self.close()
             raise NotFinite(f"the loss became {logs['loss']} in epoch {epoch + 1}: try a smaller --learning-rate")
         if not self._columns:
             self._columns = [name for name in NAMES if name in logs]
@@ -100,6 +119,10 @@ class ShowProgress(keras.callbacks.Callback):
         trains = "head" if epoch < self._freeze_epochs else "plan"
         seconds = time.perf_counter() - self._start
         self._console.print(f"{f'{epoch + 1}/{self._epochs}':<7}{trains:<7}{values}{seconds:>9.1f}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Takes the bar away."""
+        self.close()
 
     def close(self) -> None:
         """Takes the bar away."""

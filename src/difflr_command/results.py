@@ -2,10 +2,11 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 import difflr
@@ -15,9 +16,11 @@ from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates
 from difflr_command.run import Run
+from difflr_command.run_report import columns
 from difflr_command.settings import Settings
 
 MOST_CLASSES = 50
+SHOWN = 4  # pictures on a contact sheet
 
 
 def introduce(out: Console, settings: Settings, run: Run) -> None:
@@ -31,7 +34,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
     data = run.data
     parameters = counted(run.whole.count_params(), "parameter")
     _line(out, "model", f"{settings.model}: {parameters}; {keras.backend.backend()}")
-    _line(out, "data", inputs.described(settings.data, settings.form, data))
+    _line(out, "data", inputs.described(settings.data, run.info.data, data))
     counts = [f"{name}: {train} + {validation}" for name, (train, validation) in data.counts().items()]
     if counts:
         rest = f", ... ({len(counts)} in all)" if len(counts) > MOST_CLASSES else ""
@@ -42,7 +45,7 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
         _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
     out.print()
     print_rates(out, run.plan, run.rates.plan)
-    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + settings.epochs))
+    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + run.epochs))
     out.print()
     if run.checkpoint.epochs:
         out.print(f"Going on after epoch {run.checkpoint.epochs}.")
@@ -76,6 +79,7 @@ def write_model(settings: Settings, run: Run) -> None:
         settings: The settings.
         run: The run.
     """
+    trained = getattr(run.whole, "optimizer", None)
     if run.compiling:  # Keras loads no optimizer that has slots and was never built: SGD has none
         run.whole.compile(keras.optimizers.SGD(), loss=run.compiling["loss"], metrics=run.compiling["metrics"])
     else:
@@ -84,35 +88,25 @@ def write_model(settings: Settings, run: Run) -> None:
         with quietly():
             run.whole.save(unfinished)
         difflr.models.write_info(unfinished, run.info)
+    run.whole.optimizer = trained  # which the report is about
 
 
-def write_report(settings: Settings, run: Run) -> None:
-    """Writes the report, if one is asked for.
+def write_sheet(settings: Settings, run: Run) -> Path | None:
+    """Writes a contact sheet of how pictures are changed while training, beside the report; returns where.
 
     Args:
         settings: The settings.
         run: The run.
     """
-    if settings.report is None:
-        return
-    shown = {name: str(value) for name, value in dataclasses.asdict(settings).items() if value not in (None, ())}
-    shown |= {
-        "classes": ", ".join(run.data.train.class_names),
-        "data": inputs.described(settings.data, settings.form, run.data),
-        "skipped": str(len(run.data.skipped)),
-    }
-    difflr.write_report(
-        settings.report,
-        run.model,
-        _columns(run.checkpoint.history),
-        phases=run.phases,
-        title=f"{settings.model.stem} on {settings.data.name}",
-        settings=shown,
-    )
+    if settings.report is None or not run.changes:
+        return None
+    from PIL import Image
 
-
-def _columns(history: Sequence[dict[str, float]]) -> dict[str, list[float]]:
-    return {name: [epoch[name] for epoch in history] for name in (history[0] if history else {})}
+    sheet = difflr.models.augmentation_sheet(np.asarray(run.data.train.x[:SHOWN]), run.changes)
+    file = settings.report.with_suffix(".augmented.png")
+    with whole_file(file) as unfinished:
+        Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(unfinished, "PNG")
+    return file
 
 
 def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
@@ -130,18 +124,23 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "backend": keras.backend.backend(),
         "model": str(settings.model),
         "data": str(settings.data),
+        "task": run.info.task,
         "classes": list(data.train.class_names),
         "num_train": len(data.train),
         "num_validation": data.num_validation,
         "counts": {name: list(numbers) for name, numbers in data.counts().items()},
         "skipped": [list(pair) for pair in data.skipped],
         "notes": run.notes,
-        "learning_rate": settings.learning_rate,
+        "learning_rate": run.learning_rate,
         "highest_rates": dataclasses.asdict(run.rates),
         "freeze_epochs": run.freeze_epochs,
-        "epochs": settings.epochs,
+        "epochs": run.epochs,
+        "best_epoch": run.checkpoint.best,
+        "class_weights": run.class_weights,
+        "augmentation": list(run.changes),
+        "seconds_waited_for_data": round(run.batches.seconds_waited, 3),
         "plan": plan_as_data(run.plan),
-        "history": _columns(run.checkpoint.history),
+        "history": columns(run.checkpoint.history),
         "output": str(settings.output),
         "report": None if settings.report is None else str(settings.report),
         "seconds": round(seconds, 1),
@@ -156,10 +155,18 @@ def conclude(out: Console, settings: Settings, result: dict[str, Any]) -> None:
         settings: The settings.
         result: What `as_data` returned.
     """
-    last = {name: values[-1] for name, values in result["history"].items()}
-    if "val_accuracy" in last:
+    best = result["best_epoch"]
+    last = {name: values[-1 if best is None else best] for name, values in result["history"].items()}
+    epochs = len(next(iter(result["history"].values()), ()))
+    if best is not None and best < epochs - 1:
+        out.print(f"\nEpoch {best + 1} of {epochs} was the best on the validation data: its weights are kept.")
+    if "val_accuracy" in last and result["task"] == "classes":
         number = result["num_validation"]
         right = round(last["val_accuracy"] * number)
         out.print(f"\nValidation accuracy: {100 * last['val_accuracy']:.1f} % ({right} of {number} right).")
+    elif "val_mae" in last:
+        out.print(f"\nValidation: off by {last['val_mae']:.4g} on the average.")
+    elif "val_f1" in last:
+        out.print(f"\nValidation: F1 {last['val_f1']:.3f}; {100 * last['val_accuracy']:.1f} % of all labels right.")
     written = [str(path) for path in (settings.output, settings.report) if path is not None]
     out.print(f"Written: {', '.join(written)}")

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 import difflr
+from difflr.data import Batches
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.inputs import Data
 from difflr_command.loss import Compiling
@@ -56,6 +57,12 @@ class Run:
         checkpoint: What an interrupted run leaves.
         notes: What the user should know.
         info: What the model's file says besides.
+        epochs: Epochs with everything, at most.
+        learning_rate: The base rate.
+        class_weights: How much each class counts; `None`: all the same.
+        changes: How pictures are changed at random while training.
+        batches: What is trained on.
+        before: The precision that layers had.
     """
 
     model: keras.Model
@@ -69,3 +76,9 @@ class Run:
     checkpoint: Checkpoint
     notes: list[str]
     info: difflr.models.ModelInfo
+    epochs: int
+    learning_rate: float
+    class_weights: dict[int, float] | None
+    changes: tuple[str, ...]
+    batches: Batches
+    before: list[tuple[keras.Layer, keras.DTypePolicy]] = dataclasses.field(default_factory=list)

@@ -7,9 +7,18 @@ import re
 import shlex
 from pathlib import Path
 
-from difflr_command import console
+from difflr_command import console, known_models
+from difflr_command.trackers import trackers_in
 
-FORMS = {".csv": "texts", ".tsv": "texts", ".npz": "arrays"}
+# The options of fields that are called otherwise; of those that are on, the word that switches them off.
+NAMES = {
+    "rules": "rule",
+    "recipes": "recipe",
+    "augmentation": "no-augment",
+    "class_weights": "no-class-weights",
+}
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,27 +30,52 @@ class Settings:
     plan: Path | None = None
     rules: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
-    epochs: int = 5
+    epochs: int | None = None
     freeze_epochs: int | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float | None = None
     batch_size: int = 32
+    accumulate: int = 1
+    patience: int = 5
+    class_weights: bool = True
+    augment: str | None = None
+    augmentation: bool = True
+    norm: str = "auto"
+    precision: str = "auto"
     seed: int = 0
     new_head: bool = False
     features: str | None = None
     scale: str | None = None
     size: str | None = None
-    text_column: str = "text"
+    text_column: str | None = None
+    file_column: str | None = None
     label_column: str = "label"
     targets: str | None = None
     validation: Path | None = None
     validation_split: float = 0.2
     output: Path = Path("tuned.keras")
     report: Path | None = None
+    compare: tuple[Path, ...] = ()
+    log: str | None = None
 
     @property
     def form(self) -> str:
-        """What the data is: `"pictures"`, `"texts"` or `"arrays"`."""
+        """What the data is: `"pictures"`, a folder of them; `"table"`; or `"arrays"`."""
         return form_of(self.data)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns with the labels."""
+        return tuple(name.strip() for name in self.label_column.split(",") if name.strip())
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the model is a network of a name, which has no head and scales its pictures itself."""
+        return known_models.known(self.model) is not None or known_models.is_preset(self.model)
+
+    @property
+    def with_new_head(self) -> bool:
+        """Whether the model gets a new head: if that is asked for, and always if it is a network of a name."""
+        return self.new_head or self.is_named
 
     @property
     def pixels(self) -> tuple[int, int] | None:
@@ -66,15 +100,25 @@ class Settings:
                 console.writable(path, what)
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        if not 0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
-        if self.features and not self.new_head:
+        if self.augment is not None and not self.augmentation:
+            raise ValueError(
+                "--augment says how pictures are changed, and --no-augment that they are not: leave out one."
+            )
+        if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
+        trackers_in(self.log)
         if self.report is not None:
             _check_can_report()
-        for file, what in ((self.model, "model file"), (self.plan, "plan")):
-            if file is not None and not file.is_file():
-                raise ValueError(f"There is no {what} {file}.")
+        elif self.compare:
+            raise ValueError("--compare is about the report: give --report too.")
+        for file in self.compare:
+            if not file.is_file():
+                raise ValueError(f"There is no report {file} to compare with.")
+        known_models.check_model(self.model)
+        if self.plan is not None and not self.plan.is_file():
+            raise ValueError(f"There is no plan {self.plan}.")
         self._check_data()
 
     def _check_data(self) -> None:
@@ -85,17 +129,20 @@ class Settings:
             raise ValueError(
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
-        only = {"pictures": ("scale", "size"), "texts": ("text_column", "label_column"), "arrays": ("targets",)}
-        owner = {"pictures": "folders of pictures", "texts": "tables of texts", "arrays": ".npz files"}
-        for form, names in only.items():
+        only = {
+            ("scale", "size", "augment", "augmentation"): ("pictures", ("pictures", "table")),
+            ("text_column", "file_column", "label_column"): ("tables", ("table",)),
+            ("targets",): ("tables and .npz files", ("table", "arrays")),
+        }
+        for names, (owner, forms) in only.items():
             for name in names:
-                if form != self.form and getattr(self, name) != _default(name):
-                    raise ValueError(f"{option(name)} is for {owner[form]}; {self.data} is none.")
+                if self.form not in forms and getattr(self, name) != _default(name):
+                    raise ValueError(f"{option(name)} is for {owner}; {self.data} is none.")
         _ = self.pixels
 
 
 def form_of(path: Path) -> str:
-    """What the data at `path` is: `"pictures"`, `"texts"` or `"arrays"`.
+    """What the data at `path` is: `"pictures"`, `"table"` or `"arrays"`.
 
     Raises:
         ValueError: If it is none of these.
@@ -104,15 +151,15 @@ def form_of(path: Path) -> str:
         return "pictures"
     if path.suffix.lower() not in FORMS:
         raise ValueError(
-            f"Data is a folder with a folder of pictures for each class, a .csv or .tsv of texts and labels, or an .npz "
-            f"with x and y. Received: {path}."
+            f"Data is a folder with a folder of pictures for each class; a table ({', '.join(TABLES)}) of texts, or of "
+            f"paths of pictures, and labels; or an .npz with x and y. Received: {path}."
         )
     return FORMS[path.suffix.lower()]
 
 
 def option(name: str) -> str:
     """The option for a field of `Settings`."""
-    return "--" + {"rules": "rule", "recipes": "recipe"}.get(name, name).replace("_", "-")
+    return "--" + NAMES.get(name, name).replace("_", "-")
 
 
 def command(settings: Settings, backend: str) -> str:
@@ -128,7 +175,7 @@ def command(settings: Settings, backend: str) -> str:
         if value == field.default:
             continue
         for one in value if isinstance(value, tuple) else (value,):
-            words += [option(field.name)] if one is True else [option(field.name), str(one)]
+            words += [option(field.name)] if isinstance(one, bool) else [option(field.name), str(one)]
     return shlex.join(words)
 
 

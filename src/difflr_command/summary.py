@@ -1,18 +1,17 @@
 """`difflr summary`."""
 
-import pathlib
 from typing import Annotated
 
 import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.plan_options import NONE, Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
 def summary(
-    model: Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)],
+    model: ModelArgument,
     plan: PlanFile = None,
     rule: Rules = None,
     recipe: Recipes = None,

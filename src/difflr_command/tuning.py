@@ -8,16 +8,26 @@ import time
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 import typer
 from rich.console import Console
 
 import difflr
 from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
-from difflr_command import console, inputs, results
+from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
-from difflr_command.loss import Compiling, loss_for
+from difflr_command.choices import (
+    PRECISION,
+    class_weights,
+    epochs_for,
+    gpu_computes_in_bfloat16,
+    set_precision,
+    with_normalization,
+)
+from difflr_command.lock import only_run
+from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
@@ -31,16 +41,22 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
     start = time.perf_counter()
     with console.quiet() if as_json else contextlib.nullcontext():
         with console.bad_input():
-            run = prepare(settings, resume, out)
-        results.introduce(out, settings, run)
-        total = run.freeze_epochs + settings.epochs
-        progress = ShowProgress(out, total, run.freeze_epochs)
-        with _training(run, progress, total, f"{command(settings, keras.backend.backend())} --resume"):
-            _train(settings, run, progress)
-            results.write_model(settings, run)
-        with _reporting(settings):
-            results.write_report(settings, run)
-        run.checkpoint.remove()
+            stack = contextlib.ExitStack()
+            stack.enter_context(only_run(settings.output))
+        with stack:
+            with console.bad_input():
+                run = prepare(settings, resume, out)
+            results.introduce(out, settings, run)
+            total = run.freeze_epochs + run.epochs
+            progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
+            to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+            with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+                _train(settings, run, progress, callbacks)
+                results.write_model(settings, run)
+            with _reporting(settings):
+                results.write_sheet(settings, run)
+                run_report.write_report(settings, run)
+            run.checkpoint.remove()
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
@@ -53,23 +69,20 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     Raises:
         ValueError: If something that was asked for is wrong.
     """
-    checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"))
+    checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"), settings.patience)
     checkpoint.open(resume)
+    for file in settings.compare:
+        difflr.read_report(file)  # before anything costly is done
     with quietly():  # it imports TensorFlow
         keras.utils.set_random_seed(settings.seed)
-    network = load(settings.model)
-    source = inputs.source(settings, network)
+    network = load(settings.model, size=settings.pixels)
+    weights = _weights_of(network)
+    source = sources.source(settings, network)
     notes = []
-    if settings.new_head:
-        network = _with_new_head(network, source.class_names, settings.features)
-        before = network.layers[-1].input.shape
-        classes = counted(len(source.class_names), "class", "classes")
-        notes.append(f"new head '{network.layers[-1].name}': {before[-1]} features -> {classes}")
-    compiling: Compiling = {}
-    if source.class_names:
-        compiling = loss_for(network, source.class_names, settings.form == "arrays")
-    else:
-        network = _with_its_own_loss(settings)
+    if settings.with_new_head:
+        network, note = with_head(network, source, settings.features)
+        notes.append(note)
+    network, compiling = compiling_for(settings, network, source)
     model, whole = source.fitted(network)
     plan = make_plan(model, settings.plan, settings.rules, settings.recipes)
     trains_body = _trains_body(model, plan)
@@ -78,29 +91,43 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         raise ValueError("The plan trains nothing but the head: leave out --freeze-epochs, or give --freeze-epochs 0.")
     with reading(out) as on_picture:
         data = inputs.split(source.read(on_picture), settings)
-    checkpoint.compare(_identity(settings, data))
-    batches = data.batches(settings.batch_size, settings.seed).num_batches
-    steps = [epochs * batches for epochs in (freeze_epochs, settings.epochs)]
-    phases = cycles(freeze_epochs, *steps)
-    rates = rates_of(settings.learning_rate, phases, steps if freeze_epochs else steps[1:])
-    notes = [*source.notes, *notes, *data.notes]
-    return Run(model, whole, data, plan, freeze_epochs, phases, rates, compiling, checkpoint, notes, source.info)
-
-
-def _with_new_head(model: keras.Model, class_names: tuple[str, ...], features: str | None) -> keras.Model:
-    if not class_names:
-        raise ValueError("--new-head is for classes, and y of the data holds no labels (whole numbers from 0).")
-    return difflr.new_head(model, len(class_names), features=features)
-
-
-def _with_its_own_loss(settings: Settings) -> keras.Model:
-    model = load(settings.model, compile=True)
-    if not model.compiled:
+    checkpoint.compare(_identity(settings, weights, data))
+    batches = data.batches(settings.batch_size, settings.seed)
+    if settings.accumulate > batches.num_batches:
+        number = counted(batches.num_batches, "batch", "batches")
         raise ValueError(
-            "y holds amounts to predict, so the model's own loss is needed, and the file holds none: it was not compiled "
-            "when it was saved. If y holds labels, whole numbers from 0, say --targets labels."
+            f"--accumulate {settings.accumulate} is more than an epoch's {number}: give less, or a smaller --batch-size."
         )
-    return model
+    epochs = settings.epochs or epochs_for(batches.num_batches)
+    chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
+    plan, said = with_normalization(plan, model, settings, chosen)
+    notes += [said] if said else []
+    learning_rate = settings.learning_rate or chosen.learning_rate
+    if settings.learning_rate is None:
+        notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
+    weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
+    notes += [said] if said else []
+    steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
+    phases = cycles(freeze_epochs, *steps)
+    rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])
+    return Run(
+        model,
+        whole,
+        data,
+        plan,
+        freeze_epochs,
+        phases,
+        rates,
+        compiling,
+        checkpoint,
+        [*source.notes, *notes, *data.notes],
+        source.info,
+        epochs,
+        learning_rate,
+        weighted,
+        source.changes,
+        batches,
+    )
 
 
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
@@ -109,19 +136,28 @@ def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
     return any(not row.frozen and id(row.variable) not in head for row in plan.rows)
 
 
-def _identity(settings: Settings, data: inputs.Data) -> dict[str, object]:
+def _weights_of(model: keras.Model) -> str:
+    """A number that changes when the model does."""
+    digest = hashlib.sha256(json.dumps([layer.name for layer in model.layers]).encode())
+    for weight in model.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, object]:
     """What has to be the same for a run to go on: the options, and what is in the files."""
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
-        if name not in ("model", "data", "output", "report", "plan", "validation")
+        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log")
     }
     plan = settings.plan.read_bytes() if settings.plan else b""
     return {
         "backend": keras.backend.backend(),
         **options,
-        "model": hashlib.sha256(settings.model.read_bytes()).hexdigest(),
+        "model": weights,
         "plan": hashlib.sha256(plan).hexdigest(),
+        "pictures": data.manifest(),
         "data": data.fingerprint(),  # last: it also depends on the options
     }
 
@@ -154,28 +190,50 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
 
 @contextlib.contextmanager
 def _reporting(settings: Settings) -> Iterator[None]:
-    """An error in the report, when the model is safe already."""
+    """An error or an interrupt in the report, when the model is safe already."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise console.interrupted(f"{settings.output} is written; only the report is not") from None
     except Exception as error:
         console.tell("note", f"the tuned model is written to {settings.output}; only the report is not")
         raise console.stop(error, console.FAILED) from None
 
 
-def _train(settings: Settings, run: Run, progress: ShowProgress) -> None:
-    train = run.data.batches(settings.batch_size, settings.seed)
-    seeds = difflr.data.EpochSeeds(settings.seed, train)
-    logger = [difflr.GroupLogger()] if settings.report is not None else []
-    difflr.fine_tune(
-        run.model,
-        train,
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        freeze_epochs=run.freeze_epochs,
-        plan=run.plan,
-        callbacks=[seeds, *logger, progress, run.checkpoint],
-        initial_epoch=run.checkpoint.epochs,
-        validation_data=run.data.validation_batches(settings.batch_size),
-        verbose=0,
-        **run.compiling,
-    )
+def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
+    """The callbacks of `--log`."""
+    names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
+    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
+    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+
+
+def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
+    optimizer = None
+    if settings.accumulate > 1:
+        optimizer = keras.optimizers.AdamW(weight_decay=0.01, gradient_accumulation_steps=settings.accumulate)
+    total = run.freeze_epochs + run.epochs
+    first = total if run.checkpoint.is_over else run.checkpoint.epochs  # it was interrupted while the model was written
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):
+        run.before = set_precision(run.model, PRECISION)
+    seeds = difflr.data.EpochSeeds(settings.seed, run.batches)
+    logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
+    try:
+        difflr.fine_tune(
+            run.model,
+            run.batches,
+            epochs=run.epochs,
+            learning_rate=run.learning_rate,
+            freeze_epochs=run.freeze_epochs,
+            plan=run.plan,
+            optimizer=optimizer,
+            callbacks=[seeds, *logger, progress, run.checkpoint, *more],
+            initial_epoch=first,
+            validation_data=run.data.validation_batches(settings.batch_size),
+            class_weight=run.class_weights,
+            verbose=0,
+            **run.compiling,
+        )
+    finally:
+        for layer, policy in run.before:
+            layer.dtype_policy = policy
+    run.checkpoint.load_best()

@@ -18,7 +18,7 @@ def test_page_has_every_part_and_its_pictures_exist(docs):
     text = report.write(docs).read_text()
     assert "{{" not in text
     for title, picture, *_ in report.PARTS:
-        assert f"### {title}" in text
+        assert f"<summary>{title}</summary>" in text
         if picture:
             assert f"images/cost-{picture}-cpu.png" in text
             assert (docs / "images" / f"cost-{picture}-cpu.png").stat().st_size > 0
@@ -28,14 +28,14 @@ def test_another_device_is_another_section_after_the_processor(docs, device):
     (docs / "measured" / "cost" / "a-card.json").write_text(json.dumps(device("A Card")))
     text = report.write(docs).read_text()
     assert text.index("## Measured on: 2 cores, CPU") < text.index("## Measured on: A Card")
-    assert "### Step time (A Card)" in text
+    assert text.count("<summary>Step time</summary>") == 2
 
 
 def test_parts_that_were_not_measured_are_left_out_and_failures_told(docs):
     only = {"device": "x", "backends": {"jax": {"failed": {"fit": "ValueError: no"}, "import_seconds": 0.1}}}
     (docs / "measured" / "cost" / "cpu.json").write_text(json.dumps(only))
     text = report.write(docs).read_text()
-    assert "### Step time" not in text
+    assert "<summary>Step time" not in text
     assert "Not measured on JAX: fit: `ValueError: no`" in text
 
 

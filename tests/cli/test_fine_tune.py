@@ -10,8 +10,7 @@ import pytest
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
-from difflr_command import checkpoint, progress
-from difflr_command import inputs as inputs_of
+from difflr_command import checkpoint, progress, sources, trackers
 from difflr_command.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -58,7 +57,7 @@ def test_pictures_with_a_new_head(here):
     }
     assert 0 < moved["stem"] < moved["top"]
     multipliers = {row["path"]: row["multiplier"] for row in result["plan"]["rows"]}
-    assert multipliers["stem/kernel"] == pytest.approx(0.01)
+    assert multipliers["stem/kernel"] == pytest.approx(0.1)
     assert multipliers["head/kernel"] == 1
     assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "pictures"}
     assert after.compiled  # for evaluate, and by stock Keras: it loads where difflr is not
@@ -125,6 +124,7 @@ def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
     assert "1 of 2 epochs is kept in tuned.keras.checkpoint" in result.err
     assert "No space left on device" in result.err
     assert sorted(path.name for path in (here / "tuned.keras.checkpoint").iterdir()) == [
+        "best.npz",
         "epoch-1.weights.h5",
         "run.json",
     ]
@@ -276,7 +276,7 @@ def test_texts_of_any_length_stay_as_long_as_they_are(here):
     texts = ["a good film,good", "a bad film,bad"] * 60 + [f"{'film ' * 1500},good"]
     (here / "films.csv").write_text("\n".join(["text,label", *texts]))
     model = keras.saving.load_model("words.keras")
-    source = inputs_of.source(Settings(here / "words.keras", here / "films.csv"), model)
+    source = sources.source(Settings(here / "words.keras", here / "films.csv"), model)
     trained, _ = source.fitted(model)
     data = source.read(lambda done, total: None)
     assert sum(map(len, data.train.x)) == 120 * 3 + 1500
@@ -309,15 +309,22 @@ WRONG = [
         "Cannot tell how .* scaled: it begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet",
     ),
     (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
-    (["net.keras", "pictures", "--targets", "labels"], "--targets is for .npz files"),
-    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables of texts"),
+    (["net.keras", "pictures", "--targets", "labels"], "--targets is for tables and .npz files"),
+    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables"),
     (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
-    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for folders of pictures"),
+    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for pictures"),
     (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
-    (["net.keras", "floats.npz"], "amounts to predict.*the file holds none.*--targets labels"),
-    (["one.keras", "gap.npz"], "the file holds none.*--targets labels"),
+    (
+        ["net.keras", "floats.npz"],
+        "1 amount to predict, and the model puts .* softmax.*--new-head.*--targets labels",
+    ),
     (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
-    (["net.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
+    (["net.keras", "text.csv"], "no column 'file'.* are: text, label.*Say which one it is: --file-column"),
+    (["one.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
+    (
+        ["net.keras", "text.csv", "--text-column", "text"],
+        "--text-column is for tables of texts, and the model takes pict",
+    ),
 ]
 
 
@@ -344,3 +351,82 @@ def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, w
     before = sorted(here.iterdir())
     assert re.search(told, refused("fine-tune", *words))
     assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.same_everywhere
+def test_the_report_shows_mistakes_data_rates_and_how_to_make_it_again(here):
+    pytest.importorskip("matplotlib")
+    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report"]
+    assert difflr(*words, "one.html").code == 0
+    result = difflr(*words, "two.html", "--seed", "1", "--compare", "one.html", "-o", "two.keras")
+    assert result.code == 0, result
+    page = (here / "two.html").read_text()
+    mistakes = succeeded("evaluate", "two.keras", "pictures")["mistakes"]
+    shown = re.findall(r"predicted <span.*?<br>(.*?)</figcaption>", page)
+    assert set(shown) <= {mistake["name"] for mistake in mistakes}
+    assert page.index("What it gets wrong") < page.index("<h2>Results")
+    assert "Learning rate of each layer at each step" in page
+    assert "The rates at each step are not drawn" not in page
+    assert "red/damaged.png" in page
+    assert page.count('alt="" loading="lazy"') == 24  # pictures as they are augmented
+    assert "2: net on pictures: the same multipliers." in page
+    record = library.read_report("two.html")
+    assert record["settings"]["optimizer"] == "AdamW"
+    assert record["history"]["phase"] == [1, 2, 2]
+    command = re.search(r"<pre>difflr (.*?)</pre>", page)[1].split()
+    assert difflr(*command).code == 0
+    again = library.read_report("two.html")
+    assert again["history"] == record["history"]
+
+
+@pytest.mark.same_everywhere
+def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
+    logged, ended = [], []
+
+    class Tracker:
+        def __init__(self, title, settings):
+            assert (title, settings["epochs"]) == ("net on pictures", "2")
+
+        def log(self, logs, epoch):
+            logged.append((epoch, logs["val_loss"], logs["learning_rate/head/kernel"]))
+
+        def end(self, failed):
+            ended.append(failed)
+
+    monkeypatch.setattr(trackers, "KINDS", {"mlflow": Tracker})
+    monkeypatch.setattr(trackers, "PACKAGES", {"mlflow": ()})
+    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--log", "mlflow")
+    assert [epoch for epoch, *_ in logged] == [1, 2, 3]
+    assert [loss for _, loss, _ in logged] == pytest.approx(result["history"]["val_loss"])
+    assert ended == [False]
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--log", "tensorbord"], "--log knows tensorboard, mlflow, wandb"),
+        (["--compare", "one.html"], "give --report too"),
+        (["--report", "page.html", "--compare", "gone.html"], "no report gone.html"),
+        (["--report", "page.html", "--compare", "net.keras"], "net.keras' is no report of difflr"),
+    ],
+)
+def test_reports_and_logs_that_cannot_be_are_told_before_anything(words, told, here):
+    assert told in refused("fine-tune", "net.keras", "pictures", *words)
+
+
+@pytest.mark.same_everywhere
+def test_an_interrupt_while_the_report_is_written_costs_the_report_alone(here, monkeypatch):
+    def interrupted(*arguments, **named):
+        raise KeyboardInterrupt
+
+    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report", "page.html"]
+    with monkeypatch.context() as patch:
+        patch.setattr(library, "write_report", interrupted)
+        result = difflr(*words)
+    assert result.code == 130
+    assert "Interrupted: tuned.keras is written; only the report is not." in result.err
+    assert (here / "tuned.keras").exists()
+    assert not (here / "page.html").exists()
+    assert difflr(*words, "--resume").code == 0
+    assert (here / "page.html").exists()

@@ -63,8 +63,8 @@ def test_rules_are_added_to_the_default_rates(here):
         {row.path: row for row in library.Plan.from_json(model, (here / f"{name}.json").read_text()).rows}
         for name in ("default", "one", "none")
     )
-    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 1]
-    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.01, 0.1, 2]
+    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.1, 0.3162, 1]
+    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.1, 0.3162, 2]
     assert [none[f"{name}/kernel"].multiplier for name in ("stem", "top", "head")] == [1, 1, 2]
     assert one["stem/bias"].weight_decay_multiplier == 0
     assert none["stem/bias"].weight_decay_multiplier == 1
@@ -180,7 +180,7 @@ def test_names_are_never_cut(width):
     x = keras.layers.Conv2D(2, 3, name="block_one_squeeze_excite_projection")(inputs)
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3, name="block_two_expand")(x))
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
-    plan = library.discriminative(model, 0.01) * library.no_decay(model)
+    plan = library.discriminative(model, 0.1) * library.no_decay(model)
     console = Console(force_terminal=True, color_system=None, width=width, file=io.StringIO())
     plan_table.print_rates(console, plan, 1e-3)
     layers_table.print_layers(console, model, plan)

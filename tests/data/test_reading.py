@@ -193,7 +193,7 @@ def test_texts_take_no_more_memory_than_they_are_long(tmp_path):
     [
         (
             b"texts,label\na,b\n",
-            "no column 'text'. Its columns, separated by commas, are: texts, label. Say .* `text_column`",
+            "no column 'text'. Its columns, separated by commas, are: texts, label. .*Say .* `text_column`",
         ),
         (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
         (b"", "no column 'text'. Its columns, .*: none"),
@@ -233,7 +233,7 @@ def test_whole_numbers_that_leave_some_out_are_amounts(y, labels, tmp_path):
     read = data.read_arrays(file)[0]
     assert bool(read.class_names) == labels
     assert read.y.dtype == ("int32" if labels else "float32")
-    assert data.read_arrays(file, labels=not labels)[0].class_names == (
+    assert data.read_arrays(file, targets="numbers" if labels else "labels")[0].class_names == (
         () if labels else tuple(map(str, range(max(y) + 1)))
     )
 
@@ -261,7 +261,7 @@ def test_what_are_no_labels(tmp_path):
         np.savez(tmp_path / "data.npz", x=[1.0, 2.0], y=y)
         assert data.read_arrays(tmp_path / "data.npz")[0].class_names == ()
         with pytest.raises(ValueError, match="whole numbers, counted from 0. Received in"):
-            data.read_arrays(tmp_path / "data.npz", labels=True)
+            data.read_arrays(tmp_path / "data.npz", targets="labels")
 
 
 def test_files_that_are_no_arrays(tmp_path):
@@ -332,3 +332,150 @@ def test_the_order_of_batches_depends_on_seed_and_epoch_alone():
     assert data.Batches(x, x, 4)[2][0].tolist() == [8, 9]
     with pytest.raises(ValueError, match="one length, above 0"):
         data.Batches(x, x[:3])
+
+
+@pytest.fixture
+def named(tmp_path):
+    for name in "abcd":
+        picture(tmp_path / "files" / f"{name}.png", "red" if name < "c" else "blue")
+    return tmp_path
+
+
+def table(folder, lines, name="table.csv"):
+    (folder / name).write_text("\n".join(lines))
+    return folder / name
+
+
+def test_a_table_of_pictures(named):
+    rows = ["path,label", "files/a.png,x", f"{named / 'files' / 'b.png'},x", "files/c.png,y", "files/d.png,y"]
+    (named / "files" / "none.png").write_bytes(b"")
+    examples = data.open_picture_table(table(named, [*rows, "files/none.png,y"]), (4, 4))
+    assert (examples.x.shape, examples.class_names, examples.task) == ((4, 4, 4, 3), ("x", "y"), "classes")
+    assert examples.skipped == (("files/none.png", "no picture, or damaged"),)
+    assert examples.x[[0, 3]][:, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    with pytest.raises(ValueError, match="2 of 6 in .* cannot be read"):
+        data.open_picture_table(table(named, [*rows, "files/none.png,y", "files/gone.png,y"]), (4, 4))
+
+
+@pytest.mark.parametrize("mark", ["|", ";", ", "])
+def test_several_labels_a_picture(mark, named):
+    rows = ["file\tlabel", f"files/a.png\tsea{mark}boat", "files/b.png\tsea", f"files/c.png\tboat{mark}sky"]
+    examples = data.open_picture_table(table(named, rows, "table.tsv"), (4, 4), targets="several")
+    assert (examples.class_names, examples.task) == (("boat", "sea", "sky"), "labels")
+    assert examples.y.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
+    assert examples.counts() == {"boat": 2, "sea": 2, "sky": 1}
+
+
+def test_a_column_for_each_label(tmp_path):
+    file = table(tmp_path, ["text,sea,sky", "one,1,0", "two,1,1"])
+    examples = data.read_table(file, label_column=["sea", "sky"])
+    assert (examples.class_names, examples.y.tolist()) == (("sea", "sky"), [[1, 0], [1, 1]])
+    file = table(tmp_path, ["text,width,height", "one,1.5,20", "two,2.5,30"])
+    examples = data.read_table(file, label_column=["width", "height"])
+    assert (examples.class_names, examples.y.tolist()) == ((), [[1.5, 20], [2.5, 30]])
+
+
+def test_json_lines(tmp_path):
+    lines = [
+        '{"text": "one", "label": ["a", "b"]}',
+        "",
+        '{"text": "two", "label": []}',
+        '{"label": ["b"], "text": "3"}',
+    ]
+    examples = data.read_table(table(tmp_path, lines, "table.jsonl"))
+    assert (examples.x.tolist(), examples.class_names) == (["one", "two", "3"], ("a", "b"))
+    assert examples.y.tolist() == [[1, 1], [0, 0], [0, 1]]
+    for line, told in (("{", "line 2 is no JSON"), ("[1]", "line 2 must be an object"), ('{"text": "x"}', "1 of 2")):
+        lines = ['{"text": "one", "label": "a"}', line]
+        file = table(tmp_path, lines if told != "1 of 2" else [*lines, line], "table.jsonl")
+        with pytest.raises(ValueError, match=told.replace("1 of 2", "2 of 3 .*no label")):
+            data.read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "note"),
+    [
+        (["1.5", "2", "-3e4"], "numbers", "has fractions: amounts to predict"),
+        (["1990", "2003", "2011"], "numbers", "most of them once: amounts"),
+        (["0", "1", "2"], "classes", "labels"),
+        (["5", "7"] * 5, "classes", "each several times: labels"),
+        (["1", "2", "nan"], "classes", None),
+        (["a", "b"], "classes", None),
+    ],
+)
+def test_what_labels_look_like(labels, task, note, tmp_path):
+    examples = data.read_table(table(tmp_path, ["text,label", *(f"some text,{label}" for label in labels)]))
+    assert examples.task == task
+    assert note in examples.notes[0] if note else examples.notes == ()
+    if task == "numbers":
+        assert examples.y.tolist() == [float(label) for label in labels]
+        asked = data.read_table(tmp_path / "table.csv", targets="labels")
+        assert set(asked.class_names) == set(labels)
+
+
+def test_amounts_that_are_none(tmp_path):
+    file = table(tmp_path, ["text,label", "one,1", "two,many"])
+    with pytest.raises(ValueError, match="has 1 value that is no finite number: many"):
+        data.read_table(file, targets="numbers")
+    with pytest.raises(ValueError, match="`targets` must be one of labels, several, numbers. Received: 'amounts'"):
+        data.read_table(file, targets="amounts")
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "table.parquet"
+    parquet.write_table(pyarrow.table({"text": ["one", "two", None], "label": ["a", "b", "b"]}), file)
+    assert data.read_table(file).skipped == (("row 3", "no text"),)
+
+
+def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow.parquet", None)
+    with pytest.raises(ValueError, match="needs pyarrow: pip install pyarrow"):
+        data.read_table(table(tmp_path, [], "table.parquet"))
+
+
+def test_pictures_that_stay_in_their_files(pictures):
+    held, streamed = data.open_folder(pictures, (8, 5)), data.open_folder(pictures, (8, 5), most_held=0)
+    assert (held.x.is_held, streamed.x.is_held) == (True, False)
+    for examples in (held, held.take([3, 0, 2]).take([1, 2])), (streamed, streamed.take([3, 0, 2]).take([1, 2])):
+        whole, some = (one.x[:] for one in examples)
+        np.testing.assert_array_equal(some, whole[[0, 2]])
+        np.testing.assert_array_equal(whole, data.read_folder(pictures, (8, 5)).x)
+        assert examples[1].x[0].shape == (8, 5, 3)
+    assert len(streamed.x[[]]) == 0
+
+
+def test_a_file_that_changes_while_it_trains_is_named(pictures):
+    streamed = data.open_folder(pictures, (8, 5), most_held=0).x
+    picture(streamed.files[1], "green")
+    os.remove(streamed.files[2])
+    streamed[[0, 3]]
+    with pytest.raises(ValueError, match="1.png has changed since training began"):
+        streamed[[0, 1]]
+    with pytest.raises(ValueError, match="0.png was there when training began, and cannot be read now: No such file"):
+        streamed[2:3]
+
+
+def test_batches_made_ahead_are_those_made_when_asked(pictures):
+    for number in range(9):
+        picture(pictures / "9" / f"{number}.png", (number, 0, 0))
+    held, streamed = (data.open_folder(pictures, (4, 4), most_held=most) for most in (1_000_000, 0))
+    asked, ahead = (data.Batches(each.x, each.y, 3, seed=1) for each in (held, streamed))
+    for epoch in (0, 2, 1):
+        asked.set_epoch(epoch)
+        ahead.set_epoch(epoch)
+        for index in (0, 1, 2, 0, 4, 3):  # TensorFlow peeks, and begins anew
+            for one, other in zip(asked[index], ahead[index], strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert asked.seconds_waited == 0 < ahead.seconds_waited
+
+
+def test_ready_parts(tmp_path):
+    from difflr.data.folder import ready_split
+
+    for name in ("Train", "val", "test"):
+        picture(tmp_path / name / "a" / "1.png", "red")
+    assert ready_split(tmp_path) == (tmp_path / "Train", tmp_path / "val", [tmp_path / "test"])
+    picture(tmp_path / "other" / "1.png", "red")
+    assert ready_split(tmp_path) == (None, None, [])

@@ -35,6 +35,12 @@ AVERAGES = {"use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 3}
 RESUMED = {**DECAY, "global_clipnorm": 0.05, "gradient_accumulation_steps": 2}
 EVERYTHING = {**RESUMED, **AVERAGES}  # at the end of `fit` Keras puts the averages in the weights' place
 
+OWN_NUMBERS = [
+    difflr.Rule("low", multiplier=0.1, hyperparameters={"beta_2": 0.9, "clipnorm": 0.01}),
+    difflr.Rule("high", hyperparameters={"beta_1": keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.9)}),
+    difflr.Rule("kind:bias", hyperparameters={"weight_decay": 0.5}, min_learning_rate=0.02),
+]
+
 # Name -> (arguments for `trained`, the tolerance against one device).
 CASES = {
     "groups": (DECAY, 1e-6),
@@ -42,6 +48,7 @@ CASES = {
     "accumulated": ({**DECAY, "gradient_accumulation_steps": 2}, 1e-6),
     "averaged": (AVERAGES, 1e-6),
     "everything": ({**EVERYTHING, "phases": PHASES_ACCUMULATED}, 1e-6),
+    "hyperparameters": ({**RESUMED, "rules": OWN_NUMBERS}, 1e-6),
     "phases": ({**DECAY, "phases": PHASES}, 1e-6),
     "sgd": ({"optimizer": "SGD", "momentum": 0.9, **DECAY, "global_clipnorm": 0.05, "phases": PHASES}, 1e-6),
     "float16": ({**DECAY, "global_clipnorm": 0.05, "policy": "mixed_float16", "phases": PHASES}, 2e-3),

@@ -124,7 +124,7 @@ def check(plan):
 
 def check_factors(made):
     """What multiplies the rates of an optimizer that was accepted."""
-    factors = list(made.rate_factors().values())
+    factors = list(made.effective_rates().values())
     if not (np.isfinite(factors).all() and min(factors, default=0.0) >= 0):
         raise Finding(f"Accepted: {factors}")
 

@@ -14,7 +14,7 @@ from difflr.interop import (
     plan_to_yaml,
     torch_param_groups,
 )
-from optimizers.steps import BACKEND, assert_close, chain, gradients, new_variables, tensors, values
+from optimizers.steps import BACKEND, assert_close, chain, compiled_step, gradients, new_variables, tensors, values
 
 RATE, DECAY, STEPS = 0.01, 0.2, 6
 # Keras adds epsilon before the bias correction, torch and optax behind it: one this small is lost in either place.
@@ -173,3 +173,80 @@ def test_plan_as_dictionary_and_as_yaml():
 def test_yaml_of_somebody_else(text, message):
     with pytest.raises(ValueError, match=message):
         plan_from_yaml(chain(), text)
+
+
+# -- hyperparameters of groups ----------------------------------------------------------------------------------------
+
+
+def plan_with(variables, **own):
+    return difflr.Plan(variables, [difflr.Rule(variables[2:], multiplier=0.5, **own)])
+
+
+@on_torch
+def test_torch_groups_have_betas_of_their_own():
+    import torch
+
+    own = {"hyperparameters": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": EPSILON, "weight_decay": 0.4}}
+    variables, copies = new_variables(), new_variables()
+    groups = torch_param_groups(plan_with(variables, **own), RATE, DECAY)
+    assert groups[1]["betas"] == (0.5, 0.9)
+    theirs = torch.optim.AdamW(groups, eps=EPSILON)
+    settings = {"epsilon": EPSILON, "weight_decay": DECAY, "fused": False}
+    optimizer = difflr.optimizers.AdamW(RATE, multipliers=plan_with(copies, **own), **settings)
+    optimizer.build(copies)
+    for grads in gradients(STEPS):
+        optimizer.apply(tensors(grads), copies)
+        for variable, gradient in zip(variables, tensors(grads), strict=True):
+            variable.value.grad = gradient
+        theirs.step()
+    assert_close(values(variables), values(copies), **TOLERANCE)
+
+
+@on_torch
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"hyperparameters": {"beta_1": 0.5}}, "has one beta of its own, and torch keeps both in one tuple"),
+        ({"hyperparameters": {"clipnorm": 0.5}}, "has its own 'clipnorm'"),
+        (
+            {"hyperparameters": {"momentum": keras.optimizers.schedules.CosineDecay(0.5, 9)}},
+            "a schedule for 'momentum'",
+        ),
+        ({"min_learning_rate": 0.5}, "has a lowest learning rate"),
+    ],
+)
+def test_what_torch_groups_cannot_hold(own, message):
+    with pytest.raises(ValueError, match=message):
+        torch_param_groups(plan_with(new_variables(), **own), RATE)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="optax steps JAX arrays")
+def test_optax_has_hyperparameters_over_time():
+    decay = keras.optimizers.schedules.PolynomialDecay(0.4, STEPS, 0.1)
+    own = {"hyperparameters": {"beta_1": 0.5, "weight_decay": decay, "clipnorm": 0.5}, "min_learning_rate": 0.007}
+    variables, copies = new_variables(), new_variables()
+    start = [variable.value for variable in variables]
+    arguments = {"learning_rate": RATE, "weight_decay": DECAY, "eps": EPSILON}
+    transform = optax_transform(plan_with(variables, **own), optax.adamw, variables, **arguments)
+    state = transform.init(start)
+    settings = {"epsilon": EPSILON, "weight_decay": DECAY}
+    optimizer = difflr.optimizers.AdamW(RATE, multipliers=plan_with(copies, **own), **settings)
+    optimizer.build(copies)
+    step = compiled_step(optimizer, copies)
+    for grads in gradients(STEPS):
+        step(tensors(grads))
+        updates, state = transform.update(tensors(grads), state, start)
+        start = optax.apply_updates(start, updates)
+    assert_close([np.asarray(value) for value in start], values(copies), **TOLERANCE)
+
+
+@pytest.mark.same_everywhere
+def test_what_optax_cannot_hold():
+    variables = new_variables()
+    with pytest.raises(ValueError, match="has its own 'momentum', and adamw takes"):
+        optax_transform(
+            plan_with(variables, hyperparameters={"momentum": 0.5}), optax.adamw, variables, learning_rate=RATE
+        )
+    rules = [difflr.Rule(variables, hyperparameters={"clipnorm": 0.5}), difflr.Rule(variables[0], multiplier=0.5)]
+    with pytest.raises(ValueError, match="gives one 'clipnorm' to several groups"):
+        optax_transform(difflr.Plan(variables, rules), optax.adamw, variables, learning_rate=RATE)

@@ -108,3 +108,16 @@ def test_what_cannot_be_cut():
             difflr.new_head(backbone(), number)
     with pytest.raises(ValueError, match="takes no texts"):
         after_vectorization(backbone())
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    "form", [lambda x: x, lambda x: {"pictures": x}, lambda x: [x]], ids=["tensor", "dict", "list"]
+)
+def test_the_inputs_keep_their_structure(form):
+    """What was passed to the model is passed to it with its new head, and Keras does not warn of another structure."""
+    inputs = keras.Input((4,), name="pictures")
+    model = keras.Model(form(inputs), keras.layers.Dense(3, name="old")(inputs))
+    headed = difflr.new_head(model, 2)
+    assert type(headed.input) is type(model.input)
+    assert headed.predict(form(np.ones((2, 4), "float32")), verbose=0).shape == (2, 2)

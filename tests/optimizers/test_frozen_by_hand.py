@@ -7,6 +7,7 @@ import pytest
 import difflr
 from difflr.optimizers import SGD
 from difflr.plan.freezing import freeze as freeze_as_planned
+from optimizers.steps import chain, fit
 
 X, Y = np.random.default_rng(0).normal(size=(8, 4)).astype("float32"), np.ones((8, 2), "float32")
 BODY = "body"
@@ -141,3 +142,21 @@ def test_a_refused_model_is_not_bound():
         optimizer.bind(other)
     after = moved(compiled(model, optimizer))
     assert 0 < after[BODY] < after["head"]
+
+
+@pytest.mark.same_everywhere
+def test_asking_for_the_plan_changes_nothing():
+    """Neither before the optimizer is built nor after, nor for a layer that was unfrozen by hand since."""
+    model = chain()
+    plan = difflr.Plan(model, {"body": difflr.FROZEN})
+    model.compile(difflr.optimizers.SGD(0.1, multipliers=plan), loss="mse")
+    fit(model)
+    model.get_layer("body").trainable = True
+    model.get_layer("head").bias.trainable = False
+
+    def flags():
+        return [variable.trainable for variable in model.weights]
+
+    before = flags()
+    difflr.plan_of(model)
+    assert flags() == before

@@ -9,6 +9,7 @@ import numpy as np
 
 import difflr
 from difflr import Phase
+from difflr.schedules import OneCycle
 from phases.in_phases import BATCH, X, Y, number
 
 EPOCHS = 7
@@ -25,6 +26,23 @@ PHASES = {
         Phase("head", monitor="val_loss", min_delta=10, patience=1),
         Phase(["head", "mid"], monitor="loss", min_delta=10, patience=2),
         Phase("*", epochs=2),
+    ],
+    "rates": [
+        Phase("head", epochs=2, learning_rate=0.05, multipliers={"head": OneCycle(1.0, 6)}),
+        Phase(
+            ["head", "mid"],
+            monitor="val_loss",
+            min_delta=10,
+            patience=2,
+            restore_best=True,
+            multipliers={"head": 0.25, "mid": {"weight_decay_multiplier": 0.5}},
+        ),
+        Phase("*", learning_rate=0.02, schedule=OneCycle(1.0, 6)),
+    ],
+    "functions": [
+        Phase("head", until=lambda epoch, logs: epoch == 1, multipliers={"head": 0.5}),
+        Phase(["head", "mid"], monitor="loss", threshold=100, epochs=3),
+        Phase("*"),
     ],
 }
 MODELS = ("functional", "with_statistics", "difflr_with_statistics", "half")
@@ -92,7 +110,7 @@ def run(model, phases, *callbacks, scheduler_last=False, **arguments):
     scheduler = difflr.PhaseScheduler(phases)
     callbacks = [*callbacks, scheduler] if scheduler_last else [scheduler, *callbacks]
     arguments = {"epochs": EPOCHS, "batch_size": BATCH, "shuffle": False, "verbose": 0, **arguments}
-    if phases[0].monitor:
+    if any("val_" in (phase.monitor or "") for phase in phases):
         arguments["validation_data"] = (X, Y)
     return model.fit(X, Y, callbacks=callbacks, **arguments)
 

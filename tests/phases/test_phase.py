@@ -76,7 +76,7 @@ def test_yaml_without_pyyaml_names_the_extra(monkeypatch):
         ("phases:\n- alive: head\n", "Phase 1: .*at least 'trainable'"),
         (
             "phases:\n- trainable: head\n  epoch: 2\n",
-            "Phase 1: A phase has no 'epoch'. Expected some of: trainable, epochs",
+            "Phase 1: A phase has no 'epoch'. Did you mean 'epochs'\\? Expected some of: trainable, epochs",
         ),
         ("phases:\n- trainable: head\n  epochs: two\n", "Phase 1: `epochs` of a phase must be an integer >= 1"),
         ("phases:\n- trainable: [1]\n", "Phase 1: 'trainable' of a saved phase is text"),
@@ -94,7 +94,7 @@ def test_bad_yaml_is_told(text, said):
         ({"trainable": []}, "nobody is trainable"),
         ({"trainable": "*", "epochs": 0}, "`epochs` .* >= 1"),
         ({"trainable": "*", "steps": True}, "`steps` .* >= 1"),
-        ({"trainable": "*", "steps": 3, "epochs": 1}, "Only `monitor` and `epochs` go together"),
+        ({"trainable": "*", "steps": 3, "epochs": 1}, "A phase ends after `steps`; or by"),
         ({"trainable": "*", "patience": 2}, "give it `monitor` too"),
         ({"trainable": "*", "monitor": "val_loss", "mode": "down"}, "'auto', 'min' or 'max'"),
         ({"trainable": "*", "monitor": "val_margin"}, "mode='min' or mode='max'"),

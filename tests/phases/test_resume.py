@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -47,6 +48,52 @@ def test_backup_is_taken_up_at_the_beginning_of_an_epoch(unbroken, tmp_path, nam
     model = new_model()
     run(model, PHASES[name], backup, scheduler_last=scheduler_last)
     assert_same(state(model), unbroken(name))
+
+
+KILLED = [
+    ("rates", 1, 1),
+    ("rates", 3, None),
+    ("rates", 4, 0),
+    ("rates", 5, None),
+    ("rates", 6, 2),
+    ("functions", 2, None),
+]
+
+
+@pytest.mark.parametrize(("name", "epoch", "batch"), KILLED)
+def test_killed_in_any_phase_and_taken_up(unbroken, tmp_path, name, epoch, batch):
+    """The rates of the phase, its best weights, a changed multiplier and what a function said are in the backup."""
+    scheduler_last = epoch % 2 == 0
+    backup = difflr.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        run(new_model(), PHASES[name], backup, Interrupt(epoch, batch), scheduler_last=scheduler_last)
+    model = new_model()
+    run(model, PHASES[name], backup, scheduler_last=scheduler_last)
+    assert_same(state(model), unbroken(name))
+
+
+def test_killed_after_a_multiplier_was_changed(tmp_path):
+    """Set in one phase and kept in the next, where its layer is one of a group that has another number."""
+
+    class Sets(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.optimizer.multipliers[self.model.get_layer("head")] = 0.3
+
+    def interrupted_at(epoch, folder):
+        backup, model = difflr.BackupAndRestore(folder), new_model()
+        phases = [Phase("head", epochs=2), Phase("mid", epochs=2), Phase("*")]
+        with pytest.raises(KeyboardInterrupt):
+            run(model, phases, backup, Sets(), Interrupt(epoch))
+        model = new_model()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Multipliers that were changed")
+            run(model, phases, backup, Sets())
+        return state(model)
+
+    first, *others = (interrupted_at(epoch, tmp_path / str(epoch)) for epoch in (6, 1, 3, 5))
+    for other in others:
+        assert_same(other, first)
 
 
 @pytest.mark.parametrize("kind", MODELS[1:])
@@ -151,7 +198,8 @@ def test_the_best_weights_are_restored_across_phases():
     model, weights = new_model(), []
     stop = keras.callbacks.EarlyStopping("loss", min_delta=100, patience=4, restore_best_weights=True)
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: weights.append(model.get_weights()))
-    run(model, PHASES["epochs"], stop, note)
+    with saying("EarlyStopping ended `fit` in phase 3 of 4 after epoch 5: phase 4 did not begin"):
+        run(model, PHASES["epochs"], stop, note)
     assert len(weights) == 5
     assert_same(model.get_weights(), weights[0])
 
@@ -187,7 +235,7 @@ def test_a_run_is_not_taken_up_with_other_phases():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(model, PHASES["epochs"], Interrupt(4))
-    with pytest.raises(ValueError, match="Only phases that have not begun can be edited"):
+    with pytest.raises(ValueError, match="Only the phase that runs and those that have not begun"):
         run(model, [Phase("mid", epochs=5), Phase("*")], initial_epoch=4)
 
 

@@ -7,6 +7,7 @@ import keras
 import pytest
 
 import difflr
+from difflr.plan import layer_tree
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.freezing import freeze
 
@@ -106,3 +107,17 @@ def test_layers_elsewhere_are_not_asked(monkeypatch):
         assert [row.multiplier for row in difflr.Plan(known).rows] == [1, 1]
     with pytest.raises(AssertionError):
         difflr.Plan(elsewhere)
+
+
+def test_lora_inside_a_declaring_layer_is_found_without_a_model():
+    """All else in it may be frozen, so that an optimizer sees none of the variables that the layer has known."""
+    attention = difflr.layers.MultiHeadAttention(2, 4, use_bias=False, learning_rate_multiplier=0.1, name="attention")
+    inputs = keras.Input((3, 8))
+    model = keras.Model(inputs, keras.layers.Dense(1, name="head")(attention(inputs, inputs)))
+    for leaf in layer_tree.walk(attention):
+        if not leaf.layer.lora_enabled:
+            leaf.layer.enable_lora(2)
+    optimizer = difflr.optimizers.SGD(0.1)
+    optimizer.build(model.trainable_variables)
+    found = [row.multiplier for row in optimizer.plan.rows]
+    assert found == [0.1] * 8 + [1, 1]

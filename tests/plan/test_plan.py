@@ -210,9 +210,9 @@ def test_freezing_leaves_the_other_axes_as_they_are():
     plan = difflr.Plan(
         kinds.nested(), [("head", {"multiplier": 0.5, "weight_decay_multiplier": 2}), ("head/bias", difflr.FROZEN)]
     )
-    assert row(plan, "head/bias").setting == (0.0, 0.0, "", True, "")
+    assert row(plan, "head/bias").setting == (0.0, 0.0, "", True, "", "", 0.0)
     assert row(plan, "head/bias").weight_decay_multiplier == 2
-    assert row(plan, "head/kernel").setting == (0.5, 2.0, "", False, "")
+    assert row(plan, "head/kernel").setting == (0.5, 2.0, "", False, "", "", 0.0)
     again = difflr.Plan(
         kinds.nested(),
         [("head", {"multiplier": 0.5}), ("*", difflr.FROZEN), ("head", difflr.TRAINABLE)],

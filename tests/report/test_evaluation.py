@@ -127,7 +127,7 @@ def test_amounts():
         (([0], [[4.0, -3.0]], NAMES[:2]), "must be probabilities.*Received: -3 to 4.*softmax"),
         (([2], [[0.5, 0.5]], NAMES[:2]), "whole numbers from 0 to 1"),
         (([[0, 2]], [[0.5, 0.5]], NAMES[:2]), "are 0 and 1"),
-        (([0], [[float("nan"), 0.5]], NAMES[:2]), "1 values that are NaN"),
+        (([0], [[float("nan"), 0.5]], NAMES[:2]), "NaN or infinite values, 1 of 2"),
         (([0.5], [[1.0, 2.0]]), r"one shape. Received: \(1, 1\) and \(1, 2\)"),
     ],
 )

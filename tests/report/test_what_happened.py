@@ -64,7 +64,8 @@ def test_the_map_of_fine_tune_is_what_the_steps_did(tmp_path):
     assert np.isnan(numbers.rates[:, :2]).tolist() == [[True] * 2, [True] * 2, [True] * 2, [False] * 2]
     np.testing.assert_allclose(np.nan_to_num(numbers.rates[[0, 1, 3]]), weights.moves, rtol=1e-4, atol=1e-6)
     path = difflr.write_report(tmp_path / "run.html", model, history)
-    assert difflr.read_report(path)["phases"] == [["kind:head", "2 epochs"], ["*", "the end"]]
+    head, everything = (f"{who}; schedule OneCycle" for who in ("kind:head", "*"))
+    assert difflr.read_report(path)["phases"] == [[head, "2 epochs"], [everything, "the end"]]
     assert "Learning rate of each layer at each step" in path.read_text()
 
 

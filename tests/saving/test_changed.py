@@ -197,3 +197,24 @@ def test_state_is_never_lost_in_silence(cls, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="does not fit this"):
             keras.saving.load_model(tmp_path / "model.keras")
     assert np.isfinite(keras.saving.load_model(tmp_path / "model.keras").predict(kinds.VECTORS, verbose=0)).all()
+
+
+@pytest.mark.parametrize("variable", ["one/kernel", "one/bias"])
+def test_adafactors_factors_of_a_frozen_variable_are_checked(variable):
+    """Its state is kept aside in the file, in shapes of their own."""
+
+    def made():
+        model = subclassed(DifflrNet)
+        model.compile(optimizers.Adafactor(0.1), loss="mse")
+        model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0)
+        difflr.replan(model, Plan(model, {"one": FROZEN}))
+        return model
+
+    model, store = made(), {}
+    model.optimizer.save_own_variables(store)
+    made().optimizer.load_own_variables(dict(store))
+    aside = model.optimizer._states.aside
+    number = next(n for n, key in enumerate(aside) if key == (variable, "_r"))
+    store[str(len(model.optimizer.state_entries()) + number)] = np.zeros((7,), "float32")
+    with pytest.raises(ValueError, match=r"does not fit: _r of one/.* and in the file \(7,\)"):
+        made().optimizer.load_own_variables(store)

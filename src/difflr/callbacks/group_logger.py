@@ -35,8 +35,8 @@ class GroupLogger(keras.callbacks.Callback):
 
     Its position in the list of callbacks does not matter; the progress bar leaves its entries out. Groups are named by
     layer-tree paths, the same in all tables and plots; groups that the plan freezes are left out. With
-    `difflr.PhaseScheduler`, groups are split so that each one is trainable or frozen as a whole in every phase: the names
-    stay the same in all epochs, and a group that is frozen in a phase is logged as 0. A stock Keras optimizer has one
+    `difflr.PhaseScheduler`, groups are split so that each one has one rate, or is frozen, in every phase: the names stay
+    the same in all epochs, and a group that is frozen in a phase is logged as 0. A stock Keras optimizer has one
     group, `all`. The callback does not change training, bit for bit.
 
     Args:
@@ -193,10 +193,10 @@ class GroupLogger(keras.callbacks.Callback):
         every: dict[int, Row] = {}
         members: dict[Hashable, list[Row]] = {}
         for number, part in enumerate(parts(self._watched.optimizer)):
-            trainable: list[frozenset[int]] = []
+            plans: list[Plan] = []
             if isinstance(part, DifferentialOptimizer):
                 rows = part.plan.whole.rows
-                trainable = self._trainable_sets(part, part.plan.whole)
+                plans = self._plans(part, part.plan.whole)
             else:
                 trained = set(map(id, keras_private.trained(part)))
                 rows = [row for row in plan_of(self._watched, part).rows if id(row.variable) in trained]
@@ -204,17 +204,18 @@ class GroupLogger(keras.callbacks.Callback):
                 row = dataclasses.replace(row, path=paths.get(id(row.variable), row.path))
                 every.setdefault(id(row.variable), row)
                 if not row.frozen:
-                    in_phases = [id(row.variable) in variables for variables in trainable]
+                    in_phases = [made.row(row.variable).setting for made in plans]
                     members.setdefault((number, row.setting, *in_phases), []).append(row)
         labels = names_of(list(members.values()), list(every.values()))
         groups = [frozenset(id(row.variable) for row in rows) for rows in members.values()]
         return dict(zip(labels, groups, strict=True))
 
-    def _trainable_sets(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[frozenset[int]]:
-        """Which variables are trainable: in each phase of this `fit`, or now."""
+    def _plans(self, optimizer: DifferentialOptimizer, plan: Plan) -> list[Plan]:
+        """The plans in force: in each phase of this `fit`, or now."""
         if self._schedulers:
-            return [resolved.variables for s in self._schedulers for resolved in resolve(s.phases, plan, self._watched)]
-        return [frozenset(id(row.variable) for row in optimizer.plan.rows if not row.frozen)]
+            rate = optimizer.first_rate
+            return [made for s in self._schedulers for made in resolve(s.phases, plan, self._watched, rate)]
+        return [optimizer.plan]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from difflr import keras_private
-from difflr.optimizers.unwrap import parts
+from difflr.optimizers.unwrap import is_scaled, parts
 
 Tensor: TypeAlias = Any  # of whichever backend
 Function: TypeAlias = Callable[..., Tensor]
@@ -289,7 +289,7 @@ def _dense(gradient: Tensor) -> Tensor:
 
 def _loss_scale(optimizer: keras.optimizers.Optimizer, optimizer_variables: Sequence[Tensor] | None = None) -> Tensor:
     """What the loss was multiplied by."""
-    if hasattr(optimizer, "inner_optimizer"):
+    if is_scaled(optimizer):
         if not optimizer.built:
             return optimizer.initial_scale
         scale = optimizer.dynamic_scale

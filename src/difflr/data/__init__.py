@@ -1,9 +1,10 @@
 """Data from files: a folder of pictures, a table of texts, arrays; in batches whose order can be repeated exactly."""
 
-from difflr.data.examples import Examples
 from difflr.data.picture import read_picture
-from difflr.data.folder import read_folder
-from difflr.data.table import read_table
+from difflr.data.picture_files import PictureFiles
+from difflr.data.examples import Examples
+from difflr.data.folder import open_folder, read_folder
+from difflr.data.table import open_picture_table, read_table
 from difflr.data.arrays import read_arrays
 from difflr.data.scale import SCALES, has_own_scale, to_scale
 from difflr.data.split import stratified_split
@@ -13,8 +14,11 @@ __all__ = [
     "Batches",
     "EpochSeeds",
     "Examples",
+    "PictureFiles",
     "SCALES",
     "has_own_scale",
+    "open_folder",
+    "open_picture_table",
     "read_arrays",
     "read_folder",
     "read_picture",

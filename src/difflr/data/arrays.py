@@ -11,22 +11,23 @@ from difflr.data.examples import Examples, counted
 VALIDATION = ("x_val", "y_val")
 
 
-def read_arrays(file: str | Path, *, labels: bool | None = None) -> tuple[Examples, Examples | None]:
+def read_arrays(file: str | Path, *, targets: str | None = None) -> tuple[Examples, Examples | None]:
     """Reads the arrays `x` and `y`, and `x_val` and `y_val` if they are there, from a file that `np.savez` wrote.
 
     Whole numbers in `y` may be labels, or amounts that are to be predicted (years, prices). Labels are counted from 0;
-    so numbers that leave none out are taken for labels, all others for amounts, unless `labels` says what they are.
+    so numbers that leave none out are taken for labels, all others for amounts, unless `targets` says what they are.
 
     Args:
         file: The `.npz` file. Pickled objects in it are not read.
-        labels: Boolean: whether `y` holds labels, `(num_examples,)`. `None`: whether it looks so.
+        targets: What `y` holds: `"labels"`, `(num_examples,)`; `"several"`, a column of 0 and 1 for each label; or
+            `"numbers"`. `None`: labels or numbers, as it looks.
 
     Returns:
         The training `Examples` and those for validation, or `None`. If `y` holds no labels, `class_names` is empty.
 
     Raises:
         ValueError: If the file is no `.npz`, an array is missing, the lengths differ, a value is not finite, or `y` can
-            hold no labels and `labels` says so.
+            hold no labels and `targets` says so.
 
     Example:
 
@@ -56,11 +57,15 @@ def read_arrays(file: str | Path, *, labels: bool | None = None) -> tuple[Exampl
         raise ValueError(f"{file} has one of the arrays x_val and y_val; both or none are needed.")
     _check(file, arrays)
     parts = [(arrays[x], _column(arrays[y])) for x, y in (("x", "y"), VALIDATION) if x in arrays]
-    if labels is None:
-        labels = _leaves_none_out(parts[0][1])
-    if labels:
+    if targets is None:
+        targets = "labels" if _leaves_none_out(parts[0][1]) else "numbers"
+    if targets == "labels":
         parts = [(x, _labels(file, y)) for x, y in parts]
-    names = tuple(map(str, range(max(2, *(y.max() + 1 for _, y in parts))))) if labels else ()
+        number = max(2, *(y.max() + 1 for _, y in parts))
+    elif targets == "several":
+        parts = [(x, _several(file, y)) for x, y in parts]
+        number = parts[0][1].shape[1]
+    names = () if targets == "numbers" else tuple(map(str, range(number)))
     train, *validation = [Examples(_single(x), _single(y), names) for x, y in parts]
     return train, validation[0] if validation else None
 
@@ -94,6 +99,13 @@ def _labels(file: Path, values: np.ndarray) -> np.ndarray:
             f"{values.min():g} to {values.max():g}."
         )
     return values.astype("int32")
+
+
+def _several(file: Path, values: np.ndarray) -> np.ndarray:
+    if values.ndim != 2 or not np.isin(values, (0, 1)).all():
+        what = f"{values.dtype} {values.shape}"
+        raise ValueError(f"Several labels are a column of 0 and 1 for each. Received in {file}: {what}.")
+    return values.astype("float32")
 
 
 def _single(values: np.ndarray) -> np.ndarray:

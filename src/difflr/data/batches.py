@@ -3,25 +3,39 @@
 So a run that is interrupted and taken up again at the beginning of an epoch goes on exactly as it would have.
 """
 
+import concurrent.futures
 import math
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
+from difflr.data.picture_files import PictureFiles
+
+AHEAD = 3
+Batch = tuple[np.ndarray, np.ndarray]
+
 
 class Batches(keras.utils.PyDataset):
     """Arrays in batches for `fit`, in an order that depends on the seed and the epoch alone.
 
-    Keras shuffles arrays by a random state that no checkpoint holds, so that a resumed `fit` sees other batches.
+    Keras shuffles arrays by a random state that no checkpoint holds, so that a resumed `fit` sees other batches. And the
+    workers of `keras.utils.PyDataset` hand a new epoch what they made ready before it began.
+
+    Attributes:
+        seconds_waited: For how long batches that were made ahead were not ready when they were asked for.
 
     Args:
-        x: Array, `(num_examples, ...)`.
+        x: Array, `(num_examples, ...)`, or `difflr.data.PictureFiles`.
         y: Array, `(num_examples, ...)`.
         batch_size: Integer. The last batch may be smaller.
         seed: Integer; `None`: the examples stay in their order.
         prepare: A function of a batch of `x`, such as one that scales pictures. `None`: nothing is done.
+        ahead: Integer. So many batches are made by threads before they are asked for. By default 3 where `x` is
+            `PictureFiles` that are not held in memory, else 0.
 
     Raises:
         ValueError: If the lengths differ or are 0, or `batch_size` is not positive.
@@ -37,12 +51,13 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: np.ndarray | PictureFiles,
         y: np.ndarray,
         batch_size: int = 32,
         *,
         seed: int | None = None,
         prepare: Callable[[np.ndarray], np.ndarray] | None = None,
+        ahead: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -52,20 +67,48 @@ class Batches(keras.utils.PyDataset):
             raise ValueError(f"`batch_size` must be 1 or more. Received: {batch_size!r}.")
         self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed
         self._prepare = prepare or (lambda batch: batch)
+        streams = isinstance(x, PictureFiles) and not x.is_held
+        self._ahead = (AHEAD if streams else 0) if ahead is None else ahead
+        self._made: dict[int, concurrent.futures.Future[Batch]] = {}
+        self._lock = threading.Lock()  # TensorFlow asks from threads of its own
+        self._makers = concurrent.futures.ThreadPoolExecutor(2, "difflr-batches") if self._ahead else None
+        self.seconds_waited = 0.0
+        self._epoch: int | None = None
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Puts the examples in the order of epoch number `epoch`, counted from 0."""
+        if epoch == self._epoch:
+            return
         number = len(self._x)
-        self._order = np.arange(number) if self._seed is None else _random(self._seed, epoch).permutation(number)
+        order = np.arange(number) if self._seed is None else _random(self._seed, epoch).permutation(number)
+        with self._lock:
+            self._epoch, self._order = epoch, order
+            for future in self._made.values():
+                future.cancel()
+            self._made = {}
 
     @property
     def num_batches(self) -> int:
         """Batches in an epoch."""
         return math.ceil(len(self._x) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+    def __getitem__(self, index: int) -> Batch:
+        if self._makers is None:
+            return self._make(index, self._order)
+        with self._lock:
+            for number in range(index, min(index + 1 + self._ahead, self.num_batches)):
+                if number not in self._made:
+                    self._made[number] = self._makers.submit(self._make, number, self._order)
+            wanted = self._made[index]
+            self._made = {number: future for number, future in self._made.items() if number > index}
+        start = time.perf_counter()
+        batch = wanted.result()
+        self.seconds_waited += time.perf_counter() - start
+        return batch
+
+    def _make(self, index: int, order: np.ndarray) -> Batch:
+        chosen = order[index * self._batch_size : (index + 1) * self._batch_size]
         return self._prepare(self._x[chosen]), self._y[chosen]
 
 

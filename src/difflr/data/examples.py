@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from difflr.checks import did_you_mean
+from difflr.data.picture_files import PictureFiles
 
 # Where more cannot be read, the files are another thing than was meant.
 MOST_SKIPPED = 0.1
@@ -17,8 +18,10 @@ class Examples:
     """Inputs and their labels.
 
     Args:
-        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts (of dtype object), or numbers.
-        y: The labels, `(num_examples,)` int32: positions in `class_names`. Or whatever targets an array file holds.
+        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts (of dtype object), or numbers. Or
+            `difflr.data.PictureFiles`.
+        y: The labels, `(num_examples,)` int32: positions in `class_names`. Or, where an example has any number of labels,
+            `(num_examples, num_classes)` float32 of 0 and 1. Or amounts, float32.
         class_names: The names of the classes, in the order of the model's outputs; empty if `y` holds no labels.
         skipped: What was left out: pairs of a file (or row) and the reason.
         notes: What was done to the data that should be known.
@@ -32,7 +35,7 @@ class Examples:
     ```
     """
 
-    x: np.ndarray
+    x: np.ndarray | PictureFiles
     y: np.ndarray
     class_names: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
@@ -41,16 +44,23 @@ class Examples:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def task(self) -> str:
+        """What is to be predicted: `"classes"`, one for each example; `"labels"`, any number; or `"numbers"`."""
+        return "numbers" if not self.class_names else "labels" if self.y.ndim == 2 else "classes"
+
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":
         """The examples at `positions`."""
         chosen = np.asarray(positions, "int64")
-        return dataclasses.replace(self, x=self.x[chosen], y=self.y[chosen])
+        x = self.x.take(chosen) if isinstance(self.x, PictureFiles) else self.x[chosen]
+        return dataclasses.replace(self, x=x, y=self.y[chosen])
 
     def counts(self) -> dict[str, int]:
         """How many examples each class has."""
         if not self.class_names:
             return {}
-        numbers = np.bincount(self.y, minlength=len(self.class_names))
+        several = self.task == "labels"
+        numbers = self.y.sum(0) if several else np.bincount(self.y, minlength=len(self.class_names))
         return {name: int(number) for name, number in zip(self.class_names, numbers, strict=True)}
 
 

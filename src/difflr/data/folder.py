@@ -1,19 +1,19 @@
-"""`read_folder`: pictures in a folder for each class."""
+"""`read_folder` and `open_folder`: pictures in a folder for each class."""
 
 import collections
-import concurrent.futures
-import functools
-import os
+import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped, counted, known_classes, some
-from difflr.data.picture import MODES, SUFFIXES, decode, too_large_is_an_error
+from difflr.data.picture import MODES, SUFFIXES
+from difflr.data.picture_files import MOST_HELD, scan
 
-PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
-Decoded = tuple[np.ndarray | None, str | None]
+TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
+PARTS = frozenset((*TRAIN, *VALIDATION, *TEST))
 
 
 def read_folder(
@@ -24,10 +24,10 @@ def read_folder(
     class_names: Sequence[str] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Examples:
-    """Reads the pictures in `folder`, which has a folder for each class, named after it.
+    """Reads the pictures in `folder`, which has a folder for each class, named after it, into memory.
 
     Each is read as `difflr.data.read_picture` does, several at a time. All are held in memory, a byte a value: 150 kB
-    each at 224 x 224.
+    each at 224 x 224; `difflr.data.open_folder` leaves them where they are.
 
     Args:
         folder: With a folder for each class; pictures may lie in folders below that. Hidden files and folders (a dot in
@@ -60,29 +60,65 @@ def read_folder(
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
     ```
     """
+    opened = open_folder(
+        folder, size, channels=channels, class_names=class_names, on_picture=on_picture, most_held=sys.maxsize
+    )
+    return dataclasses.replace(opened, x=opened.x[:])
+
+
+def open_folder(
+    folder: str | Path,
+    size: tuple[int, int],
+    *,
+    channels: int = 3,
+    class_names: Sequence[str] | None = None,
+    on_picture: Callable[[int, int], None] | None = None,
+    most_held: int = MOST_HELD,
+) -> Examples:
+    """Reads each picture in `folder` once, and leaves them there: `difflr.data.Batches` reads each again when it needs it.
+
+    Args:
+        folder: As in `difflr.data.read_folder`.
+        size: Height and width in pixels.
+        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        class_names: The classes to number labels by. By default the names of the folders, sorted.
+        on_picture: Called after each picture with how many are read and how many there are, for a progress bar.
+        most_held: Integer, bytes. If all pictures take no more, they are held in memory all the same.
+
+    Returns:
+        As `difflr.data.read_folder`, with `difflr.data.PictureFiles` for `x`.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: As in `difflr.data.read_folder`.
+
+    Example:
+
+    ```python
+    from pathlib import Path
+    from PIL import Image
+
+    for name, colour in (("sea", "blue"), ("wood", "green")):
+        Path("pictures", name).mkdir(parents=True)
+        Image.new("RGB", (40, 30), colour).save(Path("pictures", name, "1.png"))
+
+    examples = difflr.data.open_folder("pictures", (32, 32))
+    print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
+    ```
+    """
     folder = Path(folder)
     if channels not in MODES:
         raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     names, classes = classes_in(folder, class_names)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    pictures, labels, skipped, remarks = [], [], [], []
-    for number, (picture, remark) in enumerate(_decoded([file for _, file in files], size, channels)):
-        label, file = files[number]
-        if picture is None:
-            skipped.append((str(file.relative_to(folder)), str(remark)))
-        else:
-            pictures.append(picture)
-            labels.append(label)
-            remarks.append(remark)
-        if on_picture is not None:
-            on_picture(number + 1, len(files))
+    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held)
+    skipped = [(str(files[position][1].relative_to(folder)), reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(files), str(folder))
+    labels = np.array([label for label, _ in files], "int32")[kept]
     for name in classes:
         if names.index(name) not in labels:
             raise ValueError(f"None of the pictures of class '{name}' in {folder} can be read.")
-    return Examples(
-        np.stack(pictures), np.array(labels, "int32"), names, tuple(skipped), _notes(remarks, _others(folder, classes))
-    )
+    return Examples(pictures, labels, names, tuple(skipped), _notes(remarks, _others(folder, classes)))
 
 
 def classes_in(folder: Path, class_names: Sequence[str] | None = None) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
@@ -119,6 +155,20 @@ def classes_in(folder: Path, class_names: Sequence[str] | None = None) -> tuple[
     return known_classes(classes, class_names, f"The folder {folder}"), classes
 
 
+def ready_split(folder: Path) -> tuple[Path | None, Path | None, list[Path]]:
+    """The parts of a folder that is divided already: to train on, to validate on, and what is left for a test.
+
+    Args:
+        folder: With `train/`, and `val/` or `test/` beside it. If it holds anything else, it is not divided.
+    """
+    below = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != "."}
+    train = next((below[name] for name in TRAIN if name in below), None)
+    if train is None or not set(below) <= PARTS or len(below) < 2:
+        return None, None, []
+    validation = next((below[name] for name in VALIDATION if name in below), None)
+    return train, validation, [entry for entry in below.values() if entry not in (train, validation)]
+
+
 def _files(folder: Path) -> Iterator[Path]:
     """The files below `folder`, without hidden ones and what is in hidden folders: thumbnails, other programs' copies."""
     for entry in folder.iterdir():
@@ -141,25 +191,8 @@ def _others(folder: Path, classes: dict[str, list[Path]]) -> list[str]:
     ]
 
 
-def _decoded(files: Sequence[Path], size: tuple[int, int], channels: int) -> Iterator[Decoded]:
-    """The pictures in their order, or `None` and the reason. Pillow decodes without Python's lock: threads are enough."""
-    pool = concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        with too_large_is_an_error():
-            yield from pool.map(functools.partial(_or_reason, size=size, channels=channels), files)
-    finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C
-
-
-def _or_reason(file: Path, size: tuple[int, int], channels: int) -> Decoded:
-    try:
-        return decode(file, size, channels)
-    except ValueError as error:
-        return None, str(error)
-
-
-def _notes(remarks: Sequence[str | None], others: Sequence[str]) -> tuple[str, ...]:
-    numbers = collections.Counter(filter(None, remarks))
+def _notes(remarks: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    numbers = collections.Counter(remarks)
     notes = [f"{counted(number, 'picture')} with {remark}" for remark, number in numbers.items()]
     if others:
         notes.append(f"no pictures, left out: {counted(len(others), 'file')} ({some(sorted(set(others)))})")

@@ -1,6 +1,7 @@
 """`read_picture`: one picture from a file, as the bytes that a network is trained on."""
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,8 +52,16 @@ def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> 
         return decode(Path(file), size, channels)[0]
 
 
-def decode(file: Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray, str | None]:
+def decode(
+    file: Path, size: tuple[int, int], channels: int, content: bytes | None = None
+) -> tuple[np.ndarray, str | None]:
     """The picture, and what was done to it that should be known.
+
+    Args:
+        file: The file.
+        size: Height and width in pixels.
+        channels: Integer: 1, 3 or 4.
+        content: What is in the file, if it was read already.
 
     Raises:
         ImportError: If Pillow is not installed.
@@ -65,7 +74,7 @@ def decode(file: Path, size: tuple[int, int], channels: int) -> tuple[np.ndarray
     except ImportError:
         raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
     try:
-        with Image.open(file) as opened:
+        with Image.open(file if content is None else io.BytesIO(content)) as opened:
             remark = SEVERAL if getattr(opened, "n_frames", 1) > 1 else None
             opened.draft(MODES[channels], (2 * max(size), 2 * max(size)))  # JPEG alone: 10 times faster
             turned = ImageOps.exif_transpose(opened)

@@ -1,35 +1,40 @@
-"""`read_table`: texts and their labels in a CSV file."""
+"""`read_table` and `open_picture_table`: texts, or pictures, and their labels in a table."""
 
-import csv
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
-from difflr.data.examples import Examples, check_skipped, known_classes
+from difflr.data.examples import Examples, check_skipped
+from difflr.data.labels import Targets, targets_of
+from difflr.data.picture import MODES
+from difflr.data.picture_files import MOST_HELD, PictureFiles, scan
+from difflr.data.rows import Row, read_rows
 
-MOST_CHARACTERS = 10_000_000  # of one field; Python's csv allows 131,072
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-Row = tuple[int, str, str, str | None]  # the line it ends in, text, label, and why it is left out
+FILE_COLUMNS = ("file", "path", "image", "picture", "filename", "file_name", "filepath", "file_path", "image_path")
 
 
 def read_table(
     file: str | Path,
     *,
     text_column: str = "text",
-    label_column: str = "label",
+    label_column: str | Sequence[str] = "label",
     class_names: Sequence[str] | None = None,
+    targets: str | None = None,
 ) -> Examples:
-    """Reads texts and labels from two columns of a CSV file in UTF-8, separated by commas, semicolons or tabs.
+    """Reads texts and their labels from a table in UTF-8: CSV, JSON Lines or Parquet.
 
-    Every label that is not empty is a class, "None" and "nan" too.
+    A CSV may be separated by commas, semicolons or tabs. Every label that is not empty is a class, "None" and "nan" too.
 
     Args:
-        file: Its first row has the names of the columns.
+        file: Its first row has the names of the columns. A `.jsonl` has an object a line, a `.parquet` needs pyarrow.
         text_column: The column with the texts.
-        label_column: The column with the labels.
+        label_column: The column with the labels; or several, each with amounts, or with 0 and 1 for a label of its own.
         class_names: The classes to number labels by. By default the labels found, sorted.
+        targets: What the labels are: `"labels"`, one for each text; `"several"`, any number for each text, as a list or with
+            `|`, `;` or `,` between them; `"numbers"`, amounts to predict. By default what they look like, which is said
+            in `notes`.
 
     Returns:
         The `Examples`: `x` of shape `(num_rows,)`, strings in an array of objects. Rows without a text or a label, or
@@ -50,52 +55,111 @@ def read_table(
     print(examples.class_names, examples.y)  # ('bad', 'good') [1 0]
     ```
     """
-    file = Path(file)
-    before = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            separator = _separator(opened, file, {"text_column": text_column, "label_column": label_column})
-            reader = csv.DictReader(opened, delimiter=separator)
-            rows = [_row(reader.line_num, row, text_column, label_column) for row in reader]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
-    except csv.Error as error:
-        raise ValueError(f"{file} is no CSV file: {error}.") from None
-    finally:
-        csv.field_size_limit(before)
-    if not rows:
-        raise ValueError(f"{file} has no rows below the names of its columns.")
-    kept = [(text, label) for _, text, label, reason in rows if reason is None]
-    skipped = [(f"line {line}", reason) for line, _, _, reason in rows if reason is not None]
+    file, columns = Path(file), _columns(label_column)
+    rows, skipped = read_rows(file, [text_column], columns, "text")
+    texts = np.empty(len(rows), object)  # NumPy's own strings are all as long as the longest
+    texts[:] = [row.content for row in rows]
+    return _examples(texts, rows, skipped, file, columns, class_names, targets)
+
+
+def open_picture_table(
+    file: str | Path,
+    size: tuple[int, int],
+    *,
+    file_column: str | None = None,
+    label_column: str | Sequence[str] = "label",
+    channels: int = 3,
+    class_names: Sequence[str] | None = None,
+    targets: str | None = None,
+    on_picture: Callable[[int, int], None] | None = None,
+    most_held: int = MOST_HELD,
+) -> Examples:
+    """Opens the pictures that a table names, with their labels, as `difflr.data.open_folder` does.
+
+    Args:
+        file: A table, as of `difflr.data.read_table`. Its paths start where the table lies.
+        size: Height and width in pixels.
+        file_column: The column with the paths. By default the first that is there of file, path, image and their like.
+        label_column: As in `difflr.data.read_table`.
+        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        class_names: As in `difflr.data.read_table`.
+        targets: As in `difflr.data.read_table`.
+        on_picture: As in `difflr.data.open_folder`.
+        most_held: As in `difflr.data.open_folder`.
+
+    Returns:
+        The `Examples`, with `difflr.data.PictureFiles` for `x`.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: As in `difflr.data.read_table`; or if more than a tenth of the pictures cannot be read.
+
+    Example:
+
+    ```python
+    from pathlib import Path
+    from PIL import Image
+
+    Image.new("RGB", (40, 30), "blue").save("sea.png")
+    Image.new("RGB", (40, 30), "green").save("wood.png")
+    Path("pictures.csv").write_text(chr(10).join(["file,label", "sea.png,sea|blue", "wood.png,wood"]))
+    examples = difflr.data.open_picture_table("pictures.csv", (32, 32), targets="several")
+    print(examples.class_names, examples.y.tolist())  # ('blue', 'sea', 'wood') [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    ```
+    """
+    file, columns = Path(file), _columns(label_column)
+    if channels not in MODES:
+        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
+    rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file")
+    paths = [file.parent / row.content.strip() for row in rows]
+    pictures, kept, reasons, remarks = scan(paths, size, channels, on_picture, most_held)
+    skipped += [(rows[position].content, reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(rows), str(file))
-    names = known_classes((label for _, label in kept), class_names, f"The column '{label_column}' of {file}")
-    numbers = {name: number for number, name in enumerate(names)}
-    texts = np.empty(len(kept), object)  # NumPy's own strings are all as long as the longest
-    texts[:] = [text for text, _ in kept]
-    return Examples(texts, np.array([numbers[label] for _, label in kept], "int32"), names, tuple(skipped))
+    whole = _examples(pictures, [rows[one] for one in kept], skipped, file, columns, class_names, targets)
+    return dataclasses.replace(whole, notes=(*whole.notes, *dict.fromkeys(remarks)))
 
 
-def _separator(opened: TextIO, file: Path, wanted: dict[str, str]) -> str:
-    """The separator by which the first row has the columns that are `wanted`: argument -> column."""
-    found = {}
-    for separator in SEPARATORS:
-        opened.seek(0)
-        found[separator] = next(csv.reader(opened, delimiter=separator), [])
-    opened.seek(0)
-    for separator, columns in found.items():
-        if set(wanted.values()) <= set(columns):
-            return separator
-    separator = max(found, key=lambda each: len(found[each]))
-    columns = found[separator]
-    argument, column = next(pair for pair in wanted.items() if pair[1] not in columns)
-    raise ValueError(
-        f"{file} has no column '{column}'. Its columns, separated by {SEPARATORS[separator]}, are: "
-        f"{', '.join(columns) or 'none'}. Say which one it is: `{argument}`."
-    )
+def picture_targets(
+    file: Path,
+    label_column: Sequence[str],
+    *,
+    file_column: str | None = None,
+    targets: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> tuple[list[Path], Targets]:
+    """The files and the labels of the pictures that a table names, without a picture being read.
+
+    Args:
+        file: As in `open_picture_table`.
+        label_column: The columns with the labels.
+        file_column: As in `open_picture_table`.
+        targets: As in `open_picture_table`.
+        class_names: As in `open_picture_table`.
+
+    Raises:
+        ValueError: As in `read_table`.
+    """
+    rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file")
+    made = targets_of([row.label for row in rows], label_column, _where(file, label_column), targets, class_names)
+    return [file.parent / row.content.strip() for row in rows], made
 
 
-def _row(line: int, row: dict[str | None, str | list[str] | None], text_column: str, label_column: str) -> Row:
-    text, label = str(row[text_column] or ""), str(row[label_column] or "").strip()
-    if None in row:
-        return line, text, label, "more fields than columns: put quotes around a text with separators in it"
-    return line, text, label, "no text" if not text.strip() else None if label else "no label"
+def _examples(
+    x: np.ndarray | PictureFiles,
+    rows: Sequence[Row],
+    skipped: Sequence[tuple[str, str]],
+    file: Path,
+    columns: Sequence[str],
+    class_names: Sequence[str] | None,
+    targets: str | None,
+) -> Examples:
+    made = targets_of([row.label for row in rows], columns, _where(file, columns), targets, class_names)
+    return Examples(x, made.y, made.class_names, tuple(skipped), made.notes)
+
+
+def _where(file: Path, columns: Sequence[str]) -> str:
+    return f"The column{'' if len(columns) == 1 else 's'} {', '.join(repr(name) for name in columns)} of {file}"
+
+
+def _columns(label_column: str | Sequence[str]) -> list[str]:
+    return [label_column] if isinstance(label_column, str) else list(label_column)

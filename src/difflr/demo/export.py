@@ -37,7 +37,7 @@ def export(folder: str | Path, per_class: int = PER_CLASS) -> None:
             Image.fromarray(image[..., 0]).save(below / f"{number:03}.png")
 
 
-def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: int = SIZE) -> keras.Model:
+def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: tuple[int, int] = (SIZE, SIZE)) -> keras.Model:
     """SqueezeNet of Keras's own layers alone, so that its file loads anywhere: RGB in 0..255 -> 512 feature maps.
 
     Where the demo's network turns RGB into BGR, here the first kernel has its input channels turned.
@@ -46,7 +46,7 @@ def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: int = SIZE) -> 
         weights: What `squeezenet.read_weights` returned.
         size: Height and width of the pictures.
     """
-    network = squeezenet.load_imagenet(squeezenet.build((size, size, 3)), weights)
+    network = squeezenet.load_imagenet(squeezenet.build((*size, 3)), weights)
     for layer in network.layers:
         if layer.name == "conv1":
             kernel, bias = layer.get_weights()

@@ -162,7 +162,7 @@ class Blocks:
                 shared = any(calls[id(self._nodes[number].layer)] > 1 for number in way[:-1])
                 if not self._is_meeting(way[-1]) or shared or self._head.intersection(way):
                     continue
-                if not any(self._continues(fork, each) for each in ways):
+                if not any(self._continues(fork, other) for other in ways):
                     self._join(way)
 
     def _way_from(self, number: int) -> list[int]:

@@ -116,6 +116,6 @@ class _Builder:
         if len(self.nodes) > start:  # class and position tokens whose use is not seen stand at the bottom
             seen = {part for node in self.nodes[start:] for part in node.parts}
             own = [each for each in keras_private.own_trainable_variables(layer) if id(each) not in seen]
-            own = [each for each in own if not is_scalar(each)]
+            own = [variable for variable in own if not is_scalar(variable)]
             self.nodes[start].variables = own + self.nodes[start].variables
         return [sources.get(id(tensor), []) for tensor in graph.outputs]

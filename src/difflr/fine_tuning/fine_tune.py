@@ -1,24 +1,29 @@
 """`fine_tune`: the head first, then everything at discriminative rates, in one call."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 
 from difflr import keras_private
 from difflr.checks import checked_number, checked_rate
+from difflr.depth.named_head import HEAD, Target, is_default, named_head
+from difflr.fine_tuning.fine_tune_settings import (
+    RATE_RATIO,
+    fine_tune_settings,
+    pretrained_statistics,
+)
 from difflr.fine_tuning.num_batches import num_batches
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.optimizers.plan_of import plan_of
-from difflr.optimizers.unwrap import inner
+from difflr.optimizers.unwrap import inner, rewrap
 from difflr.phases import Phase, Phases, PhaseScheduler, unfreeze
-from difflr.plan import Plan, layer_tree
-from difflr.plan.targets import Targets
+from difflr.plan import FROZEN, Plan
 from difflr.recipes import discriminative, no_decay
 from difflr.schedules import OneCycle
 
-HEAD = "kind:head"
-RATE_RATIO = 100.0
 WEIGHT_DECAY = 0.01
+NORMALIZATION = ("frozen", "trained")
 
 
 def fine_tune(
@@ -27,9 +32,11 @@ def fine_tune(
     y: Any = None,
     *,
     epochs: int,
-    learning_rate: float = 2e-3,
-    freeze_epochs: int = 1,
+    learning_rate: float | None = None,
+    freeze_epochs: int | None = None,
     rate_ratio: float | None = None,
+    normalization: Literal["frozen", "trained"] | None = None,
+    head: Target = HEAD,
     plan: Plan | None = None,
     optimizer: Any = None,
     loss: Any = None,
@@ -41,8 +48,11 @@ def fine_tune(
 
     For `freeze_epochs` only the head is trainable, while the rate goes up to `learning_rate` in one cycle. Then, for
     `epochs`, everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a
-    hundredth of that, the others to rates geometrically between. Both are phases of one `fit`: one progress, one
+    `rate_ratio`-th of that, the others to rates geometrically between. Both are phases of one `fit`: one progress, one
     history, one optimizer that keeps its state.
+
+    What is not given is chosen by `difflr.fine_tune_settings`, from the layers of the model and the number of steps. The
+    choice is printed, with the reasons, unless `verbose=0`, and is the `settings` of the returned history.
 
     A keyboard interrupt or an error passes through. The weights are then those of the last step, everything is trainable
     again that the plan trains, and `model.history` has the epochs that were complete. With
@@ -55,11 +65,17 @@ def fine_tune(
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator.
         y: As in `fit`: the targets, where `x` does not hold them.
         epochs: Integer. Epochs with everything trainable; they come on top of `freeze_epochs`.
-        learning_rate: Float > 0. The highest rate, that of the head while it trains alone. Defaults to 2e-3.
+        learning_rate: Float > 0. The highest rate, that of the head while it trains alone. By default one over the number
+            of features that come into the head, within 1e-3 and 2e-2.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.
-        rate_ratio: Float >= 1. How many times slower the lowest layers are than the head. Defaults to 100.
-        plan: A `difflr.Plan` in place of these rates. By default, if neither it nor `rate_ratio` is given, the plan of
-            the optimizer, where that has one.
+        rate_ratio: Float >= 1. How many times slower the lowest layers are than the head. Defaults to 10.
+        normalization: What the BatchNormalization layers of the body do: `"frozen"`, as they were pretrained, scales and
+            moving statistics alike, or `"trained"`. By default they are frozen where the steps are too few for moving
+            statistics to follow: fewer than 300 with a momentum of 0.99.
+        head: The target that is the head (layer, path, ...; as in `difflr.Rule`), or a list of targets, with whatever
+            takes all its inputs from it. By default it is read off the data flow.
+        plan: A `difflr.Plan` in place of `rate_ratio` and `normalization`. By default, if none of the three is given, the
+            plan of the optimizer, where that has one.
         optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; its
             learning rate gives way to the cycles. By default the one the model is compiled with, else AdamW with a weight
             decay of 0.01, none of it on biases and norms.
@@ -70,7 +86,7 @@ def fine_tune(
             length, `steps_per_epoch` is needed: the cycles have to know.
 
     Returns:
-        The Keras `History` of both phases.
+        The Keras `History` of both phases. Its `settings` are the `difflr.FineTuneSettings` that were used.
 
     Raises:
         TypeError: Before training, if an argument is of no known form.
@@ -87,34 +103,51 @@ def fine_tune(
     history = difflr.fine_tune(model, x, y, epochs=2, loss=loss, metrics=["accuracy"], verbose=0)
     ```
 
-    Reference: fastai's `Learner.fine_tune` (`callback/schedule.py`): the same rates, ratio and cycles. Other than there,
-    normalisation layers of a frozen body are frozen too, momentum has no cycle, and the optimizer keeps its state from
-    one phase to the other.
+    Reference: fastai's `Learner.fine_tune` (`callback/schedule.py`): the same cycles. Other than there, rates and ratio are
+    chosen for the model, normalisation layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
+    keeps its state from one phase to the other.
     """
-    learning_rate = checked_rate(learning_rate, "learning_rate")
-    epochs, freeze_epochs = _checked_epochs(epochs, "epochs", 1), _checked_epochs(freeze_epochs, "freeze_epochs", 0)
+    asked = {
+        "learning_rate": None if learning_rate is None else checked_rate(learning_rate, "learning_rate"),
+        "freeze_epochs": None if freeze_epochs is None else _checked_epochs(freeze_epochs, "freeze_epochs", 0),
+        "rate_ratio": None if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1),
+        "normalization": _checked_normalization(normalization),
+    }
+    epochs = _checked_epochs(epochs, "epochs", 1)
     compiling = keras_private.compile_arguments(model)
     chosen = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
     compiling |= {name: value for name, value in chosen.items() if value is not None}
     if compiling.get("loss") is None and not model.compiled:
         raise ValueError("The model is not compiled, so `fine_tune` needs a `loss`, as `compile` does.")
-    settings = optimizer_for_settings(compiling.pop("optimizer", None))
-    plan = _plan(model, plan, rate_ratio, settings)
+    based_on = optimizer_for_settings(compiling.pop("optimizer", None))
     batches = num_batches(
         x,
         fit_arguments.get("batch_size"),
         fit_arguments.get("validation_split", 0.0),
         fit_arguments.get("steps_per_epoch"),
     )
-    phases = cycles(freeze_epochs, freeze_epochs * batches, epochs * batches)
-    if freeze_epochs:
-        _check_body_trains(plan, model)
-    model.compile(fresh(settings, learning_rate, plan), **compiling)
+    Plan(model)  # raises if it is not built
+    plan = _own_plan(model, plan, rate_ratio, normalization, based_on)
+    settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
+    settings = settings.changed("as asked", **asked)
+    if plan is None:
+        rates = default_plan(model, settings.rate_ratio, head, settings.normalization)
+        plan = rates if based_on is not None else rates * no_decay(model)
+    else:
+        settings = settings.with_plan()
+    if settings.freeze_epochs:
+        _check_body_trains(plan, model, head)
+    phases = cycles(
+        settings.freeze_epochs, settings.freeze_epochs * batches, epochs * batches, head=_paths(model, head)
+    )
+    if fit_arguments.get("verbose", "auto") != 0:
+        print(settings)
+    model.compile(fresh(based_on, settings.learning_rate, plan), **compiling)
     try:
-        return model.fit(
+        history = model.fit(
             x,
             y,
-            epochs=freeze_epochs + epochs,
+            epochs=settings.freeze_epochs + epochs,
             callbacks=[*_as_list(callbacks), PhaseScheduler(phases)],
             **fit_arguments,
         )
@@ -122,47 +155,77 @@ def fine_tune(
         keras_private.sync_state(model)  # after an interrupt in the middle of an epoch
         if model.optimizer.built:
             unfreeze(model)
+    history.settings = settings
+    return history
 
 
-def cycles(freeze_epochs: int, head_steps: int, steps: int) -> Phases:
+def cycles(freeze_epochs: int, head_steps: int, steps: int, *, head: Sequence[str] = (HEAD,)) -> Phases:
     """The phases of `fine_tune`: one cycle for the head alone, then one for everything, up to half the rate.
 
     Args:
         freeze_epochs: Integer, the epochs of the head alone.
         head_steps: Integer, the steps of the head alone.
         steps: Integer, the steps with everything trainable.
+        head: The targets that are the head.
     """
     everything = Phase("*", schedule=OneCycle(0.5, steps, 0.3, division_factor=5, final_division_factor=2e4))
     if not freeze_epochs:
         return Phases([everything])
-    return Phases([Phase(HEAD, epochs=freeze_epochs, schedule=OneCycle(1.0, head_steps, 0.99, 25, 4e3)), everything])
+    alone = Phase(list(head), epochs=freeze_epochs, schedule=OneCycle(1.0, head_steps, 0.99, 25, 4e3))
+    return Phases([alone, everything])
 
 
-def _plan(model: keras.Model, plan: Any, rate_ratio: float | None, optimizer: Any) -> Plan:
-    if plan is not None:
-        if not isinstance(plan, Plan):
-            raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
-        if rate_ratio is not None:
-            raise ValueError("A `plan` says who trains at which rate, and so does `rate_ratio`: give one of them.")
-        return plan
-    own = inner(optimizer)
-    if rate_ratio is None and isinstance(own, DifferentialOptimizer) and own.has_multipliers:
-        return plan_of(model, optimizer).whole
-    rates = default_plan(model, RATE_RATIO if rate_ratio is None else rate_ratio)
-    return rates if optimizer is not None else rates * no_decay(model)
+def default_plan(
+    model: keras.Model,
+    rate_ratio: float | None = RATE_RATIO,
+    head: Target = HEAD,
+    normalization: Literal["frozen", "trained"] | None = "trained",
+) -> Plan:
+    """The plan of `fine_tune`, of which no optimizer takes away the weight decay.
 
-
-def default_plan(model: keras.Model, rate_ratio: float = RATE_RATIO) -> Plan:
-    """The rates of `fine_tune`, of which no optimizer takes away the weight decay."""
-    rates = discriminative(model, 1 / checked_number(rate_ratio, "rate_ratio", lowest=1))
+    Args:
+        model: A built model.
+        rate_ratio: As for `fine_tune`.
+        head: As for `fine_tune`.
+        normalization: As for `fine_tune`.
+    """
+    rates = discriminative(model, 1 / checked_number(rate_ratio, "rate_ratio", lowest=1), head=head)
     declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
-    return rates * Plan(model, declared) if declared else rates  # a recipe by itself replaces what layers declare
+    if declared:
+        rates *= Plan(model, declared)  # a recipe by itself replaces what layers declare
+    kept = pretrained_statistics(model, head) if normalization == "frozen" else []
+    kept = [layer for layer in kept if layer.trainable]
+    return rates * Plan(model, [(layer, FROZEN) for layer in kept]) if kept else rates
 
 
-def _check_body_trains(plan: Plan, model: keras.Model) -> None:
-    leaves = layer_tree.walk(model)
-    head = {id(leaves[position].variable) for position, _ in Targets(leaves, model).match(HEAD)}
-    if all(row.frozen for row in plan.rows if id(row.variable) not in head):
+def _own_plan(
+    model: keras.Model, plan: Any, rate_ratio: float | None, normalization: str | None, optimizer: Any
+) -> Plan | None:
+    """The plan that was given or that the optimizer has; `None` if there is none."""
+    if plan is None:
+        own = inner(optimizer)
+        is_asked = rate_ratio is not None or normalization is not None
+        has_plan = isinstance(own, DifferentialOptimizer) and own.has_multipliers
+        return plan_of(model, optimizer).whole if has_plan and not is_asked else None
+    if not isinstance(plan, Plan):
+        raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
+    for name, value in (("rate_ratio", rate_ratio), ("normalization", normalization)):
+        if value is not None:
+            raise ValueError(f"A `plan` says who trains at which rate, and so does `{name}`: give one of them.")
+    return plan
+
+
+def _paths(model: keras.Model, head: Target) -> list[str]:
+    """The head as text, so that phases can be saved."""
+    if is_default(head):
+        return [HEAD]
+    in_head = named_head(model, head)
+    return [row.path for row in Plan(model).rows if id(row.variable) in in_head]
+
+
+def _check_body_trains(plan: Plan, model: keras.Model, head: Target) -> None:
+    in_head = named_head(model, head)
+    if all(row.frozen for row in plan.rows if id(row.variable) not in in_head):
         raise ValueError(
             "The body is frozen, by the plan or by `layer.trainable = False`, so that there is nothing but the head to "
             "fine-tune. Set `trainable = True` on it, or take the freezing out of the plan; to train the head alone, use "
@@ -201,8 +264,7 @@ def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
     if optimizer is None:
         return differential(keras.optimizers.AdamW)(learning_rate, weight_decay=WEIGHT_DECAY, multipliers=plan)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        config = {name: value for name, value in optimizer.get_config().items() if name != "inner_optimizer"}
-        return keras.optimizers.LossScaleOptimizer(fresh(optimizer.inner_optimizer, learning_rate, plan), **config)
+        return rewrap(optimizer, fresh(optimizer.inner_optimizer, learning_rate, plan))
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
         config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
         config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
@@ -217,6 +279,12 @@ def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
 def _checked_epochs(value: Any, name: str, lowest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
         raise ValueError(f"`{name}` must be an integer >= {lowest}. Received: {value!r}.")
+    return value
+
+
+def _checked_normalization(value: Any) -> Any:
+    if value not in (None, *NORMALIZATION):
+        raise ValueError(f"`normalization` must be 'frozen' or 'trained'. Received: {value!r}.")
     return value
 
 

@@ -46,6 +46,12 @@ def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
     """
     if any(row.schedule is not None for row in plan.rows):
         raise ValueError("The plan has schedules, which layers cannot declare. Keep the plan beside the model.")
+    others = [row.path for row in plan.rows if row.hyperparameters or row.min_learning_rate]
+    if others:
+        raise ValueError(
+            f"The plan sets hyperparameters or a lowest rate for {others[0]}, which layers cannot declare. Keep the plan "
+            "beside the model."
+        )
     decaying = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier != 1]
     if decaying:
         warnings.warn(

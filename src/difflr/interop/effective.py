@@ -1,5 +1,7 @@
 """The numbers of a group of a plan as other systems want them: absolute ones."""
 
+from collections.abc import Collection
+
 from difflr.plan import Group, Plan
 
 FOLLOWS = ("effective_rate", "base_rate")
@@ -18,7 +20,8 @@ def group_decay(group: Group, weight_decay: float, follows: str) -> float:
     """
     if follows not in FOLLOWS:
         raise ValueError(f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {follows!r}.")
-    decay = weight_decay * group.weight_decay_multiplier
+    own = group.hyperparameters.get("weight_decay", weight_decay)
+    decay = (weight_decay if callable(own) else own) * group.weight_decay_multiplier
     return decay / group.multiplier if follows == "base_rate" else decay
 
 
@@ -33,3 +36,33 @@ def check_plan(plan: Plan) -> None:
         raise TypeError(f"Expected a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
     if not plan.groups:
         raise ValueError(f"The plan freezes everything, so there is nothing to train. {plan!r}")
+
+
+def check_axes(plan: Plan, carried: Collection[str], where: str, fix: str) -> None:
+    """Checks that another system can hold what the plan says beside rates.
+
+    Args:
+        plan: The plan.
+        carried: The hyperparameters that it can hold, as numbers.
+        where: The system, for errors.
+        fix: What to do instead, for errors.
+
+    Raises:
+        ValueError: If there is a floor, a schedule, or a hyperparameter that it cannot hold.
+    """
+    for group in plan.groups:
+        over_time = [name for name, value in group.hyperparameters.items() if callable(value)]
+        unknown = [name for name in group.hyperparameters if name not in carried]
+        problem = (
+            "has a schedule of its own"
+            if group.schedule is not None
+            else f"has a schedule for '{over_time[0]}'"
+            if over_time
+            else f"has its own '{unknown[0]}'"
+            if unknown
+            else "has a lowest learning rate"
+            if group.min_learning_rate
+            else ""
+        )
+        if problem:
+            raise ValueError(f"The group of {group.rows[0].path} {problem}, and {where}. {fix}")

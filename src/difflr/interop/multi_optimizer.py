@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.interop.effective import check_plan, group_decay
+from difflr.interop.effective import check_axes, check_plan, group_decay
 from difflr.interop.same_class import SameClass, one_optimizer
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.plan import Plan, Row
@@ -101,6 +101,15 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
         raise ValueError(
             "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
         )
+    numbers = [
+        name for name, value in config.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
+    ]
+    check_axes(
+        plan,
+        {*numbers, "weight_decay"} - {"learning_rate", "clipnorm"},
+        "a MultiOptimizer holds one optimizer with numbers for each group",
+        "Keep difflr's optimizer for that, or leave it out of the plan.",
+    )
     paths = [row.variable.path for row in plan.rows if not row.frozen]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice and len(plan.groups) > 1:
@@ -108,7 +117,8 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     copies = {}
     for group in plan.groups:
         decay = group_decay(group, config.get("weight_decay") or 0.0, "effective_rate")
-        own = {"learning_rate": config["learning_rate"] * group.multiplier, "weight_decay": decay or None}
+        own = {**group.hyperparameters, "learning_rate": config["learning_rate"] * group.multiplier}
+        own["weight_decay"] = decay or None
         copies["|".join(re.escape(row.variable.path) for row in group.rows)] = _copy(optimizer, config, own)
     _freeze(plan)
     return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(_copy(optimizer, config, {}), copies))

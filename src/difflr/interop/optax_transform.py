@@ -1,7 +1,10 @@
 """`optax_transform`: a plan as a gradient transformation of optax."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
+
+import keras
 
 from difflr.checks import listed
 from difflr.interop.effective import check_plan, group_decay
@@ -33,7 +36,7 @@ def optax_transform(
         variables: The Keras variables, in the order in which the loop has their values in a list: as a rule
             `model.trainable_variables`. With a plan for a pytree: the pytree.
         learning_rate: The base rate: float, schedule of optax, or schedule of Keras. It is multiplied by the multiplier
-            and the schedule of the group.
+            and the schedule of the group, and never below the group's lowest rate.
         weight_decay: Float. Where it is not 0, `optimizer` has to take `weight_decay`.
         weight_decay_follows: As for the optimizers of difflr.
         **arguments: Passed on to `optimizer`, the same for all groups.
@@ -43,7 +46,7 @@ def optax_transform(
 
     Raises:
         KeyError: If the plan does not cover a variable.
-        ValueError: If the plan freezes everything.
+        ValueError: If the plan freezes everything, or a group has a hyperparameter that `optimizer` does not take.
 
     Example:
 
@@ -70,9 +73,62 @@ def optax_transform(
     transforms = {_FROZEN: optax.set_to_zero()}
     for number, group in enumerate(plan.groups):
         decay = group_decay(group, weight_decay, weight_decay_follows)
-        own = {**arguments, "weight_decay": decay} if weight_decay else arguments
-        transforms[str(number)] = optimizer(learning_rate=_rate(group, learning_rate), **own)
+        own = {**arguments, "weight_decay": decay} if decay or weight_decay else arguments
+        transforms[str(number)] = _transform(
+            plan, group, optimizer, _rate(group, learning_rate), own, weight_decay_follows
+        )
     return optax.partition(transforms, labels)
+
+
+_NAMES = {"beta_1": "b1", "beta_2": "b2", "epsilon": "eps", "momentum": "momentum", "weight_decay": "weight_decay"}
+
+
+def _transform(
+    plan: Plan, group: Group, optimizer: Callable[..., Any], rate: Any, arguments: dict[str, Any], follows: str
+) -> Any:
+    """The optimizer of one group, with its own numbers by optax's names; those over time are injected at each step."""
+    import optax
+
+    own = dict(group.hyperparameters)
+    norm = own.pop("clipnorm", None)
+    takes = inspect.signature(optimizer).parameters
+    unknown = [name for name in own if _NAMES.get(name) not in takes]
+    if unknown:
+        raise ValueError(
+            f"The group of {group.rows[0].path} has its own '{unknown[0]}', and {getattr(optimizer, '__name__', optimizer)} "
+            f"takes {', '.join(takes)}. Leave it out of the plan."
+        )
+    decay: Any = own.pop("weight_decay", None)  # as a number it is among the arguments
+    numbers: dict[str, Any] = {_NAMES[name]: value for name, value in own.items()}
+    if callable(decay):
+        factor = group_decay(group, 1.0, follows)
+        numbers["weight_decay"] = lambda step: decay(step) * factor
+    over_time = any(map(callable, numbers.values()))
+    made = optax.inject_hyperparams(optimizer) if over_time else optimizer
+    transform = made(learning_rate=rate, **{**arguments, **numbers})
+    if norm is None:
+        return transform
+    _check_norm(plan, group)
+    return optax.chain(optax.clip_by_global_norm(norm), transform)
+
+
+def _check_norm(plan: Plan, group: Group) -> None:
+    """Checks that the norm is over one group, and a number: a transform sees the gradients of its own group only."""
+    if callable(group.hyperparameters["clipnorm"]):
+        raise ValueError(
+            f"The group of {group.rows[0].path} has a schedule for 'clipnorm', and optax clips by a number."
+        )
+    rule = group.rows[0].decided.get("clipnorm")
+    others = [
+        other
+        for other in plan.groups
+        if other.rows[0] is not group.rows[0] and other.rows[0].decided.get("clipnorm") == rule
+    ]
+    if others and "clipnorm" in others[0].hyperparameters:
+        raise ValueError(
+            f"{rule or 'A rule'} gives one 'clipnorm' to several groups ({group.rows[0].path}, {others[0].rows[0].path}), "
+            "and a transform of optax sees one group. Leave it out of the plan, and clip before with optax.masked."
+        )
 
 
 def _labels(plan: Plan, numbers: dict[str, str], parameters: Any) -> Any:
@@ -91,13 +147,14 @@ def _rate(group: Group, base: Any) -> Any:
     """The rate of a group: a number, or a function of the step."""
     over_time = [factor for factor in (base, group.schedule) if callable(factor)]
     constant = group.multiplier * (1.0 if callable(base) else base)
+    lowest = group.min_learning_rate
     if not over_time:
-        return constant
+        return max(constant, lowest)
 
     def rate(step: Any) -> Any:
         value = constant
         for factor in over_time:
             value = factor(step) * value
-        return value
+        return keras.ops.maximum(value, lowest) if lowest else value
 
     return rate

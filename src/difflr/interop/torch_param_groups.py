@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 
-from difflr.interop.effective import check_plan, group_decay
+from difflr.interop.effective import check_axes, check_plan, group_decay
 from difflr.interop.parameter import is_of_parameters
-from difflr.plan import Plan
+from difflr.plan import Group, Plan
 
 
 def torch_param_groups(
@@ -30,10 +30,11 @@ def torch_param_groups(
 
     Returns:
         For each group of the plan a dictionary: `params`, pairs of layer-tree path and parameter (torch 2.6 and newer keeps
-        the paths as `param_names`), `lr` and `weight_decay`.
+        the paths as `param_names`), `lr`, `weight_decay`, and `momentum`, `eps` and `betas` where the plan sets them.
 
     Raises:
-        ValueError: If Keras runs on another backend, the plan freezes everything, or it has schedules for groups.
+        ValueError: If Keras runs on another backend, the plan freezes everything, or it has what a group of numbers
+            cannot hold: schedules, norms, lowest rates.
 
     Example:
 
@@ -54,17 +55,35 @@ def torch_param_groups(
             f"Parameter groups hold torch parameters, and Keras runs on {keras.backend.backend()}. Set "
             "KERAS_BACKEND=torch; on JAX there is `difflr.interop.optax_transform`."
         )
-    for group in plan.groups:
-        if group.schedule is not None:
-            raise ValueError(
-                f"The group of {group.rows[0].path} has a schedule of its own, and a parameter group of torch holds "
-                "numbers only. Leave it out of the plan, and give it to torch.optim.lr_scheduler.LambdaLR."
-            )
+    check_axes(
+        plan,
+        (*_NAMES, *_BETAS, "weight_decay"),
+        "a parameter group of torch holds numbers of torch's optimizers only",
+        "Leave it out of the plan; your loop can use torch.optim.lr_scheduler.LambdaLR and torch.nn.utils.clip_grad_norm_.",
+    )
     return [
         {
             "params": [(row.path, row.variable.value) for row in group.rows],
             "lr": learning_rate * group.multiplier,
             "weight_decay": group_decay(group, weight_decay, weight_decay_follows),
+            **_hyperparameters(group),
         }
         for group in plan.groups
     ]
+
+
+_NAMES = {"momentum": "momentum", "epsilon": "eps"}
+_BETAS = ("beta_1", "beta_2")
+
+
+def _hyperparameters(group: Group) -> dict[str, Any]:
+    """What the group has in the place of the optimizer's own numbers, by torch's names."""
+    own = group.hyperparameters
+    found: dict[str, Any] = {name: own[ours] for ours, name in _NAMES.items() if ours in own}
+    missing = [name for name in _BETAS if name not in own]
+    if len(missing) == 1:
+        raise ValueError(
+            f"The group of {group.rows[0].path} has one beta of its own, and torch keeps both in one tuple. Set "
+            f"'{missing[0]}' in the plan, too."
+        )
+    return found if missing else {**found, "betas": tuple(own[name] for name in _BETAS)}

@@ -12,6 +12,16 @@ from difflr.keras_private.graph import (
     all_trainable_variables,
     graph_of,
 )
+from difflr.keras_private.hyperparameters import (
+    CLIPNORM,
+    DECAY,
+    Number,
+    clipped_together,
+    hyperparameters,
+    in_step,
+    why_constant,
+    why_not,
+)
 from difflr.keras_private.layers import (
     attributes,
     Functional,
@@ -37,6 +47,7 @@ from difflr.keras_private.optimizers import (
     copy_of,
     copy_weight_decay_exclusions,
     decays,
+    factored_shape,
     fast_class,
     is_away,
     live_learning_rate,
@@ -61,6 +72,7 @@ from difflr.keras_private.update import (
     OptimizerHooks,
     bases,
     bias_correction,
+    decays_by_itself,
 )
 from difflr.keras_private.fit import (
     begin_with_epoch,
@@ -77,6 +89,14 @@ from difflr.keras_private.fit import (
 )
 
 __all__ = [
+    "in_step",
+    "why_not",
+    "why_constant",
+    "hyperparameters",
+    "clipped_together",
+    "Number",
+    "DECAY",
+    "CLIPNORM",
     "attributes",
     "ACCUMULATORS",
     "ITERATION",
@@ -103,6 +123,8 @@ __all__ = [
     "copy_of",
     "copy_weight_decay_exclusions",
     "decays",
+    "factored_shape",
+    "decays_by_itself",
     "fast_class",
     "forget_global_seed",
     "forget_metrics",

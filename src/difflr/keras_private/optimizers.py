@@ -153,6 +153,15 @@ def slots(optimizer, count):
     return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
 
 
+def factored_shape(optimizer, name, shape):
+    """The shape of Adafactor's factor `name` of a variable; `None` if it is none. Of vectors Keras keeps a scalar there."""
+    if not isinstance(optimizer, keras.optimizers.Adafactor) or name not in ("_r", "_c"):
+        return None
+    if len(shape) < 2:
+        return ()
+    return shape[:-1] if name == "_r" else (*shape[:-2], shape[-1])
+
+
 def shared_state(optimizer, before_build):
     """The variables that `build` made and that belong to no variable of the model, such as Nadam's `_u_product`."""
     known = set(map(id, before_build))

@@ -1,12 +1,11 @@
 """Silent failures of Keras's optimizers: a warning for each, or a fix."""
 
-import functools
-import inspect
 import warnings
 
 import keras
 
 from difflr.keras_private.optimizers import AVERAGES
+from difflr.keras_private.settings import settings_of
 
 
 class TrapHooks:
@@ -34,11 +33,12 @@ class TrapHooks:
         # Learning rate and multipliers are state of the step. To make more of the settings so, catch them here.
         before = vars(self).get(name, value)
         super().__setattr__(name, value)
-        if self._is_compiled and name in _settings(type(self)) and isinstance(value, _SETTING) and before != value:
+        if self._is_compiled and name in settings_of(type(self)) and isinstance(value, _SETTING) and before != value:
             warnings.warn(
                 f"`{name}` was set to {value!r}, and the compiled training step keeps {before!r}: on "
                 f"{keras.backend.backend()} it is a constant of the step. To change it compile the model again before the "
-                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the state of the optimizer.",
+                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the state of the optimizer. "
+                f"What a plan sets changes without that: difflr.Rule('*', hyperparameters={{'{name}': ...}}).",
                 stacklevel=2,
             )
 
@@ -53,13 +53,6 @@ class TrapHooks:
 
 
 _SETTING = (int, float, type(None))
-
-
-@functools.cache
-def _settings(optimizer_class):
-    """What the constructors of a class and of its parents take."""
-    constructors = [vars(parent)["__init__"] for parent in optimizer_class.__mro__[:-1] if "__init__" in vars(parent)]
-    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
 
 
 def _is_graph():

@@ -40,11 +40,17 @@ def scaled(rate, factors):
     }
 
 
+def _floored(rates, floors):
+    """The rates, those with a floor not below it."""
+    floors = {key: floor for key, floor in floors.items() if key in rates}
+    return {**rates, **{key: keras.ops.maximum(rates[key], floor) for key, floor in floors.items()}}
+
+
 # -- which class defines a method -------------------------------------------------------------------------------------
 
 
 @functools.cache
-def _first_with(optimizer_class, *names):
+def first_with(optimizer_class, *names):
     """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
     others = (parent for parent in optimizer_class.__mro__ if not parent.__module__.startswith("difflr.keras_private."))
     return next(parent for parent in others if not vars(parent).keys().isdisjoint(names))
@@ -58,7 +64,7 @@ def _updates_one_by_one(optimizer_class):
     class above it replaces one of them, that class is asked, variable by variable.
     """
     replaced = ("update_step", "assign", "assign_add", "assign_sub")
-    return "_parallel_update_step" not in vars(_first_with(optimizer_class, "_parallel_update_step", *replaced))
+    return "_parallel_update_step" not in vars(first_with(optimizer_class, "_parallel_update_step", *replaced))
 
 
 @functools.cache
@@ -70,12 +76,18 @@ def vectorised_update(optimizer_class):
     if not issubclass(optimizer_class, _torch_parallel_optimizer()) or _updates_one_by_one(optimizer_class):
         return None
     parts = ("_backend_apply_gradients", "_apply_weight_decay", "_use_weight_decay", "_backend_update_step")
-    update = _first_with(optimizer_class, "_parallel_update_step")
-    whole = all(_is_in_keras(_first_with(optimizer_class, name)) for name in parts)
-    return update.__name__ if whole and _is_in_keras(update) else None
+    update = first_with(optimizer_class, "_parallel_update_step")
+    whole = all(is_in_keras(first_with(optimizer_class, name)) for name in parts)
+    return update.__name__ if whole and is_in_keras(update) else None
 
 
-def _is_in_keras(optimizer_class):
+def decays_by_itself(optimizer_class):
+    """Whether the weight decay of an optimizer is that of a class from outside Keras."""
+    return not is_in_keras(first_with(optimizer_class, "_apply_weight_decay"))
+
+
+def is_in_keras(optimizer_class):
+    """Whether Keras itself defines a class."""
     return optimizer_class.__module__.startswith("keras.src.")
 
 
@@ -88,16 +100,21 @@ def _torch_parallel_optimizer():
     return TorchParallelOptimizer
 
 
-def bias_correction(optimizer):
+def bias_correction(optimizer, own=None):
     """`(beta_1, beta_2)` where the update is Keras's Adam, `(beta_1, None)` where it is Adamax, else `None`.
 
     These two multiply their rate by the correction of the bias, so that a factor on the rate can change it exactly.
+
+    Args:
+        optimizer: An optimizer.
+        own: What a group has in the place of its numbers, by name.
     """
-    update = _first_with(type(optimizer), "update_step", "_parallel_update_step")
-    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adam):
-        return optimizer.beta_1, optimizer.beta_2
-    if _is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
-        return optimizer.beta_1, None
+    numbers = {**vars(optimizer), **(own or {})}
+    update = first_with(type(optimizer), "update_step", "_parallel_update_step")
+    if is_in_keras(update) and issubclass(update, keras.optimizers.Adam):
+        return numbers["beta_1"], numbers["beta_2"]
+    if is_in_keras(update) and issubclass(update, keras.optimizers.Adamax):
+        return numbers["beta_1"], None
     return None
 
 
@@ -112,9 +129,11 @@ class UpdateByGroup(keras.optimizers.Optimizer):
     """
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        rates = self._rates(learning_rate)
+        rates, own = self._rates(learning_rate), self._hyperparameters_now()
         for number, places in self._places(trainable_variables).items():
-            super()._backend_update_step(_picked(grads, places), _picked(trainable_variables, places), rates[number])
+            optimizer = self._with(own[number]) if own.get(number) else self
+            arguments = _picked(grads, places), _picked(trainable_variables, places), rates[number]
+            super(UpdateByGroup, optimizer)._backend_update_step(*arguments)
 
     def _apply_weight_decay(self, variables):
         if len(variables):  # a decay that picks its variables may pick none of a group: torch fails for an empty list
@@ -138,11 +157,11 @@ def _once_a_group(decay):
         if not self.built or self._rate_of_group is not None:  # without groups; or called by the loop below
             decay(self, variables)
         elif self._vectorised_update() is None:  # else that step decays, too: one way through the memory less
-            rate = super(OptimizerHooks, self)._get_current_learning_rate()
-            rates = scaled(rate, self._decay_factors())
+            rates, own = self._decay_rates(super(OptimizerHooks, self)._get_current_learning_rate()), None
             for number, places in self._places(variables).items():
                 if number in rates:
-                    decay(self._at_rate(rates[number]), _picked(variables, places))
+                    own = self._hyperparameters_now() if own is None else own
+                    decay(self._with(own.get(number, {}), rates[number]), _picked(variables, places))
 
     decay_by_group.is_hooked = True
     return decay_by_group
@@ -157,7 +176,7 @@ def _hands_on(update):
         update(self, grads, trainable_variables, learning_rate)
         if self._updates == before:
             raise NotImplementedError(
-                f"{_first_with(type(self), '_backend_update_step').__name__} changes the variables in "
+                f"{first_with(type(self), '_backend_update_step').__name__} changes the variables in "
                 "`_backend_update_step` by itself, where there is one rate for all, so that multipliers have no effect. Do "
                 "it in `update_step`, which is called with the rate of its variable, or hand the gradients on: "
                 "`super()._backend_update_step(grads, trainable_variables, learning_rate)`."
@@ -172,7 +191,7 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
 
     VECTORISED_STEPS: frozenset[str] = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
 
-    _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_at_rate` returns
+    _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_with` returns
     _updates = 0  # how often the rates of the groups were put in
 
     def _rate_factors(self):
@@ -182,6 +201,21 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
     def _decay_factors(self):
         """The same for the weight decay, of the groups that decay."""
         raise NotImplementedError
+
+    def _floors(self, for_decay):
+        """Below which the rate of a group never is: group number -> rate, of the groups that have a floor."""
+        return {}
+
+    def _hyperparameters_now(self):
+        """What the groups have in the place of the optimizer's own numbers at this step: group number -> name -> value."""
+        return {}
+
+    def _clipped_by_group(self, grads):
+        """The gradients, those of groups with a norm of their own clipped by it."""
+        return grads
+
+    def _begin_update(self, variables):
+        """Notes to which variables the gradients of this step belong."""
 
     def _places(self, variables):
         """Where the members of each group stand in `variables`: group number -> places."""
@@ -209,16 +243,21 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
     def _rates(self, learning_rate):
         """The rate of each group; computed once a step, for on TensorFlow each product is an operation of the graph."""
         self._updates += 1
-        return scaled(learning_rate, self._rate_factors())
+        return _floored(scaled(learning_rate, self._rate_factors()), self._floors(for_decay=False))
 
-    def _at_rate(self, rate):
-        """This optimizer with another learning rate: the same state, in an object of its own.
+    def _decay_rates(self, learning_rate):
+        """What the weight decay of each group that decays is multiplied by."""
+        return _floored(scaled(learning_rate, self._decay_factors()), self._floors(for_decay=True))
 
-        Keras's weight decay reads the rate from the optimizer. To change it there for the length of a call is not safe
-        where replicas run in threads (`tf.distribute.MirroredStrategy`), whose calls meet in one thread.
+    def _with(self, hyperparameters, rate=None):
+        """This optimizer with other hyperparameters and another learning rate: the same state, in an object of its own.
+
+        Keras's update and its weight decay read them from the optimizer. To change them there for the length of a call is
+        not safe where replicas run in threads (`tf.distribute.MirroredStrategy`), whose calls meet in one thread.
         """
         other = object.__new__(type(self))  # not by the class: torch's would be exchanged for the vectorised one
         vars(other).update(vars(self), _rate_of_group=rate)
+        vars(other).update(hyperparameters)
         return other
 
     def _get_current_learning_rate(self):
@@ -240,15 +279,21 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         elif _updates_one_by_one(type(self)):
             super(_torch_parallel_optimizer(), self)._backend_update_step(grads, variables, learning_rate)
         else:
-            rates = self._rates(learning_rate)
+            rates, own = self._rates(learning_rate), self._hyperparameters_now()
             for number, places in self._places(variables).items():
-                super()._parallel_update_step(_picked(grads, places), _picked(variables, places), rates[number])
+                optimizer = self._with(own[number]) if own.get(number) else self
+                arguments = _picked(grads, places), _picked(variables, places), rates[number]
+                super(OptimizerHooks, optimizer)._parallel_update_step(*arguments)
 
     @_once_a_group
     def _apply_weight_decay(self, variables):
         super()._apply_weight_decay(variables)
 
+    def _clip_gradients(self, grads):
+        return super()._clip_gradients(self._clipped_by_group(grads))
+
     def _backend_apply_gradients(self, grads, trainable_variables):
+        self._begin_update(trainable_variables)
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the

@@ -32,7 +32,7 @@ def new_head(
 
     Args:
         model: A functional or Sequential model, built, with one output.
-        num_classes: Integer. Outputs of the new layer, at least 2.
+        num_classes: Integer. Outputs of the new layer, at least 2; 1 will do without a softmax.
         features: The name of the layer after whose output the new head comes; what came after it is left out.
         activation: As of `keras.layers.Dense`.
         name: The new layer's name; `new_<name>` if it is taken.
@@ -56,8 +56,9 @@ def new_head(
 
     Reference: fastai's `create_vision_model` (`vision/learner.py`) cuts a network at its last pooling.
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 2:
-        raise ValueError(f"`num_classes` must be an integer >= 2. Received: {num_classes!r}.")
+    lowest = 2 if activation == "softmax" else 1
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < lowest:
+        raise ValueError(f"`num_classes` must be an integer >= {lowest}. Received: {num_classes!r}.")
     model = as_functional(model)
     if len(model.outputs) != 1:
         raise ValueError(f"A new head is for models with one output. Received: {len(model.outputs)} outputs.")
@@ -67,7 +68,7 @@ def new_head(
     if len(x.shape) != 2:
         raise ValueError(f"A new head needs features of shape (batch, number). Received: {x.shape}. Say `features`.")
     outputs = keras.layers.Dense(num_classes, activation=activation, name=free_name(model, name))(x)
-    return keras.Model(model.inputs, outputs, name=model.name)
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 def as_functional(model: keras.Model) -> keras_private.Functional:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from difflr.checks import listed, shown
+from difflr import keras_private
+from difflr.checks import did_you_mean, listed, shown
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.plan import Plan, Row, layer_tree
@@ -62,6 +63,34 @@ def check_base_rate(plan: Plan, learning_rate: object) -> None:
             f"would all be {learning_rate / stated:g} times what the plan says. Make both alike: "
             f"difflr.Plan(model, rules, learning_rate={learning_rate:g})."
         )
+
+
+def check_hyperparameters(plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
+    """Checks that the optimizer reads in its update what the plan sets in the place of its numbers.
+
+    Args:
+        plan: The plan.
+        optimizer: The optimizer.
+
+    Raises:
+        ValueError: If it has no such number, or one that cannot differ between groups.
+    """
+    names = {name: row for row in reversed(plan.rows) for name in row.hyperparameters}
+    if not names:
+        return
+    known, kind = keras_private.hyperparameters(optimizer), type(optimizer).__name__
+    for name, row in names.items():
+        start = f"The plan sets '{name}' for {row.path} ({row.decided.get(name, 'no rule')}), and {kind}"
+        if why := keras_private.why_not(optimizer, name):
+            raise ValueError(
+                f"{start} cannot give it to a group: {why}. For a group it has: {', '.join(sorted(known))}."
+            )
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise ValueError(f"{start} has no such number.{hint} For a group it has: {', '.join(sorted(known))}.")
+        why = keras_private.why_constant(optimizer, name)
+        if why and any(callable(each.hyperparameters.get(name)) for each in plan.rows):
+            raise ValueError(f"{start} cannot change it over time: {why}. Give it a number.")
 
 
 def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> None:
@@ -131,9 +160,12 @@ def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
 
 
 def warn_of_decay_without_effect(plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
-    """Warns if the plan scales the weight decay of an optimizer that has none."""
-    decays = [name for name in vars(optimizer) if name.endswith("weight_decay") and getattr(optimizer, name)]
-    scaled = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier not in (0, 1)]
+    """Warns if the plan scales the weight decay of an optimizer that has none; a decay of its own class's is unknown."""
+    if keras_private.decays_by_itself(type(optimizer)):
+        return
+    decays = [name for name in vars(optimizer) if name.endswith(keras_private.DECAY) and getattr(optimizer, name)]
+    rows = [row for row in plan.rows if not row.frozen and keras_private.DECAY not in row.hyperparameters]
+    scaled = [row.path for row in rows if row.weight_decay_multiplier not in (0, 1)]
     if scaled and not decays:
         warnings.warn(
             f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "

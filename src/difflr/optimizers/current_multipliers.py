@@ -1,5 +1,7 @@
 """`optimizer.multipliers`: read and set while it trains."""
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,41 +12,49 @@ from difflr.plan.layer_tree import Leaf
 from difflr.plan.targets import Targets
 
 
-class CurrentMultipliers(VariableMapping):
-    """The multipliers of an optimizer at this moment, by variable; frozen ones are 0.
+class CurrentValues(VariableMapping):
+    """What the plan of an optimizer sets at this moment, by variable.
 
-    A layer, or a path in the layer tree, gives the multiplier of its variables if they have one in common. Setting
-    changes the next step, without recompiling.
+    A layer, or a path in the layer tree, gives the value of its variables if they have one in common. Setting changes the
+    next step, without recompiling.
 
     Args:
-        plan: The plan in force, with the multipliers of this moment.
-        groups: The optimizer's groups; `None` if it is not built.
+        plan: The plan in force, with the values of this moment.
+        values: Pairs of a variable and its value.
+        assign: Function `(variables, value)` that sets it for the step; `None` if the optimizer is not built.
+        what: What they are called, in plural.
     """
 
-    def __init__(self, plan: Plan, groups: Groups | None):
-        pairs = [(row.variable, row.multiplier) for row in plan.rows]
-        super().__init__(pairs, paths=lambda variable: plan.row(variable).path)
+    def __init__(
+        self,
+        plan: Plan,
+        values: Sequence[tuple[keras.Variable, Any]],
+        assign: Callable[[Sequence[keras.Variable], float], None] | None,
+        what: str,
+    ):
+        super().__init__(values, paths=lambda variable: plan.row(variable).path)
         self._plan = plan
-        self._groups = groups
+        self._assign = assign
+        self._what = what
 
-    def __getitem__(self, target: Any) -> float:
+    def __getitem__(self, target: Any) -> Any:
         variables = self._variables(target)
-        numbers = {super(CurrentMultipliers, self).__getitem__(variable) for variable in variables}
+        numbers = {super(CurrentValues, self).__getitem__(variable) for variable in variables}
         if len(numbers) > 1:
             raise KeyError(
-                f"The variables of {target if isinstance(target, str) else target.name} have several multipliers: "
+                f"The variables of {target if isinstance(target, str) else target.name} have several {self._what}: "
                 f"{', '.join(f'{number:g}' for number in sorted(numbers))}. Ask for one variable."
             )
         return numbers.pop()
 
     def __setitem__(self, target: Any, value: float) -> None:
-        if self._groups is None:
+        if self._assign is None:
             raise ValueError(
-                "The optimizer is not built yet: set multipliers in its plan, or build it first "
+                f"The optimizer is not built yet: set {self._what} in its plan, or build it first "
                 "(`optimizer.build(model.trainable_variables)`)."
             )
         variables = self._variables(target)
-        self._groups.set(variables, value)
+        self._assign(variables, value)
         for variable in variables:
             if not self._plan.row(variable).frozen:
                 self._items[id(variable)] = (variable, float(value))
@@ -63,3 +73,57 @@ class CurrentMultipliers(VariableMapping):
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
         found = Targets(leaves, self._plan.model).match(target)
         return [rows[position].variable for position, _ in found]
+
+
+class CurrentMultipliers(CurrentValues):
+    """The multipliers of an optimizer at this moment, by variable; frozen ones are 0.
+
+    Args:
+        plan: The plan in force, with the multipliers of this moment.
+        groups: The optimizer's groups; `None` if it is not built.
+    """
+
+    def __init__(self, plan: Plan, groups: Groups | None):
+        pairs = [(row.variable, row.multiplier) for row in plan.rows]
+        super().__init__(plan, pairs, None if groups is None else groups.set, "multipliers")
+        self._groups = groups
+
+    def scale(self, target: Any, factor: float) -> float:
+        """Multiplies the multipliers of a part, each of its groups', and returns the highest of them.
+
+        Args:
+            target: A layer, a variable, a path, or whatever else a rule can name.
+            factor: A number above 0; 1 changes nothing.
+
+        Raises:
+            ValueError: If the optimizer is not built, or a part of a group is left out.
+            KeyError: If nothing of it is trained.
+        """
+        if self._groups is None:
+            raise ValueError(
+                "The optimizer is not built yet: scale the plan instead (`plan * 0.5`), or build it first."
+            )
+        return self._groups.scale(self._variables(target), factor)
+
+
+def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, CurrentValues]:
+    """What the plan sets in the place of the optimizer's own numbers, by name; of a schedule its value at this step.
+
+    Args:
+        plan: The plan in force, with the numbers of this moment.
+        groups: The optimizer's groups; `None` if it is not built.
+    """
+    found: dict[str, list[tuple[keras.Variable, Any]]] = {}
+    for row in plan.rows:
+        for name, value in row.hyperparameters.items():
+            found.setdefault(name, []).append((row.variable, value))
+    own = None if groups is None else groups.hyperparameters
+    return {
+        name: CurrentValues(
+            plan,
+            pairs if own is None else [(variable, own.value_of(name, variable)) for variable, _ in pairs],
+            None if own is None else functools.partial(own.set, name),
+            f"values of '{name}'",
+        )
+        for name, pairs in found.items()
+    }

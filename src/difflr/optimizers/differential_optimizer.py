@@ -71,4 +71,5 @@ class DifferentialOptimizer(SavedOptimizer):
         super().__init__(*args, argument=MultipliersArgument(multipliers), **kwargs)
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused
-        self.callback_state: dict[str, Any] = {}
+        self.callback_state: dict[str, Any] = {}  # what callbacks keep, saved with the state
+        self.callback_arrays: dict[str, Any] = {}

@@ -25,13 +25,39 @@ class GroupedUpdate(PlannedOptimizer):
         factors = enumerate(unstack(self._groups.decay_factors()))
         return {number: factor for number, factor in factors if self._groups.weight_decay_multipliers[number]}
 
+    def _floors(self, for_decay: bool) -> dict[int, Tensor]:
+        return self._groups.floors(for_decay)
+
+    def _hyperparameters_now(self) -> dict[int, dict[str, Any]]:
+        return self._groups.hyperparameters.by_group()
+
+    def _begin_update(self, variables: Sequence[keras.Variable]) -> None:
+        if self._groups is not None and self._groups.hyperparameters.clips:
+            self._groups.hyperparameters.begin(self._groups.members(variables).positions)
+
+    def _clipped_by_group(self, grads: list[Tensor]) -> list[Tensor]:
+        clips = self._groups is not None and self._groups.hyperparameters.clips
+        return self._groups.hyperparameters.clipped(grads) if clips else grads
+
     def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
 
     def _vectorised_step(
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
-        torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
+        own = self._groups.hyperparameters
+        if not own.set_of:
+            torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
+            return
+        by_set: dict[int, list[int]] = {}
+        for place, number in enumerate(self._groups.members(variables).numbers):
+            by_set.setdefault(own.set_of.get(number, -1), []).append(place)
+        now = own.by_set()
+        for turn, (number, places) in enumerate(by_set.items(), 1):
+            optimizer = self._with(now[number]) if number >= 0 else self
+            picked = [variables[place] for place in places], [grads[place] for place in places]
+            is_last = turn == len(by_set)
+            torch_passes.run(name, optimizer, self._groups, *picked, learning_rate, is_last)  # type: ignore[arg-type]
 
     def weight_decay_multiplier(self, variable: keras.Variable) -> float:
         """The factor of the plan on the weight decay of a trained variable; TensorFlow's own variables are known, too.

@@ -9,6 +9,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier
+from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Group, Plan, Row
 
@@ -70,7 +71,7 @@ class Groups:
         self._number_at = [number_of[id(variable)] for variable in self.trainable]
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
-        self._last: Members | None = None
+        self._last: dict[int, Members] = {}
         self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
         self._planned = [group.multiplier for group in self._groups]
         self._planned_on_torch: Tensor = None
@@ -83,6 +84,8 @@ class Groups:
             aggregation="only_first_replica",
             name="multipliers",
         )
+        rows = [plan.row(variable) for variable in self.trainable]
+        self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
 
     def of(self, position: int) -> int:
         """The number of the group of the trainable variable at `position`."""
@@ -106,6 +109,44 @@ class Groups:
             return factors
         return factors * keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
 
+    def floors(self, for_decay: bool = False) -> dict[int, Tensor]:
+        """Below which the rate of a group never is, but for what a late start takes off: group number -> rate.
+
+        Args:
+            for_decay: Whether it is for what the weight decay is multiplied by.
+        """
+        lowest = {number: group.min_learning_rate for number, group in enumerate(self._groups)}
+        lowest = {number: rate for number, rate in lowest.items() if rate}
+        if for_decay:
+            follows = self._optimizer.weight_decay_follows == EFFECTIVE_RATE
+            lowest = {
+                number: rate * self.weight_decay_multipliers[number] if follows else 0.0
+                for number, rate in lowest.items()
+            }
+        return {number: rate * self._late(number, for_decay) for number, rate in lowest.items()}
+
+    def floored(self, rates: Tensor, for_decay: bool = False) -> Tensor:
+        """A vector of the rates of all groups, none below its floor.
+
+        Args:
+            rates: The rates, a tensor `(groups,)`.
+            for_decay: As for `floors`.
+        """
+        floors = self.floors(for_decay)
+        if not floors:
+            return rates
+        zero = keras.ops.zeros((), rates.dtype)
+        lowest = [keras.ops.cast(floors[n], rates.dtype) if n in floors else zero for n in range(len(self._groups))]
+        return keras.ops.maximum(rates, stack(lowest))
+
+    def rates(self, base_rate: Tensor) -> Tensor:
+        """The effective rate of each group at this step, a tensor `(groups,)`.
+
+        Args:
+            base_rate: The base rate.
+        """
+        return self.floored(base_rate * self.factors())
+
     def _factors(self, for_decay: bool) -> Tensor:
         """The multipliers, times the groups' own schedules and warm-ups.
 
@@ -117,15 +158,24 @@ class Groups:
         dtype = keras.config.floatx()
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
-        updates = keras.ops.cast(batches // accumulation, dtype)
-        now = [keras.ops.ones((), dtype)] * len(self._groups)
-        for number, (group, start) in enumerate(zip(self._groups, self._starts, strict=True)):
-            if start != LateStart():
-                now[number] = keras.ops.cast(start.factor(updates, self._optimizer, for_decay), dtype)
+        now = []
+        for number, group in enumerate(self._groups):
+            factor = keras.ops.cast(self._late(number, for_decay), dtype)
             if group.schedule is not None:
                 began = group.rows[0].schedule_start * accumulation
-                now[number] = now[number] * keras.ops.cast(group.schedule(batches - began), dtype)
+                factor = factor * keras.ops.cast(group.schedule(batches - began), dtype)
+            now.append(factor)
         return self._multipliers() * stack(now)
+
+    def _late(self, number: int, for_decay: bool) -> Tensor:
+        """What the late start of a group makes of its rate at this step."""
+        start = self._starts[number]
+        if start == LateStart():
+            return 1.0
+        updates = keras.ops.cast(self._optimizer.iterations, keras.config.floatx())
+        own = self.hyperparameters.by_group().get(number, {})
+        betas = keras_private.bias_correction(self._optimizer, own)
+        return start.factor(updates, betas, for_decay)
 
     def _multipliers(self) -> Tensor:
         """The multiplier of each group at this step."""
@@ -141,11 +191,11 @@ class Groups:
 
     def members(self, variables: Sequence[keras.Variable]) -> "Members":
         """The groups of `variables`, some or all of the trainable ones in any order."""
-        members = self._last
+        members = self._last.get(len(variables))  # on torch those of each set of hyperparameters come apart
         if members is None or not same(members.variables, variables):
             positions = [keras_private.position(self._optimizer, variable) for variable in variables]
             members = Members(list(variables), positions, [self._number_at[position] for position in positions])
-            self._last = members
+            self._last[len(variables)] = members
         return members
 
     def multipliers(self) -> dict[int, float]:
@@ -193,13 +243,44 @@ class Groups:
                 "A multiplier of 0 freezes, which changes what is compiled. Make a plan with difflr.FROZEN: "
                 "difflr.replan(model, plan)."
             )
+        numbers = self._whole(variables)
+        check_held([multiplier], [self._groups[numbers[0]].rows[0].path])
+        changed = self._changed()
+        changed[numbers] = multiplier
+        self.vector.assign(changed)
+
+    def scale(self, variables: Sequence[keras.Variable], factor: float) -> float:
+        """Multiplies the multipliers of the groups that `variables` make up.
+
+        Args:
+            variables: Variables, frozen ones may be among them.
+            factor: A number above 0; 1 changes nothing.
+
+        Returns:
+            The highest of their multipliers now.
+
+        Raises:
+            ValueError: If variables of a group are left out, or a multiplier can no longer be held.
+            KeyError: If none of them is trained.
+        """
+        numbers, changed = self._whole(variables), self._changed()
+        now = {number: float(changed[number] or self._planned[number]) * factor for number in numbers}
+        check_held(list(now.values()), [self._groups[number].rows[0].path for number in now])
+        if factor != 1:
+            changed[numbers] = list(now.values())
+            self.vector.assign(changed)
+        return max(now.values())
+
+    def _whole(self, variables: Sequence[keras.Variable]) -> list[int]:
+        """The numbers of the groups that `variables` make up."""
         chosen = set(map(id, variables))
         positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
         if not positions:
             path = self.plan.row(variables[0]).path
             raise KeyError(f"The optimizer trains no variable of {path}: it is frozen, or belongs to another model.")
         first = self.plan.row(self.trainable[positions[0]]).path
-        for number in dict.fromkeys(self._number_at[p] for p in positions):
+        numbers = list(dict.fromkeys(self._number_at[p] for p in positions))
+        for number in numbers:
             members = [self.plan.row(row.variable) for row in self._groups[number].rows]
             left_out = [row.path for row in members if id(row.variable) not in chosen]
             if left_out:
@@ -208,10 +289,7 @@ class Groups:
                     f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
                     "different numbers in the plan."
                 )
-        check_held([multiplier], [first])
-        changed = self._changed()
-        changed[[self._number_at[p] for p in positions]] = multiplier
-        self.vector.assign(changed)
+        return numbers
 
 
 def check_held(numbers: Sequence[float], paths: Sequence[str]) -> None:

@@ -41,19 +41,18 @@ class LateStart:
         corrects = keras_private.bias_correction(optimizer) is not None
         return LateStart(self.joined_at if self.warmup_steps else 0, self.warmup_steps, self.behind if corrects else 0)
 
-    def factor(self, updates: Any, optimizer: keras.optimizers.Optimizer, for_decay: bool = False) -> Any:
+    def factor(self, updates: Any, betas: tuple[Any, Any] | None, for_decay: bool = False) -> Any:
         """The factor on the rate at this step, a scalar tensor; 1.0 where it is that at all times.
 
         Args:
             updates: How many updates the optimizer has made, a scalar tensor.
-            optimizer: The optimizer.
+            betas: What `keras_private.bias_correction` says of the optimizer.
             for_decay: Whether it is for the weight decay.
         """
         factor: Any = 1.0
         if self.warmup_steps:
             factor = keras.ops.minimum((updates - self.joined_at + 1.0) / self.warmup_steps, 1.0)
-        if self.behind and not for_decay:
-            betas = keras_private.bias_correction(optimizer)
+        if self.behind and betas is not None and not for_decay:
             factor = factor * _correction(updates + 1.0 - self.behind, *betas) / _correction(updates + 1.0, *betas)
         return factor
 

@@ -11,8 +11,9 @@ from difflr.checks import listed
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
-from difflr.plan import Plan, Row, saved_plan
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan import Plan, Row, hyperparameters, saved_plan
+from difflr.plan.rebinding import with_rows
+from difflr.plan.rule import AXES
 
 
 def load(optimizer: Any, state: State) -> None:
@@ -47,8 +48,8 @@ def load(optimizer: Any, state: State) -> None:
             starts[row.place] = LateStart(step, 0, step - seen.pop(row.place, 0))
     values = {key: value for key, value in {**state.aside, **state.values}.items() if key[0] in known | {None}}
     optimizer.take(next_plan, values, starts, {place: number for place, number in seen.items() if number}, state)
-    _restore_multipliers(optimizer, state, saved, known)
-    _warn_of_differences(optimizer, state, whole, known)
+    lost = _restore_changed(optimizer, state, saved, known)
+    _warn_of_differences(optimizer, state, whole, known, lost)
 
 
 def _slots(state: State) -> set[str]:
@@ -56,10 +57,8 @@ def _slots(state: State) -> set[str]:
 
 
 def _as_far_as_saved(state: State, whole: Plan) -> Plan:
-    """The optimizer's own plan, with the freezing of the phase in which it was saved."""
-    saved, saved_whole = state.plan, state.plan["whole"]
-    if saved_whole is None:
-        return whole
+    """The optimizer's own plan, with what the phase changed in which it was saved: freezing, rates, schedules."""
+    saved, saved_whole = state.plan, state.plan["whole"] or state.plan
     planned = {row["place"]: row["frozen"] for row in saved_whole["rows"]}
     paused = {row["place"]: row for row in saved["rows"] if row["frozen"] and not planned[row["place"]]}
     trainable = {id(row.variable) for row in whole.rows if row.place not in paused}
@@ -70,21 +69,24 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     in_force = {row["place"]: row for row in saved["rows"]}
     in_whole = {row["place"]: row for row in saved_whole["rows"]}
 
-    def with_its_schedule(row: Row) -> Row:
+    def as_in_phase(row: Row) -> Row:
         now, planned = in_force.get(row.place), in_whole.get(row.place)
-        if now is None or planned is None or now["schedule"] is None:
+        if now is None or planned is None or now["frozen"]:
             return row
-        if now["schedule"] == planned["schedule"]:  # its own, which counts from when it was unfrozen
-            return row if row.schedule is None else dataclasses.replace(row, schedule_start=now["schedule_start"])
-        schedule = schedule_from_json(now["schedule"])
-        return dataclasses.replace(row, schedule=schedule, schedule_start=now["schedule_start"])
+        bound, axes = saved_plan.bound_row(now, row), [*AXES, "hyperparameters"]
+        by_phase = [axis for axis in axes if axis != "frozen" and now.get(axis) != planned.get(axis)]
+        row = dataclasses.replace(row, **{axis: getattr(bound, axis) for axis in by_phase})
+        alike = _schedule(row) == _schedule(bound) and _others(row) == _others(bound)
+        return dataclasses.replace(row, schedule_start=bound.schedule_start) if row.has_schedule and alike else row
 
+    if state.plan["whole"] is None:
+        return with_rows(whole, as_in_phase)
     return whole.only(
         trainable,
         reason,
         frozen_statistics=saved["frozen_statistics"],
         frozen_layers=layers,
-        change=with_its_schedule,
+        change=as_in_phase,
     )
 
 
@@ -96,6 +98,8 @@ def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
     for (place, name), value in {**state.aside, **state.values}.items():
         if place in known and name not in others:
             expected = of_row[place]
+        elif place in known and (factored := keras_private.factored_shape(optimizer, name, of_row[place])) is not None:
+            expected = factored
         elif place in known or place is None:
             expected = shapes.get((place, name), value.shape)
         else:
@@ -111,18 +115,31 @@ def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
     check_held(list(state.multipliers.values()), [place[:100] for place in state.multipliers])
 
 
-def _restore_multipliers(optimizer: Any, state: State, saved: dict[str, Any], known: set[str]) -> None:
-    """Restores multipliers that were changed while training, where the plan is the one they were changed in."""
-    optimizer.restore_multipliers(
-        {
-            id(row.variable): state.multipliers[row.place]
-            for row in optimizer.plan_in_force.rows
-            if row.place in known & state.multipliers.keys() and row.multiplier == saved[row.place]["multiplier"]
+def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known: set[str]) -> list[str]:
+    """Restores what was changed while training, where the plan is the one it was changed in.
+
+    Returns:
+        What could not be restored, since variables that share a number now did not share it then.
+    """
+    rows = [row for row in optimizer.plan_in_force.rows if row.place in known and not row.frozen]
+    multipliers = {
+        id(row.variable): state.multipliers[row.place]
+        for row in rows
+        if row.place in state.multipliers and row.multiplier == saved[row.place]["multiplier"]
+    }
+    numbers = {
+        id(row.variable): {
+            name: number
+            for name, number in state.hyperparameters.get(row.place, {}).items()
+            if row.hyperparameters.get(name) == saved[row.place].get("hyperparameters", {}).get(name)
         }
-    )
+        for row in rows
+    }
+    lost = [*optimizer.restore_multipliers(multipliers), *optimizer.restore_hyperparameters(numbers)]
+    return [row.path for row in rows if id(row.variable) in lost]
 
 
-def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[str]) -> None:
+def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[str], lost: list[str]) -> None:
     """One warning about all in which the file and the optimizer differ, and what holds."""
     saved = state.plan["whole"] or state.plan
     changed = [
@@ -147,6 +164,12 @@ def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[s
         texts.append(
             f"Multipliers that were changed while training are restored: {listed(restored)}. They are part of the state, "
             "as the learning rate is; for others set `optimizer.multipliers[layer]` after loading."
+        )
+    if lost:
+        texts.append(
+            f"What was changed while training was not restored for {listed(lost)}: they share a number with others now, "
+            "which they did not when it was saved. The plan's number holds; set it again, as with "
+            "`optimizer.multipliers[layer] = ...`."
         )
     new = [row.path for row in whole.rows if row.place not in known]
     with_state = {place for place, _ in [*state.values, *state.aside]}
@@ -179,7 +202,19 @@ def _differs(row: Row, saved: dict[str, Any], state: State) -> bool:
         return row.frozen != saved["frozen"]
     now = state.multipliers.get(row.place, saved["multiplier"])
     same_decay = row.weight_decay_multiplier == saved["weight_decay_multiplier"]
-    return row.multiplier not in (saved["multiplier"], now) or not same_decay or _schedule(row) != saved["schedule"]
+    if row.multiplier not in (saved["multiplier"], now) or not same_decay or _schedule(row) != saved["schedule"]:
+        return True
+    planned, lowest = _saved_others(saved)
+    changed = {**planned, **state.hyperparameters.get(row.place, {})}
+    return _others(row) not in ((planned, lowest), (changed, lowest))
+
+
+def _others(row: Row) -> tuple[dict[str, Any], float]:
+    return hyperparameters.to_json(row.hyperparameters), row.min_learning_rate
+
+
+def _saved_others(saved: dict[str, Any]) -> tuple[dict[str, Any], float]:
+    return saved.get("hyperparameters", {}), saved.get("min_learning_rate", 0.0)
 
 
 def _schedule(row: Row) -> dict[str, Any] | None:
@@ -187,17 +222,31 @@ def _schedule(row: Row) -> dict[str, Any] | None:
 
 
 def _setting(row: Row) -> str:
-    decay = "" if row.weight_decay_multiplier == 1 else f", weight decay {row.weight_decay_multiplier:g}"
-    schedule = "" if row.schedule is None else f", {type(row.schedule).__name__}"
-    return "frozen" if row.frozen else f"{row.multiplier:g}{decay}{schedule}"
+    if row.frozen:
+        return "frozen"
+    return _text(row.multiplier, row.weight_decay_multiplier, _schedule(row), *_others(row))
 
 
 def _saved_setting(saved: dict[str, Any], state: State) -> str:
     if saved["frozen"]:
         return "frozen"
-    decay = "" if saved["weight_decay_multiplier"] == 1 else f", weight decay {saved['weight_decay_multiplier']:g}"
-    schedule = "" if saved["schedule"] is None else f", {saved['schedule'].get('class_name')}"
-    return f"{state.multipliers.get(saved['place'], saved['multiplier']):g}{decay}{schedule}"
+    multiplier = state.multipliers.get(saved["place"], saved["multiplier"])
+    numbers, lowest = _saved_others(saved)
+    numbers = {**numbers, **state.hyperparameters.get(saved["place"], {})}
+    return _text(multiplier, saved["weight_decay_multiplier"], saved["schedule"], numbers, lowest)
+
+
+def _text(
+    multiplier: float, decay: float, schedule: dict[str, Any] | None, numbers: dict[str, Any], lowest: float
+) -> str:
+    parts = [f"{multiplier:g}"]
+    parts += [f"weight decay {decay:g}"] if decay != 1 else []
+    parts += [str(schedule.get("class_name"))] if schedule else []
+    parts += [
+        f"{name} {value.get('class_name') if isinstance(value, dict) else value}" for name, value in numbers.items()
+    ]
+    parts += [f"lowest rate {lowest:g}"] if lowest else []
+    return ", ".join(parts)
 
 
 def _not_loaded(optimizer: Any, state: State, plan: Plan, slots: set[str], expected: set[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers import build_checks
-from difflr.optimizers.current_multipliers import CurrentMultipliers
+from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
 from difflr.optimizers.groups import Groups
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.multipliers_argument import MultipliersArgument
@@ -17,7 +17,14 @@ from difflr.optimizers.saved_state import Key
 from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze
-from difflr.plan.rebinding import tied_to, with_frozen_by_hand, with_multipliers, without_decay
+from difflr.plan.rebinding import (
+    tied_to,
+    with_frozen_by_hand,
+    with_hyperparameters,
+    with_multipliers,
+    with_schedule_starts,
+    without_decay,
+)
 
 
 class PlannedOptimizer(keras_private.OptimizerHooks):
@@ -51,8 +58,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
-            changed = self._groups.multipliers()
-            return with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
+            changed, numbers = self._groups.multipliers(), self._groups.hyperparameters.numbers()
+            plan = with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
+            return with_hyperparameters(plan, numbers) if numbers else plan
         if self._multipliers_argument.plan is not None:
             return self._multipliers_argument.plan
         raise ValueError(
@@ -70,9 +78,16 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
-        self.bind(model)
-        trained = {id(variable) for variable in self._groups.trainable if variable.trainable}
-        return with_frozen_by_hand(self.plan, trained)
+        if self._groups.trainable:
+            self._know(model)
+        return with_frozen_by_hand(self.plan, self._trained())
+
+    def whole_plan(self) -> Plan:
+        """The whole plan of a built optimizer with the multipliers that it was made with: what phases choose from."""
+        return with_frozen_by_hand(self._groups.plan, self._trained()).whole
+
+    def _trained(self) -> set[int]:
+        return {id(variable) for variable in self._groups.trainable if variable.trainable}
 
     @property
     def multipliers(self) -> CurrentMultipliers:
@@ -88,12 +103,28 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """Whether it was made with multipliers, a plan or rules of its own."""
         return not self._multipliers_argument.is_none
 
+    @property
+    def hyperparameters(self) -> dict[str, CurrentValues]:
+        """What the plan sets in the place of the optimizer's own numbers, by name: variable -> value now.
+
+        Numbers are settable: `optimizer.hyperparameters["momentum"]["body"] = 0.8`. That recompiles nothing. Who shares a
+        number in the plan has to be named together.
+        """
+        return current_hyperparameters(self.plan, self._groups)
+
     def rate_factors(self) -> dict[int, float]:
         """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
+        return {} if self._groups is None else self._by_variable(self._groups.factors())
+
+    def effective_rates(self) -> dict[int, float]:
+        """The rate of each trained variable at this step, by its identity; never below the lowest of its group."""
         if self._groups is None:
             return {}
-        factors = keras.ops.convert_to_numpy(self._groups.factors()).tolist()
-        return {id(variable): factors[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+        return self._by_variable(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate)))
+
+    def _by_variable(self, of_groups: Any) -> dict[int, float]:
+        numbers = keras.ops.convert_to_numpy(of_groups).tolist()
+        return {id(variable): numbers[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     def late_start(self, variable: keras.Variable) -> LateStart:
         """When a trained variable joined the training, as far as its rate depends on it.
@@ -134,6 +165,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         plan = self._multipliers_argument.resolve(list(variables), model, self.first_rate)
         build_checks.check_base_rate(plan, self.first_rate)
         plan = without_decay(plan, [v for v in variables if v in plan and not keras_private.decays(self, v)])
+        build_checks.check_hyperparameters(plan, self)
         build_checks.check_all_are_listed(plan, variables)
         build_checks.check_trains_something(plan)
         freeze(plan)
@@ -151,9 +183,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     def bind(self, model: keras.Layer) -> None:
         """Tells the optimizer which model its variables belong to: rules may then be path patterns.
 
-        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do `difflr.plan_of` and phases. Keras gives
-        an optimizer its variables only, which is enough to train exactly, also after loading; call it on a loaded,
-        subclassed `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
+        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do phases. Keras gives an optimizer its
+        variables only, which is enough to train exactly, also after loading; call it on a loaded, subclassed
+        `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
 
         Args:
             model: The model the optimizer is compiled with.
@@ -162,20 +194,24 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             ValueError: If the optimizer was built for variables of another model.
         """
         if self._groups is not None and self._groups.trainable:
-            plan = self._groups.plan
-            if self._unbound is not None:
-                saved_plan.mark_frozen(model, self._unbound)
-                bound = saved_plan.bind_to_model(self._unbound, Plan(model))
-                build_checks.check_same_places(plan, bound)
-            else:
-                bound = plan if plan.model is model else tied_to(plan, model)
-            self._states.move(plan, bound)
-            self._groups.plan, self._unbound = bound, None
-            freeze(bound)
+            self._know(model)
+            freeze(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
             # Keras lists what is unfrozen from here on.
             freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
         self._model = weakref.ref(model)
+
+    def _know(self, model: keras.Layer) -> None:
+        """Takes the paths and places of `model` for the plan of a built optimizer. What is trainable stays as it is."""
+        plan = self._groups.plan
+        if self._unbound is not None:
+            saved_plan.mark_frozen(model, self._unbound)
+            bound = saved_plan.bind_to_model(self._unbound, Plan(model))
+            build_checks.check_same_places(plan, bound)
+        else:
+            bound = plan if plan.model is model else tied_to(plan, model)
+        self._states.move(plan, bound)
+        self._groups.plan, self._unbound = bound, None
 
     def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
         """Gives the optimizer another plan, with all state kept by variable; see `difflr.replan`.
@@ -193,6 +229,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """
         build_checks.check_new_plan(plan)
         build_checks.check_base_rate(plan, self.first_rate)
+        build_checks.check_hyperparameters(plan, self)
         self._warning_at_next_step = ""
         if self._groups is None:
             self._multipliers_argument = MultipliersArgument(plan)
@@ -202,12 +239,16 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         check_known(self, found)
         values = {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
+        plan = with_schedule_starts(plan, self._groups.plan, step)
+        plan = self._states.with_changed_multipliers(plan, self._groups.plan, self._groups.multipliers())
         self._states.move(self._groups.plan, plan)
         moved = StateByPlace()
         moved.aside = values
         moved.move(self._groups.plan, plan)
         self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
+        changed = self._groups.hyperparameters.numbers_for(plan)
         self._rebuild(plan, {**self._states.aside, **moved.aside})
+        self._groups.hyperparameters.restore(changed)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
         """Builds the optimizer for what `plan` trains, and gives the variables their state back.
@@ -238,7 +279,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     def state_entries(self) -> dict[Key, keras.Variable]:
         """What the optimizer keeps, by place and name."""
         rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
-        return entries(self, rows, self._states.before_build, self._groups.vector)
+        vectors = [self._groups.vector, self._groups.hyperparameters.vector]
+        return entries(self, rows, self._states.before_build, [v for v in vectors if v is not None])
 
     def _warn_at_next_step(self, plan: Plan) -> None:
         """Remembers to say that a phase is in force that nobody here has begun."""

@@ -52,8 +52,11 @@ class SavedOptimizer(GroupedUpdate):
             starts=self._states.starts,
             seen=self._states.seen,
             multipliers={places[key]: number for key, number in changed.items()},
+            hyperparameters={places[key]: numbers for key, numbers in self._groups.hyperparameters.numbers().items()},
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
+            changed=self._states.changed,
+            arrays=self.callback_arrays,
         ).save(store)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
@@ -79,7 +82,8 @@ class SavedOptimizer(GroupedUpdate):
 
     def _load_by_position(self, state: dict[str, Any]) -> None:
         """Loads what a stock optimizer has saved, or one that was not built."""
-        variables = [variable for variable in self.variables if variable is not self._groups.vector]
+        vectors = (self._groups.vector, self._groups.hyperparameters.vector)
+        variables = [variable for variable in self.variables if all(variable is not vector for vector in vectors)]
         if len(state) == len(self._states.before_build):
             variables = self._states.before_build
         if len(state) != len(variables):
@@ -122,9 +126,11 @@ class SavedOptimizer(GroupedUpdate):
             seen: How many gradients the state of frozen variables has seen, by place.
             state: The saved state, for what concerns no variable.
         """
+        known = {row.place for row in plan.rows}
         self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
         self._rebuild(plan, values)
-        self.callback_state = dict(state.callbacks)
+        self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
+        self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
 
     @property
@@ -132,13 +138,24 @@ class SavedOptimizer(GroupedUpdate):
         """The multipliers that were changed since the plan was made, by identity of the variable."""
         return self._groups.multipliers()
 
-    def restore_multipliers(self, multipliers: Mapping[int, float]) -> None:
-        """Sets multipliers that were changed before, by identity of the variable, where a whole group had the same."""
+    def restore_multipliers(self, multipliers: Mapping[int, float]) -> list[int]:
+        """Sets multipliers that were changed before, by identity of the variable, where a whole group had the same.
+
+        Returns:
+            The identities of those for which that is not so.
+        """
         group_of = {id(variable): self._groups.of(n) for n, variable in enumerate(self._groups.trainable)}
         found: dict[int, set[float | None]] = {}
         for key, group in group_of.items():
             found.setdefault(group, set()).add(multipliers.get(key))
-        self._groups.restore({k: m for k, m in multipliers.items() if k in group_of and len(found[group_of[k]]) == 1})
+        known = [key for key in multipliers if key in group_of]
+        restored = {key: multipliers[key] for key in known if len(found[group_of[key]]) == 1}
+        self._groups.restore(restored)
+        return [key for key in known if key not in restored]
+
+    def restore_hyperparameters(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
+        """The same for hyperparameters, by identity of the variable and name."""
+        return self._groups.hyperparameters.restore(numbers)
 
     def remember_saved_plan(self, config: dict[str, Any]) -> None:
         """Keeps the plan of the file for `loaded_plan`."""

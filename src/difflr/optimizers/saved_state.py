@@ -15,7 +15,7 @@ import numpy as np
 from difflr import checks, keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers.late_start import LateStart
-from difflr.plan import Row, saved_plan
+from difflr.plan import Row, hyperparameters, saved_plan
 
 HEADER = "difflr"
 _CHECKSUM = 8
@@ -35,8 +35,11 @@ class State:
         starts: When those joined that were not there from the beginning, by place.
         seen: Of those set aside: how many gradients their state has seen, by place.
         multipliers: Those that were changed since the plan was made, by place.
+        hyperparameters: Those that were changed since the plan was made, by place and name.
         learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
         callbacks: What callbacks keep with the state.
+        changed: Multipliers that were changed while training, with what the plan says, by place.
+        arrays: Arrays that callbacks keep with the state.
     """
 
     plan: dict[str, Any]
@@ -45,8 +48,11 @@ class State:
     starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
     multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
+    hyperparameters: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
+    changed: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
         """Writes it into what Keras saves the optimizer in.
@@ -61,10 +67,13 @@ class State:
             "starts": {place: list(dataclasses.astuple(start)) for place, start in self.starts.items()},
             "seen": self.seen,
             "multipliers": self.multipliers,
+            "hyperparameters": self.hyperparameters,
             "learning_rate": self.learning_rate,
             "callbacks": self.callbacks,
+            "changed": {place: list(numbers) for place, numbers in self.changed.items()},
+            "arrays": list(self.arrays),
         }
-        for number, value in enumerate([*self.values.values(), *self.aside.values()]):
+        for number, value in enumerate([*self.values.values(), *self.aside.values(), *self.arrays.values()]):
             store[str(number)] = value
         store[HEADER] = _as_array(header)
 
@@ -79,23 +88,28 @@ class State:
             ValueError: If it was damaged, or is none; the message names the field.
         """
         header = _from_array(store[HEADER])
+        if isinstance(header, dict):
+            header.setdefault("hyperparameters", {})
         _check(header)
-        keys = [*header["values"], *header["aside"]]
+        keys = [*header["values"], *header["aside"], *((None, name) for name in header["arrays"])]
         missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
         if missing:
             raise ValueError(f"The saved state lacks {listed(missing)}. Use another copy of the file.")
         arrays = [np.asarray(store[str(number)]) for number in range(len(keys))]
         entries = [((place, name), array) for (place, name), array in zip(keys, arrays, strict=True)]
-        count = len(header["values"])
+        count, known = len(header["values"]), len(header["values"]) + len(header["aside"])
         return cls(
             plan=header["plan"],
             values=dict(entries[:count]),
-            aside=dict(entries[count:]),
+            aside=dict(entries[count:known]),
             starts={place: LateStart(*numbers) for place, numbers in header["starts"].items()},
             seen=header["seen"],
             multipliers=header["multipliers"],
+            hyperparameters=header["hyperparameters"],
             learning_rate=header["learning_rate"],
             callbacks=header["callbacks"],
+            changed={place: tuple(numbers) for place, numbers in header["changed"].items()},
+            arrays=dict(zip(header["arrays"], arrays[known:], strict=True)),
         )
 
     def for_rows(self, rows: Sequence[Row]) -> "State":
@@ -126,6 +140,8 @@ class State:
             starts={places[place]: start for place, start in self.starts.items()},
             seen={places[place]: number for place, number in self.seen.items()},
             multipliers={places[place]: number for place, number in self.multipliers.items()},
+            hyperparameters={places[place]: numbers for place, numbers in self.hyperparameters.items()},
+            changed={places[place]: numbers for place, numbers in self.changed.items()},
         )
 
 
@@ -165,8 +181,11 @@ _FIELDS: dict[str, Any] = {
     "starts": dict,
     "seen": dict,
     "multipliers": dict,
+    "hyperparameters": dict,
     "learning_rate": (int, float, type(None)),
     "callbacks": dict,
+    "changed": dict,
+    "arrays": list,
 }
 
 
@@ -196,6 +215,15 @@ def _check(header: Any) -> None:
     for place, number in header["multipliers"].items():
         require(place in known, "multipliers", place)
         require(type(number) in (int, float) and number > 0, "multipliers", number)
+    for place, numbers in header["hyperparameters"].items():
+        require(place in known and isinstance(numbers, dict), "hyperparameters", place)
+        require(all(type(number) in (int, float) for number in numbers.values()), "hyperparameters", numbers)
+        hyperparameters.check_json(numbers)
+    for place, numbers in header["changed"].items():
+        pair = isinstance(numbers, list) and len(numbers) == 2 and all(type(n) in (int, float) for n in numbers)
+        require(place in known and pair and min(numbers) > 0, "changed", numbers)
+    require(all(isinstance(name, str) for name in header["arrays"]), "arrays", header["arrays"])
+    require(len(set(header["arrays"])) == len(header["arrays"]), "arrays", header["arrays"])
 
 
 def _counts(number: Any) -> bool:

@@ -1,5 +1,6 @@
 """What an optimizer keeps for each variable, over all changes of its plan."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -10,6 +11,7 @@ from difflr.checks import listed
 from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import Key
 from difflr.plan import Plan, Row
+from difflr.plan.rebinding import with_rows
 
 # A name for state of which it is not known to which variable it belongs.
 _OTHER = "other"
@@ -27,6 +29,7 @@ class StateByPlace:
         self.starts: dict[str, LateStart] = {}
         self.seen: dict[str, int] = {}  # of those set aside: how many gradients their state has seen
         self.aside: dict[Key, np.ndarray] = {}
+        self.changed: dict[str, tuple[float, float]] = {}  # multipliers changed while training: as planned, and now
 
     def move(self, plan: Plan, to: Plan) -> None:
         """Takes the places of another plan for the same variables.
@@ -39,6 +42,7 @@ class StateByPlace:
         self.starts = {places.get(place, place): start for place, start in self.starts.items()}
         self.seen = {places.get(place, place): number for place, number in self.seen.items()}
         self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
+        self.changed = {places.get(place, place): numbers for place, numbers in self.changed.items()}
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
         """Notes who freezes and who joins.
@@ -62,6 +66,27 @@ class StateByPlace:
             self.starts[place] = LateStart(step, warmup_steps, behind if own_bias_correction else 0)
         self.starts = {place: start for place, start in self.starts.items() if start != LateStart()}
 
+    def with_changed_multipliers(self, plan: Plan, before: Plan, multipliers: Mapping[int, float]) -> Plan:
+        """The next plan, with the multipliers that were changed while training where it plans the same as before.
+
+        Args:
+            plan: The next plan; its `whole` stays as it is.
+            before: The plan so far.
+            multipliers: What was changed of it, by identity of the variable.
+        """
+        for row in before.rows:
+            if id(row.variable) in multipliers:
+                planned, now = self.changed.get(row.place, (row.multiplier, row.multiplier))
+                planned = planned if now == row.multiplier else row.multiplier
+                self.changed[row.place] = planned, multipliers[id(row.variable)]
+        now_of = {place: number for place, (_, number) in self.changed.items()}
+
+        def change(row: Row) -> Row:
+            fits = row.place in now_of and row.multiplier == self.changed[row.place][0]
+            return dataclasses.replace(row, multiplier=now_of[row.place]) if fits else row
+
+        return with_rows(plan, change) if now_of else plan
+
     def keep_aside(self, values: Mapping[Key, np.ndarray]) -> None:
         """Keeps the state of those who are frozen, but gradients that were accumulated for a step not yet made."""
         self.aside = {
@@ -72,7 +97,10 @@ class StateByPlace:
 
 
 def entries(
-    optimizer: keras.optimizers.Optimizer, rows: list[Row], before_build: list[keras.Variable], vector: keras.Variable
+    optimizer: keras.optimizers.Optimizer,
+    rows: list[Row],
+    before_build: list[keras.Variable],
+    vectors: list[keras.Variable],
 ) -> dict[Key, keras.Variable]:
     """What a built optimizer keeps, by place and name; state of no known variable is numbered.
 
@@ -80,14 +108,15 @@ def entries(
         optimizer: The optimizer.
         rows: The rows of the variables that it was built with, in that order.
         before_build: The variables that it had before.
-        vector: The vector of its groups' multipliers, which is left out.
+        vectors: Those of its groups' numbers, which are left out.
     """
     found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
     shared = keras_private.shared_state(optimizer, before_build)
-    found |= {(None, name): variable for name, variable in shared.items() if variable is not vector}
+    left_out = set(map(id, vectors))
+    found |= {(None, name): variable for name, variable in shared.items() if id(variable) not in left_out}
     for name, slot in keras_private.slots(optimizer, len(rows)).items():
         found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
-    known = {id(variable) for variable in [vector, *found.values()]}
+    known = {id(variable) for variable in [*vectors, *found.values()]}
     others = [variable for variable in optimizer.variables if id(variable) not in known]
     return found | {(None, f"{_OTHER} {number}"): variable for number, variable in enumerate(others)}
 

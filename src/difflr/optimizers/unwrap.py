@@ -14,6 +14,15 @@ def inner(optimizer: keras.optimizers.Optimizer | None) -> keras.optimizers.Opti
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
+def is_scaled(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether it is a `LossScaleOptimizer`.
+
+    Args:
+        optimizer: A Keras optimizer.
+    """
+    return inner(optimizer) is not optimizer
+
+
 def rewrap(
     optimizer: keras.optimizers.LossScaleOptimizer, inner: keras.optimizers.Optimizer
 ) -> keras.optimizers.LossScaleOptimizer:
@@ -57,6 +66,6 @@ def effective_rates(optimizer: keras.optimizers.Optimizer) -> dict[int, float]:
     rates: dict[int, float] = {}
     for part in parts(optimizer):
         base = base_rate(part)
-        factors = part.rate_factors() if hasattr(part, "rate_factors") else {}
-        rates |= {id(variable): base * factors.get(id(variable), 1.0) for variable in keras_private.trained(part)}
+        own = part.effective_rates() if hasattr(part, "effective_rates") else {}
+        rates |= {id(variable): own.get(id(variable), base) for variable in keras_private.trained(part)}
     return rates

@@ -41,10 +41,10 @@ def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") 
 
     Reference: fastai's `freeze_to` and `unfreeze` (`optimizer.py`), which clear the optimizer's state.
     """
-    ready_optimizer(model, "freeze_to")
+    optimizer = ready_optimizer(model, "freeze_to")
     groups = depth_groups(model, head=head)
     number = _number(group, groups)
-    plan = plan_of(model).whole
+    plan = optimizer.whole_plan()
     above = {id(variable) for depth_group in groups[number:] for variable in depth_group.variables}
     if not any(id(row.variable) in above for row in plan.rows if not row.frozen):
         raise ValueError(
@@ -69,10 +69,9 @@ def unfreeze(model: keras.Model) -> None:
 
     Example: see `difflr.freeze_to`.
     """
-    ready_optimizer(model, "unfreeze")
-    plan = plan_of(model)
-    if plan.whole is not plan:
-        replan(model, plan.whole)
+    optimizer = ready_optimizer(model, "unfreeze")
+    if plan_of(model).whole is not plan_of(model):
+        replan(model, optimizer.whole_plan())
 
 
 def _number(group: int | str, groups: list[DepthGroup]) -> int:

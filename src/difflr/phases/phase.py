@@ -2,27 +2,30 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import shown
+from difflr.checks import checked_rate, shown
+from difflr.phases import saved_phase
 from difflr.phases.metric import direction
+from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 
 MODES = ("auto", "min", "max")
+BY_HAND = saved_phase.BY_HAND
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Phase:
-    """One stretch of training: who is trainable in it, and when it ends.
+    """One stretch of training: who is trainable in it, at which rates, and when it ends.
 
-    At what rate the trainable variables train is the matter of the optimizer's plan. What the plan freezes stays frozen in
-    every phase.
+    A phase is the model's plan with changes that last as long as the phase. What the plan freezes stays frozen in every
+    phase.
 
     Args:
         trainable: Who trains: a target, or a list of targets, as in `difflr.Rule`: layer-tree paths and patterns
@@ -38,12 +41,23 @@ class Phase:
         warmup_steps: Integer. The rate of those who join in this phase rises linearly over so many steps.
         own_bias_correction: Whether those who join count the steps of the optimizer's bias correction for themselves.
             `None`: where that can be done exactly (Adam, AdamW, Adamax).
-        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on the learning rate of all who train in
-            this phase, as a function of the steps since it began.
         frozen_statistics: What the moving statistics of BatchNormalization layers do that are frozen whole in this
             phase: `"keep"` or `"update"`; `None` for what the plan says.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on the learning rate of all who train in
+            this phase, as a function of the steps since it began.
+        multipliers: Rules for this phase alone, in any form that `difflr.Plan` takes. They come after those of the plan,
+            so they win, axis by axis; a schedule in them counts from the beginning of the phase. A `difflr.Plan` holds
+            in the place of the model's plan.
+        learning_rate: Float > 0. The base rate from the beginning of this phase on: callbacks change it from there, and
+            it holds in later phases until one of them sets another. Not for an optimizer whose base rate is a schedule.
+        threshold: Float. The phase ends when `monitor` reaches it; without `patience` for no other reason.
+        until: Function `(epoch, logs) -> bool`, asked after every epoch: `True` ends the phase. Or `"next_phase"`: it
+            ends when `PhaseScheduler.next_phase()` is called.
+        restore_best: Boolean. When the phase ends, the weights of its best epoch by `monitor` are restored, with the
+            optimizer's state of their variables.
 
     Raises:
+        TypeError: If `multipliers` are no rules.
         ValueError: If a value is not of its kind, or two of them contradict each other.
 
     Example:
@@ -51,10 +65,11 @@ class Phase:
     ```python
     import difflr
 
-    difflr.Phase(trainable=["head", "backbone/block5*"], epochs=2, warmup_steps=20)
+    difflr.Phase(trainable=["head", "backbone/block5*"], epochs=2, multipliers={"head": 0.1}, warmup_steps=20)
     ```
 
-    Reference: the phases of finetuning-scheduler (epochs or early stopping as the transition).
+    Reference: the phases of finetuning-scheduler (epochs or early stopping as the transition, `restore_best`, rates and
+    schedulers by phase).
     """
 
     trainable: Any
@@ -68,6 +83,11 @@ class Phase:
     own_bias_correction: bool | None = None
     frozen_statistics: str | None = None
     schedule: Any = None
+    multipliers: Any = None
+    learning_rate: float | None = None
+    threshold: float | None = None
+    until: str | Callable[[int, dict[str, float]], bool] | None = None
+    restore_best: bool = False
 
     def __post_init__(self) -> None:
         trainable = self.trainable
@@ -84,33 +104,56 @@ class Phase:
             optional = name in ("epochs", "steps") and value is None
             if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < smallest):
                 raise ValueError(f"`{name}` of a phase must be an integer >= {smallest}. Received: {shown(value)}.")
-        if isinstance(self.min_delta, bool) or not isinstance(self.min_delta, (int, float)) or not self.min_delta >= 0:
+        if not _is_number(self.min_delta) or not self.min_delta >= 0:
             raise ValueError(f"`min_delta` of a phase must be a number >= 0. Received: {shown(self.min_delta)}.")
-        if self.steps is not None and (self.epochs is not None or self.monitor is not None):
-            raise ValueError(
-                "A phase ends after `steps` or after `epochs` or when `monitor` stops to improve. Received: "
-                f"steps={self.steps} with epochs={self.epochs}, monitor={shown(self.monitor)}. "
-                "Only `monitor` and `epochs` go together."
-            )
-        if self.monitor is None and (self.patience or self.min_delta or self.mode != "auto"):
-            raise ValueError("`patience`, `min_delta` and `mode` of a phase are about a metric: give it `monitor` too.")
-        if self.mode not in MODES:
-            raise ValueError(f"`mode` of a phase must be 'auto', 'min' or 'max'. Received: {shown(self.mode)}.")
-        if self.own_bias_correction not in (None, True, False):
-            raise ValueError(
-                f"`own_bias_correction` must be True, False or None. Received: {shown(self.own_bias_correction)}."
-            )
-        if self.frozen_statistics is not None and self.frozen_statistics not in STATISTICS:
-            raise ValueError(
-                f"`frozen_statistics` must be 'keep', 'update' or None. Received: {shown(self.frozen_statistics)}."
-            )
+        if self.threshold is not None and not _is_number(self.threshold):
+            raise ValueError(f"`threshold` of a phase must be a number or None. Received: {shown(self.threshold)}.")
+        self._check_ends()
+        for name, allowed in (
+            ("own_bias_correction", (True, False, None)),
+            ("frozen_statistics", (*STATISTICS, None)),
+            ("restore_best", (True, False)),
+            ("mode", MODES),
+        ):
+            value = getattr(self, name)
+            if not any(value is known or (isinstance(value, str) and value == known) for known in allowed):
+                *others, last = (repr(known) for known in allowed)
+                raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.")
         if self.schedule is not None and not isinstance(self.schedule, LearningRateSchedule):
             raise ValueError(
                 "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
                 f"Received: {shown(self.schedule)}."
             )
+        if self.learning_rate is not None:
+            if isinstance(self.learning_rate, LearningRateSchedule):
+                raise ValueError(
+                    "`learning_rate` of a phase is a number, the base rate; over its steps the rate changes by `schedule`, "
+                    "a factor. Received a schedule: write learning_rate=1e-3, schedule=OneCycle(1.0, num_steps)."
+                )
+            object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate, "learning_rate"))
+        if self.multipliers is not None:
+            object.__setattr__(self, "multipliers", rules_of_phase(self.multipliers))
         if self.monitor is not None:
             self._check_monitor()
+
+    def _check_ends(self) -> None:
+        others = {name: getattr(self, name) for name in ("epochs", "monitor", "until")}
+        if self.steps is not None and any(value is not None for value in others.values()):
+            raise ValueError(
+                "A phase ends after `steps`; or by `epochs`, `monitor` and `until`, whichever comes first. Received: "
+                f"steps={self.steps} with {', '.join(f'{k}={shown(v)}' for k, v in others.items() if v is not None)}."
+            )
+        about_a_metric = self.patience or self.min_delta or self.mode != "auto" or self.threshold is not None
+        if self.monitor is None and (about_a_metric or self.restore_best):
+            raise ValueError(
+                "`patience`, `min_delta`, `mode`, `threshold` and `restore_best` of a phase are about a metric: give it "
+                "`monitor` too."
+            )
+        if self.until is not None and self.until != BY_HAND and not callable(self.until):
+            raise ValueError(
+                f"`until` of a phase must be a function (epoch, logs) -> bool, or {BY_HAND!r} for a phase that ends when "
+                f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
+            )
 
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
@@ -128,21 +171,36 @@ class Phase:
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same; targets that are objects are compared by identity."""
-        return isinstance(other, Phase) and self._key() == other._key()
+        return isinstance(other, Phase) and self.text == other.text and self._objects() == other._objects()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self.text)
 
-    def _key(self) -> tuple[Any, ...]:
-        targets = tuple(target if isinstance(target, str) else id(target) for target in self.trainable)
-        schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
-        others = [f.name for f in dataclasses.fields(self) if f.name not in ("trainable", "schedule")]
-        return targets, schedule, *(getattr(self, name) for name in others)
+    def _objects(self) -> list[int]:
+        """The identities of what has no text."""
+        named = [self.until] if callable(self.until) else []
+        return [id(thing) for thing in (*named, *saved_phase.objects_in(self))]
+
+    @property
+    def text(self) -> str:
+        """All that it says in one line, with objects as they are called in tables."""
+        return json.dumps(saved_phase.to_config(self, name_objects=True), sort_keys=True)
 
     @property
     def endless(self) -> bool:
         """Whether it lasts to the end of `fit`."""
-        return self.epochs is None and self.steps is None and self.monitor is None
+        return self.epochs is None and self.steps is None and not self.is_open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known before training when it ends."""
+        return self.monitor is not None or self.until is not None
+
+    @property
+    def longest_wait(self) -> int | None:
+        """After how many epochs without improvement it ends; `None` if it does not end for that."""
+        reaches = self.threshold is not None and not self.patience
+        return None if self.monitor is None or reaches else max(self.patience, 1)
 
     def is_better(self, value: float, best: float | None) -> bool:
         """Whether a value of the monitored metric is an improvement.
@@ -155,41 +213,50 @@ class Phase:
             return value == value  # nan is none
         return value < best - self.min_delta if self.mode == "min" else value > best + self.min_delta
 
+    def is_reached(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Whether the phase ends after this epoch by its threshold or its function.
+
+        Args:
+            epoch: The number of the epoch, from 0.
+            logs: The metrics of the epoch.
+        """
+        if self.threshold is not None and self.monitor in logs:
+            reaches = operator.le if self.mode == "min" else operator.ge
+            if reaches(logs[self.monitor], self.threshold):
+                return True
+        return callable(self.until) and bool(self.until(epoch, dict(logs)))
+
     @property
     def who(self) -> str:
         """Its targets as text."""
         return ", ".join(target if isinstance(target, str) else describe(target) for target in self.trainable)
 
     @property
-    def until(self) -> str:
+    def ends(self) -> str:
         """When it ends, as text."""
-        if self.endless:
-            return "the end"
         if self.steps is not None:
             return _counted(self.steps, "step")
-        if self.monitor is None:
-            return _counted(self.epochs or 0, "epoch")
-        text = f"{self.monitor} stops to improve, patience {self.patience}"
-        return text if self.epochs is None else f"{text}, or {_counted(self.epochs, 'epoch')}"
+        reasons = []
+        if self.longest_wait is not None:
+            reasons.append(f"{self.monitor} stops to improve, patience {self.patience}")
+        if self.threshold is not None:
+            reasons.append(f"{self.monitor} reaches {self.threshold:g}")
+        if self.until == BY_HAND:
+            reasons.append("next_phase() is called")
+        elif self.until is not None:
+            reasons.append(f"{describe(self.until)} says so")
+        if self.epochs is not None:
+            reasons.append(_counted(self.epochs, "epoch"))
+        return ", or ".join(reasons) or "the end"
 
     def to_dict(self) -> dict[str, Any]:
         """What is not a default, as plain data.
 
         Raises:
-            ValueError: If a target is an object, for which there is no text.
+            ValueError: If a target is an object, for which there is no text, or `until` a function that is not
+                registered with Keras.
         """
-        objects = [describe(target) for target in self.trainable if not isinstance(target, str)]
-        if objects:
-            raise ValueError(
-                f"A phase can be saved if its targets are text. Received: {', '.join(objects)}. Use the layer-tree path, "
-                "which print(difflr.Plan(model)) shows."
-            )
-        changed = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "trainable"}
-        defaults = {f.name: f.default for f in dataclasses.fields(self)}
-        changed = {name: value for name, value in changed.items() if value != defaults[name]}
-        if self.schedule is not None:
-            changed["schedule"] = schedule_to_json(self.schedule)
-        return {"trainable": list(self.trainable), **changed}
+        return saved_phase.to_config(self)
 
     @classmethod
     def from_dict(cls, config: Any) -> "Phase":
@@ -198,23 +265,11 @@ class Phase:
         Raises:
             ValueError: If it is none; the message has the names that a phase knows.
         """
-        if not isinstance(config, Mapping) or "trainable" not in config:
-            raise ValueError(f"A phase is a mapping with at least 'trainable'. Received: {shown(config)}.")
-        known = [field.name for field in dataclasses.fields(cls)]
-        unknown = [name for name in config if name not in known]
-        if unknown:
-            raise ValueError(
-                f"A phase has no {', '.join(map(shown, unknown[:8]))}. Expected some of: {', '.join(known)}."
-            )
-        targets = config["trainable"] if isinstance(config["trainable"], (list, tuple)) else [config["trainable"]]
-        if not all(isinstance(target, str) for target in targets):
-            raise ValueError(
-                f"'trainable' of a saved phase is text, or a list of texts. Received: {shown(config['trainable'])}."
-            )
-        made = dict(config)
-        if made.get("schedule") is not None:
-            made["schedule"] = schedule_from_json(made["schedule"])
-        return cls(**made)
+        return cls(**saved_phase.from_config(config, [field.name for field in dataclasses.fields(cls)]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
 def _counted(number: int, what: str) -> str:

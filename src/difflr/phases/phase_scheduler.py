@@ -1,35 +1,45 @@
-"""`PhaseScheduler`: walks through phases of freezing and unfreezing inside one `fit`."""
+"""`PhaseScheduler`: walks through the phases of a training inside one `fit`."""
 
 import dataclasses
+import json
 import warnings
 from typing import Any
 
 import keras
 
-from difflr import keras_private, optimizers
+from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.replan import replan
-from difflr.optimizers.unwrap import inner
-from difflr.phases.phase import Phase
+from difflr.optimizers.unwrap import base_rate, inner
+from difflr.phases import fit_checks
+from difflr.phases.best_weights import keep_best, restore_best
+from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
-from difflr.phases.resolve import check_length, plan_in_phase, resolve
+from difflr.phases.rates_over import warn_of_rates_over
+from difflr.phases.resolve import check_length, resolve
+from difflr.plan import Plan
+from difflr.plan.rebinding import with_own_schedules_from
 
 _STATE = "PhaseScheduler"  # the name of what is saved with the optimizer
 
 
 class PhaseScheduler(keras.callbacks.Callback):
-    """Freezes and unfreezes inside one `fit`, phase after phase.
+    """Walks through phases inside one `fit`: who trains, at which rates, until when.
 
     When a phase begins, the training step is built anew: what is frozen then has no gradient, no optimizer state and no
-    part in a clip norm, on every backend. The state of every variable that has been trainable is kept, and so are the step
-    and the learning rate of the optimizer. Everything is saved with the optimizer, so that `BackupAndRestore`,
-    `ModelCheckpoint` and `load_model` resume in the middle of a phase as if there had been no break; the order of the
-    callbacks does not matter.
+    part in a clip norm, on every backend. The state of every variable that has been trainable is kept, and so is the step
+    of the optimizer, and its learning rate where the phase does not set one. Everything is saved with the optimizer, so
+    that `BackupAndRestore`, `ModelCheckpoint` and `load_model` resume in the middle of a phase as if there had been no
+    break; the order of the callbacks does not matter.
 
     A `fit` that goes on from the epoch where the last one stopped (`initial_epoch`) goes on in its phase. One that
-    begins elsewhere after a run that has ended begins with the first phase again.
+    begins elsewhere after a run that has ended begins with the first phase again, unless a phase ends by `next_phase()`.
+
+    Other callbacks of the same `fit` see the number of the phase, from 1, as `phase` in the logs of each epoch, wherever
+    they stand in the list; and those that have the methods `on_phase_begin(phase, logs)` and `on_phase_end(phase, logs)`
+    are called with that number, and with the metrics of the epoch before.
 
     Args:
         phases: A `difflr.Phases`, or a list of `difflr.Phase`.
@@ -66,30 +76,71 @@ class PhaseScheduler(keras.callbacks.Callback):
         self.resume = resume
         self.verbose = verbose
         self._first_epoch = True
-        self._in_epoch = False
+        self._in_epoch = self._between_batches = False
+        self._batch = -1
         self._next_look: int | None = None
-        if any(phase.steps or phase.monitor for phase in self.phases):
+        self._watched: Any = None
+        self._neighbours: keras.callbacks.CallbackList | None = None
+        self._plans: list[Plan] = []
+        if any(phase.steps or phase.is_open for phase in self.phases):
             # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
             self.on_train_batch_end = self._after_batch
+
+    @property
+    def phase(self) -> int:
+        """The number of the running phase, from 1; 0 before the first one began."""
+        begun = self._watched is not None and _STATE in getattr(self._optimizer, "callback_state", {})
+        return self._progress.number + 1 if begun else 0
+
+    def entries(self) -> dict[str, float]:
+        """What the logs of an epoch get: the phase, and the base rate if phases set it."""
+        if all(phase.learning_rate is None for phase in self.phases):
+            return {"phase": self.phase}
+        return {"phase": self.phase, "learning_rate": base_rate(self._optimizer)}
+
+    def next_phase(self) -> None:
+        """Ends the running phase.
+
+        The next one begins before the next step if this is called between two batches (`on_train_batch_end`), with the
+        next epoch if it is called elsewhere in a callback, and with the next `fit` if it is called between two.
+
+        Raises:
+            ValueError: If no phase has begun, or the last one has.
+        """
+        if not self.phase:
+            raise ValueError("No phase has begun: call `next_phase()` in a callback of the `fit`, or after one.")
+        if self.phase == len(self.phases):
+            raise ValueError(f"Phase {self.phase} is the last: there is no next one.")
+        self._note(over=True)
+        if self._between_batches:
+            keras_private.sync_state(self.model)
+            self._enter(self._progress.number + 1, self._progress.epoch)
+            self._wait_for_steps(self._batch)
 
     # -- what Keras calls ---------------------------------------------------------------------------------------------
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
+        self._watched = model  # on JAX `self.model` hands the state back every time it is asked, after every batch too
         optimizer = inner(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
             optimizer.continues_phases = self.resume
             if optimizer is not model.optimizer:
                 keras_private.load_apart(model.optimizer)
-        self._check_order()
+        self._neighbours = keras_private.callback_list()
+        if self._neighbours is not None:
+            fit_checks.check_order(self, self._neighbours.callbacks)
+            # A new list: Keras is walking along the old one.
+            self._neighbours.callbacks = [_PhaseInLogs(self), *self._neighbours.callbacks]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        self._check_optimizer()
+        fit_checks.check_optimizer(self.model.optimizer)
         if not self.model.optimizer.built:  # on torch Keras builds it at the first step
             self.model.optimizer.build(self.model.trainable_variables)
-        self._check_steps()
-        resolve(self.phases, plan_of(self.model).whole, self.model)
+        fit_checks.check_phases(self.phases, self._optimizer, self.model.steps_per_execution)
+        self._plans = []
+        self._plan(0)
         if getattr(self.model, "history", None) is not None:  # a loop without `fit` has none
             self.model.history.phases = self.phases  # for `difflr.write_report`
         self._first_epoch, self._in_epoch = True, False
@@ -100,42 +151,53 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._begin(epoch)
             self._first_epoch = False
         else:
-            self._count_value(epoch)
-        self._note(epoch=epoch, epoch_step=self._step(), value=None, finished=False)
+            self._count(epoch)
+        self._note(epoch=epoch, epoch_step=self._step(), logs={}, finished=False)
         while self._is_over(epoch):
             self._enter(self._progress.number + 1, epoch)
         self._wait_for_steps(-1)
-        self._in_epoch = True
+        self._in_epoch = self._between_batches = True
+
+    def on_test_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        self._between_batches = False
 
     def on_test_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        if self._in_epoch and self._phase.monitor and logs:
-            self._note_value({f"val_{name}": value for name, value in logs.items()})
+        if self._in_epoch and self._phase.is_open and logs:
+            self._note_logs({f"val_{name}": value for name, value in logs.items()})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        self._in_epoch = False
+        self._in_epoch = self._between_batches = False
         phase, progress = self._phase, self._progress
         if logs is not None:
-            logs["phase"] = progress.number + 1
-        if phase.monitor is None:
-            return
-        if progress.value is None:
+            logs.update(self.entries())
+        if phase.monitor is not None and phase.monitor not in progress.logs:
             raise ValueError(
                 f"Phase {progress.number + 1} waits for '{phase.monitor}', which epoch {epoch + 1} did not give. "
                 f"Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
                 "name another metric as `monitor`."
             )
-        is_last = progress.number == len(self.phases) - 1
-        if is_last and self._waited(progress.value) >= max(phase.patience, 1):
-            self.model.stop_training = True
+        if progress.number == len(self.phases) - 1:
+            self._count(epoch + 1)
+            if self._has_ended(epoch + 1):
+                self.model.stop_training = True
 
     def on_train_end(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
+        self._between_batches = False
         self._note(finished=True)
+        if self._progress.number == len(self.phases) - 1:
+            self._leave()
+        elif self._phase.until != BY_HAND:
+            warnings.warn(fit_checks.unfinished(self.phases, self._progress, self.model.stop_training), stacklevel=2)
 
     # -- where we are -------------------------------------------------------------------------------------------------
 
     @property
     def _optimizer(self) -> Any:
-        return inner(self.model.optimizer)
+        return inner(self._watched.optimizer)
+
+    @property
+    def _batches_per_step(self) -> int:
+        return self._optimizer.gradient_accumulation_steps or 1
 
     @property
     def _progress(self) -> Progress:
@@ -151,27 +213,33 @@ class PhaseScheduler(keras.callbacks.Callback):
         return phase
 
     def _step(self) -> int:
+        keras_private.sync_state(self._watched)
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+
+    def _plan(self, number: int) -> Plan:
+        """The plan of a phase; all are made anew when the model has another plan."""
+        whole = self._optimizer.whole_plan()
+        if not self._plans or self._plans[0].whole is not whole:
+            self._plans = resolve(self.phases, whole, self.model, self._optimizer.first_rate)
+        return self._plans[number]
 
     def _begin(self, epoch: int) -> None:
         """Goes on where a run has stopped, or begins."""
-        phases = tuple(f"{phase.who} until {phase.until}" for phase in self.phases)
+        plan_of(self.model)  # which binds a loaded plan to the model
+        phases = tuple(phase.text for phase in self.phases)
         if _STATE in self._optimizer.callback_state and self.resume and self._goes_on(epoch):
             progress = self._progress
-            begun = progress.number + 1
-            if progress.phases[:begun] != phases[:begun]:
-                raise ValueError(
-                    f"The run to be resumed is in phase {begun} of other phases: {list(progress.phases[:begun])}. "
-                    f"Received: {list(phases)}. Only phases that have not begun can be edited; "
-                    "PhaseScheduler(phases, resume=False) begins with the first one."
-                )
-            self._check_length(progress.began)
-            self._count_value(epoch)
+            saved = fit_checks.check_resumed(progress, phases)
+            if not progress.over:
+                self._check_length(progress.start_epoch, progress.number)
+            self._count(epoch)
             self._note(phases=phases)
+            if phases[progress.number] != progress.phases[progress.number]:
+                self._change(saved)
             keras_private.renew_step(self.model)
             return
         self._check_length(epoch)
-        self._optimizer.callback_state[_STATE] = Progress(phases, began=epoch).to_dict()
+        self._optimizer.callback_state[_STATE] = Progress(phases).to_dict()
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
@@ -179,10 +247,13 @@ class PhaseScheduler(keras.callbacks.Callback):
         progress = self._progress
         last = progress.epoch
         if progress.finished:
+            if epoch != last + 1 and (progress.over or any(phase.until == BY_HAND for phase in self.phases)):
+                self._note(start_epoch=epoch)  # another `fit`, which counts its own epochs
+                return True
             return epoch == last + 1
         if epoch in (last, last + 1):
             if epoch == last:
-                self._warn_of_steps_made_twice(epoch, self._step() - progress.epoch_step)
+                fit_checks.warn_of_steps_made_twice(epoch, self._step() - progress.epoch_step)
             return True
         raise ValueError(
             f"The last run was interrupted in epoch {last + 1}, in phase {progress.number + 1}, and this `fit` "
@@ -190,70 +261,96 @@ class PhaseScheduler(keras.callbacks.Callback):
             "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
 
-    def _warn_of_steps_made_twice(self, epoch: int, steps: int) -> None:
-        if steps:
-            warnings.warn(
-                f"The state is that after {steps} steps of epoch {epoch + 1}, which this `fit` begins again: the run will "
-                "not end as one without a break. Keras's BackupAndRestore brings this about if it saves within epochs, or "
-                "if the process was killed while it saved; difflr.BackupAndRestore does not.",
-                stacklevel=2,
-            )
-
     def _enter(self, number: int, epoch: int) -> None:
+        if number:
+            self._leave()
         phase, step = self.phases[number], self._step()
-        replan(
-            self.model,
-            plan_in_phase(self.phases, number, plan_of(self.model), step, self.model),
-            warmup_steps=phase.warmup_steps,
-            own_bias_correction=phase.own_bias_correction is not False,
-        )
-        self._note(number=number, epoch=epoch, start_epoch=epoch, start_step=step, value=None, best=None, waited=0)
+        self._put_in_force(number, step)
+        if phase.learning_rate is not None:
+            self._optimizer.learning_rate = phase.learning_rate
+        batches = self._num_batches(phase, epoch)
+        warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
+        ahead = {"number": number, "epoch": epoch, "start_epoch": epoch, "start_step": step, "over": False}
+        self._note(**ahead, best=None, waited=0)
         if self.verbose:
-            print(f"Phase {number + 1} of {len(self.phases)}, epoch {epoch + 1}: {phase.who}, until {phase.until}")
+            print(f"Phase {number + 1} of {len(self.phases)}, epoch {epoch + 1}: {phase.who}, until {phase.ends}")
+        self._call("on_phase_begin")
+
+    def _num_batches(self, phase: Phase, epoch: int) -> int:
+        """For how many batches a phase lasts that begins in an epoch, at most, as far as it is known."""
+        if phase.steps is not None:
+            return phase.steps * self._batches_per_step
+        epochs = self.params["epochs"] - epoch
+        return min(epochs, phase.epochs or epochs) * (self.params.get("steps") or 1000)
+
+    def _put_in_force(self, number: int, step: int) -> None:
+        """Gives the model the plan of a phase, whose schedules count from a step."""
+        phase = self.phases[number]
+        plan = with_own_schedules_from(self._plan(number), step)
+        corrects = phase.own_bias_correction is not False
+        replan(self.model, plan, warmup_steps=phase.warmup_steps, own_bias_correction=corrects)
+
+    def _change(self, before: dict[str, Any]) -> None:
+        """Takes up a phase that was changed since it began."""
+        phase, progress = self._phase, self._progress
+        now = json.loads(phase.text)
+        same_schedule = all(now.get(name) == before.get(name) for name in ("schedule", "multipliers"))
+        self._put_in_force(progress.number, progress.start_step if same_schedule else self._step())
+        if phase.learning_rate not in (None, before.get("learning_rate")):
+            self._optimizer.learning_rate = phase.learning_rate
+        if any(now.get(name) != before.get(name) for name in ("monitor", "mode")):
+            self._note(best=None, waited=0)
+
+    def _leave(self) -> None:
+        """Ends the running phase."""
+        if self._phase.restore_best:
+            restore_best(self.model, self._optimizer)
+        self._call("on_phase_end")
+
+    def _call(self, event: str) -> None:
+        """Calls what callbacks have for an event, as Keras does for its own."""
+        progress = self._progress
+        for callback in self._neighbours.callbacks if self._neighbours is not None else [self]:
+            if hasattr(callback, event):
+                getattr(callback, event)(progress.number + 1, dict(progress.logs))
 
     # -- when a phase ends --------------------------------------------------------------------------------------------
 
     def _is_over(self, epoch: int) -> bool:
         """Whether the next phase begins with this epoch."""
+        return self._progress.number < len(self.phases) - 1 and self._has_ended(epoch)
+
+    def _has_ended(self, epoch: int) -> bool:
+        """Whether the running phase does not train in this epoch any more."""
+        return self._progress.has_ended(self._phase, epoch, self._step())
+
+    def _note_logs(self, logs: dict[str, Any]) -> None:
+        """Notes the metrics of the epoch so far: whoever saves at the end of an epoch saves them too, in any order."""
+        state = self._optimizer.callback_state[_STATE]
+        state["logs"] = {**state["logs"], **{name: float(value) for name, value in logs.items()}}
+
+    def _count(self, epoch: int) -> None:
+        """Counts the metrics of the epoch before this one; those of an epoch which is repeated do not count."""
         phase, progress = self._phase, self._progress
-        if progress.number == len(self.phases) - 1:
-            return False
-        if phase.steps is not None:
-            return self._step() - progress.start_step >= phase.steps
-        if phase.epochs is not None and epoch - progress.start_epoch >= phase.epochs:
-            return True
-        return phase.monitor is not None and progress.waited >= max(phase.patience, 1)
-
-    def _note_value(self, logs: dict[str, Any]) -> None:
-        """Notes the value of the epoch so far: whoever saves at the end of an epoch saves it too, in any order."""
-        if self._phase.monitor in logs:
-            self._note(value=float(logs[self._phase.monitor]))
-
-    def _waited(self, value: float) -> int:
-        """For how many epochs the metric has not improved, with this value."""
-        progress = self._progress
-        return 0 if self._phase.is_better(value, progress.best) else progress.waited + 1
-
-    def _count_value(self, epoch: int) -> None:
-        """Counts the value of the epoch before this one; that of an epoch which is repeated does not count."""
-        progress = self._progress
-        if progress.value is not None and progress.epoch == epoch - 1:
-            waited = self._waited(progress.value)
-            self._note(waited=waited, best=progress.best if waited else progress.value)
+        if not progress.logs or progress.epoch != epoch - 1:
+            return
+        if phase.restore_best and progress.is_better(phase):
+            keep_best(self.model, self._optimizer)
+        self._optimizer.callback_state[_STATE] = progress.counted(phase).to_dict()
 
     def _wait_for_steps(self, batch: int) -> None:
         """Notes after which batch the phase can be over: to read the step there, JAX has to hand back its state."""
-        self._next_look = None
+        self._batch, self._next_look = batch, None
         if self._phase.steps is not None:
             left = self._phase.steps - (self._step() - self._progress.start_step)
-            self._next_look = batch + 1 + (left - 1) * (self._optimizer.gradient_accumulation_steps or 1)
+            self._next_look = batch + 1 + (left - 1) * self._batches_per_step
 
     def _after_batch(self, batch: int, logs: Any = None) -> None:
-        if self._phase.monitor:
-            self._note_value(logs or {})
+        self._batch = batch
+        if self._phase.is_open:
+            self._note_logs(logs or {})
         if self._next_look is None or batch < self._next_look:
             return
-        keras_private.sync_state(self.model)
         while self._phase.steps is not None and self._step() - self._progress.start_step >= self._phase.steps:
             if self._progress.number == len(self.phases) - 1:
                 self.model.stop_training = True
@@ -261,45 +358,23 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._enter(self._progress.number + 1, self._progress.epoch)
         self._wait_for_steps(batch)
 
-    # -- checks -------------------------------------------------------------------------------------------------------
-
-    def _check_optimizer(self) -> None:
-        optimizer = inner(self.model.optimizer)
-        if isinstance(optimizer, DifferentialOptimizer):
-            return
-        name = type(optimizer).__name__
-        ours = f"difflr.optimizers.{name}(...)" if hasattr(optimizers, name) else "one optimizer of difflr.optimizers"
-        raise TypeError(
-            "PhaseScheduler keeps the state of an optimizer over all phases, which needs one of difflr's. "
-            f"Received: {name}. Compile with {ours}, or use difflr.Model."
-        )
-
-    def _check_steps(self) -> None:
-        optimizer, each = self._optimizer, self.model.steps_per_execution
-        for number, phase in enumerate(self.phases, start=1):
-            batches = (phase.steps or 0) * (optimizer.gradient_accumulation_steps or 1)
-            if batches % each:
-                raise ValueError(
-                    f"Phase {number} ends after {phase.steps} steps ({batches} batches), and `compile` was given "
-                    f"steps_per_execution={each}: it can end after multiples of {each} batches only."
-                )
-            if phase.own_bias_correction and keras_private.bias_correction(optimizer) is None:
-                raise ValueError(
-                    f"Phase {number} has own_bias_correction=True, which is defined for Adam, AdamW and Adamax. Received: "
-                    f"{type(optimizer).__name__}. Leave it out, or use `warmup_steps`."
-                )
-
-    def _check_length(self, first: int) -> None:
+    def _check_length(self, first: int, number: int = 0) -> None:
         steps = self.params.get("steps")
-        accumulated = self._optimizer.gradient_accumulation_steps or 1
-        check_length(self.phases, first, self.params["epochs"], steps / accumulated if steps else None)
+        per_epoch = steps / self._batches_per_step if steps else None
+        check_length(self.phases, first, self.params["epochs"], per_epoch, number)
 
-    def _check_order(self) -> None:
-        everybody = keras_private.callback_list()
-        callbacks = everybody.callbacks if everybody is not None else []
-        behind = callbacks[callbacks.index(self) + 1 :] if self in callbacks else []
-        if any(isinstance(each, keras.callbacks.SwapEMAWeights) and each.swap_on_epoch for each in behind):
-            raise ValueError(
-                "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would take the averages for the "
-                "weights when a phase begins. Put it before: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
-            )
+
+class _PhaseInLogs(keras.callbacks.Callback):
+    """Puts the phase into the logs before any other callback sees them.
+
+    Args:
+        scheduler: The scheduler.
+    """
+
+    def __init__(self, scheduler: PhaseScheduler):
+        super().__init__()
+        self._scheduler = scheduler
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if logs is not None:
+            logs.update(self._scheduler.entries())

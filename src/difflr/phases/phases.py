@@ -52,8 +52,8 @@ class Phases(Sequence[Phase]):
         for number, phase in enumerate(self._phases[:-1], start=1):
             if phase.endless:
                 raise ValueError(
-                    f"Phase {number} has no end, so that phase {number + 1} never begins. Give it `epochs`, `steps` or "
-                    "`monitor`; only the last phase goes without."
+                    f"Phase {number} has no end, so that phase {number + 1} never begins. Give it `epochs`, `steps`, "
+                    "`monitor` or `until`; only the last phase goes without."
                 )
 
     def __getitem__(self, number: Any) -> Any:
@@ -92,7 +92,7 @@ class Phases(Sequence[Phase]):
         return as_html(self)
 
     def __repr__(self) -> str:
-        return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.until}' for phase in self)}>"
+        return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.ends}' for phase in self)}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The phases as plain data, which JSON can hold.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from difflr.checks import check_fields, shown
+from difflr.phases.phase import Phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,30 +14,66 @@ class Progress:
     """How far a training in phases has come.
 
     Args:
-        phases: The phases, as text.
+        phases: The phases, each as its `text`.
         number: The number of the phase, from 0.
-        began: The epoch in which the first phase began.
         epoch: The present epoch.
         epoch_step: The optimizer's step at the beginning of the epoch.
         start_epoch: The epoch in which the phase began.
         start_step: The optimizer's step at which it began.
-        value: The value of the monitored metric in this epoch so far.
-        best: Its best value in this phase.
+        logs: The metrics of this epoch so far, until they are counted.
+        best: The best value of the monitored metric in this phase.
         waited: For how many epochs it has not improved.
+        over: Whether the phase is over by its threshold or its function, or by `next_phase()`.
         finished: Whether `fit` came to its end.
     """
 
     phases: tuple[str, ...]
     number: int = 0
-    began: int = 0
     epoch: int = 0
     epoch_step: int = 0
     start_epoch: int = 0
     start_step: int = 0
-    value: float | None = None
+    logs: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
     waited: int = 0
+    over: bool = False
     finished: bool = False
+
+    def is_better(self, phase: Phase) -> bool:
+        """Whether the metrics of this epoch are the best of the phase.
+
+        Args:
+            phase: The phase.
+        """
+        value = self.logs.get(phase.monitor or "")
+        return value is not None and phase.is_better(value, self.best)
+
+    def counted(self, phase: Phase) -> "Progress":
+        """The same with the metrics of this epoch counted.
+
+        Args:
+            phase: The phase.
+        """
+        value, better = self.logs.get(phase.monitor or ""), self.is_better(phase)
+        waited = 0 if better or value is None else self.waited + 1
+        over = self.over or phase.is_reached(self.epoch, self.logs)
+        return dataclasses.replace(self, logs={}, waited=waited, best=value if better else self.best, over=over)
+
+    def has_ended(self, phase: Phase, epoch: int, step: int) -> bool:
+        """Whether a phase does not train in an epoch any more.
+
+        Args:
+            phase: The phase.
+            epoch: The epoch.
+            step: The optimizer's step at its beginning.
+        """
+        if self.over:
+            return True
+        if phase.steps is not None:
+            return step - self.start_step >= phase.steps
+        if phase.epochs is not None and epoch - self.start_epoch >= phase.epochs:
+            return True
+        return phase.longest_wait is not None and self.waited >= phase.longest_wait
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -57,14 +94,22 @@ class Progress:
             value = data.get(name)
             if name == "phases":
                 fits = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
+            elif name == "logs":
+                fits = isinstance(value, Mapping) and all(
+                    isinstance(k, str) and _is_number(v) for k, v in value.items()
+                )
             elif kind is int:
                 fits = type(value) is int and value >= 0
             elif kind is bool:
                 fits = isinstance(value, bool)
             else:
-                fits = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+                fits = value is None or _is_number(value)
             if not fits:
                 raise ValueError(f"What was saved of the phases has no valid '{name}'. Received: {shown(value)}.")
         if data["number"] >= len(data["phases"]):
             raise ValueError(f"What was saved of the phases has no valid 'number'. Received: {data['number']}.")
         return cls(**{**data, "phases": tuple(data["phases"])})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -12,6 +12,8 @@ from difflr.phases.phases import Phases
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import path_expression, prefixes
 
+HEAD = "kind:head"
+
 __all__ = ["all_at_once", "chain_thaw", "head_first", "top_down"]
 
 
@@ -35,12 +37,13 @@ def all_at_once(model: keras.Layer) -> Phases:
     return Phases([Phase(trainable="*")])
 
 
-def head_first(model: keras.Layer, epochs: int = 1, **more: Any) -> Phases:
+def head_first(model: keras.Layer, epochs: int = 1, head: Any = HEAD, **more: Any) -> Phases:
     """The head alone, then everything: the phases of LP-FT and of fastai's `fine_tune`.
 
     Args:
         model: A built model.
         epochs: Integer, how long the head trains alone.
+        head: The target that is the head, or a list of targets, where the model does not show it.
         **more: Further arguments of the second `difflr.Phase`, such as `warmup_steps`.
 
     Example:
@@ -58,10 +61,12 @@ def head_first(model: keras.Layer, epochs: int = 1, **more: Any) -> Phases:
     fastai's `Learner.fine_tune`.
     """
     Plan(model)
-    return Phases([Phase(trainable="kind:head", epochs=epochs), Phase(trainable="*", **more)])
+    return Phases([Phase(trainable=head, epochs=epochs), Phase(trainable="*", **more)])
 
 
-def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, **more: Any) -> Phases:
+def top_down(
+    model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, head: Any = HEAD, **more: Any
+) -> Phases:
     """Gradual unfreezing: the topmost group first, then one more group from the top in each phase, at last all of them.
 
     Args:
@@ -69,6 +74,7 @@ def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None =
         epochs: Integer, the length of each phase but the last, which has no end.
         groups: List of groups from the bottom to the top, each a target or a list of targets. `None`: one group for
             each depth of the model.
+        head: The target that is the head, or a list of targets, for these; see `difflr.depth.depth_groups`.
         **more: Further arguments of every `difflr.Phase` but the first, such as `warmup_steps`.
 
     Example:
@@ -83,7 +89,7 @@ def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None =
 
     Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, section 3.3.
     """
-    from_top = list(reversed(_groups(model, groups)))
+    from_top = list(reversed(_groups(model, groups, head)))
     phases = []
     for number in range(1, len(from_top)):
         trainable = [target for group in from_top[:number] for target in group]
@@ -91,14 +97,16 @@ def top_down(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None =
     return Phases([*phases, Phase(trainable="*", **(more if phases else {}))])
 
 
-def chain_thaw(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, **more: Any) -> Phases:
+def chain_thaw(
+    model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, head: Any = HEAD, **more: Any
+) -> Phases:
     """Chain-thaw: the top alone, then every other group alone from the bottom up, at last all together.
 
     Args:
-        model: A built model.
-        epochs: Integer, the length of each phase but the last, which has no end.
-        groups: List of groups from the bottom to the top, each a target or a list of targets. `None`: one group for
-            each depth of the model.
+        model: As for `top_down`, and so are `epochs`, `groups` and `head`.
+        epochs: Integer.
+        groups: List of targets, or of lists of targets.
+        head: A target, or a list of targets.
         **more: Further arguments of every `difflr.Phase` but the last, such as `monitor="val_loss"`.
 
     Example:
@@ -114,12 +122,12 @@ def chain_thaw(model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None
     Reference: Felbo et al., "Using millions of emoji occurrences to learn any-domain representations for detecting
     sentiment, emotion and sarcasm", 2017: new layers first, each layer from the first one, the whole at last.
     """
-    *body, top = _groups(model, groups)
+    *body, top = _groups(model, groups, head)
     phases = [Phase(trainable=group, epochs=epochs, **more) for group in [top, *body]]
     return Phases([*(phases if body else []), Phase(trainable="*")])
 
 
-def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[list[Any]]:
+def _groups(model: keras.Layer, groups: Sequence[Any] | None, head: Any) -> list[list[Any]]:
     """The groups given, or one for each depth of the model, without what its plan freezes; bottom first."""
     if groups is not None:
         if not isinstance(groups, (list, tuple)) or not groups:
@@ -129,12 +137,12 @@ def _groups(model: keras.Layer, groups: Sequence[Any] | None) -> list[list[Any]]
     trained = {row.path for row in plan.rows if not row.frozen}
     leaves = layer_tree.walk(model)
     found = []
-    for group in depth_groups(model):
+    for group in depth_groups(model, head=head):
         layers = set(map(id, group.statistics))
         inside = {*group.paths, *(leaf.path for leaf in leaves if leaf.variable is None and id(leaf.layer) in layers)}
         if inside & trained:
             cover = _cover(inside, [leaf.path for leaf in leaves], group.name)
-            found.append([each for each in cover if any(map(path_expression(each).fullmatch, trained))])
+            found.append([path for path in cover if any(map(path_expression(path).fullmatch, trained))])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Phases resolved against a model: who trains in each, checked before anything is trained."""
+"""Phases resolved against a model: the plan of each, checked before anything is trained."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,77 +7,142 @@ from typing import Any
 import keras
 
 from difflr.checks import listed
-from difflr.phases.phase import Phase
+from difflr.optimizers.unwrap import inner
+from difflr.phases.phase import BY_HAND, Phase
+from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
 from difflr.plan import Plan, Row, layer_tree
+from difflr.plan.constant import Constant
 from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainableSet:
-    """Who trains in one phase.
-
-    Args:
-        variables: The identities of the trainable variables.
-        frozen_layers: Paths of the frozen BatchNormalization layers that have nothing to train.
-    """
-
-    variables: frozenset[int]
-    frozen_layers: tuple[str, ...]
-
-
-def resolve(
-    phases: Sequence[Phase],
-    plan: Plan,
-    model: keras.Layer | None,
-    leaves: list[layer_tree.Leaf] | None = None,
-) -> list[TrainableSet]:
-    """Who trains in each phase.
+def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_rate: object = None) -> list[Plan]:
+    """The plan of each phase. Its schedules count from when it comes into force, which is not known here.
 
     Args:
         phases: The phases.
-        plan: What they choose from: what it freezes is trainable in no phase.
-        model: The model of the plan; `None` where only its leaves are known.
-        leaves: Its leaves, where there is no model.
+        plan: The whole plan of the model: what it freezes is trainable in no phase.
+        model: The model.
+        learning_rate: The optimizer's base rate, for rules of phases that set a learning rate, if it is a number.
 
     Raises:
-        ValueError: If a target matches nothing or only what is frozen or covered, a phase is like the one before, or
-            something is trainable in no phase.
+        ValueError: If a target or a rule matches nothing or only what is frozen or covered, a phase is like the one
+            before, both a phase and the plan have a schedule, or something is trainable in no phase.
     """
-    leaves = layer_tree.walk(model) if model is not None else leaves or []
+    leaves = layer_tree.walk(model)
     targets = Targets(leaves, model)
     trained = {id(row.variable) for row in plan.rows if not row.frozen}
-    result: list[TrainableSet] = []
+    plans: list[Plan] = []
+    rate = learning_rate if isinstance(learning_rate, float) else None
     for number, phase in enumerate(phases, start=1):
-        matched: set[int] = set()
-        for target in phase.trainable:
-            found = _match(targets, target, number)
-            new = {id(leaves[position].variable) for position in found - matched} & trained
-            if not new:
-                raise ValueError(_without_effect(target, number, {id(leaves[p].variable) for p in found} & trained))
-            matched |= found
-        trainable = frozenset(id(leaves[position].variable) for position in matched) & trained
-        still = [leaf.path for p, leaf in enumerate(leaves) if leaf.variable is None and p not in matched]
-        result.append(TrainableSet(trainable, tuple(still)))
-        if number > 1 and result[-1] == result[-2] and _alike(phase, phases[number - 2]):
-            raise ValueError(f"Phase {number} trains the same as phase {number - 1}, in the same way: make them one.")
-        scheduled = [row.path for row in plan.rows if row.schedule is not None and id(row.variable) in trainable]
-        if phase.schedule is not None and scheduled:
+        rate = phase.learning_rate or rate
+        chosen, frozen_layers = _chosen(phase, number, leaves, targets, trained)
+        rows = _rows_by_rules(phase, number, plan, model, rate, chosen)
+        variables = {key for key in chosen if key not in rows or not rows[key].frozen}
+        if not variables:
             raise ValueError(
-                f"Phase {number} has a schedule, and so have {listed(scheduled)} in the plan. Leave one of them out."
+                f"Phase {number}: its `multipliers` freeze all that `trainable` names. Leave one of them out."
             )
-    ever = frozenset().union(*(trainable_set.variables for trainable_set in result))
-    never = [row.path for row in plan.rows if id(row.variable) in trained - ever]
+
+        def change(row: Row, phase: Phase = phase, rows: dict[int, Row] = rows) -> Row:
+            later = rows.get(id(row.variable), row)
+            return later if phase.schedule is None else dataclasses.replace(later, schedule=phase.schedule)
+
+        _check_schedules(phase, number, [rows.get(id(r.variable), r) for r in plan.rows if id(r.variable) in variables])
+        made = plan.only(
+            variables,
+            f"phase {number}",
+            frozen_statistics=phase.frozen_statistics,
+            frozen_layers=frozen_layers,
+            change=change,
+        )
+        if plans and trained_in(made) == trained_in(plans[-1]) and _alike(phase, phases[number - 2], made, plans[-1]):
+            raise ValueError(f"Phase {number} trains the same as phase {number - 1}, in the same way: make them one.")
+        plans.append(made)
+    _check_all_train(plan, plans)
+    return plans
+
+
+def first_rate_of(model: keras.Layer) -> object:
+    """The base rate with which the optimizer of a model was made; `None` if it is none of difflr's."""
+    return getattr(inner(getattr(model, "optimizer", None)), "first_rate", None)
+
+
+def trained_in(plan: Plan) -> frozenset[int]:
+    """The identities of the variables that a plan trains."""
+    return frozenset(id(row.variable) for row in plan.rows if not row.frozen)
+
+
+def _chosen(
+    phase: Phase, number: int, leaves: Sequence[layer_tree.Leaf], targets: Targets, trained: set[int]
+) -> tuple[set[int], list[str]]:
+    """The identities of the variables that a phase names, and the paths of layers with statistics alone that it does not."""
+    matched: set[int] = set()
+    for target in phase.trainable:
+        found = _match(targets, target, number)
+        new = {id(leaves[position].variable) for position in found - matched} & trained
+        if not new:
+            raise ValueError(_without_effect(target, number, {id(leaves[p].variable) for p in found} & trained))
+        matched |= found
+    still = [leaf.path for p, leaf in enumerate(leaves) if leaf.variable is None and p not in matched]
+    return {id(leaves[position].variable) for position in matched} & trained, still
+
+
+def _rows_by_rules(
+    phase: Phase, number: int, plan: Plan, model: keras.Layer, learning_rate: float | None, chosen: set[int]
+) -> dict[int, Row]:
+    """The rows of the plan with the rules of the phase; empty if it has none."""
+    if phase.multipliers is None:
+        return {}
+    try:
+        rows = with_rules(plan, phase.multipliers, model, learning_rate)
+        if not isinstance(phase.multipliers, RulesOfPlan):
+            _check_rules(phase, plan, model, chosen)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"Phase {number}: {error}") from None
+    return rows
+
+
+def _check_rules(phase: Phase, plan: Plan, model: keras.Layer, chosen: set[int]) -> None:
+    """Checks that each rule speaks of something that trains in the phase."""
+    leaves = layer_tree.walk(model)
+    targets = Targets(leaves, model)
+    for rule in phase.multipliers:
+        if not {id(leaves[position].variable) for position, _ in targets.match(rule.target)} & chosen:
+            raise ValueError(
+                f"the rule for {describe(rule.target)} has no effect: nothing of it trains in this phase. Leave it out, or "
+                "add the target to `trainable`."
+            )
+
+
+def _check_schedules(phase: Phase, number: int, rows: Sequence[Row]) -> None:
+    scheduled = [row.path for row in rows if row.schedule is not None]
+    if phase.schedule is not None and scheduled:
+        raise ValueError(
+            f"Phase {number} has a schedule, and so have {listed(scheduled)} in the plan or in the phase's `multipliers`. "
+            "Leave one of them out."
+        )
+
+
+def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
+    ever = frozenset().union(*map(trained_in, plans))
+    never = [row.path for row in plan.rows if not row.frozen and id(row.variable) not in ever]
     if never:
         raise ValueError(
             f"No phase trains {listed(never)}. Add a phase in which they train, such as difflr.Phase(trainable='*') at the "
             f"end; or say in the plan that they never do: {{{never[0].rsplit('/', 1)[0]!r}: difflr.FROZEN}}."
         )
-    return result
 
 
-def _alike(phase: Phase, before: Phase) -> bool:
-    return phase.frozen_statistics == before.frozen_statistics and phase.schedule is before.schedule is None
+def _alike(phase: Phase, before: Phase, plan: Plan, plan_before: Plan) -> bool:
+    """Whether a phase that trains the same variables as the one before does it in the same way."""
+    cycles = [
+        rule.schedule for rule in phase.multipliers or () if not isinstance(rule.schedule, (Constant, type(None)))
+    ]
+    if phase.schedule is not None or before.schedule is not None or before.restore_best or cycles:
+        return False
+    same_rate = phase.learning_rate in (None, before.learning_rate)
+    return same_rate and phase.frozen_statistics == before.frozen_statistics and plan == plan_before
 
 
 def _match(targets: Targets, target: Any, number: int) -> set[int]:
@@ -101,61 +166,33 @@ def _without_effect(target: Any, number: int, trained: set[int]) -> str:
     )
 
 
-def plan_in_phase(phases: Sequence[Phase], number: int, current: Plan, step: int, model: keras.Layer) -> Plan:
-    """The plan in force in a phase.
-
-    A schedule of the phase counts from its beginning, the own schedule of a group from when it was unfrozen.
-
-    Args:
-        phases: The phases.
-        number: The number of the phase, from 0.
-        current: The plan in force so far.
-        step: The optimizer's step at which the phase begins.
-        model: Its model.
-
-    Raises:
-        ValueError: As of `resolve`; or if both the phase and the plan have a schedule.
-    """
-    phase, chosen = phases[number], resolve(phases, current.whole, model)[number]
-
-    def change(row: Row) -> Row:
-        if phase.schedule is not None:
-            return dataclasses.replace(row, schedule=phase.schedule, schedule_start=step)
-        before = current.row(row.variable)
-        start = before.schedule_start if not before.frozen else step
-        return row if row.schedule is None else dataclasses.replace(row, schedule_start=start)
-
-    return current.whole.only(
-        chosen.variables,
-        f"phase {number + 1}",
-        frozen_statistics=phase.frozen_statistics,
-        frozen_layers=chosen.frozen_layers,
-        change=change,
-    )
-
-
-def check_length(phases: Sequence[Phase], first: int, epochs: int, steps_per_epoch: float | None) -> None:
+def check_length(
+    phases: Sequence[Phase], first: int, epochs: int, steps_per_epoch: float | None, number: int = 0
+) -> None:
     """Checks that `fit` is long enough for all phases, and not longer.
 
     Args:
         phases: The phases.
-        first: The epoch in which the first one begins.
+        first: The epoch in which the first of those to come begins.
         epochs: The number of the epoch before which `fit` ends, as its argument `epochs`.
         steps_per_epoch: Steps of the optimizer in an epoch, where known.
+        number: The number of the first phase to come, from 0.
 
     Raises:
         ValueError: If a phase begins too late or is cut short for certain, or `fit` goes on after the last.
     """
     begins = float(first)
-    for number, phase in enumerate(phases, start=1):
+    for position in range(number, len(phases)):
         if begins >= epochs:
             raise ValueError(
-                f"Phase {number} of {len(phases)} begins in epoch {int(begins) + 1} at the earliest, but `fit` has "
+                f"Phase {position + 1} of {len(phases)} begins in epoch {int(begins) + 1} at the earliest, but `fit` has "
                 f"epochs={epochs}. Give it more epochs, or the phases before it fewer."
             )
-        begins = earliest_end(phase, begins, steps_per_epoch)
-    if phases[-1].monitor is None and phases[-1].epochs is not None and begins != epochs:
-        exact = all(phase.monitor is None and phase.steps is None for phase in phases)
+        if phases[position].until == BY_HAND:  # in a later `fit`, perhaps
+            return
+        begins = earliest_end(phases[position], begins, steps_per_epoch)
+    if not phases[-1].is_open and phases[-1].epochs is not None and begins != epochs:
+        exact = not any(phase.is_open or phase.steps is not None for phase in phases)
         if begins > epochs or exact:
             raise ValueError(
                 f"The phases last {'' if exact else 'at least '}from epoch {first + 1} to {int(begins)}, and `fit` has "
@@ -167,7 +204,9 @@ def earliest_end(phase: Phase, begins: float, steps_per_epoch: float | None) -> 
     """The epoch before which a phase can end that begins at `begins` (4.5: in the middle of epoch 4)."""
     if phase.steps is not None:
         return begins + (phase.steps / steps_per_epoch if steps_per_epoch else 0)
-    if phase.monitor is None:
-        return int(begins) + phase.epochs if phase.epochs else begins
-    longest = 1 + max(phase.patience, 1)
-    return int(begins) + (longest if phase.epochs is None else min(longest, phase.epochs))
+    if phase.endless:
+        return begins
+    lengths = [phase.epochs] if phase.epochs is not None else []
+    lengths += [1] if phase.until is not None or phase.threshold is not None else []
+    lengths += [1 + phase.longest_wait] if phase.longest_wait is not None else []
+    return int(begins) + min(lengths)

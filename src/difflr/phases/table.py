@@ -3,15 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr.optimizers.plan_of import plan_of
-from difflr.phases.resolve import resolve
+from difflr.phases.phase import Phase
+from difflr.phases.resolve import first_rate_of, resolve, trained_in
+from difflr.phases.rules_of_phase import RulesOfPlan
+from difflr.plan.rule import Rule, describe
 from difflr.text_table import html_table, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
 
 MAX_CHARACTERS = 60
+RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
 def as_text(phases: "Phases", model: Any = None) -> str:
@@ -36,13 +41,22 @@ def as_html(phases: "Phases") -> str:
 def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
     """Header, lines, and which columns are aligned to the left."""
     header = ["phase", "trainable", "until"]
-    lines = [[str(number), _shortened(phase.who), phase.until] for number, phase in enumerate(phases, start=1)]
+    lines = [[str(number), _shortened(phase.who), phase.ends] for number, phase in enumerate(phases, start=1)]
     right = {0}
     if model is not None:
         header += ["parameters trainable", "joining", "freezing"]
         right |= {3, 4, 5}
         for line, numbers in zip(lines, _numbers(phases, model), strict=True):
             line += [f"{number:,}" for number in numbers]
+    for name, title in RATES.items():
+        if any(getattr(phase, name) is not None for phase in phases):
+            header.append(title)
+            for line, phase in zip(lines, phases, strict=True):
+                line.append(_cell(getattr(phase, name)))
+    if any(phase.restore_best for phase in phases):
+        header.append("then restored")
+        for line, phase in zip(lines, phases, strict=True):
+            line.append("best weights" if phase.restore_best else "-")
     if any(phase.warmup_steps for phase in phases):
         header.append("warm-up")
         for line, phase in zip(lines, phases, strict=True):
@@ -59,6 +73,36 @@ def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], se
     return header, lines, set(range(len(header))) - right
 
 
+def who_and_how(phase: Phase) -> str:
+    """Who trains in a phase, and at which rates, as text."""
+    rates = [
+        f"{title} {_cell(getattr(phase, name))}" for name, title in RATES.items() if getattr(phase, name) is not None
+    ]
+    return "; ".join([phase.who, *rates])
+
+
+def _cell(value: Any) -> str:
+    """What a phase sets, as short text."""
+    if value is None:
+        return "-"
+    if isinstance(value, RulesOfPlan):
+        return "a plan"
+    if isinstance(value, tuple):
+        texts = [f"{_target(rule)}: {_value(rule)}" for rule in value]
+        return ", ".join(texts) if len(texts) < 4 else f"{texts[0]}, ... {texts[-1]} ({len(texts)} rules)"
+    return type(value).__name__ if isinstance(value, LearningRateSchedule) else f"{value:g}"
+
+
+def _target(rule: Rule) -> str:
+    return rule.target if isinstance(rule.target, str) else describe(rule.target)
+
+
+def _value(rule: Rule) -> str:
+    axes = {**rule.axes, **({} if rule.learning_rate is None else {"learning_rate": rule.learning_rate})}
+    values = [f"{axis} {_cell(value) if not isinstance(value, (str, bool)) else value}" for axis, value in axes.items()]
+    return f"{rule.multiplier:g}" if set(axes) == {"multiplier"} else ", ".join(values)
+
+
 def _shortened(who: str) -> str:
     targets = who.split(", ")
     if len(who) <= MAX_CHARACTERS or len(targets) < 3:
@@ -72,8 +116,8 @@ def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]
     size = {id(row.variable): row.num_parameters for row in plan.rows}
     before: frozenset[int] = frozenset()
     result = []
-    for each in resolve(phases, plan, model):
-        now = each.variables
+    for in_phase in resolve(phases, plan, model, first_rate_of(model)):
+        now = trained_in(in_phase)
         result.append(tuple(sum(size[key] for key in keys) for keys in (now, now - before, before - now)))
         before = now
     return result  # type: ignore[return-value]

@@ -68,7 +68,7 @@ class CoveringTargets:
         position = bisect.bisect_left(self._paths, path)
         layer = next(filter(is_exact, self._layers_of(path)), (path, "", range(position, position + 1)))
         patterns = filter(is_exact, self._patterns_of(path))
-        pattern = max(patterns, key=lambda each: (number(each), len(each[0])), default=layer)
+        pattern = max(patterns, key=lambda found: (number(found), len(found[0])), default=layer)
         return pattern if number(pattern) > max(1, number(layer)) else layer
 
     def _layers_of(self, path: str) -> "Iterator[_Candidate]":

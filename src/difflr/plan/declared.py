@@ -6,7 +6,10 @@ from typing import Any
 
 import keras
 
+from difflr import keras_private
+
 _STAMP = "_difflr_declared_by"
+_made_of_layers: weakref.WeakSet[Any] = weakref.WeakSet()  # declaring layers that hold others, such as attention
 
 
 class _Declarers:
@@ -30,6 +33,8 @@ def stamp(variables: Iterable[keras.Variable], layer: keras.Layer) -> None:
         variables: Variables of the layer, and of layers inside it.
         layer: The layer.
     """
+    if keras_private.sublayers(layer):
+        _made_of_layers.add(layer)
     for variable in variables:
         if not hasattr(variable, _STAMP):
             setattr(variable, _STAMP, _Declarers())
@@ -38,9 +43,19 @@ def stamp(variables: Iterable[keras.Variable], layer: keras.Layer) -> None:
 
 def declaring_layers(variables: Iterable[keras.Variable | None]) -> list[keras.Layer]:
     """The layers that declare multipliers and own one of `variables`, in the order of their names."""
+    variables = list(variables)
+    if any(_is_new_lora(variable) for variable in variables):
+        for layer in list(_made_of_layers):
+            stamp(layer.multipliers, layer)
     stamps = [getattr(variable, _STAMP, None) for variable in variables]
     found = {id(layer): layer for stamped in stamps if stamped for layer in list(stamped.layers)}
     return sorted(found.values(), key=lambda layer: layer.name)
+
+
+def _is_new_lora(variable: keras.Variable | None) -> bool:
+    """Whether it may be of a layer inside a declaring one that does not know of it: `enable_lora` there tells nobody."""
+    name = getattr(variable, "name", "")
+    return isinstance(name, str) and name.startswith("lora_") and not hasattr(variable, _STAMP)
 
 
 def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int, tuple[float, str]]:

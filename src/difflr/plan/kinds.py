@@ -5,7 +5,7 @@ import re
 import keras
 
 from difflr import keras_private
-from difflr.checks import nearest, shown
+from difflr.checks import did_you_mean, shown
 from difflr.plan.layer_tree import Leaf
 
 KINDS = ("kernel", "bias", "norm", "embedding", "vector", "no_decay", "head")
@@ -36,8 +36,7 @@ def check_kind(kind: str, leaves: list[Leaf]) -> None:
         ValueError: If the kind is unknown, or depends on layers or names that are not known.
     """
     if kind not in KINDS:
-        close = nearest(kind, KINDS, 1, 0.3)
-        hint = f" Did you mean 'kind:{close[0]}'?" if close else ""
+        hint = did_you_mean(kind, KINDS, 1, 0.3, "kind:")
         raise ValueError(f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
     problem = ""
     if kind in _OF_LAYERS and not all(leaf.in_tree for leaf in leaves):

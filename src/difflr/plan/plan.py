@@ -11,7 +11,7 @@ import keras
 from difflr.checks import checked_multiplier, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
-from difflr.plan.product import declared_once, times
+from difflr.plan.product import declared_once, scaled, times
 from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules
@@ -23,8 +23,9 @@ class Plan:
 
     The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
     optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name): a rule
-    about one never undoes another. What layers declare (`difflr.layers`) comes before all rules.
+    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name, floor,
+    each hyperparameter): a rule about one never undoes another. What layers declare (`difflr.layers`) comes before
+    all rules.
 
     Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
     `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
@@ -256,34 +257,22 @@ class Plan:
     def __mul__(self, other: Any) -> "Plan":
         """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
 
+        Of two floors the higher one holds. Hyperparameters are no factors: both plans may have one for a variable only if
+        it is the same.
+
         What layers declare is not multiplied: it counts, once, where neither plan has a rule about the multiplier.
 
         Args:
             other: A plan for the same variables, or a number >= 0 that scales the rate multipliers.
 
         Raises:
-            ValueError: If the plans cover different variables.
+            ValueError: If the plans cover different variables, or disagree about a hyperparameter.
         """
         if self._whole is not None:
             return self._whole * other
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
-            axis = "frozen" if factor == 0 else "multiplier"
-            text = {axis: f"* {factor:g}"} if factor != 1 else {}
-            rows = [
-                times(
-                    row,
-                    dataclasses.replace(
-                        row,
-                        multiplier=factor,
-                        weight_decay_multiplier=1.0,
-                        schedule=None,
-                        frozen=factor == 0,
-                        decided=text,
-                    ),
-                )
-                for row in self._rows
-            ]
+            rows = [scaled(row, factor) for row in self._rows]
             statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self._statistics]
             return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
         other = other.whole

@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any
 
+from difflr.plan.hyperparameters import as_key, as_text
 from difflr.plan.rows import BY_USER, DECLARED, Row
 from difflr.plan.schedule_json import ScheduleProduct, schedule_to_json
 
@@ -29,6 +30,13 @@ def times(first: Row, second: Row) -> Row:
         decided.setdefault("frozen", decided.get("multiplier", ""))
     if BY_USER in (first.decided.get("frozen"), second.decided.get("frozen")):
         decided["frozen"] = BY_USER
+    hyperparameters = {} if frozen else _united(first, second)
+    if frozen:
+        decided = {
+            axis: who
+            for axis, who in decided.items()
+            if axis not in {**first.hyperparameters, **second.hyperparameters}
+        }
     return dataclasses.replace(
         first,
         multiplier=0.0 if frozen else multiplier,
@@ -37,7 +45,29 @@ def times(first: Row, second: Row) -> Row:
         frozen=frozen,
         decided=decided,
         name=second.name or first.name,
+        hyperparameters=hyperparameters,
+        min_learning_rate=0.0 if frozen else max(first.min_learning_rate, second.min_learning_rate),
     )
+
+
+def scaled(row: Row, factor: float) -> Row:
+    """The row with its rate multiplied by a number; 0 freezes. A floor and hyperparameters stay as they are."""
+    decided = {} if factor == 1 else {"frozen" if factor == 0 else "multiplier": f"* {factor:g}"}
+    return times(row, Row(row.path, row.variable, multiplier=factor, frozen=factor == 0, decided=decided))
+
+
+def _united(first: Row, second: Row) -> dict[str, Any]:
+    """The hyperparameters of both: they are no factors, so two different ones for one name have no product."""
+    both = [name for name in first.hyperparameters if name in second.hyperparameters]
+    for name in both:
+        one, other = ({name: row.hyperparameters[name]} for row in (first, second))
+        if as_key(one) != as_key(other):
+            raise ValueError(
+                f"The plans disagree about a hyperparameter of {first.path}: {as_text(one)} "
+                f"({first.decided.get(name, 'no rule')}) and {as_text(other)} ({second.decided.get(name, 'no rule')}). "
+                "It is no factor, so there is no product: leave it to one of the plans."
+            )
+    return {**first.hyperparameters, **second.hyperparameters}
 
 
 def _factors(*schedules: Any) -> list[Any]:

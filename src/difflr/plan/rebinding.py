@@ -1,7 +1,7 @@
 """The same plan for other surroundings: tied to its model, with what an optimizer or the user has changed since."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import keras
 
@@ -75,6 +75,20 @@ def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
     )
 
 
+def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) -> Plan:
+    """The plan with other hyperparameters.
+
+    Args:
+        plan: The plan.
+        values: Identity of the variable -> name -> number.
+    """
+    return plan.changed(
+        lambda row: dataclasses.replace(
+            row, hyperparameters={**row.hyperparameters, **values.get(id(row.variable), {})}
+        )
+    )
+
+
 def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
     """The plan with what the user has frozen since it was made.
 
@@ -82,11 +96,62 @@ def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
         plan: The plan.
         trained: The identities of variables that count as trainable in any case.
     """
+    by_hand = {
+        id(row.variable)
+        for row in plan.whole.rows
+        if not row.frozen and id(row.variable) not in trained and layer_tree.frozen_by_hand(row.variable, row.layer)
+    }
 
     def change(row: Row) -> Row:
-        by_hand = (
-            not row.frozen and id(row.variable) not in trained and layer_tree.frozen_by_hand(row.variable, row.layer)
-        )
-        return row.frozen_because(BY_USER) if by_hand else row
+        return row.frozen_because(BY_USER) if id(row.variable) in by_hand and not row.frozen else row
 
-    return plan.changed(change)
+    return plan.changed(change) if by_hand else plan
+
+
+def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
+    """The plan whose schedules count from when they came into force.
+
+    A schedule of a variable counts from the step at which the variable began to train with it: by unfreezing, or as the
+    plan so far had another schedule for it. A row that says from where its schedule counts is left as it is.
+
+    Args:
+        plan: The next plan.
+        before: The plan so far.
+        step: The optimizer's step.
+    """
+
+    def change(row: Row) -> Row:
+        if not row.has_schedule or row.schedule_start or row.variable not in before:
+            return row
+        known = before.row(row.variable)
+        own = 2 if row.schedule is not None else 5  # the schedule of the rate, or those of hyperparameters
+        same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[own] == row.setting[own]
+        return dataclasses.replace(row, schedule_start=known.schedule_start if same else step)
+
+    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
+
+
+def with_own_schedules_from(plan: Plan, step: int) -> Plan:
+    """The plan of a phase, in which what `whole` does not have counts from a step: the schedules of the phase itself.
+
+    Args:
+        plan: The plan of a phase.
+        step: The optimizer's step.
+    """
+
+    def change(row: Row) -> Row:
+        planned = row.schedule is None or row.schedule is plan.whole.row(row.variable).schedule
+        return row if planned else dataclasses.replace(row, schedule_start=step)
+
+    return with_rows(plan, change) if any(row.schedule is not None for row in plan.rows) else plan
+
+
+def with_rows(plan: Plan, change: Callable[[Row], Row]) -> Plan:
+    """The plan with other rows and the same `whole`.
+
+    Args:
+        plan: The plan.
+        change: Function from a row to what it becomes.
+    """
+    rows, whole = list(map(change, plan.rows)), None if plan.whole is plan else plan.whole
+    return Plan.from_rows(rows, plan.statistics, plan.frozen_statistics, whole, plan.model, plan.learning_rate)

@@ -176,7 +176,7 @@ def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[s
     first_path, *others = by_path
     settled = by_path[first_path]
     for other in others:
-        for axis in AXES:
+        for axis in dict.fromkeys([*AXES, *settled, *by_path[other]]):
             mine, theirs = settled.get(axis), by_path[other].get(axis)
             if (mine and mine[0]) != (theirs and theirs[0]):
                 said = [
@@ -193,13 +193,16 @@ def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[s
 
 def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
     values = {axis: value for axis, (value, _) in settled.items()}
+    own = {axis: values.pop(axis) for axis in settled if axis not in AXES}  # the optimizer's, in this group
     decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
     if leaf.frozen_by_user:
         values["frozen"], decided["frozen"] = True, BY_USER
     if values.get("multiplier") == 0 and not values.get("frozen"):
         values["frozen"], decided["frozen"] = True, decided["multiplier"]
     if values.get("frozen"):
-        values["multiplier"] = 0.0
+        values["multiplier"], values["min_learning_rate"] = 0.0, 0.0
+    hyperparameters = {axis: value for axis, value in own.items() if value is not None and not values.get("frozen")}
+    decided = {axis: who for axis, who in decided.items() if axis in AXES or axis in hyperparameters}
     if isinstance(values.get("schedule"), Constant) and values["schedule"].learning_rate == 1:
         values["schedule"] = None  # no factor: the group is one with those that never had a schedule
     return Row(
@@ -209,6 +212,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         aliases=tuple(leaf.paths[1:]),
         layer=leaf.layer,
         place=leaf.place,
+        hyperparameters=hyperparameters,
         **values,
     )
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from difflr.plan.hyperparameters import Value, as_key
 from difflr.plan.schedule_json import schedule_to_json
 
 BY_USER = "layer.trainable = False"
@@ -29,7 +31,9 @@ class Row:
         layer: The layer that owns it, where known.
         place: Its identity in files: its path, with layers that Keras named by itself known by class and position.
         name: The name that the user gave its group, or an empty string.
-        schedule_start: The optimizer's step from which its schedule counts.
+        schedule_start: The optimizer's step from which its schedules count.
+        hyperparameters: Numbers or schedules in place of the optimizer's own, by name.
+        min_learning_rate: Float, below which the effective rate never is.
     """
 
     path: str
@@ -44,6 +48,8 @@ class Row:
     place: str = ""
     name: str = ""
     schedule_start: int = 0
+    hyperparameters: Mapping[str, Value] = dataclasses.field(default_factory=dict)
+    min_learning_rate: float = 0.0
 
     def __eq__(self, other: object) -> bool:
         """Whether both say the same of one variable; Keras compares variables element by element."""
@@ -68,13 +74,16 @@ class Row:
         Args:
             reason: Who or what freezes it.
         """
+        decided = {axis: who for axis, who in self.decided.items() if axis not in self.hyperparameters}
         return dataclasses.replace(
             self,
             multiplier=0.0,
             schedule=None,
             schedule_start=0,
+            hyperparameters={},
+            min_learning_rate=0.0,
             frozen=True,
-            decided={**self.decided, "frozen": reason},
+            decided={**decided, "frozen": reason},
         )
 
     @property
@@ -91,13 +100,27 @@ class Row:
         return count
 
     @property
-    def setting(self) -> tuple[float, float, str, bool, str]:
+    def has_schedule(self) -> bool:
+        """Whether its rate or one of its hyperparameters has a schedule of its own."""
+        return self.schedule is not None or any(map(callable, self.hyperparameters.values()))
+
+    @property
+    def setting(self) -> tuple[float, float, str, bool, str, str, float]:
         """What makes two rows the same group."""
-        schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
-        schedule += f" from {self.schedule_start}" if schedule and self.schedule_start else ""
         if self.frozen:
-            return (0.0, 0.0, "", True, "")
-        return (self.multiplier, self.weight_decay_multiplier, schedule, False, self.name)
+            return (0.0, 0.0, "", True, "", "", 0.0)
+        schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
+        schedule += f" from {self.schedule_start}" if self.has_schedule and self.schedule_start else ""
+        others = as_key(self.hyperparameters)
+        return (
+            self.multiplier,
+            self.weight_decay_multiplier,
+            schedule,
+            False,
+            self.name,
+            others,
+            self.min_learning_rate,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,3 +166,13 @@ class Group:
     def schedule(self) -> Any:
         """The further factor over time, or `None`."""
         return self.rows[0].schedule
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Value]:
+        """Numbers or schedules in place of the optimizer's own, by name."""
+        return self.rows[0].hyperparameters
+
+    @property
+    def min_learning_rate(self) -> float:
+        """Below which the effective rate never is."""
+        return self.rows[0].min_learning_rate

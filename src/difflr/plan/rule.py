@@ -7,12 +7,14 @@ from typing import Any, TypeAlias
 
 import keras
 
-from difflr.checks import checked_multiplier, nearest, shown
+from difflr.checks import checked_multiplier, checked_number, nearest, shown
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.group_names import check_group_name
+from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
 
-AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name")
-FIELDS = (*AXES, "learning_rate")  # what a rule can set; a learning rate becomes a multiplier
+AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
+# What a rule can set; a learning rate becomes a multiplier, and each hyperparameter is an axis of its own.
+FIELDS = (*AXES, "learning_rate", "hyperparameters")
 
 Target: TypeAlias = (
     "str | keras.Layer | keras.Variable | type[keras.Layer] | EverythingBut | Callable[[keras.Variable], bool] "
@@ -52,7 +54,7 @@ TRAINABLE = _Value("TRAINABLE", {"frozen": False})
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule of a plan: a target, and what it gets on up to five independent axes.
+    """One rule of a plan: a target, and what it gets on independent axes.
 
     What is `None` is left as it is: a rule about the rate never undoes a rule about the decay.
 
@@ -80,10 +82,11 @@ class Rule:
     import difflr
 
     difflr.Rule("*/bias", multiplier=2.0, weight_decay_multiplier=0.0)
+    difflr.Rule("embedding", hyperparameters={"beta_2": 0.95, "clipnorm": 1.0}, min_learning_rate=1e-6)
     ```
 
     Reference: the two multipliers are Caffe's `lr_mult` and `decay_mult` (`ParamSpec` in caffe.proto); independent axes
-    are those of big_vision (`big_vision/optax.py`).
+    are those of big_vision (`big_vision/optax.py`); hyperparameters by group are torch.optim's `param_groups`.
     """
 
     target: Target
@@ -93,6 +96,8 @@ class Rule:
     frozen: bool | None = None
     name: str | None = None
     learning_rate: float | None = None
+    min_learning_rate: float | None = None
+    hyperparameters: Mapping[str, Value | None] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.target, list):  # the list may change after the rule was made
@@ -101,6 +106,10 @@ class Rule:
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, checked_multiplier(value, field))
+        if self.min_learning_rate is not None:
+            object.__setattr__(self, "min_learning_rate", checked_number(self.min_learning_rate, "min_learning_rate"))
+        if self.hyperparameters is not None:
+            object.__setattr__(self, "hyperparameters", checked_hyperparameters(self.hyperparameters))
         schedules = keras.optimizers.schedules
         if self.schedule is not None and not isinstance(self.schedule, schedules.LearningRateSchedule):
             raise ValueError(
@@ -134,8 +143,9 @@ class Rule:
 
     @property
     def axes(self) -> dict[str, Any]:
-        """What the rule sets: axis name -> value."""
-        return {axis: value for axis in AXES if (value := getattr(self, axis)) is not None}
+        """What the rule sets: axis name -> value; each hyperparameter by its own name."""
+        axes = {axis: value for axis in AXES if (value := getattr(self, axis)) is not None}
+        return {**axes, **(self.hyperparameters or {})}
 
     def relative_to(self, base_rate: float | None) -> "Rule":
         """This rule with a multiplier in the place of its learning rate.
@@ -174,6 +184,8 @@ class Rule:
             if unknown:
                 close = nearest(str(unknown[0]), FIELDS, 1, 0.4)
                 hint = f" Did you mean '{close[0]}'?" if close else ""
+                if unknown[0] in KNOWN:
+                    hint = " Arguments of the optimizer go in `hyperparameters`."
                 raise ValueError(
                     f"The rule for {describe(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set."
                     f"{hint} Expected one of: {', '.join(FIELDS)}."

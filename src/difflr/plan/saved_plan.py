@@ -6,7 +6,6 @@ fit one row to one variable raises, with a report of what matched and what did n
 
 import dataclasses
 import difflib
-import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from difflr import checks
-from difflr.checks import checked_multiplier, listed, shown
-from difflr.plan.group_names import check_group_name
+from difflr.checks import listed
+from difflr.plan import hyperparameters
+from difflr.plan.check_config import FORMAT, check_config
 from difflr.plan.layer_tree import set_frozen, walk
 from difflr.plan.rows import BY_USER, StatisticsLayer
-from difflr.plan.rule import AXES
-from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
+from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 
 if TYPE_CHECKING:
     from difflr.plan.plan import Plan
     from difflr.plan.rows import Row
 
-FORMAT = "difflr plan 2"
 MAX_WORK = 20_000_000  # cells of a table that is filled to find out which variable is which
 
 
@@ -49,6 +47,7 @@ def to_config(plan: "Plan") -> dict[str, Any]:
                 "frozen": row.frozen,
                 "keeps_statistics": id(row.layer) in keeping,
                 "decided": row.decided,
+                **_optional_to_config(row),
             }
             for row in plan.rows
         ],
@@ -58,6 +57,15 @@ def to_config(plan: "Plan") -> dict[str, Any]:
         ],
         "whole": None if plan.whole is plan else to_config(plan.whole),
     }
+
+
+def _optional_to_config(row: "Row") -> dict[str, Any]:
+    """What few rows have: it is left out where there is none."""
+    values = {
+        "hyperparameters": hyperparameters.to_json(row.hyperparameters),
+        "min_learning_rate": row.min_learning_rate,
+    }
+    return {field: value for field, value in values.items() if value}
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -70,101 +78,6 @@ def read_json(text: str) -> dict[str, Any]:
     config: dict[str, Any] = checks.read_json(text, "a plan")
     check_config(config)
     return config
-
-
-def check_config(config: Any) -> None:
-    """Checks that `config` is what `to_config` returns.
-
-    Raises:
-        ValueError: If it is not; the message names the row and the field.
-    """
-    checks.check(config, "The plan")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise ValueError(f"This is not a plan of difflr: expected the format '{FORMAT}'. Received: {shown(found)}.")
-    rows = config.get("rows")
-    statistics = config.get("statistics")
-    if not isinstance(rows, list) or not isinstance(statistics, list):
-        raise ValueError("The plan has no list 'rows' or no list 'statistics'.")
-    if config.get("frozen_statistics") not in ("keep", "update"):
-        raise ValueError(
-            "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
-            f"Received: {shown(config.get('frozen_statistics'))}."
-        )
-    checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics", "whole"), "The plan")
-    seen: set[str] = set()
-    for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
-        for number, entry in enumerate(entries):
-            for field, kinds in fields.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
-                    received = entry.get(field) if isinstance(entry, dict) else entry
-                    raise ValueError(
-                        f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
-                    )
-            checks.check_fields(entry, fields, f"{title} {number} of the plan ({entry['path'][:100]})")
-            if entry["place"] in seen:
-                raise ValueError(
-                    f"{title} {number} of the plan says for the second time what {shown(entry['place'])} gets."
-                )
-            seen.add(entry["place"])
-    for number, row in enumerate(rows):
-        where = f"Row {number} of the plan ({row['path'][:100]})"
-        for field in ("multiplier", "weight_decay_multiplier"):
-            checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
-        if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
-            raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
-        if row["name"]:
-            check_group_name(row["name"])
-        if not all(isinstance(who, str) for who in row["decided"].values()):
-            raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
-        if row["frozen"] != (row["multiplier"] == 0):
-            raise ValueError(
-                f"{where} contradicts itself: frozen is {row['frozen']}, the multiplier is {row['multiplier']}; 0 is the "
-                "same as frozen."
-            )
-        checks.check_fields(row["decided"], AXES, f"{where}, 'decided',")
-        if not row["frozen"] and (row["keeps_statistics"] or row["decided"].get("frozen") == BY_USER):
-            field = "keeps_statistics" if row["keeps_statistics"] else "decided"
-            raise ValueError(
-                f"{where} contradicts itself: frozen is False, and '{field}' says that it is frozen. "
-                f"Received: {shown(row[field])}."
-            )
-    schedules = {json.dumps(row["schedule"], sort_keys=True): n for n, row in enumerate(rows) if row["schedule"]}
-    for text, number in schedules.items():
-        try:
-            check_schedule(json.loads(text))
-        except ValueError as error:
-            raise ValueError(f"Row {number} of the plan ({rows[number]['path'][:100]}), schedule: {error}") from None
-    if config.get("whole", ...) is not None:
-        _check_whole(config)
-
-
-def _check_whole(config: dict[str, Any]) -> None:
-    whole = config.get("whole")
-    if not isinstance(whole, dict):
-        raise ValueError(f"The plan has no valid 'whole'. Received: {shown(whole)}.")
-    check_config(whole)
-    if whole.get("whole") is not None or [row["place"] for row in whole["rows"]] != [
-        row["place"] for row in config["rows"]
-    ]:
-        raise ValueError("The plan's 'whole', the plan without the freezing of a phase, is about other variables.")
-
-
-_STATISTICS_FIELDS: dict[str, Any] = {"path": str, "place": str, "frozen": bool, "by_user": bool}
-_FIELDS: dict[str, Any] = {
-    "path": str,
-    "place": str,
-    "name": str,
-    "variable": str,
-    "shape": list,
-    "multiplier": (int, float),
-    "weight_decay_multiplier": (int, float),
-    "schedule": (dict, type(None)),
-    "schedule_start": int,
-    "frozen": bool,
-    "keeps_statistics": bool,
-    "decided": dict,
-}
 
 
 def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
@@ -200,7 +113,7 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
                 f"The plan's row of {row.path} has 'keeps_statistics', and its layer has none: it is a "
                 f"{type(row.layer).__name__}, and only BatchNormalization has moving statistics. Set it to false."
             )
-    rows = [_bound(saved[row.place], row) for row in fresh.rows]
+    rows = [bound_row(saved[row.place], row) for row in fresh.rows]
     statistics = [
         dataclasses.replace(
             layer,
@@ -239,7 +152,7 @@ def bind_to_variables(config: dict[str, Any], variables: "Plan") -> "Plan":
 
     def rows_of(entries: list[dict[str, Any]]) -> list["Row"]:
         found = zip(entries, places, strict=True)
-        return [_named(_bound(row, variables.rows[place]), row) for row, place in found if place is not None]
+        return [_named(bound_row(row, variables.rows[place]), row) for row, place in found if place is not None]
 
     statistics = [
         StatisticsLayer(entry["path"], None, entry["frozen"], entry["by_user"], entry["place"])
@@ -284,8 +197,13 @@ def _report_by_order(saved: list[dict[str, Any]], rows: Sequence["Row"]) -> str:
     return report("plan", matched, missing, new, reshaped)
 
 
-def _bound(saved: dict[str, Any], known: "Row") -> "Row":
-    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan."""
+def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
+    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan.
+
+    Args:
+        saved: The saved row.
+        known: The row of the variable in another plan.
+    """
     row = dataclasses.replace(
         known,
         multiplier=float(saved["multiplier"]),
@@ -295,6 +213,8 @@ def _bound(saved: dict[str, Any], known: "Row") -> "Row":
         decided={str(axis): str(who) for axis, who in saved["decided"].items()},
         name=saved["name"],
         schedule_start=saved["schedule_start"],
+        hyperparameters=hyperparameters.from_json(saved.get("hyperparameters", {})),
+        min_learning_rate=float(saved.get("min_learning_rate", 0.0)),
     )
     return row.frozen_because(BY_USER) if known.decided.get("frozen") == BY_USER else row
 

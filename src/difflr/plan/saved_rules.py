@@ -7,6 +7,7 @@ import keras
 
 from difflr import checks
 from difflr.checks import shown
+from difflr.plan import hyperparameters
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
@@ -50,7 +51,11 @@ def _target_to_config(target: Target) -> Any:
 
 def _values_to_config(rule: Rule) -> dict[str, Any]:
     values = {field: value for field in FIELDS if (value := getattr(rule, field)) is not None}
-    return {**values, "schedule": schedule_to_json(rule.schedule)} if rule.schedule is not None else values
+    if rule.schedule is not None:
+        values["schedule"] = schedule_to_json(rule.schedule)
+    if rule.hyperparameters is not None:
+        values["hyperparameters"] = hyperparameters.to_json(rule.hyperparameters)
+    return values
 
 
 def rules_from_config(config: Any) -> list[Rule]:
@@ -68,17 +73,27 @@ def rules_from_config(config: Any) -> list[Rule]:
         checks.check_fields(values, FIELDS, "A saved rule")
         if values.get("schedule") is not None:
             values["schedule"] = schedule_from_json(values["schedule"])
-        rules.append(Rule(_target_from_config(entry["target"]), **values))
+        if isinstance(values.get("hyperparameters"), dict):
+            values["hyperparameters"] = hyperparameters.from_json(values["hyperparameters"])
+        rules.append(Rule(target_from_config(entry["target"]), **values))
     return rules
 
 
-def _target_from_config(config: Any) -> Target:
+def target_from_config(config: Any) -> Target:
+    """The target that a saved rule names.
+
+    Args:
+        config: Text, a list of the paths of variables, or a mapping of `ANY` or `NONE` to such.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
     if isinstance(config, str):
         return config
     if isinstance(config, list) and all(isinstance(path, str) for path in config):
         return _HasPath(frozenset(config))
     if isinstance(config, dict) and len(config) == 1 and isinstance(inside := config.get(ANY, config.get(NONE)), list):
-        targets = tuple(map(_target_from_config, inside))
+        targets = tuple(map(target_from_config, inside))
         return targets if ANY in config else EverythingBut(targets)
     raise ValueError(
         f"The target of a saved rule is text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "

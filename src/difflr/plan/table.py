@@ -86,22 +86,28 @@ def _folds(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def _axes_with_values(trained: Rows) -> list[str]:
-    """The axes beside the main ones in which something trained differs from the default."""
+    """The axes beside the main ones in which something trained differs from the default; hyperparameters by name."""
     others = [axis for axis in AXES if axis not in MAIN_AXES]
-    return [axis for axis in others if any(getattr(row, axis) != DEFAULTS[axis] for row in trained)]
+    names = dict.fromkeys(name for row in trained for name in row.hyperparameters)
+    return [axis for axis in [*others, *names] if any(_value(row, axis) != DEFAULTS.get(axis) for row in trained)]
+
+
+def _value(row: Row, axis: str) -> Any:
+    """What a row has on an axis; of hyperparameters `None` where it is the optimizer's own."""
+    return getattr(row, axis) if axis in AXES else row.hyperparameters.get(axis)
 
 
 def _fits(axis: str, folds: Sequence[Rows]) -> bool:
     """Whether all that is folded into one row has one value, so that a column can hold it."""
-    return all(rows[0].frozen or len({_shown(getattr(row, axis)) for row in rows}) == 1 for rows in folds)
+    return all(rows[0].frozen or len({_shown(_value(row, axis)) for row in rows}) == 1 for rows in folds)
 
 
 def _rate(row: Row, learning_rate: float, step: int | None) -> float:
     rate = row.multiplier * learning_rate
-    if row.schedule is None or step is None:
-        return rate
-    passed = keras.ops.convert_to_tensor(max(0, step - row.schedule_start), dtype="int32")
-    return rate * float(keras.ops.convert_to_numpy(row.schedule(passed)))
+    if row.schedule is not None and step is not None:
+        passed = keras.ops.convert_to_tensor(max(0, step - row.schedule_start), dtype="int32")
+        rate *= float(keras.ops.convert_to_numpy(row.schedule(passed)))
+    return max(rate, row.min_learning_rate)
 
 
 def _schedule(row: Row) -> str:
@@ -117,7 +123,7 @@ def _number(number: float, full: bool) -> str:
 
 
 def _cell(axis: str, row: Row) -> str:
-    return _shown(getattr(row, axis))
+    return _shown(_value(row, axis))
 
 
 def _shown(value: Any) -> str:
@@ -128,7 +134,7 @@ def _shown(value: Any) -> str:
 
 
 def _title(axis: str) -> str:
-    return axis.removesuffix("_multiplier").replace("_", " ")
+    return axis.removesuffix("_multiplier").replace("_", " ") if axis in AXES else axis
 
 
 def _shape(row: Row) -> str:
@@ -139,7 +145,7 @@ def _reasons(rows: Rows, axes: Iterable[str], full: bool) -> str:
     """Who decided what is in the rows, in the main axes and `axes`; for frozen rows only who froze them."""
     found: dict[str, None] = {}
     for row in rows:
-        known = AXES if full else (*MAIN_AXES, *axes)
+        known = row.decided if full else (*MAIN_AXES, *axes)
         decided = [who for axis, who in row.decided.items() if axis in (("frozen",) if row.frozen else known)]
         found.update(dict.fromkeys(decided if full else (DETAIL.sub("", who) for who in decided)))
     reasons = [one for one in found if not any(one in other and one != other for other in found)]
@@ -200,9 +206,9 @@ def _notes_of(axis: str, trained: Rows, targets: CoveringTargets) -> list[str]:
     """Who has which value of an axis, where that is not the default."""
     by_value: dict[str, list[Row]] = collections.defaultdict(list)
     for row in trained:
-        if getattr(row, axis) != DEFAULTS[axis]:
-            by_value[_shown(getattr(row, axis))].append(row)
-    title = _title(axis).capitalize()
+        if _value(row, axis) != DEFAULTS.get(axis):
+            by_value[_shown(_value(row, axis))].append(row)
+    title = _title(axis).capitalize() if axis in AXES else axis
     if len(by_value) > MAX_NOTES:
         return [f"{title}: {len(by_value)} values; the full table has them."]
     times = " times" if axis.endswith("_multiplier") else ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from difflr import keras_private
-from difflr.checks import listed, nearest, shown
+from difflr.checks import listed, meant, nearest, shown
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.head import FIX, head_of
 from difflr.plan.kinds import check_kind, is_kind, known_kinds
@@ -191,9 +191,7 @@ class Targets:
                 f"{start}. It is Keras's `variable.path`, which changes when a model is loaded; "
                 f"the layer-tree path is '{by_keras_path[0]}'."
             )
-        close = self._closest(target)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        return f"{start}.{hint} {tree} print(difflr.Plan(model)) shows it whole."
+        return f"{start}.{meant(self._closest(target))} {tree} print(difflr.Plan(model)) shows it whole."
 
     def _closest(self, pattern: str) -> list[str]:
         known = list(self._by_prefix)

@@ -58,7 +58,9 @@ def evaluation(
         )
     wrong = ~np.isfinite(scores)
     if wrong.any():
-        raise ValueError(f"`scores` has {int(wrong.sum())} values that are NaN or infinite: the model is broken.")
+        raise ValueError(
+            f"The predictions hold NaN or infinite values, {int(wrong.sum())} of {wrong.size}: its weights are broken."
+        )
     names = [str(number) for number in range(len(y))] if names is None else names
     if len(names) != len(y):
         raise ValueError(f"`names` must have one name an example, {len(y)}. Received: {len(names)}.")

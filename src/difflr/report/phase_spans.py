@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from difflr.phases import Phase, Phases, PhaseScheduler
-from difflr.phases.resolve import earliest_end, plan_in_phase
+from difflr.phases.resolve import earliest_end, resolve
 from difflr.plan import Plan
+from difflr.plan.rebinding import with_own_schedules_from, with_schedule_starts
 
 AnyPhases: TypeAlias = Phases | PhaseScheduler | Phase | Sequence[Phase]
 
@@ -91,11 +92,11 @@ def spans(
         later = [epoch for epoch, in_phase in enumerate(logged) if in_phase > number + 1]
         if phase.endless:
             ends = math.inf
-        elif phase.monitor is not None and logged:
+        elif phase.is_open and logged:
             ends = max(begins, later[0] if later else len(logged))
         else:
             ends = earliest_end(phase, begins, updates)
-            uncertain = uncertain or phase.monitor is not None
+            uncertain = uncertain or phase.is_open
         found.append(Span(number, begins, ends, uncertain))
         begins = ends
     if unit == "epoch":
@@ -119,13 +120,14 @@ def logged_spans(epochs: Sequence[int], phases: Sequence[int]) -> list[Span]:
     return [Span(run[0][0] - 1, run[0][1] - 0.5, run[-1][1] + 0.5) for run in runs]
 
 
-def plans_in(phases: Phases, plan: Plan, begins: Sequence[int]) -> list[Plan]:
+def plans_in(phases: Phases, plan: Plan, begins: Sequence[int], learning_rate: object = None) -> list[Plan]:
     """The plan in force in each phase.
 
     Args:
         phases: The phases.
         plan: The plan that they choose from.
         begins: The optimizer's step at which each phase begins.
+        learning_rate: The optimizer's base rate, for rules of phases that set a learning rate, if it is a number.
 
     Raises:
         ValueError: If the model of the plan is not known, or the phases do not fit it.
@@ -135,8 +137,9 @@ def plans_in(phases: Phases, plan: Plan, begins: Sequence[int]) -> list[Plan]:
             "Phases are resolved against the model, which this plan does not know: it was made from a list of variables, "
             "or the model has been deleted. Pass the model in place of the plan."
         )
-    found, plan = [], plan.whole
-    for number, begin in enumerate(begins):
-        plan = plan_in_phase(phases, number, plan, begin, plan.model)
-        found.append(plan)
+    found: list[Plan] = []
+    before = plan.whole
+    for resolved, begin in zip(resolve(phases, before, plan.model, learning_rate), begins, strict=False):
+        before = with_schedule_starts(with_own_schedules_from(resolved, begin), before, begin)
+        found.append(before)
     return found

@@ -45,7 +45,7 @@ def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence
     axes.grid(which="minor", color=drawing.GREY, alpha=0.25, linewidth=0.5)
     axes.tick_params(which="minor", length=0)
     axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
+    axes.set_ylabel("what it is")
     if number > MOST_NUMBERED:
         return
     size = 9 if number <= 12 else 7

@@ -88,13 +88,21 @@ def rows_of(
         names = list(dict.fromkeys(target for in_phase in targets for target in in_phase))
         trainable = [[1.0 if {name, "*"} & set(in_phase) else np.nan for in_phase in targets] for name in names]
         return names, np.array(trainable), ""
-    rate = first_rate(learning_rate)
-    plans = plans_in(phases, as_plan(plan), [0] * len(phases))
+    rates = [first_rate(learning_rate)]
+    for phase in phases:  # a phase sets the base rate for itself and those after it
+        rates.append(phase.learning_rate or rates[-1])
+    known = learning_rate is not None or phases[0].learning_rate is not None
+    plans = plans_in(phases, as_plan(plan), [0] * len(phases), rates[0] if known else None)
     bands = bands_of(*plans)
     order, names = rows_of_map([(band.layer, band.variables) for band in bands])
     rows = [[in_force.row(bands[number].row.variable) for in_force in plans] for number in order]
-    values = [[np.nan if row.frozen else row.multiplier * rate for row in in_phases] for in_phases in rows]
-    return names, np.array(values), "multiplier" if learning_rate is None else "learning rate"
+    if not known:
+        rates = [1.0] * len(rates)
+    values = [
+        [np.nan if row.frozen else row.multiplier * rate for row, rate in zip(in_phases, rates[1:], strict=True)]
+        for in_phases in rows
+    ]
+    return names, np.array(values), "learning rate" if known else "multiplier"
 
 
 def cut(spans: list[Span], last: float | None) -> list[Span]:

@@ -104,6 +104,7 @@ def rate_map(
     steps_per_epoch: int | None = None,
     accumulation: int = 1,
     logged: Sequence[int] = (),
+    is_logged: bool = False,
 ) -> RateMap:
     """The numbers of `plot_rate_map`.
 
@@ -115,14 +116,19 @@ def rate_map(
         steps_per_epoch: Integer, batches in an epoch, where it is needed.
         accumulation: Integer, the batches in one update of the optimizer.
         logged: The number of the phase, from 1, in each epoch, where it was logged.
+        is_logged: Whether the base rates are those of a log, in which what phases set is included.
     """
     found = [Span(0, 0, math.inf)] if phases is None else spans(phases, "step", steps_per_epoch, accumulation, logged)
     found = [span for span in found if span.begins < num_steps]
     begins = [int(span.begins) for span in found]
-    plans = [plan] if phases is None else plans_in(phases, plan, [begin // accumulation for begin in begins])
+    first = float(base(np.zeros(1, "int64"))[0])
+    plans = [plan] if phases is None else plans_in(phases, plan, [begin // accumulation for begin in begins], first)
     last = int(min(num_steps, found[-1].ends))
     steps = np.unique([*np.linspace(0, last - 1, MAX_COLUMNS).astype("int64"), *begins])
     base_rates, updates = base(steps), steps // accumulation
+    for span in found:  # a phase sets the base rate for itself and those after it
+        if phases is not None and not is_logged and (rate := phases[span.number].learning_rate) is not None:
+            base_rates = np.where(steps >= span.begins, rate, base_rates)
     bands = bands_of(*plans)
     order, names = rows_of_map([(band.layer, band.variables) for band in bands])
     rates = np.full((len(bands), len(steps)), np.nan)

@@ -16,6 +16,7 @@ import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr.optimizers.unwrap import inner
+from difflr.phases.table import who_and_how
 from difflr.report.logs import Log
 from difflr.report.run import Run
 
@@ -52,7 +53,7 @@ def record_of(run: Run, title: str | None, notes: str | None, settings: Mapping[
             "frozen": sum(row.num_parameters for row in rows if row.frozen),
         },
         "plan": {row.path: _number(row.multiplier) for row in rows},
-        "phases": [[phase.who, phase.until] for phase in run.phases or ()],
+        "phases": [[who_and_how(phase), phase.ends] for phase in run.phases or ()],
         "epochs": run.log.epochs,
         "history": {name: [_number(value) for value in values] for name, values in run.log.values.items()},
         "settings": {str(name): _plain(value) for name, value in {**_settings_of(run), **(settings or {})}.items()},

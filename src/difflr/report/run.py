@@ -125,4 +125,6 @@ class Run:
             return logged[steps // batches] if len(logged) else values_at(base or 0.0, steps)
 
         num_steps = batches * self.log.epochs[-1]
-        return rate_map(self.plan, rates, num_steps, self.phases, batches, self.accumulation, self.log.phases)
+        return rate_map(
+            self.plan, rates, num_steps, self.phases, batches, self.accumulation, self.log.phases, len(logged) > 0
+        )

@@ -7,6 +7,7 @@ import keras
 
 from difflr import checks
 from difflr.checks import shown
+from difflr.plan.schedule_json import schedule_from_json
 
 ANNEALINGS = ("cosine", "linear")
 
@@ -16,8 +17,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Up from a low rate to a high one, then down to almost 0: the schedule of fastai's `fit_one_cycle`.
 
     The rate begins at `peak_learning_rate / division_factor`, and ends at the `final_division_factor`-th part of that.
-    It is `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum
-    while the rate is high; that is no learning rate, and no schedule can do it: momentum stays as the optimizer has it.
+    It is `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum while the rate
+    is high: `momentum()` makes that schedule, for the hyperparameters of a rule.
 
     Args:
         peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
@@ -65,22 +66,49 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.annealing = annealing
 
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
-        ops = keras.ops
         first = self.peak_learning_rate / self.division_factor
         final = first / self.final_division_factor
+        rises, up, down = self._ways(step)
+        peak = self.peak_learning_rate
+        return keras.ops.where(rises, first + (peak - first) * up, final + (peak - final) * down)
+
+    def momentum(self, highest: float = 0.95, lowest: float = 0.85) -> "OneCycleMomentum":
+        """The momentum that goes with this cycle: down from `highest` to `lowest` while the rate rises, and up again.
+
+        Args:
+            highest: Float in 0..1, at the beginning and at the end.
+            lowest: Float in 0..1, at the peak of the rate.
+
+        Returns:
+            A schedule for `hyperparameters={"momentum": ...}` of a rule; for Adam, `"beta_1"`.
+
+        Example:
+
+        ```python
+        import difflr
+
+        cycle = difflr.schedules.OneCycle(1e-2, num_steps=1000)
+        rule = difflr.Rule("*", hyperparameters={"momentum": cycle.momentum()})
+        optimizer = difflr.optimizers.SGD(cycle, momentum=0.95, multipliers=[rule])
+        ```
+        """
+        return OneCycleMomentum(self, highest, lowest)
+
+    def _ways(self, step: Any) -> tuple[Any, Any, Any]:
+        """Whether the rate rises, and how far up it is, 0..1: on the way up, and on the way down.
+
+        Measured from the end that is low, so that float32 keeps the low rates exact.
+        """
+        ops = keras.ops
         last_step = self.num_steps - 1
         top = max(self.warmup_fraction * self.num_steps - 1, 0.0)  # the step of the peak, as in torch
         step = ops.minimum(checks.as_float(step), last_step)
-        # Measured from the end that is low, so that float32 keeps the low rates exact.
-        up = self._between(first, self.peak_learning_rate, step / top if top else ops.ones_like(step))
-        down = self._between(final, self.peak_learning_rate, (last_step - step) / max(last_step - top, 1e-6))
-        return ops.where(step <= top, up, down)
+        up = step / top if top else ops.ones_like(step)
+        down = (last_step - step) / max(last_step - top, 1e-6)
+        return step <= top, self._annealed(up), self._annealed(down)
 
-    def _between(self, low: float, high: float, part: Any) -> Any:
-        """From `low` to `high`; `part` is 0..1, the way up."""
-        if self.annealing == "cosine":
-            part = (1 - keras.ops.cos(math.pi * part)) / 2
-        return low + (high - low) * part
+    def _annealed(self, part: Any) -> Any:
+        return (1 - keras.ops.cos(math.pi * part)) / 2 if self.annealing == "cosine" else part
 
     def get_config(self) -> dict[str, Any]:
         """The arguments."""
@@ -92,3 +120,43 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             "final_division_factor": self.final_division_factor,
             "annealing": self.annealing,
         }
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class OneCycleMomentum(keras.optimizers.schedules.LearningRateSchedule):
+    """The momentum of a `OneCycle`; made by its method `momentum`.
+
+    Args:
+        cycle: The cycle of the rate.
+        highest: Float in 0..1, at the beginning and at the end.
+        lowest: Float in 0..1, at the peak of the rate.
+
+    Raises:
+        ValueError: If an argument is out of its range, or the lowest is above the highest.
+    """
+
+    def __init__(self, cycle: OneCycle, highest: float = 0.95, lowest: float = 0.85):
+        self.cycle = cycle
+        self.highest = checks.checked_number(highest, "highest", highest=1)
+        self.lowest = checks.checked_number(lowest, "lowest", highest=self.highest)
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        rises, up, down = self.cycle._ways(step)
+        return self.highest - (self.highest - self.lowest) * keras.ops.where(rises, up, down)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, the cycle serialised."""
+        cycle = keras.saving.serialize_keras_object(self.cycle)
+        return {"cycle": cycle, "highest": self.highest, "lowest": self.lowest}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "OneCycleMomentum":
+        """The schedule that `get_config` describes.
+
+        Raises:
+            ValueError: If it holds anything but a cycle; nothing else is built from it.
+        """
+        cycle = schedule_from_json(config["cycle"])
+        if not isinstance(cycle, OneCycle):
+            raise ValueError(f"`cycle` must be a OneCycle. Received: {shown(cycle)}.")
+        return cls(cycle, config["highest"], config["lowest"])

@@ -7,15 +7,18 @@ from collections.abc import Hashable, Sequence
 import keras
 import numpy as np
 
+from difflr import keras_private
 from difflr.optimizers.differential_optimizer import FOLLOWS
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Plan, Row
 from difflr.plan.group_names import names_of
+from difflr.plan.hyperparameters import as_key
+from difflr.plan.rule import AXES
 from difflr.verification import judgement
 from difflr.verification.blame import culprits, statistics_faults
 from difflr.verification.judgement import Verification, VerifiedRow
 from difflr.verification.observation import Observation, PartState, Values, is_finite
-from difflr.verification.reference import Reference, has_own_rule
+from difflr.verification.reference import Reference, batch_of, has_own_rule, hyperparameters_at, schedule_at
 
 
 def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[int] | None = None) -> Verification:
@@ -106,18 +109,6 @@ def noise_of(variable: keras.Variable, value: np.ndarray) -> float:
     return precision * float(np.linalg.norm(value.astype("float64")))
 
 
-def schedule_at(schedule: keras.optimizers.schedules.LearningRateSchedule | None, step: int) -> float:
-    """The factor of a schedule; 1 without one.
-
-    Args:
-        schedule: The schedule.
-        step: A count of batches.
-    """
-    if schedule is None:
-        return 1.0
-    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
-
-
 def _frozen(row: Row, observation: Observation) -> VerifiedRow:
     key = id(row.variable)
     if key in observation.found and np.any(observation.found[key] != observation.left[key]):
@@ -130,16 +121,17 @@ def _frozen(row: Row, observation: Observation) -> VerifiedRow:
 def _judge_part(
     part: PartState, rows: Sequence[Row], observation: Observation, tolerance: float, unused: set[int] | None
 ) -> dict[int, VerifiedRow]:
-    reference = Reference(part, observation)
-    by_factors: dict[tuple[float, float], list[Row]] = {}
+    reference = Reference(part, observation, rows)
+    by_factors: dict[Hashable, list[Row]] = {}
     for row in rows:
-        by_factors.setdefault(_factors(row, part), []).append(row)
+        by_factors.setdefault((*_factors(row, part), as_key(row.hyperparameters), row.schedule_start), []).append(row)
     judged, along = {}, []
-    for (rate, decay), members in by_factors.items():
-        variables = [row.variable for row in members]
+    for members in by_factors.values():
+        rate, decay = _factors(members[0], part)
+        variables, own = [row.variable for row in members], hyperparameters_at(members[0], part)
         # The slope tells the rate also where the update is not proportional to it: momentum from before, Ftrl.
-        once = reference.moves(variables, rate, decay) if rate else {}
-        twice = reference.moves(variables, 2 * rate, 2 * decay) if rate else {}
+        once = reference.moves(variables, rate, decay, own) if rate else {}
+        twice = reference.moves(variables, 2 * rate, 2 * decay, own) if rate else {}
         for row in members:
             key = id(row.variable)
             if rate == 0:
@@ -194,7 +186,7 @@ def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
         if part.plan is None or row.variable not in part.plan or row.frozen:
             continue
         now, whole = part.plan.row(row.variable), part.plan.whole.row(row.variable)
-        axes = ("frozen", "multiplier", "schedule", "schedule_start")
+        axes = (*AXES, "schedule_start", "hyperparameters")
         by_phase = {axis: getattr(now, axis) for axis in axes if getattr(now, axis) != getattr(whole, axis)}
         return dataclasses.replace(row, **by_phase)
     return row
@@ -202,16 +194,14 @@ def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
 
 def _factors(row: Row, part: PartState) -> tuple[float, float]:
     """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
-    accumulation = part.optimizer.gradient_accumulation_steps or 1
-    batch = (
-        (part.step - row.schedule_start) * accumulation + accumulation - 1
-    )  # that of the update: schedules count batches
-    planned = row.multiplier * schedule_at(row.schedule, batch)
+    planned = row.multiplier * schedule_at(row.schedule, batch_of(row, part))
+    planned = max(planned, row.min_learning_rate / part.base_rate)
     start = part.starts.get(id(row.variable), LateStart())
     updates = keras.ops.convert_to_tensor(part.step, "float32")
+    betas = keras_private.bias_correction(part.optimizer, hyperparameters_at(row, part))
     rate, for_decay = (
-        planned * float(keras.ops.convert_to_numpy(start.factor(updates, part.optimizer, for_decay=is_decay)))
-        for is_decay in (False, True)
+        planned * float(keras.ops.convert_to_numpy(start.factor(updates, betas, for_decay=is_for_decay)))
+        for is_for_decay in (False, True)
     )
     follows = getattr(part.optimizer, "weight_decay_follows", FOLLOWS[0]) == FOLLOWS[0]
     return rate, row.weight_decay_multiplier * (for_decay if follows else 1.0)

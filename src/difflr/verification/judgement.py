@@ -17,6 +17,7 @@ TOO_SMALL = "below the precision of the weights"
 NOT_FINITE = "NaN OR INFINITE"
 OVERWRITTEN = "not judged: frozen, and changed by its own layer"
 OWN_RULE = "not judged: the optimizer has an update rule of its own"
+NOT_BY_RATE = "not judged: it differs in more than a factor on the rate"
 RESTS = "the schedule is at 0 now"
 HEADER = ("group", "variables", "expected", "measured", "")
 LEFT = (0, 4)  # columns of words

@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.late_start import LateStart
-from difflr.optimizers.unwrap import base_rate, parts
+from difflr.optimizers.unwrap import base_rate, is_scaled, parts
 from difflr.plan import Plan
 
 Values: TypeAlias = dict[int, np.ndarray]  # by identity of the variable
@@ -81,7 +81,7 @@ class Observation:
                 "difflr.verify(model, data, step=..., reference=...)."
             )
         gradients = {int(key): move["gradient"] for key, move in moves.items() if "gradient" in move}
-        skipped = hasattr(self._model.optimizer, "inner_optimizer") and not all(map(is_finite, gradients.values()))
+        skipped = is_scaled(self._model.optimizer) and not all(map(is_finite, gradients.values()))
         if skipped or not all(part.base_rate for part in self.parts):
             return False  # by a LossScaleOptimizer, which now scales less; or a warm-up begins with a rate of 0
         self.gradients.append(gradients)

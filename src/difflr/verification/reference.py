@@ -1,13 +1,51 @@
 """The update of a stock Keras optimizer at a given rate, from the same state and gradients."""
 
+from collections.abc import Hashable, Mapping, Sequence
+
 import keras
 import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
+from difflr.plan import Row
+from difflr.plan.hyperparameters import as_key
 from difflr.verification.observation import Observation, PartState, Values
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def schedule_at(schedule: keras.optimizers.schedules.LearningRateSchedule | None, step: int) -> float:
+    """The factor of a schedule; 1 without one.
+
+    Args:
+        schedule: The schedule.
+        step: A count of batches.
+    """
+    if schedule is None:
+        return 1.0
+    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+
+
+def batch_of(row: Row, part: PartState) -> int:
+    """The batch that the row's schedules count at this update.
+
+    Args:
+        row: A row of the plan.
+        part: The optimizer before the update.
+    """
+    accumulation = part.optimizer.gradient_accumulation_steps or 1
+    return (part.step - row.schedule_start) * accumulation + accumulation - 1
+
+
+def hyperparameters_at(row: Row, part: PartState) -> dict[str, float]:
+    """What the plan sets in the place of the optimizer's own numbers at this update.
+
+    Args:
+        row: A row of the plan.
+        part: The optimizer before the update.
+    """
+    values = row.hyperparameters.items()
+    return {name: schedule_at(v, batch_of(row, part)) if callable(v) else v for name, v in values}
 
 
 class Reference:
@@ -18,27 +56,32 @@ class Reference:
     Args:
         part: The optimizer before the update.
         observation: The update.
+        rows: What the plan says of the variables of this optimizer.
     """
 
-    def __init__(self, part: PartState, observation: Observation):
+    def __init__(self, part: PartState, observation: Observation, rows: Sequence[Row] = ()):
         self._part = part
         self._before = observation.found
         self._class = reference_class(type(part.optimizer))
         self._config = {**self._class.get_config(part.optimizer), "loss_scale_factor": None}
         if issubclass(self._class, DifferentialOptimizer):
             self._config["multipliers"] = None
-        self._gradients = self._clipped(self._accumulated(observation.gradients))
+        self._gradients = self._clipped(self._clipped_by_rule(self._accumulated(observation.gradients), rows))
 
-    def moves(self, variables: list[keras.Variable], rate: float, decay: float) -> Values:
+    def moves(
+        self, variables: list[keras.Variable], rate: float, decay: float, own: Mapping[str, float] | None = None
+    ) -> Values:
         """How far the variables would have moved.
 
         Args:
             variables: Some of those that the optimizer trains.
             rate: The factor on the base rate.
             decay: The factor on what the weight decay is multiplied by: rate and decay are separate here.
+            own: What they have in the place of the optimizer's own numbers.
         """
         part = self._part
         config = {**self._config, **dict.fromkeys(CLIPPING), "gradient_accumulation_steps": None}
+        config |= {name: value for name, value in (own or {}).items() if name != keras_private.CLIPNORM}
         config["learning_rate"] = part.base_rate * rate
         for name in config:
             if name.endswith("weight_decay") and config[name]:
@@ -48,9 +91,9 @@ class Reference:
         if not copies:
             return {}
         optimizer = self._class.from_config(config)
-        own = list(optimizer.variables)
+        before_build = list(optimizer.variables)
         optimizer.build(copies)
-        self._give_state(optimizer, own, variables)
+        self._give_state(optimizer, before_build, variables)
         optimizer.apply([keras.ops.convert_to_tensor(self._gradients[id(v)]) for v in variables], copies)
         return {
             id(v): keras.ops.convert_to_numpy(copy).astype("float64") - self._before[id(v)]
@@ -85,6 +128,20 @@ class Reference:
             if gradient_sum is not None and id(variable) in sums:
                 sums[id(variable)] = sums[id(variable)] + gradient_sum
         return {key: gradient / steps for key, gradient in sums.items()}
+
+    def _clipped_by_rule(self, gradients: Values, rows: Sequence[Row]) -> Values:
+        """The gradients, those to which a rule gives a norm of their own clipped by it."""
+        name, clipped = keras_private.CLIPNORM, dict(gradients)
+        having = [row for row in rows if name in row.hyperparameters and id(row.variable) in gradients]
+        members: dict[Hashable, list[Row]] = {}
+        for row in having:
+            members.setdefault((row.decided.get(name), as_key({name: row.hyperparameters[name]})), []).append(row)
+        for group in members.values():
+            highest = hyperparameters_at(group[0], self._part)[name]
+            norm = float(np.sqrt(sum(np.sum(gradients[id(row.variable)].astype("float64") ** 2) for row in group)))
+            for row in group:
+                clipped[id(row.variable)] = gradients[id(row.variable)] * min(1.0, highest / norm if norm else 1.0)
+        return clipped
 
     def _clipped(self, gradients: Values) -> Values:
         own = {id(v): gradients[id(v)] for v in self._part.variables if id(v) in gradients}

@@ -17,9 +17,10 @@ from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
 from difflr.verification import judgement
 from difflr.verification.first_batch import first_batch
-from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of, schedule_at
+from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of
 from difflr.verification.judgement import PlanNotKept, Verification, VerifiedRow
 from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
+from difflr.verification.reference import schedule_at
 
 Batch: TypeAlias = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each an array or a structure of arrays
 Step: TypeAlias = Callable[[Batch], object]
@@ -288,6 +289,8 @@ def _of_function(row: Row, real: np.ndarray, base: np.ndarray, before: Values, t
         return VerifiedRow(row.path, 0.0, math.nan if moved else 0.0, verdict)
     if not np.any(base):
         return VerifiedRow(row.path, row.multiplier, math.nan, judgement.NO_GRADIENT)
+    if row.hyperparameters or row.min_learning_rate:
+        return VerifiedRow(row.path, row.multiplier, math.nan, judgement.NOT_BY_RATE)
     rate = row.multiplier * schedule_at(row.schedule, 0)
     noise = noise_of(row.variable, before[id(row.variable)])
     return compared(row, rate, real, base * rate, base * rate, noise, tolerance)

@@ -21,6 +21,7 @@ def run(
     variables: Sequence[keras.Variable],
     grads: list[Tensor],
     learning_rate: Tensor,
+    is_last: bool = True,
 ) -> None:
     """Decays and updates `variables` in place.
 
@@ -31,7 +32,8 @@ def run(
         variables: Keras variables.
         grads: Their gradients, torch tensors.
         learning_rate: The base rate, a scalar.
+        is_last: Whether no other variables follow in this step.
     """
-    step = Step(name, optimizer, groups, variables, grads, learning_rate)
+    step = Step(name, optimizer, groups, variables, grads, learning_rate, is_last)
     chosen = fused if optimizer.fused and fused.fits(name, step) else exact
     chosen.PASSES[name](step)

@@ -136,7 +136,8 @@ def nadam(step: Step) -> None:
     product = keras_private.nadam_product(optimizer)
     product_now = product.value * now
     product_following = product_now * following
-    product.assign(product_now)
+    if step.is_last:
+        product.assign(product_now)
     bottom_1, bottom_2, correction = step.scalars(
         torch.stack([1 - product_following, 1 - product_now, 1 - step.power(beta_2)])
     )

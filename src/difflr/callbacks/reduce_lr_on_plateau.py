@@ -1,0 +1,129 @@
+"""`ReduceLROnPlateau`: Keras's callback, for one part of the model."""
+
+import types
+import warnings
+from typing import Any
+
+import keras
+
+from difflr.optimizers.differential_optimizer import DifferentialOptimizer
+from difflr.optimizers.replan import ready_optimizer
+from difflr.optimizers.unwrap import base_rate
+
+_KEPT = ("best", "wait", "cooldown_counter")
+
+
+class ReduceLROnPlateau(keras.callbacks.Callback):
+    """Reduces the learning rate of one part of the model when a metric has stopped improving.
+
+    As `keras.callbacks.ReduceLROnPlateau`, but what is reduced are the multipliers of `target`: the other groups and the
+    base rate stay as they are, and the base rate may be a schedule. Nothing is compiled again. The multipliers, the best
+    value and the epochs waited are saved with the model; a `fit` that goes on at the next epoch (`initial_epoch`, or after
+    `BackupAndRestore`, which comes behind this callback in the list) continues with them.
+
+    Args:
+        target: Whose rate: a layer, a variable, a path of the layer tree, or whatever else a rule can name. Variables that
+            share a multiplier are reduced together, so all of them have to be named.
+        monitor: As in Keras, as are all that follow.
+        factor: Float below 1.
+        patience: Integer, epochs without improvement.
+        min_lr: Float, the effective rate below which `target` is not reduced. `min_learning_rate` of a rule holds in any
+            case.
+        **settings: `verbose`, `mode`, `min_delta`, `cooldown`.
+
+    Raises:
+        ValueError: If `factor` is not below 1; on `fit`, if others share a multiplier with `target`.
+        KeyError: On `fit`, if `target` names nothing that is trained.
+        TypeError: On `fit`, if the optimizer is none of difflr's.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import difflr
+
+    layers = [keras.layers.Dense(8, name="body"), keras.layers.Dense(2, name="head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(difflr.optimizers.Adam(1e-3, multipliers=difflr.Plan(model, {"body": 0.1})), loss="mse")
+    plateau = difflr.ReduceLROnPlateau("body", monitor="loss", factor=0.5, patience=1, min_delta=10.0)
+    model.fit(np.ones((8, 4)), np.ones((8, 2)), epochs=2, callbacks=[plateau], verbose=0)
+    assert model.optimizer.multipliers["body"] == 0.05
+    ```
+
+    Reference: `keras.callbacks.ReduceLROnPlateau`; `torch.optim.lr_scheduler.ReduceLROnPlateau` over one parameter group.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_lr: float = 0.0,
+        **settings: Any,
+    ):
+        super().__init__()
+        self.target = target
+        self._keras = keras.callbacks.ReduceLROnPlateau(monitor, factor, patience, min_lr=min_lr, **settings)
+        self._key = (
+            f"ReduceLROnPlateau of {monitor}, {target if isinstance(target, str) else getattr(target, 'name', '')}"
+        )
+        self._begins = True
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
+        optimizer = ready_optimizer(self.model, "ReduceLROnPlateau")
+        optimizer.multipliers.scale(self.target, 1.0)
+        # Keras's callback sees of a model its metrics, and of an optimizer its rate: here that of the target.
+        self._keras.set_model(
+            types.SimpleNamespace(optimizer=_RateOf(optimizer, self.target), metrics=self.model.metrics)
+        )
+        self._keras.on_train_begin()
+        self._begins = True
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
+        saved = self._saved().get(self._key) if self._begins else None
+        self._begins = False
+        if saved is None or epoch == 0:
+            return
+        if saved["epoch"] != epoch:
+            warnings.warn(
+                f"ReduceLROnPlateau begins anew: its state was saved after epoch {saved['epoch']}, and training goes on at "
+                f"{epoch}. It has to stand before the callback that saves the model.",
+                stacklevel=2,
+            )
+            return
+        for name in _KEPT:
+            setattr(self._keras, name, saved[name])
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
+        saved = self._saved()  # first, as it lets JAX's `fit` give the state back
+        self._keras.on_epoch_end(epoch, dict(logs or {}))
+        best = self._keras.best
+        kept = {"best": None if best is None else float(best), "wait": self._keras.wait}
+        saved[self._key] = {**kept, "cooldown_counter": self._keras.cooldown_counter, "epoch": epoch + 1}
+
+    def _saved(self) -> dict[str, Any]:
+        return ready_optimizer(self.model, "ReduceLROnPlateau").callback_state
+
+
+class _RateOf:
+    """What Keras's callback takes for an optimizer: the rate of a part of the model.
+
+    Args:
+        optimizer: The optimizer.
+        target: The part.
+    """
+
+    def __init__(self, optimizer: DifferentialOptimizer, target: Any):
+        self._optimizer = optimizer
+        self._target = target
+
+    @property
+    def learning_rate(self) -> float:
+        """The highest effective rate in the part; a floor of the plan is not looked at."""
+        return base_rate(self._optimizer) * self._optimizer.multipliers.scale(self._target, 1.0)
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._optimizer.multipliers.scale(self._target, rate / self.learning_rate)

@@ -1,0 +1,167 @@
+"""`read_rows`: two things of each row of a table: a text or a file, and what it is labelled."""
+
+import csv
+import importlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from difflr.checks import did_you_mean
+from difflr.data.examples import check_skipped
+
+MOST_CHARACTERS = 10_000_000  # of one field; Python's csv allows 131,072
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+Value = str | float | list[str] | tuple[str, ...] | None
+
+
+class Row(NamedTuple):
+    """A row: which, the text or file in it, its label, and why it is left out."""
+
+    place: str
+    content: str
+    label: Value
+    reason: str | None = None
+
+
+def read_rows(
+    file: Path, content_columns: Sequence[str], label_columns: Sequence[str], what: str
+) -> tuple[list[Row], list[tuple[str, str]]]:
+    """The rows of a table in UTF-8: CSV by commas, semicolons or tabs; JSON, an object a line; or Parquet.
+
+    Args:
+        file: The table.
+        content_columns: The column with the texts or files: the first of these that is there.
+        label_columns: The columns with the labels; with several, a row's label is a tuple.
+        what: What the content is: `"text"` or `"file"`.
+
+    Returns:
+        The rows that have both, and pairs of a row and the reason for those that have not.
+
+    Raises:
+        ValueError: If it is no such table, a column is missing, there are no rows, or more than a tenth of them lack
+            something.
+    """
+    readers = {".jsonl": _json_rows, ".ndjson": _json_rows, ".parquet": _parquet_rows}
+    reader = readers.get(file.suffix.lower(), _csv_rows)
+    try:
+        rows = list(reader(file, content_columns, label_columns, what))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
+    if not rows:
+        raise ValueError(f"{file} has no rows below the names of its columns.")
+    skipped = [(row.place, row.reason) for row in rows if row.reason is not None]
+    check_skipped(skipped, len(rows), str(file))
+    return [row for row in rows if row.reason is None], skipped
+
+
+def _csv_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: str) -> Iterator[Row]:
+    before = csv.field_size_limit(MOST_CHARACTERS)  # of the whole process
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            separator, content = _separator(opened, file, contents, labels, what)
+            reader = csv.DictReader(opened, delimiter=separator)
+            for row in reader:
+                made = _row(f"line {reader.line_num}", row, content, labels, what)
+                if None in row:
+                    reason = "more fields than columns: put quotes around a text with separators in it"
+                    made = Row(made.place, made.content, made.label, reason)
+                yield made
+    except csv.Error as error:
+        raise ValueError(f"{file} is no CSV file: {error}.") from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _json_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: str) -> Iterator[Row]:
+    content = ""
+    with file.open(encoding="utf-8-sig") as opened:
+        for number, line in enumerate(opened, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{file} is no JSON Lines file: line {number} is no JSON ({error}).") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{file}: line {number} must be an object with names. Received: {line.strip()[:50]}.")
+            content = content or _content_column(file, list(row), contents, labels, what)
+            yield _row(f"line {number}", row, content, labels, what)
+
+
+def _parquet_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: str) -> Iterator[Row]:
+    try:
+        parquet = importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise ValueError(f"{file} needs pyarrow: pip install pyarrow") from None
+    try:
+        opened = parquet.ParquetFile(file)
+    except Exception as error:
+        raise ValueError(f"{file} is no Parquet file: {error}") from None
+    with opened:
+        content = _content_column(file, opened.schema_arrow.names, contents, labels, what)
+        number = 0
+        for batch in opened.iter_batches(columns=[content, *labels]):
+            for row in batch.to_pylist():
+                number += 1
+                yield _row(f"row {number}", row, content, labels, what)
+
+
+def _row(place: str, row: Mapping[Any, Any], content: str, labels: Sequence[str], what: str) -> Row:
+    text = "" if row.get(content) is None else str(row[content])
+    values = [_clean(row.get(name)) for name in labels]
+    missing = [name for name, value in zip(labels, values, strict=True) if value is None or value == ""]
+    label = values[0] if len(values) == 1 else tuple(str(value) for value in values)
+    reason = f"no {what}" if not text.strip() else "no label" if missing else None
+    return Row(place, text, label, reason)
+
+
+def _clean(value: object) -> Value:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, (list, tuple)):
+        return [str(one) for one in value]
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, (int, float)):
+        return str(value) if isinstance(value, int) else value
+    return str(value)
+
+
+def _separator(
+    opened: TextIO, file: Path, contents: Sequence[str], labels: Sequence[str], what: str
+) -> tuple[str, str]:
+    """The separator by which the first row has the columns that are wanted, and which of `contents` is there."""
+    found = {}
+    for separator in SEPARATORS:
+        opened.seek(0)
+        found[separator] = next(csv.reader(opened, delimiter=separator), [])
+    opened.seek(0)
+    for separator, columns in found.items():
+        content = next((name for name in contents if name in columns), None)
+        if content is not None and set(labels) <= set(columns):
+            return separator, content
+    separator = max(found, key=lambda one: len(found[one]))
+    _content_column(file, found[separator], contents, labels, what, f", separated by {SEPARATORS[separator]},")
+    raise AssertionError("a column is missing")
+
+
+def _content_column(
+    file: Path, columns: Sequence[str], contents: Sequence[str], labels: Sequence[str], what: str, how: str = ""
+) -> str:
+    """Which of `contents` is among the columns.
+
+    Raises:
+        ValueError: If none is, or a column of the labels is missing.
+    """
+    content = next((name for name in contents if name in columns), None)
+    missing = contents[0] if content is None else next((name for name in labels if name not in columns), None)
+    if content is not None and missing is None:
+        return content
+    argument = f"{what}_column" if content is None else "label_column"
+    hint = did_you_mean(str(missing), columns, 1, 0.6)
+    raise ValueError(
+        f"{file} has no column '{missing}'. Its columns{how or ''} are: {', '.join(map(str, columns)) or 'none'}.{hint} Say "
+        f"which one it is: `{argument}`."
+    )

@@ -1,0 +1,160 @@
+"""`fine_tune_settings`: what `fine_tune` uses where the user asks for nothing else, and why."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import keras
+
+from difflr.depth.named_head import HEAD, Target, named_head
+from difflr.plan import Plan
+from difflr.text_table import text_table
+
+# Chosen on nine tasks, none of which is a task of docs/comparison.md. What a step of Adam changes in the outputs grows with
+# the number of features that come into the head, so the rate is one over it, as in mup: 2e-3 with 512, which is fastai's.
+LOWEST_RATE, HIGHEST_RATE = 1e-3, 2e-2
+RATE_RATIO = 10.0
+# Moving statistics with a momentum of 0.99 have forgotten 95 % of what they were after 300 steps.
+FORGOTTEN = 3.0
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuneSettings:
+    """What `difflr.fine_tune` uses, and why: print it, or read it off `history.settings`.
+
+    Args:
+        learning_rate: The highest rate, that of the head.
+        rate_ratio: How many times slower the lowest layers are; `None` where a plan says so.
+        freeze_epochs: Epochs with only the head trainable.
+        normalization: What the BatchNormalization layers of the body do: `"frozen"`, as they were pretrained, or
+            `"trained"`; `None` where a plan says so.
+        reasons: Why: name of the setting -> a sentence.
+
+    Example:
+
+    ```python
+    settings = difflr.fine_tune_settings(model, epochs=8, steps_per_epoch=20)
+    print(settings)
+    ```
+    """
+
+    learning_rate: float
+    rate_ratio: float | None
+    freeze_epochs: int
+    normalization: Literal["frozen", "trained"] | None
+    reasons: Mapping[str, str]
+
+    def __str__(self) -> str:
+        names = [field.name for field in dataclasses.fields(self) if field.name != "reasons"]
+        values = [getattr(self, name) for name in names]
+        cells = [f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value) for value in values]
+        lines = [[name, cell, self.reasons[name]] for name, cell in zip(names, cells, strict=True)]
+        return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
+
+    def changed(self, reason: str, **values: object) -> "FineTuneSettings":
+        """These settings with other values, those that are not `None`.
+
+        Args:
+            reason: Why, for all of them.
+            **values: Name of the setting -> value.
+        """
+        chosen = {name: value for name, value in values.items() if value is not None}
+        reasons = {**self.reasons, **dict.fromkeys(chosen, reason)}
+        return dataclasses.replace(self, **chosen, reasons=reasons)  # type: ignore[arg-type]
+
+    def with_plan(self) -> "FineTuneSettings":
+        """These settings where a plan says who trains at which multiple of the rate."""
+        reasons = {**self.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
+        return dataclasses.replace(self, rate_ratio=None, normalization=None, reasons=reasons)
+
+
+def fine_tune_settings(
+    model: keras.Model, *, epochs: int, steps_per_epoch: int, head: Target = HEAD
+) -> FineTuneSettings:
+    """The settings of `difflr.fine_tune` for a model, read off its layers and the number of steps: nothing is trained.
+
+    Args:
+        model: A built Keras model: a pretrained body and a head.
+        epochs: Integer. Epochs with everything trainable.
+        steps_per_epoch: Integer. Batches in an epoch.
+        head: As for `difflr.fine_tune`.
+
+    Returns:
+        A `FineTuneSettings`.
+
+    Raises:
+        ValueError: If the model is not built, or has no head.
+
+    Example:
+
+    ```python
+    settings = difflr.fine_tune_settings(model, epochs=8, steps_per_epoch=20)
+    print(settings.learning_rate)
+    ```
+    """
+    rate, why_rate = _rate(model, head)
+    normalization, why_normalization = _normalization(model, epochs * steps_per_epoch, head)
+    return FineTuneSettings(
+        learning_rate=rate,
+        rate_ratio=RATE_RATIO,
+        freeze_epochs=1,
+        normalization=normalization,
+        reasons={
+            "learning_rate": why_rate,
+            "rate_ratio": "lower layers need less change; more than that costs where inputs have changed",
+            "freeze_epochs": "a head that is trained first spares the body its first, large gradients",
+            "normalization": why_normalization,
+        },
+    )
+
+
+def pretrained_statistics(model: keras.Model, head: Target = HEAD) -> list[keras.layers.BatchNormalization]:
+    """The BatchNormalization layers below the head that have seen data.
+
+    Args:
+        model: A built model.
+        head: As for `difflr.fine_tune`.
+
+    Example:
+
+    ```python
+    from difflr.fine_tuning.fine_tune_settings import pretrained_statistics
+
+    assert pretrained_statistics(model) == []  # it has none
+    ```
+    """
+    in_head = named_head(model, head)
+    return [
+        layer
+        for layer in Plan(model).normalization_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and not in_head & {id(layer), *map(id, layer.trainable_variables)}
+        and _has_seen_data(layer)
+    ]
+
+
+def _rate(model: keras.Model, head: Target) -> tuple[float, str]:
+    in_head = named_head(model, head)
+    kernels = [row.variable for row in Plan(model).rows if id(row.variable) in in_head and len(row.variable.shape) > 1]
+    if not kernels:
+        return LOWEST_RATE, "the head has no kernel"
+    width = max(kernel.shape[-2] for kernel in kernels)
+    rate = min(max(1 / width, LOWEST_RATE), HIGHEST_RATE)
+    bounds = "" if rate == 1 / width else f", within {LOWEST_RATE:g} and {HIGHEST_RATE:g}"
+    return rate, f"1 / {width} features that come into the head{bounds}; for AdamW"
+
+
+def _normalization(model: keras.Model, steps: int, head: Target) -> tuple[Literal["frozen", "trained"], str]:
+    layers = pretrained_statistics(model, head)
+    if not layers:
+        return "trained", "no pretrained BatchNormalization below the head"
+    needed = round(FORGOTTEN / max(1 - max(layer.momentum for layer in layers), 1e-6))
+    if steps < needed:
+        return "frozen", f"{steps} steps are too few for moving statistics to follow: they need {needed}"
+    return "trained", f"{steps} steps: moving statistics follow within {needed}"
+
+
+def _has_seen_data(layer: keras.layers.BatchNormalization) -> bool:
+    """Whether its statistics are other than those it began with."""
+    mean, variance = map(keras.ops.convert_to_numpy, (layer.moving_mean, layer.moving_variance))
+    return bool((mean != 0).any() or (variance != 1).any())

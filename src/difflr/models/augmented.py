@@ -1,0 +1,97 @@
+"""`augmented`: a model whose pictures are changed at random while it trains; `augmentation_sheet` shows how."""
+
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+from difflr.checks import did_you_mean
+from difflr.models.new_head import as_functional
+
+RANGE = (0, 255)
+# Name -> layers. Mild: as fastai's `aug_transforms` has them, which turns by 10 degrees, zooms by 1.1, lights by 0.2.
+CHANGES: dict[str, Callable[[], list[keras.Layer]]] = {
+    "flip": lambda: [keras.layers.RandomFlip("horizontal", name="augment_flip")],
+    "rotate": lambda: [keras.layers.RandomRotation(10 / 360, fill_mode="nearest", name="augment_rotate")],
+    "zoom": lambda: [keras.layers.RandomZoom(0.1, fill_mode="nearest", name="augment_zoom")],
+    "shift": lambda: [keras.layers.RandomTranslation(0.1, 0.1, fill_mode="nearest", name="augment_shift")],
+    "light": lambda: [
+        keras.layers.RandomBrightness(0.1, value_range=RANGE, name="augment_brightness"),
+        keras.layers.RandomContrast(0.2, value_range=RANGE, name="augment_contrast"),
+    ],
+}
+DEFAULT = ("flip", "rotate", "zoom", "light")
+
+
+def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT) -> keras.Model:
+    """The model behind layers of Keras that change its pictures while it trains, and leave them alone when it predicts.
+
+    The layers are shared with `model`: training the one trains the other, and plans of the one fit the other. Save `model`.
+
+    Args:
+        model: A functional or Sequential model, built, with one input: pictures 0..255, channels last.
+        changes: Any of `"flip"` (left and right), `"rotate"` (by 10 degrees at most), `"zoom"` (by a tenth), `"shift"` (by a
+            tenth), `"light"` (brightness and contrast).
+
+    Returns:
+        A functional model, not compiled; the model itself without changes.
+
+    Raises:
+        ValueError: If one of the changes is none of these.
+
+    Example:
+
+    ```python
+    network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="stem")])
+    trained = difflr.models.augmented(network, ["flip", "zoom"])
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
+    np.testing.assert_allclose(trained.predict(pictures, verbose=0), network.predict(pictures, verbose=0), rtol=1e-4)
+    ```
+    """
+    layers = _layers(changes)
+    if not layers:
+        return model
+    model = as_functional(model)
+    inputs = keras.Input(batch_shape=model.inputs[0].shape, name="augmented_pictures")
+    x = inputs
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(inputs, model.call(x), name=model.name)
+
+
+def _layers(changes: Sequence[str]) -> list[keras.Layer]:
+    for name in changes:
+        if name not in CHANGES:
+            hint = did_you_mean(name, CHANGES, 1)
+            raise ValueError(f"`changes` must be of {', '.join(CHANGES)}. Received: {name!r}.{hint}")
+    return [layer for name in changes for layer in CHANGES[name]()]
+
+
+def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
+    """A contact sheet: each picture, and beside it how it may look while a model trains.
+
+    Args:
+        pictures: Values 0..255, `(num_pictures, height, width, channels)`.
+        changes: As in `augmented`.
+        columns: Integer. Pictures in a row, the first as it is.
+
+    Returns:
+        Array `(num_pictures * height, columns * width, channels)`, uint8.
+
+    Example:
+
+    ```python
+    sheet = difflr.models.augmentation_sheet(np.zeros((3, 8, 8, 3), "uint8"), columns=4)
+    print(sheet.shape)  # (24, 32, 3)
+    ```
+    """
+    layers = _layers(changes)
+    rows = [pictures.astype("float32")]
+    for _ in range(columns - 1):
+        x = keras.ops.convert_to_tensor(rows[0])
+        for layer in layers:
+            x = layer(x, training=True)
+        rows.append(keras.ops.convert_to_numpy(x))
+    sheet = np.clip(np.stack(rows, 1), *RANGE).astype("uint8")  # picture, column, height, width, channels
+    number, _, height, width, channels = sheet.shape
+    return sheet.transpose(0, 2, 1, 3, 4).reshape(number * height, columns * width, channels)

@@ -1,0 +1,95 @@
+"""The rules of one phase, and the plan that they make of the model's plan."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from difflr.checks import shown
+from difflr.plan import Plan, Row
+from difflr.plan.constant import Constant
+from difflr.plan.rows import BY_USER, DECLARED
+from difflr.plan.rule import AXES, Rule, as_rules
+
+
+class RulesOfPlan(tuple[Rule, ...]):
+    """Rules that together are a whole plan: not every one of them needs an effect in a phase."""
+
+
+def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
+    """What a phase's `multipliers` stand for.
+
+    Args:
+        multipliers: Rules in any form, or a plan.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If there is no rule, or one unfreezes.
+    """
+    if isinstance(multipliers, Plan):
+        return RulesOfPlan(_rule(rows) for rows in _by_setting(multipliers))
+    if isinstance(multipliers, (int, float)):
+        raise TypeError(
+            f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: "
+            f"{shown(multipliers)}. For another rate of all who train, use `learning_rate`."
+        )
+    rules = multipliers if isinstance(multipliers, RulesOfPlan) else tuple(as_rules(multipliers))
+    if not rules:
+        raise ValueError(f"`multipliers` of a phase have no rule. Received: {shown(multipliers)}. Leave it out.")
+    if any(rule.frozen is False for rule in rules):
+        raise ValueError(
+            "A rule of a phase cannot unfreeze: `trainable` says who trains, and what the model's plan freezes is trainable "
+            "in no phase. Take the freezing out of the plan."
+        )
+    return rules
+
+
+def _by_setting(plan: Plan) -> list[list[Row]]:
+    """The rows that the plan decides, those with equal settings together."""
+    members: dict[Any, list[Row]] = {}
+    for row in plan.rows:
+        if row.decided.get("frozen") != BY_USER:
+            members.setdefault(row.setting, []).append(row)
+    return list(members.values())
+
+
+def _rule(rows: Sequence[Row]) -> Rule:
+    """The rule that says all that equal rows say."""
+    row = rows[0]
+    target = tuple(path for row in rows for path in (row.path, *row.aliases))
+    if row.frozen:
+        return Rule(target, frozen=True)
+    values = {axis: getattr(row, axis) for axis in AXES if axis != "frozen"}
+    values = {axis: value for axis, value in values.items() if value is not None and value != ""}
+    if row.hyperparameters:
+        values["hyperparameters"] = row.hyperparameters
+    return Rule(target, **{"schedule": Constant(), **values})
+
+
+def with_rules(plan: Plan, rules: Sequence[Rule], model: keras.Layer, learning_rate: float | None) -> dict[int, Row]:
+    """The rows of a plan with the rules of a phase after its own, by identity of the variable.
+
+    Args:
+        plan: The plan.
+        rules: The rules of the phase.
+        model: The model.
+        learning_rate: The base rate, for rules that set a learning rate.
+
+    Raises:
+        ValueError: As of `difflr.Plan`.
+    """
+    by_rules = Plan(model, rules, learning_rate=learning_rate)
+    return {id(row.variable): _later(row, by_rules.row(row.variable)) for row in plan.rows}
+
+
+def _later(row: Row, later: Row) -> Row:
+    """A row with what a later one decides by rules."""
+    decided = {axis: who for axis, who in later.decided.items() if who != BY_USER and not who.startswith(DECLARED)}
+    if row.frozen or not decided:
+        return row
+    if later.frozen:
+        return row.frozen_because(decided.get("frozen", decided.get("multiplier", "")))
+    values = {axis: getattr(later, axis) for axis in decided if axis in AXES and axis != "frozen"}
+    values["hyperparameters"] = {**row.hyperparameters, **later.hyperparameters}
+    return dataclasses.replace(row, **values, schedule_start=0, decided={**row.decided, **decided})

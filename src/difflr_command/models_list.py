@@ -1,0 +1,56 @@
+"""`difflr models`."""
+
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+from difflr_command.common import Backend, Traceback
+from difflr_command.known_models import KNOWN
+
+WHO_SCALES = "itself"
+
+
+def models(
+    name: Annotated[
+        str, typer.Argument(metavar="PART", help="Only those whose name contains this.", show_default=False)
+    ] = "",
+    hub: Annotated[
+        bool, typer.Option("--hub", help="Also KerasHub's presets for pictures; KerasHub has to be installed.")
+    ] = False,
+    backend: Backend = "",
+    traceback: Traceback = False,
+) -> None:
+    """List the pretrained networks that can be named in place of a .keras file.
+
+    All were trained on ImageNet, and get a new last layer for your classes. How each wants its pictures scaled is known.
+    """
+    with console.bad_input():
+        lines = [
+            [
+                entry.name,
+                f"{entry.parameters / 1e6:.1f} M",
+                f"{entry.size} x {entry.size}",
+                entry.scale if entry.scale != "0..255" else WHO_SCALES,
+                "here" if entry.is_here else "",
+            ]
+            for entry in KNOWN
+        ]
+        if hub:
+            lines += _presets()
+        lines = [line for line in lines if name.lower() in line[0].lower()]
+        if not lines:
+            raise ValueError(f"No network's name contains '{name}'. `difflr models` lists them all.")
+        from difflr_command.table import print_table
+    header = ["name", "parameters", "pictures", "scaled", "weights"]
+    print_table(console.output(), header, lines, left=("name",), optional=("weights", "scaled"))
+    console.output().print(
+        "\nWeights that are not here are fetched once. `difflr fine-tune NAME pictures/` trains one of them."
+    )
+
+
+def _presets() -> list[list[str]]:
+    """KerasHub's presets for pictures."""
+    from difflr_command.hub import picture_presets
+
+    return [[name, f"{number / 1e6:.1f} M", "", "by the preset", ""] for name, number in picture_presets().items()]

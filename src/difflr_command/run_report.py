@@ -1,0 +1,140 @@
+"""The report of `difflr fine-tune`: what the tuned model gets wrong, its data, its rates, and how to make it again."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+
+import difflr
+from difflr.data import PictureFiles
+from difflr.report.measured import Measured, Shown
+from difflr_command import inputs
+from difflr_command.backend import quietly
+from difflr_command.loss import output_activation
+from difflr_command.network import PICTURES, TEXTS, probabilities
+from difflr_command.run import Run
+from difflr_command.settings import Settings, command
+
+AUGMENTED, COLUMNS = 4, 6  # pictures, and how often each is shown
+
+
+def write_report(settings: Settings, run: Run) -> None:
+    """Writes the report, if one is asked for.
+
+    Args:
+        settings: The settings.
+        run: The run, whose model is trained.
+    """
+    if settings.report is None:
+        return
+    data = run.data
+    difflr.write_report(
+        settings.report,
+        run.model,
+        _with_phases(run),
+        phases=run.phases,
+        title=title_of(settings),
+        settings=shown_settings(settings, run),
+        evaluation=evaluation_of(settings, run),
+        data=_summary_of(run),
+        command=command(settings, keras.backend.backend()),
+        earlier=settings.compare,
+        steps_per_epoch=data.batches(settings.batch_size, settings.seed).num_batches,
+    )
+
+
+def _summary_of(run: Run) -> difflr.report.DataSummary:
+    """The data, and how some pictures may look while the model trains."""
+    data, pictures = run.data, np.empty(0)
+    if run.changes:
+        few = np.asarray(data.train.x[:AUGMENTED])
+        sheet = difflr.models.augmentation_sheet(few, run.changes, COLUMNS)
+        tiles = sheet.reshape(len(few), few.shape[1], COLUMNS, *few.shape[2:])
+        pictures = tiles.swapaxes(1, 2).reshape(-1, *few.shape[1:])
+    return difflr.report.DataSummary(
+        data.counts(),
+        skipped=data.skipped,
+        notes=run.notes,
+        pictures=list(pictures),
+        caption=f"Some pictures, and how they may look while the model trains: {', '.join(run.changes)}.",
+    )
+
+
+def _with_phases(run: Run) -> dict[str, list[float]]:
+    """The history, with the number of the phase in each epoch."""
+    numbers = range(len(run.checkpoint.history))
+    phases = [1.0 if number < run.freeze_epochs else float(len(run.phases)) for number in numbers]
+    return columns(run.checkpoint.history) | {"phase": phases}
+
+
+def title_of(settings: Settings) -> str:
+    """The run in a few words."""
+    return f"{settings.model.stem} on {settings.data.name or settings.data}"
+
+
+def shown_settings(settings: Settings, run: Run) -> dict[str, str]:
+    """The settings as text, those that were asked for and those that follow from the data."""
+    given = dataclasses.asdict(settings).items()
+    shown = {
+        name: str(value)
+        for name, value in given
+        if value not in (None, ()) and name not in ("compare", "log", "report")
+    }
+    return shown | {
+        "classes": ", ".join(run.data.train.class_names),
+        "data": inputs.described(settings.data, run.info.data, run.data),
+        "skipped": str(len(run.data.skipped)),
+    }
+
+
+def columns(history: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    """Name -> a value for each epoch."""
+    return {name: [epoch[name] for epoch in history] for name in (history[0] if history else {})}
+
+
+def evaluation_of(settings: Settings, run: Run) -> Measured | None:
+    """What the model gets right and wrong on the validation data; `None` if there is none."""
+    batches, validation = run.data.validation_batches(settings.batch_size), run.data.validation
+    if batches is None or validation is None:
+        return None
+    with quietly():
+        outputs = [run.model.predict_on_batch(batches[number][0]) for number in range(batches.num_batches)]
+    scores = np.concatenate([np.asarray(part, "float64") for part in outputs])
+    task = run.info.task
+    if task != "numbers":
+        scores = probabilities(scores, task, output_activation(run.model))
+    names, show = _shown(settings, run, validation)
+    labels = validation.y if task == "numbers" else validation.y.astype("int64")
+    class_names = () if task == "numbers" else _names_of(validation.class_names, scores.shape[1])
+    return difflr.evaluation(labels, scores, class_names, names=names, show=show)
+
+
+def _names_of(class_names: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """A name for each output: a model may tell more classes apart than the data has."""
+    return (*class_names, *(str(position) for position in range(len(class_names), number)))
+
+
+def _shown(
+    settings: Settings, run: Run, examples: difflr.data.Examples
+) -> tuple[list[str], Callable[[int], Shown] | None]:
+    """Names of examples, and a function that shows one."""
+    x, number = examples.x, len(examples)
+    if isinstance(x, PictureFiles):
+        below = settings.validation or settings.data
+        near = [str(file.relative_to(below)) if file.is_relative_to(below) else str(file) for file in x.files]
+        return near, lambda position: x[position]
+    if run.info.data == PICTURES:
+        return [f"picture {position + 1}" for position in range(number)], lambda position: x[position]
+    if run.info.data == TEXTS:
+        return [f"text {position + 1}" for position in range(number)], _as_read(run.whole, x)
+    return [f"row {position}" for position in range(number)], None
+
+
+def _as_read(model: keras.Model, x: np.ndarray) -> Callable[[int], str] | None:
+    """The texts as the model reads them: its words, out of their numbers."""
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
+    words = layers[0].get_vocabulary() if layers else []
+    if not words or any(np.asarray(row).dtype.kind not in "iu" for row in x[:1]):
+        return None
+    return lambda position: " ".join(words[number] for number in np.trim_zeros(np.asarray(x[position]), "b"))

@@ -1,0 +1,269 @@
+"""Where the data of `difflr fine-tune` comes from: for each form a source, which knows its classes before much is read."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+import difflr
+from difflr.data.examples import known_classes
+from difflr.data.folder import classes_in, ready_split
+from difflr.data.table import picture_targets
+from difflr_command.choices import changes_for
+from difflr_command.inputs import Data, OnPicture
+from difflr_command.settings import Settings, option
+from difflr_command.texts import TextsToNumbers
+
+
+class Source(Protocol):
+    """Data of one form.
+
+    Attributes:
+        form: `"pictures"`, `"texts"` or `"arrays"`.
+        task: As in `difflr.models.ModelInfo`.
+        class_names: The classes in the order of the outputs; none if the targets are no labels.
+        amounts: The targets, if they are amounts; else `None`.
+        changes: How pictures are changed at random while training.
+        notes: What the user should know.
+        info: What the model's file is to say besides.
+    """
+
+    form: str
+    task: str
+    class_names: tuple[str, ...]
+    amounts: np.ndarray | None
+    changes: tuple[str, ...]
+    notes: list[str]
+    info: difflr.models.ModelInfo
+
+    def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
+        """The model that is trained, and the one that is saved: the same layers, and others before them."""
+
+    def read(self, on_picture: OnPicture) -> Data:
+        """All of the data."""
+
+
+def source(settings: Settings, model: keras.Model) -> Source:
+    """The data for `model`, not read yet.
+
+    Raises:
+        ValueError: If the model does not take such data.
+    """
+    if len(model.inputs or [0]) != 1:
+        raise ValueError(
+            f"The model takes {len(model.inputs)} inputs, and only models with one can be fine-tuned here."
+        )
+    if settings.form == "arrays":
+        return Arrays(settings, model)
+    if settings.form == "pictures" or (settings.form == "table" and _takes_pictures(model)):
+        return Pictures(settings, model)
+    return Texts(settings, model)
+
+
+def _takes_pictures(model: keras.Model) -> bool:
+    shape = model.input_shape
+    return isinstance(shape, tuple) and len(shape) == 4 and shape[-1] in (1, 3, 4)
+
+
+def _only_for(settings: Settings, form: str, owner: str, *names: str) -> None:
+    """Checks that options which are about data of another form are left out."""
+    for name in names:
+        if getattr(settings, name) is not None:
+            raise ValueError(f"{option(name)} is for {owner}, and the model takes {form}: leave it out.")
+
+
+class Pictures:
+    """A folder of pictures for each class, or a table with paths of pictures and their labels."""
+
+    form = "pictures"
+
+    def __init__(self, settings: Settings, model: keras.Model):
+        shape = model.input_shape
+        if not _takes_pictures(model):
+            raise ValueError(
+                f"{settings.data} holds pictures, and the model takes inputs of shape {shape}, not (batch, height, width, "
+                "channels) with 1, 3 or 4 channels."
+            )
+        self._settings, self._channels = settings, shape[-1]
+        self._scale, how = _scale(settings.scale, model)
+        self._size = _size(settings, shape[1:3])
+        self.notes = [f"pictures at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
+        self.amounts: np.ndarray | None = None
+        self.task = "classes"
+        self._parts: list[Path] = [part for part in (settings.data, settings.validation) if part is not None]
+        if settings.form == "pictures":
+            self._open: Callable[..., difflr.data.Examples] = difflr.data.open_folder
+            self._find_parts(settings)
+            self._named: dict[str, Any] = {}
+            self.class_names, _ = classes_in(self._parts[0])
+            for part in self._parts[1:]:
+                classes_in(part, self.class_names)
+        else:
+            _only_for(settings, "pictures", "tables of texts", "text_column")
+            self._open = difflr.data.open_picture_table
+            columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
+            _, targets = picture_targets(settings.data, **columns, targets=settings.targets)
+            self.class_names, self.task = targets.class_names, targets.task
+            self.notes += targets.notes
+            self._named = {**columns, "targets": targets.kind}
+            self.amounts = None if self.class_names else targets.y
+        self.changes: tuple[str, ...] = ()
+        if settings.augmentation:
+            self.changes, note = changes_for(settings.augment, self.class_names)
+            self.notes.append(note)
+        names = self.class_names or (settings.label_columns if self.task == "numbers" else ())
+        self.info = difflr.models.ModelInfo(tuple(names), self.task, "pictures", self._size, self._channels)
+
+    def _find_parts(self, settings: Settings) -> None:
+        """With train/ and val/ in the folder, those are the parts."""
+        train, validation, left = ready_split(settings.data)
+        if train is None:
+            return
+        self._parts = [part for part in (train, settings.validation or validation) if part is not None]
+        if left:
+            self.notes.append(
+                f"{train.name}/ is trained on; not touched: {', '.join(f'{part.name}/' for part in left)}"
+            )
+
+    def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
+        """Both are the model that takes 0..255."""
+        whole = difflr.models.with_scale(model, self._scale)
+        return difflr.models.augmented(whole, self.changes), whole
+
+    def read(self, on_picture: OnPicture) -> Data:
+        """Reads each picture once, to see which can be read."""
+        options = {"channels": self._channels, "class_names": self.class_names or None, "on_picture": on_picture}
+        parts = [self._open(part, self._size, **options, **self._named) for part in self._parts]
+        return Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
+
+
+def _as_floats(batch: np.ndarray) -> np.ndarray:
+    return batch.astype("float32")
+
+
+def _scale(asked: str | None, model: keras.Model) -> tuple[str, str]:
+    """The scale of the pictures, and who converts them to it.
+
+    Raises:
+        ValueError: If it is neither asked for nor to be seen, or the model has its own.
+    """
+    own = difflr.data.has_own_scale(model)
+    if asked is None and not own:
+        known = "; ".join(f"{name} for {who}" for name, (_, who) in list(difflr.data.SCALES.items())[1:])
+        raise ValueError(
+            "Cannot tell how the model expects pixel values to be scaled: it begins with no Rescaling or Normalization "
+            f"layer. Say it: --scale {known}."
+        )
+    if own and asked not in (None, "0..255"):
+        raise ValueError(
+            f"The model scales its pictures itself, by a Rescaling or Normalization layer: leave out --scale {asked}."
+        )
+    if own:
+        return "0..255", "which the model scales itself"
+    scale = str(asked)
+    return scale, "as they are" if scale == "0..255" else "from 0..255 by a layer that is saved with the model"
+
+
+def _size(settings: Settings, sides: tuple[int | None, int | None]) -> tuple[int, int]:
+    """Height and width: the model's, where it has them."""
+    wanted = settings.pixels
+    if wanted is None and None in sides:
+        raise ValueError("The model takes pictures of any size: say in which to train, such as --size 160.")
+    if wanted is None:
+        return int(sides[0] or 0), int(sides[1] or 0)
+    if any(side not in (None, pixels) for side, pixels in zip(sides, wanted, strict=True)):
+        raise ValueError(
+            f"The model takes pictures of {sides[0]} x {sides[1]} pixels: leave out --size {settings.size}."
+        )
+    return wanted
+
+
+class Texts:
+    """A table with a text and a label in each row."""
+
+    form = "texts"
+    changes: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, model: keras.Model):
+        difflr.models.after_vectorization(model)  # before the texts are read
+        _only_for(settings, "texts", "pictures", "size", "scale", "file_column")
+        columns: dict[str, Any] = {
+            "text_column": settings.text_column or "text",
+            "label_column": settings.label_columns,
+        }
+        self._train = difflr.data.read_table(settings.data, **columns, targets=settings.targets)
+        self._validation = None
+        self.class_names, self.task = self._train.class_names, self._train.task
+        self.amounts = self._train.y if self.task == "numbers" else None
+        if settings.validation is not None:
+            kind = {"classes": "labels", "labels": "several"}.get(self.task, "numbers")
+            self._validation = difflr.data.read_table(
+                settings.validation, **columns, class_names=self.class_names or None, targets=kind
+            )
+        self._numbers: TextsToNumbers | None = None
+        self.notes = ["texts become numbers by the model's own TextVectorization layer"]
+        self.info = difflr.models.ModelInfo(self.class_names, self.task, "texts")
+
+    def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
+        """What is trained takes numbers, what is saved takes texts."""
+        layer, rest = difflr.models.after_vectorization(model)
+        self._numbers = TextsToNumbers(layer, rest)
+        return rest, model
+
+    def read(self, on_picture: OnPicture) -> Data:
+        """The texts as numbers."""
+        numbers = self._numbers
+        assert numbers is not None  # `fitted` comes before
+        train, *others = [
+            dataclasses.replace(part, x=numbers.of(np.asarray(part.x)))
+            for part in (self._train, self._validation)
+            if part is not None
+        ]
+        return Data(train, others[0] if others else None, numbers.batch)
+
+
+class Arrays:
+    """The arrays `x` and `y` of an `.npz` file."""
+
+    form = "arrays"
+    changes: tuple[str, ...] = ()
+
+    def __init__(self, settings: Settings, model: keras.Model):
+        train, validation = difflr.data.read_arrays(settings.data, targets=settings.targets)
+        if settings.validation is not None:
+            kind = {"classes": "labels", "labels": "several"}.get(train.task, "numbers")
+            validation, _ = difflr.data.read_arrays(settings.validation, targets=kind)
+        for part in filter(None, (train, validation)):
+            _check_shape(model.input_shape, part.x.shape[1:])
+        self._data = Data(train, validation)
+        self.class_names = train.class_names
+        self.task, self.amounts = train.task, None if train.class_names else train.y
+        self.info = difflr.models.ModelInfo(self.class_names, self.task)
+        self.notes = []
+        if self.task == "classes":
+            known_classes(map(str, np.unique(train.y)), None, f"y of {settings.data}")
+            if validation is not None and validation.y.max() > train.y.max():
+                raise ValueError(
+                    f"The validation data has labels up to {validation.y.max()}, training only up to {train.y.max()}."
+                )
+            if settings.targets is None:
+                self.notes = ["y leaves out no whole number: labels (amounts to predict would be --targets numbers)"]
+        elif settings.targets is None and self.task == "numbers":
+            self.notes = ["y is no list of labels from 0 on: amounts to predict (else say --targets labels)"]
+
+    def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
+        """Both are the model."""
+        return model, model
+
+    def read(self, on_picture: OnPicture) -> Data:
+        """The arrays."""
+        return self._data
+
+
+def _check_shape(expected: tuple[int | None, ...], received: tuple[int, ...]) -> None:
+    fits = isinstance(expected, tuple) and len(expected) - 1 == len(received)
+    if not fits or any(a not in (None, b) for a, b in zip(expected[1:], received, strict=True)):
+        raise ValueError(f"The model takes inputs of shape {expected}, and x holds {(None, *received)}.")

@@ -1,0 +1,91 @@
+"""`difflr` as a process: nothing but its own words on the terminal, options in any place, Ctrl-C, small alphabets."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import pytest
+from PIL import Image
+
+import difflr_command
+from cli.colours import colour_network
+from difflr_command import backend
+from difflr_command.app import app
+
+BACKEND = keras.backend.backend()
+PROGRAM = [sys.executable, "-c", "from difflr_command import main; main()"]
+
+
+def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
+    """Of the backend's own start-up messages none reaches the terminal."""
+    colour_network(here / "colours.keras")
+    Image.new("RGB", (20, 10), (200, 20, 20)).save(here / "red.png")
+    words = ["predict", "colours.keras", "--csv", "--batch-size", "1", "--backend", BACKEND]
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")
+    }
+    running = subprocess.Popen(
+        [*PROGRAM, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**environment, "PYTHONUNBUFFERED": ""},
+    )
+    try:
+        running.stdin.write("red.png\n" * 80)
+        running.stdin.flush()
+        assert running.stdout.readline() == "file,class,probability,error\n"
+        assert running.stdout.readline().startswith("red.png,red,0.9")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=60) == 130
+        assert running.stderr.read() == "\nInterrupted: what was printed is not all.\n"
+    finally:
+        running.kill()
+        for stream in (running.stdin, running.stdout, running.stderr):
+            stream.close()
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [("cp1252", "caf\xe9 -- \\u732b -> 3 \xd7 \xb2"), ("ascii", "caf\\xe9 -- \\u732b -> 3 x 2")],
+)
+def test_letters_that_a_terminal_lacks(monkeypatch, encoding, expected):
+    """What is drawn has plain letters in its place, and names are written out."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr("difflr_command.app.app", lambda prog_name: print("café ── 猫 → 3 × ²"))
+    difflr_command.main()
+    stream.flush()
+    assert stream.buffer.getvalue().decode(encoding).strip() == expected
+
+
+@pytest.mark.same_everywhere
+def test_every_command_takes_the_options_of_every_command():
+    import typer.main
+
+    group = typer.main.get_command(app)
+    commands = dict(group.commands)
+    for name, command in list(commands.items()):
+        for below, inner in getattr(command, "commands", {}).items():
+            commands[f"{name} {below}"] = inner
+    for name, command in commands.items():
+        if not hasattr(command, "commands"):
+            options = {option for parameter in command.params for option in parameter.opts}
+            assert {"--backend", "--traceback"} <= options, name
+
+
+@pytest.mark.same_everywhere
+def test_what_backends_log_of_devices_is_not_shown(caplog):
+    """As JAX's "An NVIDIA GPU may be present on this machine, but ..."."""
+    import logging
+
+    backend.import_keras()
+    for name in backend.LOGGERS:
+        logging.getLogger(name).warning("a GPU may be present")
+        logging.getLogger(name).error("no memory")
+    assert [record.message for record in caplog.records] == ["no memory"] * len(backend.LOGGERS)

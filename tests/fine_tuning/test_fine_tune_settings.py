@@ -1,0 +1,133 @@
+"""What `fine_tune` chooses for a model, that it does so, and that it says so."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import difflr
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(16, 6)).astype("float32"), (np.arange(16) % 3).astype("int32")
+
+
+def settings(model, epochs=2, steps_per_epoch=4, **more):
+    return difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=steps_per_epoch, **more)
+
+
+def tuned(model, x=X, **more):
+    return difflr.fine_tune(model, x, Y, **{"epochs": 1, "loss": LOSS, "verbose": 0, **more})
+
+
+def network(*body):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((6,)), *body, layers.Dense(3, name="head")])
+
+
+def normalised(pretrained=True):
+    model = network(layers.Dense(5, name="low"), layers.BatchNormalization(name="norm"), layers.Dense(4, name="high"))
+    if pretrained:
+        model.get_layer("norm").moving_mean.assign(np.full(5, 0.5))
+    return model
+
+
+def values(layer):
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in layer.variables]
+
+
+def is_unmoved(before, layer):
+    return all(np.array_equal(a, b) for a, b in zip(before, values(layer), strict=True))
+
+
+@pytest.mark.parametrize(("width", "rate"), [(8, 2e-2), (100, 1e-2), (500, 2e-3), (5000, 1e-3)])
+def test_the_rate_falls_with_the_features_that_come_into_the_head(width, rate):
+    found = settings(network(layers.Dense(width)))
+    assert found.learning_rate == pytest.approx(rate)
+    assert f"1 / {width} features" in found.reasons["learning_rate"]
+
+
+def test_a_head_of_several_layers_counts_where_it_begins():
+    model = network(layers.Dense(100, name="body"), layers.Dense(4, name="top"))
+    assert settings(model).learning_rate == pytest.approx(2e-2)
+    assert settings(model, head=["top", "head"]).learning_rate == pytest.approx(1e-2)
+
+
+def test_a_convolution_as_head():
+    x = inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(5, 1, name="head")(layers.Conv2D(200, 3, name="body")(x))
+    assert settings(keras.Model(inputs, x)).learning_rate == pytest.approx(5e-3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "momentum", "expected"), [(299, 0.99, "frozen"), (300, 0.99, "trained"), (30, 0.9, "trained")]
+)
+def test_batch_normalization_is_frozen_if_its_statistics_could_not_follow(steps, momentum, expected):
+    model = normalised()
+    model.get_layer("norm").momentum = momentum
+    assert settings(model, epochs=1, steps_per_epoch=steps).normalization == expected
+
+
+def test_frozen_batch_normalization_stays_as_it_was_pretrained():
+    model = normalised()
+    before = {name: values(model.get_layer(name)) for name in ("low", "norm", "high")}
+    history = tuned(model)
+    assert history.settings.normalization == "frozen"
+    assert is_unmoved(before["norm"], model.get_layer("norm"))
+    assert not is_unmoved(before["low"], model.get_layer("low"))
+    tuned(model, normalization="trained")
+    moved = [not np.array_equal(a, b) for a, b in zip(before["norm"], values(model.get_layer("norm")), strict=True)]
+    assert moved == [True] * 4  # scale, offset and both statistics
+
+
+def test_new_batch_normalization_is_trained():
+    model = normalised(pretrained=False)
+    before = values(model.get_layer("norm"))
+    assert tuned(model).settings.normalization == "trained"
+    assert not is_unmoved(before, model.get_layer("norm"))
+
+
+def test_batch_normalization_in_the_head_is_trained():
+    model = normalised()
+    assert settings(model, head=["norm", "high", "head"]).normalization == "trained"
+
+
+def test_frozen_batch_normalization_can_be_frozen_by_hand_as_well():
+    model = normalised()
+    model.get_layer("norm").trainable = False
+    before = values(model.get_layer("norm"))
+    tuned(model)
+    assert is_unmoved(before, model.get_layer("norm"))
+
+
+def test_the_head_that_is_named_trains_alone_first():
+    model = network(layers.Dense(5, name="low"), layers.Dense(4, name="high"))
+    before = {name: values(model.get_layer(name)) for name in ("low", "high", "head")}
+    after = {}
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: after.setdefault(
+            epoch, [name for name in before if not is_unmoved(before[name], model.get_layer(name))]
+        )
+    )
+    tuned(model, head="high", callbacks=[note])
+    assert after == {0: ["high", "head"], 1: ["low", "high", "head"]}  # with what takes all its inputs from it
+    multipliers = model.optimizer.plan.multipliers
+    assert multipliers[model.get_layer("high").kernel] == multipliers[model.get_layer("head").kernel] == 1
+    assert multipliers[model.get_layer("low").kernel] == pytest.approx(0.1)
+
+
+def test_what_was_chosen_is_printed_and_returned(capsys):
+    history = tuned(normalised(), learning_rate=3e-3, verbose=2)
+    printed = capsys.readouterr().out
+    assert str(history.settings) in printed
+    assert "  0.003  as asked" in printed
+    assert "1 steps are too few for moving statistics to follow: they need 300" in printed
+    tuned(normalised())
+    assert capsys.readouterr().out == ""
+
+
+def test_with_a_plan_the_plan_says():
+    model = network(layers.Dense(4, name="body"))
+    found = tuned(model, plan=difflr.Plan(model, {"body": 0.5})).settings
+    assert (found.rate_ratio, found.normalization) == (None, None)
+    assert str(found).count("  -  as the plan says") == 2

@@ -78,7 +78,7 @@ lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell
+	$(BIN)/codespell src docs examples benchmarks *.md
 
 .PHONY: format
 format: $(READY) ## put the form right, and what else ruff can

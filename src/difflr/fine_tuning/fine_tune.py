@@ -8,6 +8,7 @@ import keras
 from difflr import keras_private
 from difflr.checks import checked_number, checked_rate
 from difflr.depth.named_head import HEAD, Target, is_default, named_head
+from difflr.fine_tuning.chosen import Chosen, is_chosen, with_choice
 from difflr.fine_tuning.fine_tune_settings import (
     RATE_RATIO,
     fine_tune_settings,
@@ -23,6 +24,7 @@ from difflr.recipes import discriminative, no_decay
 from difflr.schedules import OneCycle
 
 WEIGHT_DECAY = 0.01
+FREEZE_EPOCHS = 1
 NORMALIZATION = ("frozen", "trained")
 
 
@@ -32,7 +34,7 @@ def fine_tune(
     y: Any = None,
     *,
     epochs: int,
-    learning_rate: float | None = None,
+    learning_rate: float | Chosen | Literal["auto"] | None = None,
     freeze_epochs: int | None = None,
     rate_ratio: float | None = None,
     normalization: Literal["frozen", "trained"] | None = None,
@@ -66,7 +68,9 @@ def fine_tune(
         y: As in `fit`: the targets, where `x` does not hold them.
         epochs: Integer. Epochs with everything trainable; they come on top of `freeze_epochs`.
         learning_rate: Float > 0. The highest rate, that of the head while it trains alone. By default one over the number
-            of features that come into the head, within 1e-3 and 2e-2.
+            of features that come into the head, within 1e-3 and 2e-2. Or a `difflr.Choice`, whose plan is used, too; or
+            `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
+            on that than its own head-only stage.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.
         rate_ratio: Float >= 1. How many times slower the lowest layers are than the head. Defaults to 10.
         normalization: What the BatchNormalization layers of the body do: `"frozen"`, as they were pretrained, scales and
@@ -107,6 +111,11 @@ def fine_tune(
     chosen for the model, normalisation layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
     keeps its state from one phase to the other.
     """
+    if is_chosen(learning_rate):
+        arguments = {"epochs": epochs, "rate_ratio": rate_ratio, "normalization": normalization, "head": head}
+        arguments |= {"plan": plan, "optimizer": optimizer, "loss": loss, "metrics": metrics, "callbacks": callbacks}
+        arguments |= {"freeze_epochs": freeze_epochs, **fit_arguments}
+        return with_choice(fine_tune, learning_rate, model, (x, y), arguments, FREEZE_EPOCHS)
     asked = {
         "learning_rate": None if learning_rate is None else checked_rate(learning_rate, "learning_rate"),
         "freeze_epochs": None if freeze_epochs is None else _checked_epochs(freeze_epochs, "freeze_epochs", 0),
@@ -138,7 +147,7 @@ def fine_tune(
     if settings.freeze_epochs:
         _check_body_trains(plan, model, head)
     phases = cycles(
-        settings.freeze_epochs, settings.freeze_epochs * batches, epochs * batches, head=_paths(model, head)
+        settings.freeze_epochs, settings.freeze_epochs * batches, epochs * batches, head=head_paths(model, head)
     )
     if fit_arguments.get("verbose", "auto") != 0:
         print(settings)
@@ -215,8 +224,13 @@ def _own_plan(
     return plan
 
 
-def _paths(model: keras.Model, head: Target) -> list[str]:
-    """The head as text, so that phases can be saved."""
+def head_paths(model: keras.Model, head: Target) -> list[str]:
+    """The head as text, so that phases can be saved.
+
+    Args:
+        model: A built model.
+        head: The target that is the head.
+    """
     if is_default(head):
         return [HEAD]
     in_head = named_head(model, head)

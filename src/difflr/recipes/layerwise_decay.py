@@ -113,16 +113,27 @@ def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> Non
 
 
 def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
-    """Warns if all biases and norm weights of the body are still exactly as they are initialised, at 0 or 1."""
-    body = {id(variable) for group in groups if group.height for variable in group.variables}
-    telling = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
-    if telling and all(_is_zeros_and_ones(row.variable) for row in telling):
+    number = looks_fresh(model, groups)
+    if number:
         warnings.warn(
-            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {len(telling)} biases and norm weights "
+            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {number} biases and norm weights "
             "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; with fresh ones the lower "
             "layers would hardly learn. Load the weights first.",
             stacklevel=3,
         )
+
+
+def looks_fresh(model: keras.Layer, groups: Sequence[DepthGroup] | None = None) -> int:
+    """How many biases and norm weights the body has if all are still exactly as they are initialised, at 0 or 1; else 0.
+
+    Args:
+        model: A built model.
+        groups: Its depth groups, where they are known.
+    """
+    groups = depth_groups(model) if groups is None else groups
+    body = {id(variable) for group in groups if group.height for variable in group.variables}
+    telling = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
+    return len(telling) if all(_is_zeros_and_ones(row.variable) for row in telling) else 0
 
 
 def _is_bias_or_norm(row: Row) -> bool:

@@ -45,12 +45,12 @@ def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
     Reference: Caffe, which stores the multipliers with the layer (`ParamSpec` in caffe.proto).
     """
     if any(row.schedule is not None for row in plan.rows):
-        raise ValueError("The plan has schedules, which layers cannot declare. Keep the plan beside the model.")
+        raise ValueError("The plan has schedules, which layers cannot declare. Keep the plan separately.")
     others = [row.path for row in plan.rows if row.hyperparameters or row.min_learning_rate]
     if others:
         raise ValueError(
             f"The plan sets hyperparameters or a lowest rate for {others[0]}, which layers cannot declare. Keep the plan "
-            "beside the model."
+            "separately."
         )
     decaying = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier != 1]
     if decaying:
@@ -82,7 +82,7 @@ def _declaring(layer: keras.Layer, plan: Plan) -> keras.Layer:
     if cls is None or not issubclass(cls, type(layer)):
         raise ValueError(
             f"The layer '{layer.name}' of class {type(layer).__name__} is not a Keras layer and cannot declare multipliers. "
-            "Keep the plan beside the model: plan.to_json()."
+            "Save the plan separately: plan.to_json()."
         )
     return cls.from_config({**config, **_arguments(cls, multipliers)})
 

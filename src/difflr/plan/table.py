@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import functools
-import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from difflr.plan.kinds import is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
-from difflr.text_table import screen_width, text_table
+from difflr.text_table import html_table, screen_width, text_table
 
 if TYPE_CHECKING:
     from difflr.plan import Plan
@@ -252,7 +251,7 @@ def as_text(
     return text_table(
         header,
         lines,
-        {number for number, title in enumerate(header) if title in LEFT},
+        _left(header),
         footer(plan, learning_rate, full),
         width=width or screen_width(),
         optional=OPTIONAL,
@@ -262,13 +261,9 @@ def as_text(
 def as_html(plan: "Plan", learning_rate: float | None = None) -> str:
     """The plan as an HTML table, for notebooks."""
     header, lines = table_rows(plan, learning_rate)
+    return html_table(header, lines, _left(header), footer(plan, learning_rate))
 
-    def cells(tag: str, line: list[str]) -> str:
-        return "".join(
-            f'<{tag} style="text-align: {"left" if title in LEFT else "right"}">{html.escape(cell)}</{tag}>'
-            for title, cell in zip(header, line, strict=True)
-        )
 
-    body = "".join(f"<tr>{cells('td', line)}</tr>" for line in lines)
-    below = "<br>".join(map(html.escape, footer(plan, learning_rate).splitlines()))
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table><p>{below}</p>"
+def _left(header: Sequence[str]) -> set[int]:
+    """The columns of words."""
+    return {number for number, title in enumerate(header) if title in LEFT}

@@ -140,5 +140,5 @@ def test_refused():
         plateau(factor=2.0)
     model = chain()
     model.compile("sgd", loss="mse")
-    with pytest.raises(TypeError, match="which needs one of difflr's"):
+    with pytest.raises(TypeError, match="which needs a difflr optimizer"):
         rates(model, 1, plateau())

@@ -163,9 +163,9 @@ def _warn_of_rates(rules: list[Rule], rows: list[Row]) -> None:
     low, high = min(trained), max(trained)
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     warnings.warn(
-        f"All multipliers are {span}, which looks like learning rates. They are factors on the optimizer's base rate: with "
-        f"Adam(1e-3), a multiplier of {low:g} trains at {low * 1e-3:g}. If learning rates are meant, write "
-        f"{{'learning_rate': {low:g}}} as the value of the rule.",
+        f"The multipliers of all trainable variables are {span}, which looks like learning rates. They are factors on the "
+        f"optimizer's base rate: with Adam(1e-3), a multiplier of {low:g} trains at {low * 1e-3:g}. If learning rates are "
+        f"meant, write {{'learning_rate': {low:g}}} as the value of the rule.",
         UserWarning,
         stacklevel=4,
     )

@@ -159,7 +159,7 @@ def bars_table(found):
         if points:
             for name, limit, value in zip(("mean", "worst"), limits, (np.mean(points), max(points)), strict=True):
                 lines.append(
-                    [f"{method}: {name} loss", f"≤ {limit}", f"{value:.1f}", "yes" if value <= limit else "**no**"]
+                    [f"{method}: {name} loss", f"≤ {limit}", f"{value:.2f}", "yes" if value <= limit else "**no**"]
                 )
     return table(["", "bar", "measured", "met"], lines)
 

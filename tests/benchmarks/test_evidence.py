@@ -113,8 +113,8 @@ def test_the_page_says_who_is_better_and_where_it_loses(results, trained, tmp_pa
     assert "| one rate | -7.0 ± 0.0: worse | +10.0 ± 0.0: better |" in page
     assert "- **label shift**: 7.0 ± 0.0 points below one rate." in page
     assert "| fine_tune | -1.5 | 7.0, label shift | 2 |" in page
-    assert "| fine_tune: worst loss | ≤ 6 | 7.0 | **no** |" in page
-    assert "| fine_tune: mean loss | ≤ 3 | -1.5 | yes |" in page
+    assert "| fine_tune: worst loss | ≤ 6 | 7.00 | **no** |" in page
+    assert "| fine_tune: mean loss | ≤ 3 | -1.50 | yes |" in page
     assert "**Not measured yet**, by method and task: one rate (input shift, both shifts, BatchNorm, " in page
     assert "; LP-FT (all); " in page
     assert (tmp_path / "images" / "comparison.png").exists()

@@ -44,7 +44,7 @@ def is_unmoved(before, layer):
 def test_the_rate_falls_with_the_features_that_come_into_the_head(width, rate):
     found = settings(network(layers.Dense(width)))
     assert found.learning_rate == pytest.approx(rate)
-    assert f"2 / {width} features" in found.reasons["learning_rate"]
+    assert f"2 / {width} input features" in found.reasons["learning_rate"]
 
 
 def test_a_head_of_several_layers_counts_where_it_begins():

@@ -167,7 +167,7 @@ EDITS = {
                 "module": "builtins",
             },
         ),
-        "The plan's schedule '__lambda__' cannot be made",
+        "The plan's schedule '__lambda__' cannot be created",
     ),
     "a schedule of words": (
         of_row(

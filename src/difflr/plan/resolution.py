@@ -70,7 +70,7 @@ def resolve(
     rates = [rule.learning_rate for rule in rules]
     rules = [rule.relative_to(base_rate) for rule in rules]
     targets = Targets(leaves, model)
-    matches = targets.match_each([rule.target for rule in rules])
+    matches = targets.match_all([rule.target for rule in rules])
     decisions, declarers = _decided(leaves, rules, matches)
     names = [
         name if rate is None else f"{name} at {rate:g} of {base_rate:g}"

@@ -142,3 +142,9 @@ def test_refused():
     model.compile("sgd", loss="mse")
     with pytest.raises(TypeError, match="which needs a difflr optimizer"):
         rates(model, 1, plateau())
+
+
+def test_epochs_in_which_a_phase_freezes_the_part_do_not_count():
+    scheduler = difflr.PhaseScheduler([difflr.Phase("head", epochs=2), difflr.Phase("*")])
+    found = rates(compiled(), 5, scheduler, plateau())
+    assert [body for body, _ in found[2:]] == [0.1, 0.1, 0.05]

@@ -220,6 +220,7 @@ def normalized(**plan_arguments):
     """A model with two BatchNormalization layers, one of them without variables to train."""
     inputs = keras.Input((4,))
     x = keras.layers.BatchNormalization(name="norm", momentum=0.5)(inputs)
+    x = keras.layers.Activation("tanh")(x)  # without it the second one takes out what the offset of the first adds
     x = keras.layers.BatchNormalization(name="bare", momentum=0.5, scale=False, center=False)(x)
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
     model.compile(difflr.optimizers.SGD(0.1, multipliers=difflr.Plan(model, **plan_arguments)), loss="mse")

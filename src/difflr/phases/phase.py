@@ -1,6 +1,7 @@
 """`Phase`: one stretch of training."""
 
 import dataclasses
+import inspect
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -152,6 +153,17 @@ class Phase:
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
             )
 
+        if callable(self.until):
+            try:
+                inspect.signature(self.until).bind(0, {})
+            except TypeError as error:
+                raise ValueError(
+                    "`until` of a phase must be a function of two arguments, (epoch, logs) -> bool. Received: "
+                    f"{describe(self.until)}: {error}."
+                ) from None
+            except ValueError:
+                pass  # a builtin, which does not tell its arguments
+
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
             raise ValueError(
@@ -221,7 +233,13 @@ class Phase:
             reaches = operator.le if self.mode == "min" else operator.ge
             if reaches(logs[self.monitor], self.threshold):
                 return True
-        return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        try:
+            return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        except KeyError as error:
+            raise ValueError(
+                f"`until` of a phase asks for {error}, which the logs of epoch {epoch + 1} do not have. Received: "
+                f"{', '.join(logs)}."
+            ) from error
 
     @property
     def who(self) -> str:

@@ -10,6 +10,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
+from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -45,7 +46,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
     if any(phase.warmup_steps for phase in phases):
         header.append("warm-up")
         for line, phase in zip(lines, phases, strict=True):
-            line.append(f"{phase.warmup_steps} steps" if phase.warmup_steps else "-")
+            line.append(counted(phase.warmup_steps, "step") if phase.warmup_steps else "-")
     if any(phase.own_bias_correction is not None for phase in phases):
         header.append("bias correction")
         for line, phase in zip(lines, phases, strict=True):

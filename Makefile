@@ -78,12 +78,16 @@ lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/codespell
+	$(BIN)/codespell src docs examples benchmarks *.md
 
 .PHONY: format
 format: $(READY) ## put the form right, and what else ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+.PHONY: outputs
+outputs: $(READY) ## run the examples and the tutorial, write down what they print, make the notebook
+	KERAS_BACKEND=torch MPLBACKEND=agg $(BIN)/python tools/outputs.py
 
 .PHONY: stubs
 stubs: $(READY) ## write what type checkers see of the optimizers and layers (after an update of Keras, or new arguments)

@@ -751,18 +751,22 @@ def test_flags_of_layers_are_put_back_one_by_one():
 
 
 @needs(
-    "global_seed, forget_global_seed",
+    "global_seed, set_global_seed",
     "keras.src.random.seed_generator:GLOBAL_SEED_GENERATOR",
     "keras.src.backend.common:global_state.get_global_attribute",
 )
-def test_the_global_seed_is_found():
-    keras_private.forget_global_seed()
+def test_the_global_seed_is_put_back():
+    def draw():
+        return keras.ops.convert_to_numpy(keras.random.normal((2,))).tolist()
+
+    keras_private.set_global_seed(None)
     assert keras_private.global_seed() is None
-    keras.random.normal((1,))
-    state = keras_private.global_seed()
-    before = keras.ops.convert_to_numpy(state).tolist()
-    keras.random.normal((1,))
-    assert keras.ops.convert_to_numpy(state).tolist() != before
+    draw()
+    found = keras_private.global_seed()
+    first = draw()
+    assert draw() != first
+    keras_private.set_global_seed(found)
+    assert draw() == first
 
 
 @needs("forget_metrics", "keras:Model.compile")

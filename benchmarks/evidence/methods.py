@@ -77,16 +77,18 @@ class Method:
         about: What it is, for the page.
         learning_rates: The base rates to try first; none where the method chooses.
         needs_head_rate: Whether it begins with the head alone, at the rate that was chosen for "head only".
-        by_hand: Whether its rate is searched by hand, on validation data.
+        tasks: The tasks it is for; `None` for all.
     """
 
     train: Callable[[Job], Any]
     about: str
     learning_rates: tuple[float, ...] = ()
     needs_head_rate: bool = False
+    tasks: tuple[str, ...] | None = None
 
     @property
     def by_hand(self) -> bool:
+        """Whether its rate is searched by hand, on validation data."""
         return bool(self.learning_rates)
 
 
@@ -96,6 +98,11 @@ def one_rate(job: Job) -> None:
 
 def head_first(job: Job) -> None:
     job.fine_tune(learning_rate=job.learning_rate, plan=difflr.no_decay(job.model))
+
+
+def head_first_frozen(job: Job) -> None:
+    plan = difflr.no_decay(job.model) * difflr.Plan(job.model, {"norm*": difflr.FROZEN})
+    job.fine_tune(learning_rate=job.learning_rate, plan=plan)
 
 
 def head_only(job: Job) -> None:
@@ -209,6 +216,12 @@ def auto_rgn(job: Job) -> None:
 METHODS = {
     "one rate": Method(one_rate, "everything at one rate: the usual way", LOW),
     "one rate, head first": Method(head_first, "an epoch of the head alone, then everything at one rate", MIDDLE),
+    "the same, BatchNorm frozen": Method(
+        head_first_frozen,
+        "BatchNormalization as it was pretrained besides",
+        MIDDLE,
+        tasks=("both shifts, BatchNorm", "long, BatchNorm"),
+    ),
     "head only": Method(head_only, "the body frozen", HIGH),
     "layer-wise decay": Method(layerwise, "`difflr.layerwise_decay(model, 0.75)`", MIDDLE),
     "LP-FT": Method(

@@ -1,6 +1,7 @@
 """docs/comparison.md from the results: tables with paired 95 % intervals, the bars, and one picture."""
 
 import dataclasses
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,20 @@ def where_it_loses(found, ours="fine_tune"):
     return "\n".join(line for _, line in sorted(lines)) or "Nowhere, to the best by hand."
 
 
+def not_measured(found):
+    """Which methods have not run on which tasks, in a sentence."""
+    methods, said = by_method(found), []
+    for name, method in METHODS.items():
+        missing = [task for task in method.tasks or TASKS if task not in methods.get(name, {})]
+        if missing:
+            said.append(f"{name} ({'all' if len(missing) == len(method.tasks or TASKS) else ', '.join(missing)})")
+    return (
+        f"**Not measured yet**, by method and task: {'; '.join(said)}."
+        if said
+        else "All methods have run on all tasks."
+    )
+
+
 def rate_table(found):
     tasks = [task for task in TASKS if any(o.task == task for o in found)]
     lines = []
@@ -216,12 +231,13 @@ def draw(found, file):
         axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.35, ms=5, mew=0)
         axes.plot(np.mean(values), place, "D", color=colour, ms=8)
     axes.axvline(0, color="#333333", lw=1)
-    partial = {m: f" ({len(p)} tasks)" if len(p) < len(TASKS) else "" for m, p in rows.items()}
+    partial = {
+        m: f" ({len(p)} {'task' if len(p) == 1 else 'tasks'})" if len(p) < len(TASKS) else "" for m, p in rows.items()
+    }
     axes.set_yticks(range(len(rows)), [method + partial[method] for method in rows])
     axes.invert_yaxis()
     axes.set_xlabel("points of test accuracy below the best hand-tuned method of the task (left is better)")
-    head, _, tail = conclusion(found).partition("; ")
-    axes.set_title(f"{head};\n{tail}", fontsize=10, loc="left")
+    figure.suptitle(textwrap.fill(conclusion(found), 105), fontsize=10, x=0.01, ha="left")
     axes.grid(axis="x", color="#DDDDDD")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0)
@@ -246,6 +262,7 @@ def write(results, docs):
         "gains": difference_table(found),
         "accuracies": accuracy_table(found),
         "rates": rate_table(found),
+        "not measured": not_measured(found),
         "tasks": "\n".join(f"- **{name}**: {task.title}, {task.epochs} epochs." for name, task in TASKS.items()),
         "methods": table(["method", ""], [[name, method.about] for name, method in METHODS.items()]),
         "seeds": str(len(SEEDS)),

@@ -56,7 +56,8 @@ def run_all(results: Results, tasks, methods, on_run=print) -> None:
     """Runs what is not among the results yet."""
     for task in tasks:
         for method in methods:
-            run_method(results, task, method, on_run)
+            if METHODS[method].tasks is None or task in METHODS[method].tasks:
+                run_method(results, task, method, on_run)
 
 
 def run_method(results: Results, task: str, method: str, on_run=print) -> None:

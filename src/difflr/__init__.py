@@ -44,7 +44,7 @@ from difflr.report import (
     summary,
     write_report,
 )
-from difflr.choosing import LearningRateCurve, find_learning_rate
+from difflr.choosing import Choice, LearningRateCurve, find_learning_rate, suggest
 
 __version__ = "0.2.0"
 
@@ -84,6 +84,8 @@ __all__ = [
     "fine_tune",
     "fine_tune_settings",
     "FineTuneSettings",
+    "suggest",
+    "Choice",
     "find_learning_rate",
     "LearningRateCurve",
     "freeze_to",

@@ -15,6 +15,7 @@ from difflr_command import (
     models_list,
     plan,
     predict,
+    suggest,
     summary,
 )
 from difflr_command.common import Backend, Traceback
@@ -54,6 +55,7 @@ def main(
 app.command(name="summary")(summary.summary)
 app.command(name="plan")(plan.plan)
 app.command(name="fine-tune", epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
+app.command(name="suggest")(suggest.suggest)
 app.command(name="models")(models_list.models)
 app.command(name="evaluate")(evaluate.evaluate)
 app.command(name="predict", epilog=predict.EPILOG)(predict.predict)

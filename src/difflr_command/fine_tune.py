@@ -88,10 +88,12 @@ def fine_tune(
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None,
+        str | None,
         typer.Option(
+            metavar="RATE or auto",
             help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default one "
-            "over the features that come into the head, within 0.001 and 0.02.",
+            "over the features that come into the head, within 0.001 and 0.02; auto: what `difflr suggest` measures, with "
+            "its plan.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -264,6 +266,8 @@ def fine_tune(
 
     Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
+    with console.bad_input():
+        rate = _rate(learning_rate)
     settings = Settings(
         model=model,
         data=data,
@@ -272,7 +276,7 @@ def fine_tune(
         recipes=tuple(recipe or ()),
         epochs=epochs,
         freeze_epochs=freeze_epochs,
-        learning_rate=learning_rate,
+        learning_rate=rate,
         batch_size=batch_size,
         accumulate=accumulate,
         patience=patience,
@@ -302,3 +306,17 @@ def fine_tune(
         import_keras()
         from difflr_command.tuning import tune
     tune(settings, resume=resume, as_json=json)
+
+
+def _rate(text: str | None) -> float | str | None:
+    """A number, or `"auto"`.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--learning-rate is a number, or auto. Received: {text}.") from None

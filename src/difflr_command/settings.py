@@ -32,7 +32,7 @@ class Settings:
     recipes: tuple[str, ...] = ()
     epochs: int | None = None
     freeze_epochs: int | None = None
-    learning_rate: float | None = None
+    learning_rate: float | str | None = None  # a number or "auto"
     batch_size: int = 32
     accumulate: int = 1
     patience: int = 5
@@ -100,7 +100,7 @@ class Settings:
                 console.writable(path, what)
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+        if isinstance(self.learning_rate, float) and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
         if self.augment is not None and not self.augmentation:
             raise ValueError(

@@ -33,6 +33,7 @@ from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
 from difflr_command.run import Run, rates_of
 from difflr_command.settings import Settings, command, option
+from difflr_command.suggested import journal_of, suggested
 
 
 def tune(settings: Settings, resume: bool, as_json: bool) -> None:
@@ -57,6 +58,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
                 results.write_sheet(settings, run)
                 run_report.write_report(settings, run)
             run.checkpoint.remove()
+            journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
@@ -102,11 +104,27 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
     plan, said = with_normalization(plan, model, settings, chosen)
     notes += [said] if said else []
-    learning_rate = settings.learning_rate or chosen.learning_rate
-    if settings.learning_rate is None:
-        notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
     weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
     notes += [said] if said else []
+    if isinstance(settings.learning_rate, str):
+        choice = suggested(
+            settings,
+            model,
+            batches,
+            (freeze_epochs, epochs),
+            plan,
+            compiling=compiling,
+            class_weight=weighted,
+            journal=journal_of(checkpoint.folder),
+        )
+        plan, learning_rate = choice.plan, choice.learning_rate
+        if not choice.head_first:
+            epochs, freeze_epochs = epochs + freeze_epochs, 0
+        notes.append(f"learning rate {learning_rate:.3g}, measured: {choice.reason}; {choice.cost}")
+    else:
+        learning_rate = settings.learning_rate or chosen.learning_rate
+        if settings.learning_rate is None:
+            notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
     steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
     phases = cycles(freeze_epochs, *steps)
     rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])

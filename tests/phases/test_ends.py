@@ -317,5 +317,5 @@ def test_a_running_phase_is_changed():
 
 
 def test_ended_phases_are_not_edited():
-    with pytest.raises(ValueError, match="is in phase 2, after .*Only the phase that runs and those"):
+    with pytest.raises(ValueError, match="is in phase 2, after .*Only the running phase and later ones"):
         resumed([Phase("head", epochs=1), Phase("*")], [Phase("mid", epochs=1), Phase("*")])

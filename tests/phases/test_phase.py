@@ -91,7 +91,7 @@ def test_bad_yaml_is_told(text, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"trainable": []}, "nobody is trainable"),
+        ({"trainable": []}, "needs something to train"),
         ({"trainable": "*", "epochs": 0}, "`epochs` .* >= 1"),
         ({"trainable": "*", "steps": True}, "`steps` .* >= 1"),
         ({"trainable": "*", "steps": 3, "epochs": 1}, "A phase ends after `steps`; or by"),
@@ -171,8 +171,11 @@ REFUSED = {
         "No phase trains low/kernel, low/bias",
     ),
     "covered": ([Phase(["*", "head"])], "target 'head' has no effect"),
-    "frozen": ([Phase("low/bias", epochs=1), Phase("*")], "matches only what the plan freezes"),
-    "no change": ([Phase("*", epochs=1), Phase(["low", "mid", "head"])], "Phase 2 trains the same as phase 1"),
+    "frozen": ([Phase("low/bias", epochs=1), Phase("*")], "matches only what the plan or `trainable = False` freezes"),
+    "no change": (
+        [Phase("*", epochs=1), Phase(["low", "mid", "head"])],
+        "Phase 2 trains the same variables as phase 1",
+    ),
     "too long": ([Phase("head", epochs=4), Phase("*")], "Phase 2 of 2 begins in epoch 5 at the earliest"),
     "cut short": ([Phase("head", epochs=2), Phase("*", epochs=3)], "from epoch 1 to 5, and `fit` has epochs=4"),
     "too short": ([Phase("head", epochs=1), Phase("*", epochs=1)], "from epoch 1 to 2, and `fit` has epochs=4"),
@@ -206,7 +209,7 @@ def test_steps_between_two_executions_are_refused():
 
 
 def test_a_missing_metric_is_told_after_the_first_epoch():
-    with pytest.raises(ValueError, match=r"waits for 'val_loss', which epoch 1 did not give. .* `validation_data`"):
+    with pytest.raises(ValueError, match=r"monitors 'val_loss', which epoch 1 did not report. .* `validation_data`"):
         fit(compiled(), [Phase("head", monitor="val_loss"), Phase("*")])
 
 

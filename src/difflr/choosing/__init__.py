@@ -1,6 +1,11 @@
-"""Rates measured instead of guessed: `find_learning_rate`, the sweep."""
+"""Rates measured instead of guessed: `suggest`, and `find_learning_rate`, the sweep."""
 
+from difflr.choosing.choice import Choice, Cost, Tried
 from difflr.choosing.find_learning_rate import find_learning_rate
 from difflr.choosing.learning_rate_curve import LearningRateCurve
+from difflr.choosing.suggest import suggest
+from difflr.fine_tuning import chosen
 
-__all__ = ["LearningRateCurve", "find_learning_rate"]
+chosen.search = suggest  # what learning_rate="auto" does
+
+__all__ = ["Choice", "Cost", "LearningRateCurve", "Tried", "find_learning_rate", "suggest"]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 Batch = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each an array or a structure of arrays
-MAX_BATCHES = 2000  # of data that does not end
+MAX_BATCHES = 2000
 
 
 class Examples:
@@ -87,6 +87,15 @@ class Steps(keras.utils.PyDataset):
         """How many there are."""
         return len(self._order)
 
+    def part(self, start: int, end: int) -> "Steps":
+        """The batches from one to before another.
+
+        Args:
+            start: Integer.
+            end: Integer.
+        """
+        return Steps(self._examples, self._order[start:end])
+
     def __getitem__(self, index: int) -> Batch:
         return self._examples.at(self._order[index])
 
@@ -106,7 +115,7 @@ def read_examples(
         y: As in `fit`, for arrays.
         sample_weight: As in `fit`, for arrays.
         batch_size: As in `fit`, for arrays.
-        max_batches: Integer. At most so many batches of a dataset are read; `None`: 2,000.
+        max_batches: Integer. At most so many batches of a dataset are read.
 
     Raises:
         ValueError: If there are no examples, or arrays of other lengths.
@@ -122,7 +131,8 @@ def read_examples(
         if len(lengths) != 1 or not max(lengths):
             raise ValueError(f"`x` and `y` must have one length, above 0. Received lengths: {sorted(lengths)}.")
         return Examples([batch], size)
-    read = list(itertools.islice(_batches(x), max_batches or MAX_BATCHES))
+    most = max_batches or MAX_BATCHES
+    read = list(itertools.islice(_batches(x, most), most))
     sizes = [_length(batch) for batch in read]
     return Examples(read, max(sizes, default=1))
 
@@ -139,8 +149,13 @@ def is_dataset(x: object) -> bool:
     return not arrays and (hasattr(x, "__iter__") or hasattr(x, "__getitem__"))
 
 
-def _batches(x: Any) -> Iterable[Batch]:
-    items = (x[index] for index in range(x.num_batches or MAX_BATCHES)) if isinstance(x, keras.utils.PyDataset) else x
+def _batches(x: Any, most: int) -> Iterable[Batch]:
+    if isinstance(x, keras.utils.PyDataset):  # from everywhere: it may be sorted
+        number = x.num_batches or most
+        indices = np.unique(np.linspace(0, number - 1, min(number, most)).astype(int))
+        items: Iterable[Any] = map(x.__getitem__, indices.tolist())
+    else:
+        items = x
     for item in items:
         batch = tuple(item) if isinstance(item, (tuple, list)) else (item,)
         if not 1 <= len(batch) <= 3:

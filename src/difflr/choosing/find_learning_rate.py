@@ -83,10 +83,10 @@ def find_learning_rate(
     plan = setting.plan_or(plan)
     plan = plan if target is None else plan_of_target(model, plan, target)
     accumulated = setting.accumulation
-    examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=num_steps * accumulated)
     rates = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
     sweep = _Sweep(rates)
     with Snapshot(model):
+        examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=num_steps * accumulated)
         setting.compile(model, plan, lowest)
         model.fit(
             _endless(examples, seed),

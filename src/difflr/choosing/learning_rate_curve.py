@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import counted, text_table
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,6 +143,13 @@ class LearningRateCurve:
         return axes
 
     def __str__(self) -> str:
+        return text_table(*self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells())
+
+    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
+        """Header, lines, the columns of words, and what is below them."""
         lines = [
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
@@ -154,4 +161,4 @@ class LearningRateCurve:
             footer += "; the loss falls nowhere, or is not a number: no rate can be read off this curve"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
-        return text_table(["suggestion", "rate", "which is"], lines, left={0, 2}, footer=footer)
+        return ["suggestion", "rate", "which is"], lines, {0, 2}, footer

@@ -45,6 +45,7 @@ class Snapshot:
         self._own = _values(model.variables)
         self._beside = _values([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
         self._gradients = _gradients(model)
+        self._modes = [(layer, vars(layer)["training"]) for layer, _ in self._layers if "training" in vars(layer)]
         self._random = _random_states()
         keras_private.forget_metrics(model)  # they would be built, for nothing
         return self
@@ -55,6 +56,8 @@ class Snapshot:
         _set_random_states(self._random)
         _assign(self._own)
         _assign(self._beside)
+        for layer, mode in self._modes:  # torch's own, which Keras's `evaluate` sets
+            vars(layer)["training"] = mode
         for variable, gradient in self._gradients:
             keras_private.values([variable])[0].grad = gradient
         attributes = vars(self._model)  # past `__setattr__`, which would look for layers in them
@@ -63,9 +66,21 @@ class Snapshot:
         attributes.update(self._attributes)
 
     def rewind(self) -> None:
-        """Puts back what a trial begins with: weights, statistics, seeds and random states."""
-        _set_random_states(self._random)
+        """Puts back what a trial begins with: weights, statistics and seeds."""
         _assign(self._own)
+
+    def seed(self, number: int) -> None:
+        """Puts back the seeds of layers, and seeds all that is random beside them, whatever was drawn before.
+
+        Args:
+            number: Integer.
+        """
+        _assign([(variable, value) for variable, value in self._own if variable.path.endswith("seed_generator_state")])
+        random.seed(number)
+        np.random.seed(number)
+        keras_private.set_global_seed(None)  # the next one is drawn from Python's numbers
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(number)
 
     def put_back_flags(self) -> None:
         """Puts back who is trainable."""
@@ -95,9 +110,9 @@ def _gradients(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
 
 
 def _random_states() -> dict[str, Any]:
-    seed, torch = keras_private.global_seed(), sys.modules.get("torch")
+    torch = sys.modules.get("torch")
     states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
-    states["keras"] = None if seed is None else np.array(keras.ops.convert_to_numpy(seed))
+    states["keras"] = keras_private.global_seed()
     if torch is not None:
         states["torch"] = torch.get_rng_state()
         states["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -107,11 +122,7 @@ def _random_states() -> dict[str, Any]:
 def _set_random_states(states: dict[str, Any]) -> None:
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
-    seed = keras_private.global_seed()
-    if seed is not None and states["keras"] is not None:
-        seed.assign(states["keras"])
-    elif seed is not None:
-        keras_private.forget_global_seed()
+    keras_private.set_global_seed(states["keras"])
     if "torch" in states:
         torch = sys.modules["torch"]
         torch.set_rng_state(states["torch"])

@@ -63,9 +63,9 @@ from difflr.keras_private.optimizers import (
     values,
 )
 from difflr.keras_private.state import (
-    forget_global_seed,
     global_seed,
     layer_flags,
+    set_global_seed,
     set_layer_flags,
 )
 from difflr.keras_private.update import (
@@ -126,7 +126,6 @@ __all__ = [
     "factored_shape",
     "decays_by_itself",
     "fast_class",
-    "forget_global_seed",
     "forget_metrics",
     "forget_step",
     "functional_init_arguments",
@@ -144,6 +143,7 @@ __all__ = [
     "public_class",
     "saves_its_layers",
     "set_applications",
+    "set_global_seed",
     "set_layer_flags",
     "shared_state",
     "slots",

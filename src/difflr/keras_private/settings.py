@@ -6,6 +6,6 @@ import inspect
 
 @functools.cache
 def settings_of(optimizer_class):
-    """The names of what the constructors of a class and of its parents take."""
+    """The arguments of the constructors of a class and its parents, always in the same order."""
     constructors = [vars(parent)["__init__"] for parent in optimizer_class.__mro__[:-1] if "__init__" in vars(parent)]
-    return {name for constructor in constructors for name in inspect.signature(constructor).parameters}
+    return tuple(dict.fromkeys(n for constructor in constructors for n in inspect.signature(constructor).parameters))

@@ -20,11 +20,13 @@ def set_layer_flags(flags: list) -> None:
 
 
 def global_seed():
-    """The state of the generator of Keras's unseeded random numbers, as a variable; `None` before its first use."""
+    """The generator of Keras's unseeded random numbers and its state, for `set_global_seed`; `None` before its first use."""
     generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
-    return None if generator is None else generator.state
+    return None if generator is None else (generator, keras.ops.convert_to_numpy(generator.state).copy())
 
 
-def forget_global_seed():
-    """Takes Keras's generator away, as before its first use."""
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+def set_global_seed(found):
+    """Puts back what `global_seed` returned; `None`: takes the generator away, and the next one is drawn anew."""
+    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None if found is None else found[0])
+    if found is not None:
+        found[0].state.assign(found[1])

@@ -1,0 +1,200 @@
+"""`Choice`: what `difflr.suggest` found, to be read, saved and passed to `difflr.fine_tune`."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from difflr.checks import check_fields, read_json
+from difflr.files import write_whole
+from difflr.plan import Plan
+from difflr.report import drawing
+from difflr.text_table import text_table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """One candidate as it was measured.
+
+    Args:
+        profile: How the rates differ between layers.
+        learning_rate: The base rate.
+        loss: The mean loss on held-out examples; of a classifier at the temperature that fits best.
+        accuracy: The share of them that was right; `None` where there are no classes.
+        examples: How many held-out examples that was.
+        better_by: Standard errors by which it is better than the constants on the same examples.
+    """
+
+    profile: str
+    learning_rate: float
+    loss: float
+    accuracy: float | None
+    examples: int
+    better_by: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a search cost.
+
+    Args:
+        train_steps: Training steps, all trials together.
+        forward_batches: Batches that were evaluated alone.
+        run_steps: The steps of the run that it was made for.
+        seconds: Time.
+    """
+
+    train_steps: int
+    forward_batches: int
+    run_steps: int
+    seconds: float = dataclasses.field(compare=False, default=0.0)
+
+    @property
+    def runs(self) -> float:
+        """In runs; an evaluated batch is a third of a step."""
+        return (self.train_steps + self.forward_batches / 3) / self.run_steps
+
+    def __str__(self) -> str:
+        return (
+            f"{self.train_steps} training steps and {self.forward_batches} evaluated batches, {self.runs:.2g} of a run of "
+            f"{self.run_steps} steps; {self.seconds:.0f} s"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Choice:
+    """How to fine-tune a model, as measured by `difflr.suggest`. Print it; pass it to `difflr.fine_tune`.
+
+    Args:
+        learning_rate: The base rate.
+        plan: The `difflr.Plan`.
+        head_first: Whether the head trains alone first. If the plan trains nothing else it trains all the time.
+        reason: Why this, or why nothing could be said, so that it is what `fine_tune` does by itself.
+        trials: What was measured: a list of `Tried`, the constants of `fine_tune` first.
+        cost: What the search cost.
+        is_measured: Whether it was chosen over the constants, on evidence.
+
+    Example:
+
+    ```python
+    import keras
+    import difflr
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    choice = difflr.suggest(model, x, y, epochs=2, loss=loss, verbose=0)
+    choice.save("choice.json")
+    choice = difflr.Choice.load("choice.json", model)
+    difflr.fine_tune(model, x, y, epochs=2, learning_rate=choice, loss=loss, verbose=0)
+    ```
+    """
+
+    learning_rate: float
+    plan: Plan
+    head_first: bool
+    reason: str
+    trials: Sequence[Tried]
+    cost: Cost
+    is_measured: bool
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same, however long it took."""
+        if not isinstance(other, Choice):
+            return NotImplemented
+        ours, others = self.to_dict(), other.to_dict()
+        return {**ours, "cost": self.cost} == {**others, "cost": other.cost}
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        def line(tried: Tried) -> list[str]:
+            number = "-" if tried.accuracy is None else f"{tried.accuracy:.1%}"
+            better = "-" if tried is self.trials[0] else f"{tried.better_by:+.1f}"
+            return [
+                tried.profile,
+                f"{tried.learning_rate:.2g}",
+                number,
+                f"{tried.loss:.4g}",
+                str(tried.examples),
+                better,
+            ]
+
+        header = ["tried", "rate", "right", "loss", "examples", "better by"]
+        frozen = sum(row.frozen for row in self.plan.rows)
+        chosen = f"rate {self.learning_rate:.2g}, {len(self.plan.groups)} groups, {frozen} variables frozen"
+        footer = f"chosen: {chosen}\nwhy: {self.reason}\ncost: {self.cost}"
+        return text_table(header, [line(tried) for tried in self.trials], left={0}, footer=footer)
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draws what was measured: a bar for each candidate, the share that is right or else the loss.
+
+        Args:
+            axes: The matplotlib axes to draw on. By default new ones, of a new figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        axes = drawing.new_axes() if axes is None else axes
+        by_accuracy = all(tried.accuracy is not None for tried in self.trials)
+        values = [(tried.accuracy or 0.0) if by_accuracy else tried.loss for tried in self.trials]
+        names = [f"{tried.profile}, {tried.learning_rate:.2g}" for tried in self.trials]
+        style = drawing.line_styles(1)[0]
+        axes.barh(range(len(values)), [v if math.isfinite(v) else 0.0 for v in values], color=style["color"])
+        axes.set_yticks(range(len(values)), names)
+        axes.invert_yaxis()
+        axes.set_xlabel("right, of held-out examples" if by_accuracy else "loss on held-out examples")
+        return axes
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the choice as JSON, whole or not at all.
+
+        Args:
+            path: Where to.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        write_whole(path, json.dumps(self.to_dict(), indent=1))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], model: keras.Layer) -> "Choice":
+        """The choice that `save` wrote.
+
+        Args:
+            path: From where.
+            model: A built model with the same layer tree.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it holds no choice, or the choice is for another model.
+        """
+        data = read_json(Path(path).read_text(), "The choice")
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(data, dict) or set(data) != set(names):
+            raise ValueError(f"{path} holds no choice: expected the keys {', '.join(names)}.")
+        check_fields(data, names, "The choice")
+        cost = Cost(**data["cost"])
+        trials = [
+            Tried(**{**tried, "loss": float(tried["loss"]), "better_by": float(tried["better_by"])})
+            for tried in data["trials"]
+        ]
+        plan = Plan.from_json(model, json.dumps(data["plan"]))
+        return cls(**{**data, "plan": plan, "cost": cost, "trials": trials})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The choice as plain data, which JSON can hold."""
+        data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        trials = [{**dataclasses.asdict(t), "loss": repr(t.loss), "better_by": repr(t.better_by)} for t in self.trials]
+        return {
+            **data,
+            "plan": json.loads(self.plan.to_json()),
+            "trials": trials,
+            "cost": dataclasses.asdict(self.cost),
+        }

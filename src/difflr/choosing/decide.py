@@ -1,0 +1,115 @@
+"""`decide`: which candidate the scores speak for, if they do."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from difflr.choosing.candidate import Candidate
+from difflr.choosing.scores import Scores
+
+NOISE = 2.0  # standard errors by which a candidate has to be better to replace the constants
+CHANCE = 0.9  # of the loss at chance: who is above it has learned nothing
+
+
+@dataclasses.dataclass
+class Trial:
+    """What was measured of one candidate.
+
+    Args:
+        candidate: What was trained.
+        scores: By part of the data that was held out.
+    """
+
+    candidate: Candidate
+    scores: dict[int, Scores] = dataclasses.field(default_factory=dict)
+
+    @property
+    def pooled(self) -> Scores:
+        """The scores on all parts together."""
+        return self.on(sorted(self.scores))
+
+    def on(self, parts: Sequence[int]) -> Scores:
+        """The scores on some parts together.
+
+        Args:
+            parts: Their numbers.
+        """
+        chosen = [self.scores[part] for part in parts]
+        correct = [scores.correct for scores in chosen if scores.correct is not None]
+        losses = np.concatenate([scores.losses for scores in chosen])
+        return Scores(losses, np.concatenate(correct) if len(correct) == len(chosen) else None)
+
+
+def standard_errors(trial: Trial, other: Trial) -> float:
+    """By how many standard errors a candidate is better than another on the same examples; infinite if that one diverged.
+
+    Of classifiers by the smaller of two: by the loss, and by how many are right.
+
+    Args:
+        trial: One.
+        other: The other one.
+    """
+    common = sorted(set(trial.scores) & set(other.scores))
+    ours, theirs = trial.on(common), other.on(common)
+    if not math.isfinite(ours.loss):
+        return -math.inf
+    if not math.isfinite(theirs.loss):
+        return math.inf
+    found = [_errors(theirs.losses - ours.losses)]
+    if ours.correct is not None and theirs.correct is not None:
+        # Half a standard error is asked of what is right: it takes whole examples, and the loss says more.
+        found.append(4 * _errors(ours.correct - theirs.correct))
+    return min(found)
+
+
+def _errors(gains: np.ndarray) -> float:
+    spread = float(gains.std(ddof=1)) if len(gains) > 1 else math.inf
+    if spread == 0:
+        return math.copysign(math.inf, gains[0]) if gains[0] else 0.0
+    return float(gains.mean()) / (spread / math.sqrt(len(gains)))
+
+
+def survivors(trials: Sequence[Trial], number: int) -> list[Trial]:
+    """The constants, which come first, and the best of the others.
+
+    Args:
+        trials: All that are still in the race.
+        number: Integer, how many to keep.
+    """
+    return [trials[0], *sorted(trials[1:], key=lambda trial: trial.pooled.loss)[: number - 1]]
+
+
+def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial, str]:
+    """The candidate to take, and why: the constants unless another is better beyond the noise.
+
+    Args:
+        trials: All, the constants first.
+        chance: The loss of a classifier that has learned nothing; `None` where that is not known.
+    """
+    constants, most = trials[0], max(len(trial.scores) for trial in trials)
+    alive = [trial for trial in trials if math.isfinite(trial.pooled.loss)]
+    if not alive:
+        return constants, "every candidate diverged"
+    if chance is not None:
+        alive = [trial for trial in alive if trial.pooled.loss < CHANCE * chance]
+    if not alive:
+        return constants, "nothing learned: no candidate is better than chance on examples that were held out"
+    by_evidence = {id(trial): standard_errors(trial, constants) for trial in alive if trial is not constants}
+    raced = [trial for trial in alive if trial is not constants and len(trial.scores) == most]
+    better = [trial for trial in raced if by_evidence[id(trial)] > NOISE]
+    if not better:
+        if constants not in alive:
+            best = min(alive, key=lambda trial: trial.pooled.loss)
+            return best, "the constants diverged or learned nothing; this is the best of what did"
+        return (
+            constants,
+            f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the constants are kept",
+        )
+    best = max(better, key=lambda trial: by_evidence[id(trial)])
+    return best, f"better than the constants by {_words(by_evidence[id(best)])} on examples that were held out"
+
+
+def _words(errors: float) -> str:
+    return "far more than the noise" if math.isinf(errors) else f"{errors:.1f} standard errors"

@@ -1,0 +1,129 @@
+"""`difflr suggest`: its options. What it does is in `difflr_command.suggesting`."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from difflr_command import console
+from difflr_command.backend import import_keras
+from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.fine_tune import DATA, RUN, Scale, Targets
+from difflr_command.plan_options import PlanFile, Recipes, Rules
+from difflr_command.settings import Settings
+
+
+def suggest(
+    model: ModelArgument,
+    data: Annotated[
+        pathlib.Path,
+        typer.Argument(metavar="DATA", help="Data with the answers, as for `difflr fine-tune`.", show_default=False),
+    ],
+    plan: PlanFile = None,
+    rule: Rules = None,
+    recipe: Recipes = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of the run that is to come. By default as for `difflr fine-tune`.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
+            "tenth of a run from 2,000 steps on.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the new head, the split and the order.", rich_help_panel=RUN)
+    ] = 0,
+    new_head: Annotated[
+        bool,
+        typer.Option(
+            "--new-head", help="Give the model a new last layer for the classes in DATA.", rich_help_panel=DATA
+        ),
+    ] = False,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYER", help="With --new-head: the layer after which the new one comes.", rich_help_panel=DATA
+        ),
+    ] = None,
+    scale: Annotated[
+        Scale | None,
+        typer.Option(
+            metavar="SCALE",
+            help="The numbers that the model wants pictures in, as for `difflr fine-tune`.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(help="The column of a table with the texts.", show_default=False, rich_help_panel=DATA),
+    ] = None,
+    file_column: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of a table with the paths of pictures.", show_default=False, rich_help_panel=DATA
+        ),
+    ] = None,
+    label_column: Annotated[
+        str, typer.Option(help="The column of a table with the labels.", rich_help_panel=DATA)
+    ] = "label",
+    targets: Annotated[
+        Targets | None,
+        typer.Option(help="What the labels are, as for `difflr fine-tune`.", show_default=False, rich_help_panel=DATA),
+    ] = None,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")
+    ] = False,
+    backend: Backend = "",
+    traceback: Traceback = False,
+) -> None:
+    """Measure which rates suit a model and data best; nothing is changed.
+
+    The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
+    """
+    settings = Settings(
+        model=model,
+        data=data,
+        plan=plan,
+        rules=tuple(rule or ()),
+        recipes=tuple(recipe or ()),
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        new_head=new_head,
+        features=features,
+        scale=None if scale is None else str(scale),
+        size=size,
+        text_column=text_column,
+        file_column=file_column,
+        label_column=label_column,
+        targets=None if targets is None else str(targets),
+    )
+    with console.bad_input():
+        if output is not None:
+            console.writable(output, "choice")
+        if budget is not None and not budget > 0:
+            raise ValueError(f"--budget is a share of the run, above 0. Received: {budget}.")
+        settings.check()
+        import_keras()
+        from difflr_command.suggesting import measure
+    measure(settings, budget, output, as_json=json)

@@ -1,0 +1,52 @@
+"""What `difflr suggest` does."""
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+import typer
+
+from difflr_command import console
+from difflr_command.settings import Settings
+from difflr_command.suggested import suggested
+from difflr_command.tuning import prepare
+
+
+def measure(settings: Settings, budget: float | None, output: Path | None, as_json: bool) -> None:
+    """Measures, prints, and writes the choice.
+
+    Args:
+        settings: Model, data and plan.
+        budget: As for `difflr.suggest`.
+        output: Where to write the choice.
+        as_json: Whether to print it as JSON.
+    """
+    out = console.messages() if as_json else console.output()
+    with console.quiet() if as_json else contextlib.nullcontext(), tempfile.TemporaryDirectory() as folder:
+        with console.bad_input():
+            run = prepare(dataclasses.replace(settings, output=Path(folder) / "tuned.keras"), False, out)
+        try:
+            choice = suggested(
+                settings,
+                run.model,
+                run.batches,
+                (run.freeze_epochs, run.epochs),
+                run.plan,
+                compiling=run.compiling,
+                class_weight=run.class_weights,
+                budget=budget,
+            )
+        except KeyboardInterrupt:
+            raise typer.Exit(console.INTERRUPTED) from None
+        except Exception as error:
+            raise console.stop(error, console.FAILED) from None
+        if output is not None:
+            choice.save(output)
+        for line in str(choice).splitlines():
+            out.print(line)
+        if output is not None:
+            out.print(f"Written: {output}")
+    if as_json:
+        typer.echo(json.dumps(choice.to_dict(), indent=1))

@@ -1,0 +1,270 @@
+"""`suggest`: every kind of data, model, loss and optimizer; and where it says that it does not know."""
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
+from difflr.choosing.examples import read_examples
+from difflr.choosing.layout import budget_in_steps, layout_for
+
+X, Y = clusters(72)
+
+
+def suggest(model, *data, **arguments):
+    return difflr.suggest(model, *data, **{"epochs": 2, "loss": LOSS, "verbose": 0, "budget": 3.0, **arguments})
+
+
+class Parts(keras.utils.PyDataset):
+    def __init__(self, widths=None):
+        super().__init__()
+        self.widths = widths
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        part = slice(12 * index, 12 * index + 12)
+        return X[part], Y[part]
+
+
+def endless():
+    while True:
+        yield from (Parts()[index] for index in range(6))
+
+
+class Walked:
+    """A dataset of another library, such as Grain: it has a length and is walked through."""
+
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        return (Parts()[index] for index in range(6))
+
+
+def datasets():
+    yield "PyDataset", Parts, {}
+    yield "generator", endless, {"steps_per_epoch": 6}
+    yield "generator with validation data", endless, {"steps_per_epoch": 6, "validation_data": (X, Y)}
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        yield "tf.data", lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(12), {}
+    if keras.backend.backend() == "torch":
+        import torch
+
+        tensors = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
+        yield "DataLoader", lambda: torch.utils.data.DataLoader(tensors, batch_size=12), {}
+
+
+@pytest.mark.parametrize(("make", "more"), [pytest.param(make, more, id=name) for name, make, more in datasets()])
+def test_other_data_gives_what_arrays_give(make, more, eager_steps):
+    model = network()
+    before = state_of(model)
+    arrays = {name: value for name, value in more.items() if name == "validation_data"}
+    expected = suggest(model, X, Y, batch_size=12, **arrays)
+    found = suggest(model, make(), **more)
+    assert found.trials == expected.trials
+    assert_unchanged(before, model)
+
+
+def test_anything_that_can_be_walked_through(eager_steps):
+    data = read_examples(Walked())
+    assert (len(data), data.batch_size) == (72, 12)
+    weighted = read_examples({"a": X, "b": [X, X]}, {"one": Y}, np.ones(72), batch_size=8)
+    assert weighted.at(np.array([3, 4]))[0]["b"][1].shape == (2, 6)
+    with pytest.raises(ValueError, match="nothing to try rates on"):
+        read_examples(iter([]))
+
+
+def test_batches_of_different_lengths_stay_whole():
+    batches = [(np.ones((4, 3 + n % 2)), np.ones(4)) for n in range(6)]
+    data = read_examples(iter(batches))
+    assert data.whole_batches
+    steps = data.steps(np.array([1, 4]), 5, seed=0)
+    assert {steps[n][0].shape for n in range(steps.num_batches)} == {(4, 3), (4, 4)}
+
+
+# -- models and losses
+
+
+def regression():
+    keras.utils.set_random_seed(0)
+    body = keras.layers.Dense(6, activation="relu", name="body", bias_initializer="ones")
+    model = keras.Sequential([keras.Input((6,)), body, keras.layers.Dense(1, name="head")])
+    model.layers[0].bias.assign(np.full(6, 0.1, "float32"))
+    return model, X[:, :1] * 2, "mse"
+
+
+def own_loss():
+    return regression()[0], X[:, :1], lambda y, outputs: keras.ops.mean(keras.ops.abs(y - outputs), axis=-1)
+
+
+def two_outputs():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6,))
+    body = keras.layers.Dense(6, activation="relu", name="body")
+    hidden = body(inputs)
+    body.bias.assign(np.full(6, 0.1, "float32"))
+    outputs = {"a": keras.layers.Dense(3, name="a")(hidden), "b": keras.layers.Dense(1, name="b")(hidden)}
+    return keras.Model(inputs, outputs), {"a": Y, "b": X[:, :1]}, {"a": LOSS, "b": "mse"}
+
+
+class Own(keras.Model):
+    """A subclass whose training step doubles the loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = keras.layers.Dense(6, activation="relu", name="body")
+        self.head = keras.layers.Dense(3, name="head")
+
+    def call(self, inputs):
+        return self.head(self.body(inputs))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 2 * super().compute_loss(x, y, y_pred, sample_weight)
+
+
+def subclassed():
+    keras.utils.set_random_seed(0)
+    model = Own()
+    model(X[:2])
+    model.body.bias.assign(np.full(6, 0.1, "float32"))
+    return model, Y, LOSS
+
+
+def binary():
+    model = regression()[0]
+    model.add(keras.layers.Activation("sigmoid"))
+    return model, (Y > 0).astype("int32"), "binary_crossentropy"
+
+
+@pytest.mark.parametrize("make", [regression, own_loss, two_outputs, subclassed, binary])
+def test_every_model_and_loss(make, eager_steps):
+    model, y, loss = make()
+    before = state_of(model)
+    choice = suggest(model, X, y, loss=loss, batch_size=12)
+    assert len(choice.trials) >= 2
+    assert all(np.isfinite(tried.loss) for tried in choice.trials)
+    assert (choice.trials[0].accuracy is not None) == (make is binary)
+    assert_unchanged(before, model)
+
+
+def test_one_hot_probabilities_and_sample_weights(eager_steps):
+    model = network()
+    model.add(keras.layers.Softmax())
+    weights = np.ones(72, "float32")
+    choice = suggest(model, X, np.eye(3)[Y], loss="categorical_crossentropy", sample_weight=weights, batch_size=12)
+    assert choice.trials[0].accuracy is not None
+    weighted = suggest(network(), X, Y, class_weight={0: 1.0, 1: 5.0, 2: 1.0}, batch_size=12)
+    assert weighted.trials[0].loss != suggest(network(), X, Y, batch_size=12).trials[0].loss
+
+
+def test_mixed_float16_with_accumulated_gradients(eager_steps):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = network()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.get_layer("stem").bias.assign(np.full(8, 0.01, "float32"))
+    before = state_of(model)
+    optimizer = keras.optimizers.Adam(gradient_accumulation_steps=2)
+    assert len(suggest(model, X, Y, optimizer=optimizer, batch_size=12).trials) >= 2
+    assert_unchanged(before, model)
+
+
+def test_the_rates_of_adapters(eager_steps):
+    model = network()
+    for name in ("stem", "block"):
+        model.get_layer(name).enable_lora(2)
+    choice = suggest(model, X, Y, batch_size=12, budget=5.0)
+    assert any("LoRA+" in tried.profile for tried in choice.trials)
+
+
+def test_a_plan_or_rules_fix_their_part(eager_steps):
+    model = network()
+    plan = difflr.Plan(model, {"stem": 0.25})
+    choice = suggest(model, X, Y, plan=plan, batch_size=12)
+    assert choice.plan == plan
+    assert {tried.profile for tried in choice.trials} == {"the given plan"}
+    choice = suggest(model, X, Y, plan={"stem": difflr.FROZEN, "norm": 0.125}, batch_size=12, budget=5.0)
+    assert choice.plan.row(model.get_layer("stem").kernel).frozen
+    assert choice.plan.row(model.get_layer("norm").gamma).multiplier == 0.125
+    assert len({tried.profile for tried in choice.trials}) > 1
+
+
+# -- "I do not know"
+
+
+def adafactor():
+    return keras.optimizers.Adafactor(relative_step=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"optimizer": keras.optimizers.Lamb}, "scales each layer's step itself"),
+        ({"optimizer": adafactor}, "scales each layer's step itself"),
+        ({"number": 12}, "too little data: 12 examples"),
+        ({"fresh": True}, "looks freshly initialised"),
+    ],
+)
+def test_what_cannot_be_known_is_told(arguments, reason, eager_steps):
+    model = network(norm=False)
+    if arguments.pop("fresh", False):
+        for name in ("stem", "block"):
+            model.get_layer(name).bias.assign(np.zeros(8))
+    number = arguments.pop("number", 72)
+    if callable(arguments.get("optimizer")):
+        arguments["optimizer"] = arguments["optimizer"]()
+    choice = suggest(model, X[:number], Y[:number], batch_size=4, **arguments)
+    assert reason in choice.reason
+    assert "the constants of `fine_tune` are kept" in choice.reason
+    assert not choice.is_measured
+    assert choice.cost.train_steps == 0
+    expected = difflr.fine_tune_settings(model, epochs=2, steps_per_epoch=18)
+    assert choice.learning_rate == expected.learning_rate
+    assert "chosen" in str(choice)
+
+
+# -- compilation, budget
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="nothing is compiled")
+def test_a_profile_is_compiled_once():
+    class Counted(keras.layers.Layer):
+        traces = 0
+
+        def call(self, inputs, training=None):
+            Counted.traces += bool(training)
+            return inputs
+
+    keras.utils.set_random_seed(0)
+    body = keras.layers.Dense(6, activation="relu", name="body", bias_initializer="ones")
+    model = keras.Sequential([keras.Input((6,)), body, Counted(), keras.layers.Dense(3, name="head")])
+    body.bias.assign(np.full(6, 0.1, "float32"))
+    Counted.traces = 0
+    plan = difflr.Plan(model)
+    choice = suggest(model, X, Y, plan=plan, batch_size=12, budget=8.0)
+    first, rates = Counted.traces, len({tried.learning_rate for tried in choice.trials})
+    assert rates == 3
+    Counted.traces = 0
+    suggest(model, X, Y, plan=plan, batch_size=12, budget=1.6)
+    assert first == Counted.traces  # more trials, no more traces
+
+
+@pytest.mark.same_everywhere
+def test_the_budget():
+    assert budget_in_steps(100, None) == 400
+    assert budget_in_steps(1000, None) == 500
+    assert budget_in_steps(4000, None) == 400
+    assert budget_in_steps(100, 0.5) == 50
+    for batches in (3, 10, 60, 200, 1000):
+        found = layout_for((1, 9), batches, None, validated=False, held_out_batches=2)
+        spent = (found.head_steps + found.steps + 2 / 3) * sum(found.rounds(9))
+        assert spent <= budget_in_steps(10 * batches, None)
+        assert len(found.rounds(9)) > 1
+        assert min(found.rounds(9)) >= 2
+        assert found.head_steps + found.steps >= min(30, 20)

@@ -130,7 +130,7 @@ def test_a_state_that_was_saved_before_is_said():
 @pytest.mark.same_everywhere
 def test_refused():
     model = compiled({"body": 0.1, "head/kernel": 0.1})
-    with pytest.raises(ValueError, match=r"shares its multiplier with 1 variables that were not named: head/kernel"):
+    with pytest.raises(ValueError, match=r"shares its multiplier with 1 variable not named: head/kernel"):
         rates(model, 1, plateau("body"))
     with pytest.raises(ValueError, match="'bodie'.*'body'"):
         rates(compiled(), 1, plateau("bodie"))

@@ -40,11 +40,11 @@ phases:
 """
 
 TABLE = """\
-phase  trainable  until                              parameters trainable  joining  freezing  warm-up  frozen statistics
-------------------------------------------------------------------------------------------------------------------------
-    1  head       1 epoch                                              10       10         0  -        update
-    2  head, mid  loss stops to improve, patience 2                    30       20         0  9 steps  keep
-    3  *          the end                                              50       20         0  -        keep"""
+phase  trainable  until                             parameters trainable  joining  freezing  warm-up  frozen statistics
+-----------------------------------------------------------------------------------------------------------------------
+    1  head       1 epoch                                             10       10         0  -        update
+    2  head, mid  loss stops improving, patience 2                    30       20         0  9 steps  keep
+    3  *          the end                                             50       20         0  -        keep"""
 
 
 def test_yaml_can_be_read_edited_and_read_again():

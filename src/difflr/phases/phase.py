@@ -16,6 +16,7 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.text_table import counted
 
 MODES = ("auto", "min", "max")
 BY_HAND = saved_phase.BY_HAND
@@ -250,10 +251,10 @@ class Phase:
     def ends(self) -> str:
         """When it ends, as text."""
         if self.steps is not None:
-            return _counted(self.steps, "step")
+            return counted(self.steps, "step")
         reasons = []
         if self.longest_wait is not None:
-            reasons.append(f"{self.monitor} stops to improve, patience {self.patience}")
+            reasons.append(f"{self.monitor} stops improving, patience {self.patience}")
         if self.threshold is not None:
             reasons.append(f"{self.monitor} reaches {self.threshold:g}")
         if self.until == BY_HAND:
@@ -261,7 +262,7 @@ class Phase:
         elif self.until is not None:
             reasons.append(f"{describe(self.until)} says so")
         if self.epochs is not None:
-            reasons.append(_counted(self.epochs, "epoch"))
+            reasons.append(counted(self.epochs, "epoch"))
         return ", or ".join(reasons) or "the end"
 
     def to_dict(self) -> dict[str, Any]:
@@ -285,7 +286,3 @@ class Phase:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -80,6 +80,17 @@ def screen_width() -> int | None:
         return None
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: "1 epoch", "2 epochs".
+
+    Args:
+        number: How many.
+        one: The noun for one.
+        several: The noun for none and several; by default with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 class _Column:
     """A title and the cells below it.
 

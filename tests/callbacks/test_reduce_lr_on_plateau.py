@@ -130,7 +130,7 @@ def test_a_state_that_was_saved_before_is_said():
 @pytest.mark.same_everywhere
 def test_refused():
     model = compiled({"body": 0.1, "head/kernel": 0.1})
-    with pytest.raises(ValueError, match=r"shares its multiplier with 1 variables that were not named: head/kernel"):
+    with pytest.raises(ValueError, match=r"shares its multiplier with 1 variable not named: head/kernel"):
         rates(model, 1, plateau("body"))
     with pytest.raises(ValueError, match="'bodie'.*'body'"):
         rates(compiled(), 1, plateau("bodie"))
@@ -142,3 +142,9 @@ def test_refused():
     model.compile("sgd", loss="mse")
     with pytest.raises(TypeError, match="which needs a difflr optimizer"):
         rates(model, 1, plateau())
+
+
+def test_epochs_in_which_a_phase_freezes_the_part_do_not_count():
+    scheduler = difflr.PhaseScheduler([difflr.Phase("head", epochs=2), difflr.Phase("*")])
+    found = rates(compiled(), 5, scheduler, plateau())
+    assert [body for body, _ in found[2:]] == [0.1, 0.1, 0.05]

@@ -40,11 +40,11 @@ phases:
 """
 
 TABLE = """\
-phase  trainable  until                              parameters trainable  joining  freezing  warm-up  frozen statistics
-------------------------------------------------------------------------------------------------------------------------
-    1  head       1 epoch                                              10       10         0  -        update
-    2  head, mid  loss stops to improve, patience 2                    30       20         0  9 steps  keep
-    3  *          the end                                              50       20         0  -        keep"""
+phase  trainable  until                             parameters trainable  joining  freezing  warm-up  frozen statistics
+-----------------------------------------------------------------------------------------------------------------------
+    1  head       1 epoch                                             10       10         0  -        update
+    2  head, mid  loss stops improving, patience 2                    30       20         0  9 steps  keep
+    3  *          the end                                             50       20         0  -        keep"""
 
 
 def test_yaml_can_be_read_edited_and_read_again():
@@ -220,6 +220,7 @@ def normalized(**plan_arguments):
     """A model with two BatchNormalization layers, one of them without variables to train."""
     inputs = keras.Input((4,))
     x = keras.layers.BatchNormalization(name="norm", momentum=0.5)(inputs)
+    x = keras.layers.Activation("tanh")(x)  # without it the second one takes out what the offset of the first adds
     x = keras.layers.BatchNormalization(name="bare", momentum=0.5, scale=False, center=False)(x)
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(x))
     model.compile(difflr.optimizers.SGD(0.1, multipliers=difflr.Plan(model, **plan_arguments)), loss="mse")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import html_table, text_table
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +154,9 @@ class LearningRateCurve:
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
         found = [rate for rate in self.suggestions.values() if rate is not None]
-        footer = f"{len(self.rates)} of {self.num_steps} steps, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        footer = (
+            f"{len(self.rates)} of {counted(self.num_steps, 'step')}, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        )
         if not found:
             footer += "; the loss falls nowhere, or is not a number: no rate can be read off this curve"
         elif max(found) > 3 * min(found):

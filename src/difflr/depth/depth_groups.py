@@ -13,6 +13,7 @@ from difflr.depth.blocks import Blocks, common_beginning
 from difflr.depth.graph import Node, is_scalar
 from difflr.depth.named_head import HEAD, Target, as_list, ids_of, is_default, named_head, nodes_around
 from difflr.plan import Plan, layer_tree
+from difflr.text_table import counted
 
 HEAD_HEIGHT = -1  # below that of all groups of the body
 
@@ -46,7 +47,7 @@ class DepthGroup:
         return sum(math.prod(variable.shape) for variable in self.variables)
 
     def __repr__(self) -> str:
-        return f"<DepthGroup '{self.name}': height {self.height}, {len(self.variables)} variables>"
+        return f"<DepthGroup '{self.name}': height {self.height}, {counted(len(self.variables), 'variable')}>"
 
 
 def depth_groups(

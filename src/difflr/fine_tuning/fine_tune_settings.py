@@ -8,7 +8,7 @@ import keras
 
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
-from difflr.text_table import text_table
+from difflr.text_table import counted, text_table
 
 # Tuned on ten tasks, none of them in docs/comparison.md. The change of the outputs per Adam step grows with the number of
 # input features of the head, so the rate falls with that number, as in mup: 4e-3 with 512.
@@ -152,8 +152,9 @@ def _normalization(model: keras.Model, steps: int, head: Target) -> tuple[Litera
         return "trained", "no pretrained BatchNormalization below the head"
     needed = round(FORGOTTEN / max(1 - max(layer.momentum for layer in layers), 1e-6))
     if steps < needed:
-        return "frozen", f"{steps} steps are too few for moving statistics to follow: they need {needed}"
-    return "trained", f"{steps} steps: moving statistics follow within {needed}"
+        verb = "is" if steps == 1 else "are"
+        return "frozen", f"{counted(steps, 'step')} {verb} too few for moving statistics to follow: they need {needed}"
+    return "trained", f"{counted(steps, 'step')}: moving statistics follow within {needed}"
 
 
 def _has_seen_data(layer: keras.layers.BatchNormalization) -> bool:

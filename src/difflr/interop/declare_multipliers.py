@@ -8,6 +8,7 @@ import keras
 from difflr import layers
 from difflr.models import Model, Sequential
 from difflr.plan import Plan
+from difflr.text_table import counted
 
 _ARGUMENTS = ("learning_rate_multiplier", "W_learning_rate_multiplier", "b_learning_rate_multiplier")
 
@@ -55,8 +56,8 @@ def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
     decaying = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier != 1]
     if decaying:
         warnings.warn(
-            f"Layers declare no weight decay: the multipliers of {len(decaying)} variables ({decaying[0]}, ...) stay in "
-            "the plan only.",
+            f"Layers declare no weight decay: the multipliers of {counted(len(decaying), 'variable')} ({decaying[0]}, ...) "
+            "stay in the plan only.",
             stacklevel=2,
         )
     copy = keras.models.clone_model(model, clone_function=lambda layer: _declaring(layer, plan), recursive=True)

@@ -11,6 +11,7 @@ from difflr.checks import did_you_mean, listed, shown
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.plan import Plan, Row, layer_tree
+from difflr.text_table import counted
 
 
 def check_names_no_variables(argument: MultipliersArgument) -> None:
@@ -38,7 +39,8 @@ def check_trains_something(plan: Plan) -> None:
     """
     trainable = [row for row in plan.rows if not row.frozen]
     if not trainable:
-        raise ValueError(f"The plan freezes all {len(plan.rows)} variables, so there is nothing to train. {plan!r}")
+        everything = "the only variable" if len(plan.rows) == 1 else f"all {len(plan.rows)} variables"
+        raise ValueError(f"The plan freezes {everything}, so there is nothing to train. {plan!r}")
     check_held([row.multiplier for row in trainable], [row.path for row in trainable])
 
 
@@ -166,7 +168,7 @@ def warn_of_decay_without_effect(plan: Plan, optimizer: keras.optimizers.Optimiz
     scaled = [row.path for row in rows if row.weight_decay_multiplier not in (0, 1)]
     if scaled and not decays:
         warnings.warn(
-            f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "
+            f"The plan scales the weight decay of {counted(len(scaled), 'variable')} ({scaled[0]}, ...), but "
             f"{type(optimizer).__name__} has `weight_decay=None`: it has no effect. Give it a `weight_decay`.",
             stacklevel=4,
         )

@@ -104,6 +104,16 @@ class CurrentMultipliers(CurrentValues):
             )
         return self._groups.scale(self._variables(target), factor)
 
+    def waits(self, target: Any) -> bool:
+        """Whether all of a part is frozen at this moment, by a phase and not by the plan.
+
+        Args:
+            target: As for `scale`.
+        """
+        variables = self._variables(target)
+        trains_later = any(not self._plan.whole.row(variable).frozen for variable in variables)
+        return trains_later and all(self._plan.row(variable).frozen for variable in variables)
+
 
 def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, CurrentValues]:
     """The hyperparameters that the plan sets, by name; of a schedule its value at this step.

@@ -9,6 +9,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.plan import Group, Row
 from difflr.plan.hyperparameters import Value, as_key, checked_hyperparameters
+from difflr.text_table import counted
 
 Tensor: TypeAlias = Any  # one of the backend's
 
@@ -249,7 +250,7 @@ class GroupHyperparameters:
         left_out = [self._rows[p].path for _, e in found for p in e.positions if id(self._trainable[p]) not in chosen]
         if left_out:
             raise ValueError(
-                f"They share their '{name}' with {len(left_out)} variables that were not named: {', '.join(left_out[:4])}"
+                f"They share their '{name}' with {counted(len(left_out), 'variable')} not named: {', '.join(left_out[:4])}"
                 f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the plan."
             )
         changes = self._changes()

@@ -12,6 +12,7 @@ from difflr.checks import checked_multiplier
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Group, Plan, Row
+from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
 Tensor: TypeAlias = Any  # one of the backend's
@@ -284,7 +285,7 @@ class Groups:
             left_out = [row.path for row in members if id(row.variable) not in chosen]
             if left_out:
                 raise ValueError(
-                    f"'{first}' shares its multiplier with {len(left_out)} variables that were not named: "
+                    f"'{first}' shares its multiplier with {counted(len(left_out), 'variable')} not named: "
                     f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
                     "different numbers in the plan."
                 )

@@ -11,6 +11,7 @@ from difflr.checks import checked_multiplier, shown
 from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan, saved_rules
 from difflr.plan.rebinding import tied_to, with_layers
 from difflr.plan.rule import as_rules, named_objects
+from difflr.text_table import counted
 
 # The keys of a config that distinguish plans and rules from a mapping of layers.
 SAVED_PLAN = "plan"
@@ -99,7 +100,7 @@ class MultipliersArgument:
         unknown = [variable for variable in variables if variable not in plan]
         if unknown:
             raise ValueError(
-                f"The plan does not cover {len(unknown)} of the {len(variables)} variables the optimizer is "
+                f"The plan does not cover {len(unknown)} of the {counted(len(variables), 'variable')} the optimizer is "
                 f"built with, such as {getattr(unknown[0], 'path', unknown[0])}. It was made for another "
                 f"model, or the model was copied or changed since: {plan!r}. Make a plan for this model, or "
                 "convert it: difflr.Plan.from_json(model, plan.to_json())."

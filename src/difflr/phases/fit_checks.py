@@ -14,6 +14,7 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import inner
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
+from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.phases.phase_scheduler import PhaseScheduler
@@ -47,9 +48,9 @@ def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_pe
         batches = (phase.steps or 0) * (optimizer.gradient_accumulation_steps or 1)
         if batches % steps_per_execution:
             raise ValueError(
-                f"Phase {number} ends after {phase.steps} steps ({batches} batches), and `compile` was given "
-                f"steps_per_execution={steps_per_execution}: it can end after multiples of {steps_per_execution} batches "
-                "only."
+                f"Phase {number} ends after {counted(phase.steps or 0, 'step')} ({counted(batches, 'batch', 'batches')}), "
+                f"and `compile` was given steps_per_execution={steps_per_execution}: it can end after multiples of "
+                f"{steps_per_execution} batches only."
             )
         if phase.own_bias_correction and keras_private.bias_correction(optimizer) is None:
             raise ValueError(
@@ -108,9 +109,9 @@ def warn_of_steps_made_twice(epoch: int, steps: int) -> None:
     """Warns if the state is from the middle of the epoch that begins."""
     if steps:
         warnings.warn(
-            f"The state is from after {steps} steps of epoch {epoch + 1}, which this `fit` starts again: these steps are "
-            "made twice. Keras's BackupAndRestore causes this if it saves within epochs, or if the process was killed "
-            "while saving; difflr.BackupAndRestore does not.",
+            f"The state is from after {counted(steps, 'step')} of epoch {epoch + 1}, which this `fit` starts again: these "
+            "steps are made twice. Keras's BackupAndRestore causes this if it saves within epochs, or if the process was "
+            "killed while saving; difflr.BackupAndRestore does not.",
             stacklevel=4,
         )
 

@@ -1,6 +1,7 @@
 """`Phase`: one stretch of training."""
 
 import dataclasses
+import inspect
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,7 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.text_table import counted
 
 MODES = ("auto", "min", "max")
 BY_HAND = saved_phase.BY_HAND
@@ -152,6 +154,17 @@ class Phase:
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
             )
 
+        if callable(self.until):
+            try:
+                inspect.signature(self.until).bind(0, {})
+            except TypeError as error:
+                raise ValueError(
+                    "`until` of a phase must be a function of two arguments, (epoch, logs) -> bool. Received: "
+                    f"{describe(self.until)}: {error}."
+                ) from None
+            except ValueError:
+                pass  # a builtin, which does not tell its arguments
+
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
             raise ValueError(
@@ -221,7 +234,13 @@ class Phase:
             reaches = operator.le if self.mode == "min" else operator.ge
             if reaches(logs[self.monitor], self.threshold):
                 return True
-        return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        try:
+            return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        except KeyError as error:
+            raise ValueError(
+                f"`until` of a phase asks for {error}, which the logs of epoch {epoch + 1} do not have. Received: "
+                f"{', '.join(logs)}."
+            ) from error
 
     @property
     def who(self) -> str:
@@ -232,10 +251,10 @@ class Phase:
     def ends(self) -> str:
         """When it ends, as text."""
         if self.steps is not None:
-            return _counted(self.steps, "step")
+            return counted(self.steps, "step")
         reasons = []
         if self.longest_wait is not None:
-            reasons.append(f"{self.monitor} stops to improve, patience {self.patience}")
+            reasons.append(f"{self.monitor} stops improving, patience {self.patience}")
         if self.threshold is not None:
             reasons.append(f"{self.monitor} reaches {self.threshold:g}")
         if self.until == BY_HAND:
@@ -243,7 +262,7 @@ class Phase:
         elif self.until is not None:
             reasons.append(f"{describe(self.until)} says so")
         if self.epochs is not None:
-            reasons.append(_counted(self.epochs, "epoch"))
+            reasons.append(counted(self.epochs, "epoch"))
         return ", or ".join(reasons) or "the end"
 
     def to_dict(self) -> dict[str, Any]:
@@ -267,7 +286,3 @@ class Phase:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

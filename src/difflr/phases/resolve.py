@@ -12,6 +12,7 @@ from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
 from difflr.plan import Plan, Row, layer_tree
 from difflr.plan.constant import Constant
+from difflr.plan.rebinding import schedules_of_phase
 from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
 
@@ -54,6 +55,7 @@ def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_ra
             frozen_layers=frozen_layers,
             change=change,
         )
+        _check_starts(number, made)
         if plans and trained_in(made) == trained_in(plans[-1]) and _alike(phase, phases[number - 2], made, plans[-1]):
             raise ValueError(
                 f"Phase {number} trains the same variables as phase {number - 1} in the same way: merge them."
@@ -124,6 +126,18 @@ def _check_schedules(phase: Phase, number: int, rows: Sequence[Row]) -> None:
         )
 
 
+def _check_starts(number: int, made: Plan) -> None:
+    """Checks that no variable has a schedule of the phase for one number and one of the plan for another."""
+    for row in made.rows:
+        own, planned = schedules_of_phase(row, made.whole)
+        if own and planned and not row.frozen:
+            raise ValueError(
+                f"Phase {number} has a schedule for the {listed(own)} of {row.path}, which counts from the beginning of the "
+                f"phase, and the plan has one for its {listed(planned)}, which does not. Give the phase both, in its "
+                "`multipliers`: difflr.Rule(..., schedule=..., hyperparameters={...}); or the plan."
+            )
+
+
 def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
     ever = frozenset().union(*map(trained_in, plans))
     never = [row.path for row in plan.rows if not row.frozen and id(row.variable) not in ever]
@@ -136,9 +150,11 @@ def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
 
 def _alike(phase: Phase, before: Phase, plan: Plan, plan_before: Plan) -> bool:
     """Whether a phase trains in the same way as the one before, given the same variables."""
-    cycles = [
-        rule.schedule for rule in phase.multipliers or () if not isinstance(rule.schedule, (Constant, type(None)))
-    ]
+    cycles = any(
+        not isinstance(rule.schedule, (Constant, type(None)))
+        or any(map(callable, (rule.hyperparameters or {}).values()))
+        for rule in phase.multipliers or ()
+    )
     if phase.schedule is not None or before.schedule is not None or before.restore_best or cycles:
         return False
     same_rate = phase.learning_rate in (None, before.learning_rate)

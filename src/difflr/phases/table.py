@@ -10,7 +10,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
-from difflr.text_table import html_table, text_table
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -60,7 +60,7 @@ def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], se
     if any(phase.warmup_steps for phase in phases):
         header.append("warm-up")
         for line, phase in zip(lines, phases, strict=True):
-            line.append(f"{phase.warmup_steps} steps" if phase.warmup_steps else "-")
+            line.append(counted(phase.warmup_steps, "step") if phase.warmup_steps else "-")
     if any(phase.own_bias_correction is not None for phase in phases):
         header.append("bias correction")
         for line, phase in zip(lines, phases, strict=True):

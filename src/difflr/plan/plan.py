@@ -16,6 +16,7 @@ from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
+from difflr.text_table import counted
 
 
 class Plan:
@@ -374,7 +375,8 @@ class Plan:
 
     def __repr__(self) -> str:
         frozen = sum(row.frozen for row in self._rows)
-        return f"<difflr.Plan: {len(self._rows)} variables, {len(self.groups)} groups, {frozen} frozen>"
+        variables, groups = counted(len(self._rows), "variable"), counted(len(self.groups), "group")
+        return f"<difflr.Plan: {variables}, {groups}, {frozen} frozen>"
 
     def _repr_html_(self) -> str:
         return table.as_html(self)

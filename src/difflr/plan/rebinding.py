@@ -140,10 +140,25 @@ def with_own_schedules_from(plan: Plan, step: int) -> Plan:
     """
 
     def change(row: Row) -> Row:
-        planned = row.schedule is None or row.schedule is plan.whole.row(row.variable).schedule
-        return row if planned else dataclasses.replace(row, schedule_start=step)
+        own, _ = schedules_of_phase(row, plan.whole)
+        return dataclasses.replace(row, schedule_start=step) if own else row
 
-    return with_rows(plan, change) if any(row.schedule is not None for row in plan.rows) else plan
+    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
+
+
+def schedules_of_phase(row: Row, whole: Plan) -> tuple[list[str], list[str]]:
+    """The names of what has a schedule in a row: by the phase itself, and by the plan.
+
+    Args:
+        row: A row of the plan of a phase.
+        whole: The plan without phases.
+    """
+    planned = whole.row(row.variable)
+    values = {"learning rate": row.schedule, **row.hyperparameters}
+    before = {"learning rate": planned.schedule, **planned.hyperparameters}
+    names = [name for name, value in values.items() if callable(value)]
+    own = [name for name in names if values[name] is not before.get(name)]
+    return own, [name for name in names if name not in own]
 
 
 def with_rows(plan: Plan, change: Callable[[Row], Row]) -> Plan:

@@ -14,7 +14,7 @@ from difflr.plan.kinds import is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
-from difflr.text_table import html_table, screen_width, text_table
+from difflr.text_table import counted, html_table, screen_width, text_table
 
 if TYPE_CHECKING:
     from difflr.plan import Plan
@@ -178,7 +178,8 @@ def footer(plan: "Plan", learning_rate: float | None = None, full: bool = False)
     """
     frozen = sum(row.num_parameters for row in plan.rows if row.frozen)
     trainable = sum(row.num_parameters for row in plan.rows) - frozen
-    text = f"{len(plan.rows)} variables: {trainable:,} parameters are trained, {frozen:,} frozen"
+    trained = f"{counted(trainable, 'parameter')} {'is' if trainable == 1 else 'are'}"
+    text = f"{counted(len(plan.rows), 'variable')}: {trained} trained, {frozen:,} frozen"
     if learning_rate is not None:
         text += f"; base rate {learning_rate:g}"
     statistics = len(plan.kept_statistics())
@@ -216,7 +217,7 @@ def _notes_of(axis: str, trained: Rows, targets: CoveringTargets) -> list[str]:
     for value, rows in by_value.items():
         who = _kind(rows, trained) or _some(targets.of(rows))
         by = "; ".join(dict.fromkeys(row.decided[axis] for row in rows if axis in row.decided))
-        number = f"{len(rows)} variable{'s' if len(rows) > 1 else ''}"
+        number = f"{counted(len(rows), 'variable')}"
         notes.append(f"{title}{times} {value}: {who} ({number}{f', by {by}' if by else ''}).")
     return notes
 

@@ -8,6 +8,7 @@ import keras
 from difflr.checks import did_you_mean
 from difflr.plan import Plan, Row
 from difflr.recipes.plan_from_decisions import plan_from_decisions
+from difflr.text_table import counted
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -82,7 +83,7 @@ def _check_structure(rows: Sequence[Row], base_rows: Sequence[Row]) -> None:
     if not problem and len(rows) != len(base_rows):
         longer, shorter = sorted([rows, base_rows], key=len, reverse=True)
         extra = longer[len(shorter)]
-        problem = f"one has {len(rows)} variables, the other {len(base_rows)}; only one has {extra.path}"
+        problem = f"one has {counted(len(rows), 'variable')}, the other {len(base_rows)}; only one has {extra.path}"
     if problem:
         raise ValueError(
             f"`base_model` must have the structure of `model` and differ only in width, but {problem}. Create both with "

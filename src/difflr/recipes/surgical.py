@@ -9,6 +9,7 @@ from difflr.depth.depth_groups import DepthGroup, depth_groups
 from difflr.depth.named_head import HEAD, Target, as_list, ids_of, named_head
 from difflr.plan import Plan, layer_tree
 from difflr.recipes.plan_from_decisions import plan_from_decisions
+from difflr.text_table import counted
 
 
 def surgical(
@@ -86,7 +87,7 @@ def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGr
     if isinstance(block, int) and not isinstance(block, bool):
         if not -len(groups) <= block < len(groups):
             raise ValueError(
-                f"`block` must be in {-len(groups)} ... {len(groups) - 1}: the model has {len(groups)} groups, "
+                f"`block` must be in {-len(groups)} ... {len(groups) - 1}: the model has {counted(len(groups), 'group')}, "
                 f"{', '.join(names[:3])}, ... {names[-1]}. Received: {block}."
             )
         return groups[block].ids

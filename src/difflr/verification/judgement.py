@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from difflr.checks import listed
-from difflr.text_table import html_table, text_table
+from difflr.text_table import counted, html_table, text_table
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"
@@ -108,11 +108,11 @@ class Verification:
         if not any(row.verdict == KEPT for row in self.rows):
             return ["No trainable variable could be judged."]
         seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
-        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as the plan says."]
+        return [f"The plan is kept: {seen} of {counted(len(self.rows), 'variable')} moved as the plan says."]
 
     def __repr__(self) -> str:
         bad = sum(row.verdict in BAD for row in self.rows)
-        return f"<difflr.Verification: {len(self.rows)} variables, {'kept' if self.kept else f'{bad} not kept'}>"
+        return f"<difflr.Verification: {counted(len(self.rows), 'variable')}, {'kept' if self.kept else f'{bad} not kept'}>"
 
 
 class PlanNotKept(ValueError):

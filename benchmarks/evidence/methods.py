@@ -141,7 +141,11 @@ def fine_tune(job: Job) -> dict[str, Any]:
 def choice(job: Job) -> dict[str, Any]:
     """`fine_tune` with "auto"; it sees the training data alone, and searches in addition to the epochs of the run."""
     found = job.fine_tune(learning_rate="auto").choice
-    return {"chosen": found.learning_rate, "left_constants": found.is_measured, "search_runs": round(found.cost.runs, 2)}
+    return {
+        "chosen": found.learning_rate,
+        "left_constants": found.is_measured,
+        "search_runs": round(found.cost.runs, 2),
+    }
 
 
 def finder(job: Job) -> dict[str, Any]:

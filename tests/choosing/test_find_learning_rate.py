@@ -7,6 +7,7 @@ import pytest
 import difflr
 from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()
 RATES = np.geomspace(1e-7, 10, 100)
 

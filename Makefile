@@ -85,6 +85,10 @@ format: $(READY) ## put the form right, and what else ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: outputs
+outputs: $(READY) ## run the examples and the tutorial, write down what they print, make the notebook
+	KERAS_BACKEND=torch MPLBACKEND=agg $(BIN)/python tools/outputs.py
+
 .PHONY: stubs
 stubs: $(READY) ## write what type checkers see of the optimizers and layers (after an update of Keras, or new arguments)
 	KERAS_BACKEND=$${KERAS_BACKEND:-torch} $(BIN)/python tools/stubs.py

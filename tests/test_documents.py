@@ -1,7 +1,8 @@
 """Whatever Python the documents show runs: the README, docs/ and the docstrings' examples.
 
 The ```python blocks of one file run in order in one namespace, in a folder of their own. A block
-that cannot run says so, and why, in the line before it: `<!-- not run: reason -->`. A docstring's
+that cannot run says so, and why, in the line before it: `<!-- not run: reason -->`. One for a single
+backend is marked `<!-- run on jax -->`, and runs on that one alone. A docstring's
 blocks find `difflr`, `keras`, `np` and what `docstring_namespace` adds, and import the rest.
 """
 
@@ -21,17 +22,21 @@ from test_house import NAMESPACES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS.remove(ROOT / "docs" / "tutorial.md")  # tests/examples/test_outputs.py runs it, and compares what it shows
 BLOCK = re.compile(
     r"^(?P<indent>[ \t]*)```(?:python|py)\b[^\n]*\n(?P<code>.*?)^(?P=indent)```[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
 NOT_RUN = re.compile(r"<!--\s*not run:\s*\S.*?-->\s*\Z", re.DOTALL)
+RUN_ON = re.compile(r"<!--\s*run on (jax|tensorflow|torch)\s*-->\s*\Z")
 
 
 def python_blocks(text):
     """The blocks to run, as (the line on which the code begins, the code)."""
     for block in BLOCK.finditer(text):
-        if not NOT_RUN.search(text[: block.start()]):
+        above = text[: block.start()]
+        backend = RUN_ON.search(above)
+        if not NOT_RUN.search(above) and (backend is None or backend[1] == keras.backend.backend()):
             line = text.count("\n", 0, block.start("code"))
             yield line, textwrap.dedent(block["code"])
 
@@ -114,7 +119,11 @@ def a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def marks(document):
-    return [pytest.mark.same_everywhere] if document.name in ("pictures.md", "report.md") else []
+    return (
+        [pytest.mark.same_everywhere]
+        if document.name in ("pictures.md", "report.md", "pretrained_vision_model.md")
+        else []
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +136,10 @@ def steps(request):
     "document", [pytest.param(d, id=str(d.relative_to(ROOT)), marks=marks(d)) for d in DOCUMENTS if d.exists()]
 )
 def test_document_runs(document):
-    run_blocks(document.read_text(), document, {"__name__": "__main__"})
+    text = document.read_text()
+    if "import keras_hub" in text:
+        pytest.importorskip("keras_hub", exc_type=ImportError)
+    run_blocks(text, document, {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize(("text", "label"), examples_in_docstrings())
@@ -138,6 +150,13 @@ def test_docstring_example_runs(text, label):
 def test_blocks_that_say_why_they_are_not_run_are_left_out():
     text = "```python\na = 1\n```\n<!-- not run: needs a GPU -->\n\n```python\nb = 2\n```\n"
     assert list(python_blocks(text)) == [(1, "a = 1\n")]
+
+
+def test_a_block_for_one_backend_runs_there_alone():
+    text = "".join(
+        f"<!-- run on {backend} -->\n\n```python\n{backend}\n```\n" for backend in ("jax", "tensorflow", "torch")
+    )
+    assert [code.strip() for _, code in python_blocks(text)] == [keras.backend.backend()]
 
 
 def test_a_block_gives_its_line_in_the_document():

@@ -73,6 +73,21 @@ def test_lora_freezes_one_variable():
         assert not first.trainable
 
 
+@needs("load_lora", "keras:Layer._flatten_layers", "keras.src.saving.saving_lib:H5IOStore")
+def test_lora_factors_are_loaded_as_they_were_saved():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.layers[0].enable_lora(1)
+    model.layers[0].lora_kernel_b.assign([[1.0, 2.0]])
+    before = model.get_weights()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.weights.h5"
+        path.write_bytes(keras_private.weights_file(model))
+        model.load_weights(path)
+        keras_private.load_lora(model, path)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
 @needs("hyperparameters, why_not, why_constant, in_step, Number, DECAY, CLIPNORM")
 def test_the_update_reads_its_numbers_from_the_optimizer():
     optimizer = keras.optimizers.Adam(beta_1=0.5)

@@ -55,7 +55,7 @@ def fit(model, first, last):
 
 
 def trained(distribution, first, last, saved=None):
-    """Epochs `first` to `last`, begun anew or gone on with from a file; the weights end in one, too."""
+    """Train epochs `first` to `last`, from the start or from a saved file, and save the model."""
     keras.utils.set_random_seed(0)
     with distribution.scope() if distribution else contextlib.nullcontext():
         model = keras.saving.load_model(saved) if saved else compiled()

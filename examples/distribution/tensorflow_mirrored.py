@@ -45,7 +45,7 @@ def fit(model, first, last):
 
 
 def trained(strategy, first, last, saved=None):
-    """Epochs `first` to `last`, begun anew or gone on with from a file."""
+    """Train epochs `first` to `last`, from the start or from a saved file."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = keras.saving.load_model(saved) if saved else compiled()

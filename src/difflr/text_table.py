@@ -1,5 +1,9 @@
-"""Tables as aligned text, whole or fitted to a width; no word is ever cut, for rules need names whole."""
+"""Tables as aligned text, whole or fitted to a width, and as HTML for notebooks.
 
+No word is ever cut, for rules need names whole.
+"""
+
+import html
 import itertools
 import os
 import sys
@@ -43,6 +47,28 @@ def text_table(
     return "\n".join([*rows[0], rule, *itertools.chain.from_iterable(rows[1:]), *below])
 
 
+def html_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int], footer: str = "") -> str:
+    """The same table as HTML, as a notebook shows it. All text is escaped.
+
+    Args:
+        header: As in `text_table`, like all others.
+        lines: The cells.
+        left: The positions of the columns that are aligned to the left.
+        footer: Text below the table.
+    """
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        aligned = [
+            f'<{tag} style="text-align: {"left" if number in left else "right"}">{html.escape(cell)}</{tag}>'
+            for number, cell in enumerate(cells)
+        ]
+        return f"<tr>{''.join(aligned)}</tr>"
+
+    body = "".join(row("td", cells) for cells in lines)
+    below = f"<p>{'<br>'.join(map(html.escape, footer.splitlines()))}</p>" if footer else ""
+    return f"<table><thead>{row('th', header)}</thead><tbody>{body}</tbody></table>{below}"
+
+
 def screen_width() -> int | None:
     """How many columns there are on the screen, or what `COLUMNS` in the environment says; `None` for files and pipes."""
     given = os.environ.get("COLUMNS", "")
@@ -52,6 +78,17 @@ def screen_width() -> int | None:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
     except (AttributeError, OSError, ValueError):  # no terminal, or something else in the place of stdout
         return None
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: "1 epoch", "2 epochs".
+
+    Args:
+        number: How many.
+        one: The noun for one.
+        several: The noun for none and several; by default with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 class _Column:

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.data.examples import counted, some
+from difflr.data.examples import some
 from difflr.files import whole_file, write_whole
+from difflr.text_table import counted
 
 
 class Checkpoint(keras.callbacks.Callback):

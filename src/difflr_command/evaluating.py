@@ -14,9 +14,10 @@ import typer
 from rich.console import Console
 
 import difflr
-from difflr.data.examples import check_skipped, counted, some
+from difflr.data.examples import check_skipped, some
 from difflr.report.measured import Measured
 from difflr.report.write_evaluation import write_evaluation, write_pictures
+from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.labelled import Labelled, labelled
 from difflr_command.network import How, Network

@@ -51,6 +51,11 @@ def export(
     """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
     with console.bad_input():
         chosen = format or SUFFIXES.get(output.suffix.lower(), Format.SAVED_MODEL)
+        if format is None and output.suffix and output.suffix.lower() not in SUFFIXES:
+            raise ValueError(
+                f"No format ends with {output.suffix}. Expected one of: {', '.join(SUFFIXES)}, or a name without an ending "
+                f"for a SavedModel (--format saved-model takes any name). Received: --output {output}."
+            )
         expected = [suffix for suffix, name in SUFFIXES.items() if name == chosen]
         if expected and output.suffix.lower() != expected[0]:
             raise ValueError(f"A file for {chosen} ends with {expected[0]}. Received: --output {output}.")

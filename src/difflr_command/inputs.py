@@ -9,7 +9,7 @@ import numpy as np
 
 import difflr
 from difflr.data import Batches, Examples, PictureFiles
-from difflr.data.examples import counted
+from difflr.text_table import counted
 from difflr_command.settings import Settings
 
 OnPicture = Callable[[int, int], None]
@@ -109,4 +109,4 @@ def described(path: Path, form: str, data: Data) -> str:
     """
     classes = f"{counted(len(data.train.class_names), 'class', 'classes')}, " if data.train.class_names else ""
     train = counted(len(data.train), form.removesuffix("s"), form)
-    return f"{path}: {classes}{train} to train on, {data.num_validation} to validate on"
+    return f"{path}: {classes}{train} to train on, {data.num_validation:,} to validate on"

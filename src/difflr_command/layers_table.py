@@ -6,6 +6,7 @@ from rich.console import Console
 
 from difflr.report.summary import columns_of, footer
 from difflr.report.summary_numbers import LayerNumbers, summary_numbers
+from difflr.text_table import counted
 from difflr_command.table import print_table
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def print_layers(console: Console, model: "keras.Model", plan: "difflr.Plan", fu
     header = [title for title, column in columns.items() if any(cell not in ("", "-") for cell in column)]
     lines = [list(line) for line in zip(*(columns[title] for title in header), strict=True)]
     left_out = len(numbers.layers) - len(layers)
-    below = [f"{left_out} layers without weights: --full shows them"] if left_out else []
+    below = [f"{counted(left_out, 'layer')} without weights: see --full"] if left_out else []
     console.print(f'Model: "{model.name}"\n')
     left = ("Layer", "Type", "Group")
     print_table(console, header, lines, left=left, optional=NARROW, footer="\n".join([*footer(numbers), *below]))

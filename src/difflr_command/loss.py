@@ -6,7 +6,8 @@ import keras
 import numpy as np
 
 import difflr
-from difflr.data.examples import counted, some
+from difflr.data.examples import some
+from difflr.text_table import counted
 from difflr_command.models import load
 from difflr_command.settings import Settings
 from difflr_command.sources import Source

@@ -13,8 +13,8 @@ from typing import TextIO
 import numpy as np
 import typer
 
-from difflr.data.examples import counted
 from difflr.files import whole_file
+from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.evaluating import stacked
 from difflr_command.network import CLASSES, LABELS, NUMBERS, TEXTS, Network, named

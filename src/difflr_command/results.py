@@ -10,8 +10,9 @@ import numpy as np
 from rich.console import Console
 
 import difflr
-from difflr.data.examples import counted, some
+from difflr.data.examples import some
 from difflr.files import whole_file
+from difflr.text_table import counted
 from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 
 import difflr
-from difflr.data.examples import counted
 from difflr.fine_tuning.fine_tune import cycles
+from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint

@@ -120,3 +120,7 @@ def test_wrong_names_are_told(network):
     assert "A file for onnx ends with .onnx" in refused("export", "colours.keras", "-o", "x.tflite", "--format", "onnx")
     assert "no folder" in refused("export", "colours.keras", "-o", "gone/x.pt2")
     assert "no model file gone.keras" in refused("export", "gone.keras", "-o", "x.pt2")
+
+
+def test_a_mistyped_ending_is_no_saved_model(network):
+    assert "No format ends with .onx. Expected one of: .onnx" in refused("export", "colours.keras", "-o", "colours.onx")

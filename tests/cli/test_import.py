@@ -112,7 +112,7 @@ def test_a_model_of_keras_2(here):
 
 WRONG = [
     (["caffe", "nowhere.prototxt", "net.keras"], "No such file.*nowhere.prototxt"),
-    (["caffe", "net.keras", "net.keras"], "no text in UTF-8"),
+    (["caffe", "net.keras", "net.keras"], "not UTF-8 text"),
     (["caffe", "a.prototxt", "net.keras", "--name", "fc8"], "A name is CAFFE=KERAS. Received: --name 'fc8'"),
     (["timm", "dict(layer_decy=0.5)", "net.keras"], "unknown field 'layer_decy'. Did you mean 'layer_decay'"),
     (["timm", "0.5", "net.keras"], "settings for timm are a dictionary"),

@@ -40,7 +40,7 @@ def test_unpickles_arrays():
 
 @pytest.mark.parametrize("content", [Forged(), len, {"conv1": Forged()}, io.BytesIO])
 def test_unpickles_nothing_else(content):
-    with pytest.raises(pickle.UnpicklingError, match="Only numpy arrays"):
+    with pytest.raises(pickle.UnpicklingError, match="only numpy arrays"):
         loads(content)
 
 

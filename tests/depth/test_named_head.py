@@ -172,7 +172,7 @@ class Stack(keras.layers.Layer):
 def test_blocks_that_cannot_be_told_apart_are_one_group_with_a_warning():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, D(2, name="top")(Stack()(D(4, name="stem")(inputs))))
-    with pytest.warns(UserWarning, match="layers in 'stack' cannot be read"):
+    with pytest.warns(UserWarning, match="Cannot read the depth of the layers in 'stack'"):
         groups = depth_groups(model)
     assert [group.name for group in groups] == ["stem", "stack", "head"]
 
@@ -188,7 +188,7 @@ def test_where_the_depth_cannot_be_read_there_is_one_group_and_a_warning():
     model = UnreadableModel()
     model(np.zeros((2, 4), "float32"))
     with pytest.warns(
-        UserWarning, match=r"cannot be read, so they are one depth group: .*only real tensors.*`keras.ops`"
+        UserWarning, match=r"Cannot read the depth of .*, so they are one depth group: .*only real tensors.*`keras.ops`"
     ):
         body, head = depth_groups(model, head="classifier")
     assert {path.split("/")[0] for path in body.paths} == {"encoder"}

@@ -196,5 +196,5 @@ def test_weights_of_one_epoch_with_the_number_of_another_are_told(tmp_path):
         run(new_model(), PHASES["epochs"], keras.callbacks.BackupAndRestore(**keep), Interrupt(2))
     (tmp_path / "training_metadata.json").write_text(numbers)
     steps = -(-len(interrupted.X) // interrupted.BATCH)
-    with saying(f"after {steps} steps of epoch 2, which this `fit` begins again"), pytest.raises(KeyboardInterrupt):
+    with saying(f"after {steps} steps of epoch 2, which this `fit` starts again"), pytest.raises(KeyboardInterrupt):
         run(new_model(), PHASES["epochs"], keras.callbacks.BackupAndRestore(**keep), Interrupt(1, 0))

@@ -61,7 +61,7 @@ PLANS = {
     "deep data": (json.dumps({**WHOLE, "rows": json.loads("[" * 100 + "]" * 100)}), "nested more than 60 deep"),
     "deep schedules": (
         json.dumps(plan_with(schedule=nested(30, 1.0))),
-        "nested more than 60 deep|cannot be made",
+        "nested more than 60 deep|cannot be created",
     ),
     "decided by a list": (json.dumps(plan_with(decided={"multiplier": [1]})), "no valid 'decided'"),
 }
@@ -126,7 +126,7 @@ def test_patterns_take_time_proportional_to_the_path(pattern):
     begin = time.process_time()
     path_expression(pattern).fullmatch("a/" * 2_000 + "a" * 2_000)
     assert time.process_time() - begin < 2
-    with pytest.raises(ValueError, match="A pattern has at most 2000 characters"):
+    with pytest.raises(ValueError, match="A pattern can have at most 2000 characters"):
         path_expression(pattern * 10)
 
 

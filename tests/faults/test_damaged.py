@@ -138,7 +138,7 @@ def without(field):
 
 EDITS = {
     "another path": (of_row("variable", "nobody/kernel"), "In the plan but not in the model: one/kernel"),
-    "a place twice": (of_row("place", "one/bias"), "says for the second time what 'one/bias' gets"),
+    "a place twice": (of_row("place", "one/bias"), "is the second for 'one/bias'"),
     "a word": (of_row("multiplier", "0.1"), r"no valid 'multiplier'. Received: '0.1'"),
     "a boolean": (of_row("multiplier", True), "Received: True .of type bool"),
     "NaN": (of_row("multiplier", float("nan")), "rows/0/multiplier' is no finite number: nan"),
@@ -150,7 +150,7 @@ EDITS = {
     "a shape of words": (of_row("shape", ["4"]), "no valid 'shape'"),
     "a missing field": (without("frozen"), "Row 0 of the plan has no valid 'frozen'. Received: None"),
     "another format": (lambda config: config["multipliers"]["plan"].update(format="x"), "expected the format"),
-    "no plan": (lambda config: config.update(multipliers={"plan": 7}), "This is not a plan of difflr"),
+    "no plan": (lambda config: config.update(multipliers={"plan": 7}), "This is not a difflr plan"),
     "rules in its place": (lambda config: config.update(multipliers={"one": 0.1}), "is a path in the layer tree"),
     "another option": (lambda config: config.update(weight_decay_follows="me"), "Received: 'me'"),
     "a schedule that is code": (
@@ -167,7 +167,7 @@ EDITS = {
                 "module": "builtins",
             },
         ),
-        "The plan's schedule '__lambda__' cannot be made",
+        "The plan's schedule '__lambda__' cannot be created",
     ),
     "a schedule of words": (
         of_row(

@@ -121,7 +121,7 @@ def test_what_was_chosen_is_printed_and_returned(capsys):
     printed = capsys.readouterr().out
     assert str(history.settings) in printed
     assert "  0.003  as asked" in printed
-    assert "1 steps are too few for moving statistics to follow: they need 300" in printed
+    assert "1 step is too few for moving statistics to follow: they need 300" in printed
     tuned(normalised())
     assert capsys.readouterr().out == ""
 

@@ -157,7 +157,7 @@ def test_names_with_slashes_and_names_given_by_hand():
     top = keras.layers.Dense(3, name="conv_7x7")
     model = keras.Model(inputs, keras.layers.Dense(2, name="head")(top(inner(inputs))))
     text = net(*(layer(name, "lr_mult: 5") for name in ("inception/1x1", "conv/7x7", "loss3/classifier")))
-    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe decide nothing in the model: 'loss3/classifier"):
+    with pytest.warns(UserWarning, match="1 of 5 settings from Caffe have no effect on the model: 'loss3/classifier"):
         translation = from_caffe(text, model)
     assert translation.unmatched == ("loss3/classifier param 0",)
     assert [row.path for row in translation.plan.rows if row.multiplier == 5] == [
@@ -175,7 +175,7 @@ def test_a_name_of_several_layers_has_to_be_settled():
     inputs = keras.Input((4,))
     towers = [keras.Sequential([keras.layers.Dense(3, name="fc")], name=name) for name in ("left", "right")]
     model = keras.Model(inputs, keras.layers.Add()([tower(inputs) for tower in towers]))
-    with pytest.raises(ValueError, match=r"could be Caffe's 'fc': left/fc, right/fc.*names=\{'fc': 'left/fc'\}"):
+    with pytest.raises(ValueError, match=r"match Caffe's 'fc': left/fc, right/fc.*names=\{'fc': 'left/fc'\}"):
         from_caffe(net(layer("fc", "lr_mult: 5")), model)
     plan = from_caffe(net(layer("fc", "lr_mult: 5")), model, names={"fc": "right/fc"}).plan
     assert plan.row(towers[1].layers[0].kernel).multiplier == 5
@@ -236,12 +236,12 @@ def test_report_says_what_matched_and_what_did_not():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (layer("a", "lr_mul: 1"), "unknown field 'lr_mul' where Caffe's ParamSpec.*Did you mean 'lr_mult'"),
-        ('layer { name: "a" blobs_lr: 1 }', "unknown field 'blobs_lr' where Caffe's Layer is expected"),
-        ("", "has no layer that trains"),
-        ("layer { name: 'a' ", "no net in Caffe's text format: 1:"),
-        ("}", "no net in Caffe's text format: 1:1"),
-        (layer("a", "lr_mult: x"), "no net in Caffe's text format: 1:"),
+        (layer("a", "lr_mul: 1"), "unknown field 'lr_mul' in Caffe's ParamSpec.*Did you mean 'lr_mult'"),
+        ('layer { name: "a" blobs_lr: 1 }', "unknown field 'blobs_lr' in Caffe's Layer"),
+        ("", "has no trainable layer"),
+        ("layer { name: 'a' ", "not a net in Caffe's text format: 1:"),
+        ("}", "not a net in Caffe's text format: 1:1"),
+        (layer("a", "lr_mult: x"), "not a net in Caffe's text format: 1:"),
         (layer("a", "lr_mult: -1"), "finite number >= 0"),
         (layer("a", "lr_mult: nan"), "finite number >= 0"),
         ("a { " * 100, "nested more than 40 deep"),
@@ -258,7 +258,7 @@ TOKENS = "layer { name: 'a' } param { lr_mult: 2 -1 nan 1e400 layers blobs_lr: <
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.filterwarnings("ignore:.*Caffe does not know")
+@pytest.mark.filterwarnings("ignore:.*fields unknown to Caffe")
 @hypothesis.given(st.lists(st.sampled_from(TOKENS.split(" ")), max_size=25), st.booleans())
 def test_whatever_stands_in_a_file_it_is_read_or_refused(tokens, in_layer):
     text = " ".join(tokens)
@@ -309,7 +309,7 @@ def test_wrong_sources(tmp_path):
     with pytest.raises(TypeError, match="Expected the path of a prototxt"):
         from_caffe(3, model_of("a"))
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="no text in UTF-8"):
+    with pytest.raises(ValueError, match="not UTF-8 text"):
         from_caffe(tmp_path / "binary", model_of("a"))
     with pytest.raises(TypeError, match="binary mode"):
         from_caffe(io.BytesIO(b"layer {}"), model_of("a"))

@@ -193,7 +193,7 @@ def test_json_with_weights_apart(tmp_path):
     loaded = load_keras2(tmp_path / "fork.json", weights=tmp_path / "weights.h5")
     np.testing.assert_array_equal(loaded.get_layer("fc").get_weights()[0], kernel)
     assert multipliers(loaded) == {"fc/kernel": 0.1, "fc/bias": 0.2}
-    with pytest.raises(ValueError, match="holds weights and no model"):
+    with pytest.raises(ValueError, match="contains only weights"):
         load_keras2(tmp_path / "weights.h5")
 
 
@@ -240,8 +240,8 @@ def test_arguments_by_their_names_in_keras_1(tmp_path):
 def test_what_is_no_model_of_the_fork(tmp_path):
     bad = in_sequence(("BatchNormalization", {"name": "bn", "batch_input_shape": [None, 3], W: 0.1}))
     for text, message in (
-        ("nonsense", "neither an HDF5 file nor a model in JSON"),
-        ("[1]", "holds no model of Keras 2"),
+        ("nonsense", "neither an HDF5 file nor a JSON model"),
+        ("[1]", "contains no Keras 2 model"),
         (json.dumps(bad), "layer 'bn' of class BatchNormalization has W_learning_rate_multiplier"),
     ):
         (tmp_path / "fork.json").write_text(text)
@@ -304,7 +304,7 @@ def test_what_layers_cannot_declare():
         pass
 
     model = keras.Sequential([keras.Input((3,)), Own(2, name="own")])
-    with pytest.raises(ValueError, match="layer 'own' of class Own is not from Keras"):
+    with pytest.raises(ValueError, match="layer 'own' of class Own is not a Keras layer"):
         declare_multipliers(difflr.Plan(model, {"own": 0.5}), model)
     schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 10, 0.5)
     with pytest.raises(ValueError, match="schedules, which layers cannot declare"):

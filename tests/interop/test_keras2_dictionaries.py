@@ -37,7 +37,7 @@ def test_lr_multiplier_takes_the_longest_beginning_of_a_name():
 @pytest.mark.same_everywhere
 def test_lr_multiplier_hides_a_key_that_is_never_the_longest():
     with pytest.warns(
-        UserWarning, match="1 of 3 settings from keras-lr-multiplier decide nothing in the model: 'dense_'"
+        UserWarning, match="1 of 3 settings from keras-lr-multiplier have no effect on the model: 'dense_'"
     ):
         translation = from_lr_multiplier({"dense_1": 0.1, "dense_": 0.2, "dense_10": 0.3}, model_of_three())
     assert translation.unmatched == ("dense_",)

@@ -90,7 +90,7 @@ def test_torch_groups_keep_names_and_schedulers_keep_ratios():
 
 @pytest.mark.skipif(BACKEND == "torch", reason="about the other backends")
 def test_torch_groups_need_torch():
-    with pytest.raises(ValueError, match=f"Keras runs on {BACKEND}"):
+    with pytest.raises(ValueError, match=f"the Keras backend is {BACKEND}"):
         torch_param_groups(difflr.Plan(chain()), RATE)
 
 
@@ -165,7 +165,7 @@ def test_plan_as_dictionary_and_as_yaml():
         ("a: &a [1]\nb: [*a, *a]", "aliases"),
         ("a: [", "This is no YAML"),
         ("[" * 5000, "This is no YAML"),
-        ("a: 2020-01-01", "not the data of a plan"),
+        ("a: 2020-01-01", "`data` is not a plan"),
         ("!!python/object:os.system x", "This is no YAML"),
         ("a: 1", "plan"),
     ],
@@ -206,7 +206,7 @@ def test_torch_groups_have_betas_of_their_own():
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"hyperparameters": {"beta_1": 0.5}}, "has one beta of its own, and torch keeps both in one tuple"),
+        ({"hyperparameters": {"beta_1": 0.5}}, "sets only one beta, but torch keeps both in one tuple"),
         ({"hyperparameters": {"clipnorm": 0.5}}, "has its own 'clipnorm'"),
         (
             {"hyperparameters": {"momentum": keras.optimizers.schedules.CosineDecay(0.5, 9)}},

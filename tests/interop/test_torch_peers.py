@@ -23,7 +23,7 @@ from interop import peer_cases as cases
 
 pytestmark = [
     pytest.mark.same_everywhere,
-    pytest.mark.filterwarnings("ignore:.*decide nothing in the model"),  # not every case has something to match
+    pytest.mark.filterwarnings("ignore:.*have no effect on the model"),  # not every case has something to match
 ]
 
 TABLES = json.loads(Path(__file__).with_name("peer_tables.json").read_text())
@@ -135,17 +135,17 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
         ),
         (
             lambda m: from_mmengine({"custom_keys": {"decode": {"lr_mult": 1.0}}}, m),
-            "would be called: backbone.patch.weight",
+            "have these names there: backbone.patch.weight",
         ),
-        (lambda m: from_mmengine({"decay_rate": 0.5, "decay_type": "stage_wise"}, m), "Give `depth=` its stages"),
+        (lambda m: from_mmengine({"decay_rate": 0.5, "decay_type": "stage_wise"}, m), "Pass the stages as `depth="),
         (lambda m: from_mmengine({"decay_rate": 0.5, "custom_keys": {}}, m), "unknown field 'custom_keys'"),
-        (lambda m: from_big_vision({"lr_mults": [(".*", 0)]}, m), "`lr_mults` are above 0"),
+        (lambda m: from_big_vision({"lr_mults": [(".*", 0)]}, m), "`lr_mults` must be above 0"),
         (
             lambda m: from_big_vision({"schedule": [("head/.*", {})]}, m),
-            "none of its patterns matches 'backbone/patch/kernel'",
+            "None of its patterns matches 'backbone/patch/kernel'",
         ),
         (lambda m: from_big_vision({"schedule": [("head/.*", {}), (".*", {"a": 1})]}, m), "different schedules"),
-        (lambda m: from_detectron2(m, base_lr=1, weight_decay_norm=0.1), "is 0, of which 0.1 is no multiple"),
+        (lambda m: from_detectron2(m, base_lr=1, weight_decay_norm=0.1), "is 0, so no multiplier gives 0.1"),
         (lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"lr": 1}}, bias_lr_factor=2), "Leave one out"),
         (
             lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"momentum": 1}}),
@@ -153,7 +153,7 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
         ),
         (lambda m: from_fastai(slice(None), m), "must be a number above 0"),
         (lambda m: from_param_groups([{"params": [], "betas": 1}], m, learning_rate=1), "sets betas"),
-        (lambda m: from_param_groups([{"params": [], "weight_decay": 1}], m, learning_rate=1), "is no multiple"),
+        (lambda m: from_param_groups([{"params": [], "weight_decay": 1}], m, learning_rate=1), "no multiplier gives"),
         (lambda m: from_param_groups([{"params": ["head/bias"]}] * 2, m, learning_rate=1), "in group 0 already"),
         (
             lambda m: from_param_groups([{"params": [n]} for n in ("head/bias", "head.bias")], m, learning_rate=1),
@@ -169,7 +169,7 @@ def test_what_is_refused(model, call, message):
 def test_mmengine_says_which_multipliers_do_not_count_by_depth(model):
     cfg = {"layer_decay_rate": 0.5, "custom_keys": {"head": {"lr_mult": 5.0}}, "bias_lr_mult": 2.0}
     translation = from_mmengine(cfg, model, depth=cases.depth)
-    assert translation.notes == ("custom key 'head': its lr_mult does not count here",)
+    assert translation.notes == ("custom key 'head': its lr_mult is ignored here",)
     assert translation.unmatched == ("bias_lr_mult",)
     assert translation.plan.row(model.get_layer("head").kernel).multiplier == 1
 

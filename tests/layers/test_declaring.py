@@ -40,7 +40,7 @@ class TestMultipliers:
     def test_what_is_not_declared_is_not_there(self):
         layer = built(layers.Dense(3, W_learning_rate_multiplier=0.1))
         assert by_name(layer) == {"kernel": 0.1}
-        with pytest.raises(KeyError, match=r"bias is not in this mapping. It holds: .*kernel"):
+        with pytest.raises(KeyError, match=r"bias is not in this mapping, which contains: .*kernel"):
             layer.multipliers[layer.bias]
 
     def test_empty_before_the_build(self):

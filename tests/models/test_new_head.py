@@ -83,11 +83,11 @@ def test_a_head_stands_on_features_not_on_probabilities(model):
 
 
 def test_features_that_are_probabilities():
-    with pytest.warns(UserWarning, match="'softmax' puts out probabilities.*`features`"):
+    with pytest.warns(UserWarning, match="'softmax' outputs probabilities.*`features`"):
         difflr.new_head(classifier(), 3, features="softmax")
     inputs = keras.Input((5,))
     both = keras.layers.Softmax()(keras.layers.Dense(4)(inputs) + keras.layers.Dense(4)(inputs))
-    with pytest.raises(ValueError, match="of 2 inputs.*Say after which layer"):
+    with pytest.raises(ValueError, match="from 2 inputs.*Name the layer"):
         difflr.new_head(keras.Model(inputs, both), 3)
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_cut():
 
     inputs = keras.Input((5,))
     two = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])
-    with pytest.raises(ValueError, match="functional and Sequential models, built, can be cut. Received: Own"):
+    with pytest.raises(ValueError, match="Expected a built functional or Sequential model. Received: Own"):
         difflr.new_head(Own(), 2)
     with pytest.raises(ValueError, match="Received: 2 outputs"):
         difflr.new_head(two, 2)

@@ -75,12 +75,12 @@ def trained(name, plan_for, compiled=BACKEND != "torch", **settings):
     return train(optimizer, variables, step=compiled_step(optimizer, variables) if compiled else None)
 
 
-# Every optimizer on torch; elsewhere those whose formulas ask or convert most, as each takes seconds to compile
-# (EVERY_OPTIMIZER=1 asks for all).
+# Every optimizer on torch; elsewhere two whose formulas convert most, as one takes seconds to compile (EVERY_OPTIMIZER=1
+# runs all).
 EVERY = BACKEND == "torch" or "EVERY_OPTIMIZER" in os.environ
 
 
-@pytest.mark.parametrize("name", NAMES if EVERY else ["Adam", "Ftrl"])
+@pytest.mark.parametrize("name", NAMES if EVERY else ["Ftrl"])
 def test_all_of_an_optimizer_at_once(name):
     own = own_values(name)
     got = trained(name, lambda variables: plan_of_slow(variables, **own))
@@ -88,7 +88,7 @@ def test_all_of_an_optimizer_at_once(name):
     assert any(not np.allclose(a, b) for a, b in zip(got, expected(name, {}), strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES if EVERY else ["Muon", "RMSprop"])
+@pytest.mark.parametrize("name", NAMES if EVERY else ["RMSprop"])
 def test_all_of_an_optimizer_as_schedules(name):
     own = own_values(name)
     fixed = [number for number in own if keras_private.why_constant(stock(name), number)]
@@ -109,11 +109,13 @@ def test_one_hyperparameter(name, number, fused):
     assert_close(got, expected(name, own), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.same_everywhere
 def test_momentum_0_of_a_group():
     got = trained("SGD", lambda variables: plan_of_slow(variables, momentum=0.0))
     assert_close(got, expected("SGD", {"momentum": 0.0}))
 
 
+@pytest.mark.same_everywhere
 def test_the_optimizers_own_numbers_are_the_stock_optimizer():
     own = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
     assert_close(trained("Adam", lambda variables: plan_of_slow(variables, **own)), expected("Adam", {}), rtol=3e-7)
@@ -150,6 +152,7 @@ def by_torch(optimizer_class, start, settings, at_step):
     return [parameter.detach().numpy() for parameter in parameters]
 
 
+@pytest.mark.same_everywhere
 def test_momentum_over_time_is_torchs():
     variables = new_variables()
     start = values(variables)
@@ -173,6 +176,7 @@ def test_weight_decay_and_epsilon_are_torchs():
     assert_close(got, wanted, rtol=5e-6, atol=2e-6)
 
 
+@pytest.mark.same_everywhere
 def test_beta_over_time_is_optaxs_injected():
     variables = new_variables()
     start = values(variables)
@@ -225,6 +229,7 @@ def halved(weights, start):
     return [*weights[:3], start[3] + 0.5 * (weights[3] - start[3])]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("norm", [0.5, constant(0.5)], ids=["number", "schedule"])
 def test_the_norm_is_that_of_the_rule(norm):
     start = values(new_variables())
@@ -263,6 +268,7 @@ def test_the_norm_is_that_without_the_scale_of_the_loss():
     assert_close(values(variables), halved(by_sgd(start, per_step), start), rtol=1e-5)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_gradients_in_another_order_and_missing_ones():
     start, variables = values(new_variables()), new_variables()
@@ -330,9 +336,7 @@ def test_a_number_that_is_set_takes_effect_without_compiling():
         traces.append(model.traces)
         model.optimizer.hyperparameters["momentum"]["body"] = [0.2, 0.5, 0.5][epoch]
 
-    got = fitted(model, 3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=change)])
-    assert_close(got, wanted)
-    assert not np.array_equal(got[0], fitted(compiled_model(momentum(0.9), momentum=0.9), 3)[0])
+    assert_close(fitted(model, 3, callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=change)]), wanted)
     if BACKEND != "torch":
         assert model.traces == traces[0]  # those of the first epoch: TensorFlow traces twice where variables are made
 
@@ -368,7 +372,7 @@ def test_who_shares_a_number_is_named_together():
     model = compiled_model([difflr.Rule("*", hyperparameters={"momentum": 0.9})], momentum=0.9)
     model.optimizer.build(model.trainable_variables)
     own = model.optimizer.hyperparameters["momentum"]
-    with pytest.raises(ValueError, match=r"share their 'momentum' with 2 variables that were not named: head/kernel"):
+    with pytest.raises(ValueError, match=r"share their 'momentum' with 2 variables not named: head/kernel"):
         own["body"] = 0.5
     own["*"] = 0.5
     assert own[model.layers[0].kernel] == pytest.approx(0.5)
@@ -398,11 +402,12 @@ def test_replan_gives_other_numbers():
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.5)  # the plan says what it said
     difflr.replan(model, difflr.Plan(model, momentum(0.1)))
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="SGD has no such number"):
+    with pytest.raises(ValueError, match="SGD has no such hyperparameter"):
         difflr.replan(model, difflr.Plan(model, [difflr.Rule("body", hyperparameters={"beta_1": 0.5})]))
     assert model.optimizer.hyperparameters["momentum"]["body"] == pytest.approx(0.1)
 
 
+@pytest.mark.same_everywhere
 def test_who_joins_late_has_the_bias_correction_of_its_own_betas():
     """The first step of Adam is the rate, whatever the betas are."""
     model = compiled_model({"body": difflr.FROZEN}, "Adam")
@@ -434,11 +439,11 @@ REFUSED = [
         "Adam",
         {},
         {"momentum": 0.9},
-        r"Adam has no such number.* For a group it has: beta_1, beta_2, clipnorm, epsilon, weight",
+        r"Adam has no such hyperparameter.* Those of a group: beta_1, beta_2, clipnorm, epsilon, weight",
     ),
-    ("AdamW", {}, {"beta1": 0.9}, r"AdamW has no such number. Did you mean 'beta_1' or 'beta_2'\?"),
-    ("Lion", {}, {"epsilon": 0.1}, "Lion has no such number"),
-    ("Adafactor", {}, {"beta_2": 0.1}, r"Adafactor has no such number. Did you mean 'beta_2_decay'"),
+    ("AdamW", {}, {"beta1": 0.9}, r"AdamW has no such hyperparameter. Did you mean 'beta_1' or 'beta_2'\?"),
+    ("Lion", {}, {"epsilon": 0.1}, "Lion has no such hyperparameter"),
+    ("Adafactor", {}, {"beta_2": 0.1}, r"Adafactor has no such hyperparameter. Did you mean 'beta_2_decay'"),
     ("Nadam", {}, {"beta_1": 0.5}, "Nadam cannot give it to a group: Nadam keeps one product of its momenta"),
     ("SGD", {}, {"momentum": 0.9}, "made with momentum=0 it keeps no momentum at all"),
     ("RMSprop", {}, {"momentum": 0.9}, "made with momentum=0 it keeps no momentum at all"),

@@ -153,7 +153,7 @@ def test_the_same_numbers_in_every_form_train_alike():
             TypeError,
             r"A list of rules holds difflr\.Rule objects or \(target, value\) pairs\. Received: 0.1",
         ),
-        ({"plan": {"rows": []}}, ValueError, r"not a plan of difflr: expected the format"),
+        ({"plan": {"rows": []}}, ValueError, r"not a difflr plan: expected the format"),
         (object(), ValueError, r"`multipliers` must be a finite number.*of type object"),
     ],
     ids=lambda each: type(each).__name__ if callable(each) or type(each) is object else repr(each)[:30],

@@ -52,11 +52,11 @@ def test_half_precision(monkeypatch):
 def test_products_and_powers_that_vanish():
     model = network()
     small = difflr.Plan(model, {"body": 1e-200})
-    with pytest.raises(ValueError, match="beyond all floats: 1e-200"):
+    with pytest.raises(ValueError, match="out of the float range: 1e-200"):
         small * small
     ones = {"kernel_initializer": "ones", "bias_initializer": keras.initializers.Constant(0.3)}
     deep = keras.Sequential([keras.Input((3,)), *[keras.layers.Dense(3, **ones) for _ in range(4)]])
-    with pytest.raises(ValueError, match="is smaller than any float"):
+    with pytest.raises(ValueError, match="underflows to 0"):
         difflr.layerwise_decay(deep, 1e-200)
 
 

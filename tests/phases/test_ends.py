@@ -317,5 +317,12 @@ def test_a_running_phase_is_changed():
 
 
 def test_ended_phases_are_not_edited():
-    with pytest.raises(ValueError, match="is in phase 2, after .*Only the phase that runs and those"):
+    with pytest.raises(ValueError, match="is in phase 2, after .*Only the running phase and later ones"):
         resumed([Phase("head", epochs=1), Phase("*")], [Phase("mid", epochs=1), Phase("*")])
+
+
+def test_a_function_that_cannot_be_asked_says_so():
+    with pytest.raises(ValueError, match=r"two arguments, \(epoch, logs\) -> bool. Received: function <lambda>"):
+        Phase("head", until=lambda epoch: True)
+    with pytest.raises(ValueError, match=r"asks for 'accuracy', which the logs of epoch 1 do not have. Received: loss"):
+        fit(compiled(), [Phase("head", until=lambda epoch, logs: logs["accuracy"] > 0.9), Phase("*")])

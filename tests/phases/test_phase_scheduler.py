@@ -358,5 +358,5 @@ def test_averages_in_the_model_while_the_phase_changes(swap_first):
         for weights in seen[1:]:
             np.testing.assert_array_equal(weights, seen[0])  # the head's own weights, not their averages
     else:
-        with pytest.raises(ValueError, match="Put it before"):
+        with pytest.raises(ValueError, match="Put it first"):
             train()

@@ -137,7 +137,7 @@ def test_a_schedule_that_a_new_plan_brings_counts_from_then():
 def test_a_rate_that_is_over_when_a_phase_begins_is_not_silent():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, num_steps=6)), loss="mse")
-    with saying(r"In phase 2 low/kernel.* train at next to no rate.*base rate is over"):
+    with saying(r"In phase 2 low/kernel.* train at a rate close to 0.*base rate is over"):
         fit(model, [Phase("head", epochs=2), Phase("*")], epochs=4)
 
 
@@ -155,9 +155,50 @@ def test_a_multiplier_that_was_changed_while_training_is_kept_over_phases():
     assert [rate[1] for rate in rates.rates] == [None, None, 0.125, 0.125, 0.125]
 
 
+def with_momentum(value):
+    model = new_model()
+    rules = [difflr.Rule("low", hyperparameters={"momentum": value})]
+    model.compile(difflr.optimizers.SGD(0.05, momentum=0.9, multipliers=difflr.Plan(model, rules)), loss="mse")
+    return model
+
+
+def test_a_number_that_was_changed_while_training_survives_the_freezing_of_its_variables(tmp_path):
+    model, found = with_momentum(0.8), []
+
+    def change(epoch, logs):
+        if epoch == 0:
+            model.optimizer.hyperparameters["momentum"]["low"] = 0.5
+        numbers = model.optimizer.hyperparameters
+        found.append(numbers["momentum"]["low/kernel"] if numbers else None)
+        if epoch == 1:
+            model.save_weights(tmp_path / "frozen.weights.h5")
+
+    phases = [Phase("*", epochs=1), Phase("head", epochs=1), Phase("*")]
+    fit(model, phases, [keras.callbacks.LambdaCallback(on_epoch_begin=change)], epochs=3)
+    assert found == [pytest.approx(0.5), None, pytest.approx(0.5)]
+
+    other = with_momentum(0.8)
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(tmp_path / "frozen.weights.h5")
+    difflr.unfreeze(other)
+    assert other.optimizer.hyperparameters["momentum"]["low"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ["a rule", "a plan"])
+def test_a_phase_gives_a_part_the_optimizers_own_number_again(kind):
+    model, found = with_momentum(0.8), []
+    own = {"low": {"hyperparameters": {"momentum": None}}}
+    own = own if kind == "a rule" else difflr.Plan(model, {"low": 0.5})
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: found.append(dict(model.optimizer.plan.rows[0].hyperparameters))
+    )
+    fit(model, [Phase("*", epochs=1), Phase("*", epochs=1, multipliers=own), Phase("*")], [watch], epochs=3)
+    assert found == [{"momentum": 0.8}, {}, {"momentum": 0.8}]
+
+
 def test_a_schedule_that_is_0_in_all_of_a_phase_is_not_silent():
     model = sgd({"low": difflr.schedules.Delayed(1.0, 100)})
-    with saying(r"In phase 1 low/kernel, low/bias train at next to no rate"):
+    with saying(r"In phase 1 low/kernel, low/bias train at a rate close to 0"):
         fit(model, [Phase("*")], epochs=1)
 
 
@@ -174,7 +215,7 @@ REFUSED = {
     "all frozen": ([Phase("head", epochs=1, multipliers={"head": 0}), Phase("*")], "Phase 1: its `multipliers` freeze"),
     "alike": (
         [Phase("*", epochs=1, multipliers={"head": 0.5}), Phase("*", multipliers={"head": 0.5})],
-        "Phase 2 trains the same as phase 1",
+        "Phase 2 trains the same variables as phase 1",
     ),
 }
 
@@ -190,7 +231,7 @@ def test_a_base_rate_beside_a_schedule_is_refused():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, 20)), loss="mse")
     with pytest.raises(
-        ValueError, match="Phase 1 sets learning_rate=0.1, and the base rate of the optimizer is a sched"
+        ValueError, match="Phase 1 sets learning_rate=0.1, but the base rate of the optimizer is a sched"
     ):
         fit(model, [Phase("*", learning_rate=0.1)])
 

@@ -113,7 +113,7 @@ def test_backup_is_taken_up_in_the_middle_of_an_epoch(tmp_path, name, scheduler_
     expected = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(expected, PHASES[name], Interrupt(2, 1))
-    with saying("after 2 steps of epoch 3, which this `fit` begins again"):
+    with saying("after 2 steps of epoch 3, which this `fit` starts again"):
         run(expected, PHASES[name], initial_epoch=2)
 
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=1)
@@ -235,7 +235,7 @@ def test_a_run_is_not_taken_up_with_other_phases():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
         run(model, PHASES["epochs"], Interrupt(4))
-    with pytest.raises(ValueError, match="Only the phase that runs and those that have not begun"):
+    with pytest.raises(ValueError, match="Only the running phase and later ones can be edited"):
         run(model, [Phase("mid", epochs=5), Phase("*")], initial_epoch=4)
 
 

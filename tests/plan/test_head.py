@@ -137,7 +137,9 @@ def test_layers_that_no_output_depends_on_are_asked_about():
             self.projection = keras.Sequential([keras.Input((6,)), D(2)])  # for a `train_step`
 
     model = called(Contrastive())
-    with pytest.raises(ValueError, match=r"no output depends on projection/dense, which may be head or body.*head="):
+    with pytest.raises(
+        ValueError, match=r"no output depends on projection/dense, which may be head or backbone.*head="
+    ):
         difflr.head_and_backbone(model)
     model.projection.trainable = False
     assert head_of(model) == [model.classifier]
@@ -277,7 +279,7 @@ def test_a_shared_head_and_a_tied_one():
     tied = D(4, name="tied")
     model = keras.Model(INPUTS, tied(D(4, name="body")(tied(INPUTS))))
     assert head_of(model) == []
-    with pytest.raises(ValueError, match="the weights of its last layer are used below as well"):
+    with pytest.raises(ValueError, match="the weights of its last layer are also used below it"):
         difflr.Plan(model, {"kind:head": 2.0})
 
 

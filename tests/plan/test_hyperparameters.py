@@ -111,7 +111,7 @@ def test_products(model):
         ({"clipnorm": 0}, "is a number above 0"),
         ({"weight_decay": -1}, "is a number >= 0"),
         ({"betas": (0.9, 0.9)}, "they are `beta_1` and `beta_2`"),
-        ({"lr": 0.1}, "the rate is `learning_rate`, or `multiplier`, of the rule itself"),
+        ({"lr": 0.1}, "set `learning_rate` or `multiplier` of the rule"),
         ({"two words": 1}, "are those of the optimizer's arguments"),
     ],
 )

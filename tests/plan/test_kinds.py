@@ -60,7 +60,7 @@ def test_a_variable_without_a_name_is_known_by_its_attribute():
     assert of_kind(model, "kernel") == {"own/kernel"}
     assert of_kind(model, "vector") == {"own/bias", "own/bias_scale"}
     with pytest.raises(
-        ValueError, match=r"'kind:bias' depends on the names of variables, and \S+ was made without one"
+        ValueError, match=r"'kind:bias' depends on the names of variables, but \S+ was created without a name"
     ):
         difflr.Plan(model.trainable_variables, {"kind:bias": 0.5})
 
@@ -148,7 +148,7 @@ def test_embeddings_by_layer_or_by_name():
 
 def test_a_kind_of_which_there_is_nothing_names_those_of_which_there_is():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(2, use_bias=False, name="head")])
-    with pytest.raises(ValueError, match="'kind:norm' matches .*Of these kinds there are some: kind:kernel") as error:
+    with pytest.raises(ValueError, match="'kind:norm' matches .*Kinds in this model: kind:kernel") as error:
         difflr.Plan(model, {"kind:norm": 0.5})
-    for kind in re.findall(r"some: (.*)\. The", str(error.value))[0].split(", "):
+    for kind in re.findall(r"in this model: (.*)\. The", str(error.value))[0].split(", "):
         difflr.Plan(model, {kind: 0.5})

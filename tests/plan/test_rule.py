@@ -180,7 +180,9 @@ def test_learning_rates_that_are_wrong(values, message):
     ],
 )
 def test_multipliers_that_look_like_learning_rates_are_warned_of(rules):
-    with pytest.warns(UserWarning, match=r"looks like learning rates.* with Adam\(1e-3\), what has \S+ would train at"):
+    with pytest.warns(
+        UserWarning, match=r"looks like learning rates.* with Adam\(1e-3\), a multiplier of \S+ trains at"
+    ):
         difflr.Plan(small_model(), rules)
 
 

@@ -61,7 +61,7 @@ def altered(**changes):
     [
         ("not json", "not the JSON text of a plan"),
         ("[" * 100_000, "not the JSON text of a plan"),
-        ("[]", "not a plan of difflr"),
+        ("[]", "not a difflr plan"),
         (altered(format="difflr plan 99"), "expected the format"),
         (altered(rows={}), "rows"),
         (altered(rows=[3]), "Row 0"),
@@ -168,8 +168,8 @@ BY_USER = {"frozen": "layer.trainable = False"}
             row_with(0, decided={"multipliers": "me"}),
             "'decided', has the unknown field 'multipliers'. Did you mean 'mul",
         ),
-        (row_with(0, decided=BY_USER), "frozen is False, and 'decided' says that it is frozen"),
-        (row_with(0, keeps_statistics=True), "frozen is False, and 'keeps_statistics' says that it is frozen"),
+        (row_with(0, decided=BY_USER), "frozen is False, and 'decided' means frozen"),
+        (row_with(0, keeps_statistics=True), "frozen is False, and 'keeps_statistics' means frozen"),
         (
             row_with(0, keeps_statistics=True, frozen=True, multiplier=0.0),
             "row of backbone/stem/kernel has 'keeps_statistics', and its layer has none: it is a Dense",

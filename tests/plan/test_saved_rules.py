@@ -39,5 +39,5 @@ def test_what_cannot_be_saved_and_what_cannot_be_read():
         with pytest.raises(ValueError, match="cannot be saved before the optimizer is built"):
             rules_to_config([difflr.Rule(["*", target], multiplier=1.0)])
     for target in (3, {"any of": 3}, {"none of": ["a"]}, {"any of": [], "everything but": []}, [3]):
-        with pytest.raises(ValueError, match="The target of a saved rule is text, a list of paths"):
+        with pytest.raises(ValueError, match="The target of a saved rule must be text, a list of paths"):
             rules_from_config([{"target": target, "multiplier": 1.0}])

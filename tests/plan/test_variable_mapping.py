@@ -26,5 +26,5 @@ def test_variables_are_told_apart_by_identity(layer):
 def test_errors(layer):
     with pytest.raises(TypeError, match=r"keys of a VariableMapping are Keras variables"):
         difflr.VariableMapping({"kernel": 0.1})
-    with pytest.raises(KeyError, match=r"d/bias is not in this mapping. It holds: d/kernel"):
+    with pytest.raises(KeyError, match=r"d/bias is not in this mapping, which contains: d/kernel"):
         difflr.VariableMapping([(layer.kernel, 0.1)])[layer.bias]

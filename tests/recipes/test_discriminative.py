@@ -41,8 +41,8 @@ def test_one_group_gets_high(model):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (["block_[012]", "head"], r"No group holds block_3/kernel, block_3/bias \(2 in all\)"),
-        (["*", "head"], "Groups 1 and 2 both hold head/kernel"),
+        (["block_[012]", "head"], r"No group contains block_3/kernel, block_3/bias \(2 in all\)"),
+        (["*", "head"], "Groups 1 and 2 both contain head/kernel"),
         (["block_?", "heads"], r"Did you mean 'head'"),
     ],
 )

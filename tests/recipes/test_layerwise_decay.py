@@ -54,7 +54,7 @@ def test_a_depth_function():
     depths = {"block_0": 0, "block_1": 0, "block_2": 5, "head": None}
     plan = difflr.layerwise_decay(as_if_trained(network()), 0.5, depth=lambda path: depths[path.split("/")[0]])
     assert multipliers(plan) == {"block_0": 0.25, "block_1": 0.25, "block_2": 0.5, "head": 1.0}
-    with pytest.raises(ValueError, match=r"whole number.*returned 'x' for 'block_0/kernel'"):
+    with pytest.raises(ValueError, match=r"integer.*Received: 'x' for 'block_0/kernel'"):
         difflr.layerwise_decay(network(), 0.5, depth=lambda path: "x")
 
 

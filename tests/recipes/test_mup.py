@@ -83,7 +83,7 @@ def test_coordinate_check(optimizer_class, rate):
         (network(16, depth=1), r"one has 8 variables, the other 6"),
         (
             attention(8, 2),
-            r"structure as `model`.*but where the one has .*\(8, 64\), the other has conv/kernel \(1, 8, 8\)",
+            r"structure of `model`.*but `model` has .*\(8, 64\) where `base_model` has conv/kernel \(1, 8, 8\)",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from difflr.report.labels import fitting_labels, shortened
 from difflr.report.plan_layers import bands_of
 from difflr.report.plot_phases import rows_of
 from difflr.report.plot_rate_map import rate_map
+from difflr.report.plot_schedule import lines_of
 from difflr.report.rates import values_at
 from report.runs import HOSTILE, Constant, small_model
 
@@ -69,6 +70,22 @@ def fresh_axes(**settings):
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_rate_is_drawn_below_the_lowest_of_its_group(model):
+    plan = difflr.Plan(model, [difflr.Rule("backbone", multiplier=0.1, min_learning_rate=1e-3)])
+    falling = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 1e-3])
+    steps = np.arange(4)
+    numbers = rate_map(plan, lambda steps: values_at(falling, steps), 4)
+    by_name = dict(zip(numbers.names, numbers.rates, strict=True))
+    np.testing.assert_allclose(by_name["backbone/stem"], [0.01, 0.01, 0.001, 0.001])
+    np.testing.assert_allclose(by_name["head"], [0.1, 0.1, 0.001, 0.001])
+    _, lines = lines_of(difflr.optimizers.SGD(falling, multipliers=plan), steps)
+    np.testing.assert_allclose(sorted(lines, key=max)[0], [0.01, 0.01, 0.001, 0.001])
+    assert {band.rate(1e-3) for band in bands_of(plan)} == {1e-3}
+    assert {band.rate(None) for band in bands_of(plan)} == {0.1, 1.0}
+    names, values, _ = rows_of(difflr.Phases([difflr.Phase("*")]), plan, 2e-3)
+    assert set(values.ravel()) == {1e-3, 2e-3}
 
 
 def test_the_map_is_what_the_steps_did():

@@ -125,7 +125,7 @@ def test_earlier_runs_stand_beside_it(reports, run, tmp_path):
     )
     text = " ".join("".join(parsed(path).text).split())
     assert "2: From JSON: the same multipliers." in text
-    assert "3: Faster: 1 of 8 variables have another multiplier (head/kernel: 0.25, now 1)." in text
+    assert "3: Faster: another multiplier for 1 of 8 variables (head/kernel: 0.25, now 1)." in text
     assert re.search("weight_decay *- *- *0.5", text)
 
 

@@ -189,3 +189,19 @@ def test_the_state_of_a_stock_optimizer_is_loaded(tmp_path):
     ours = [keras.ops.convert_to_numpy(v) for v in other.optimizer.variables if v.name != "multipliers"]
     for a, b in zip(stock, ours, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_backup_keeps_the_factors_of_lora(tmp_path):
+    """Keras merges them into the kernel when it saves; loaded as 0, both, they would have no gradient ever again."""
+
+    def fit(epochs, *callbacks):
+        model = interrupted.model()
+        model.get_layer("one").enable_lora(2)
+        model.get_layer("one").lora_kernel_a.assign(np.full((4, 2), 0.5))
+        model.compile(difflr.optimizers.Adam(0.01), loss="mse")
+        x, y = np.ones((4, 4), "float32"), np.ones((4, model.output_shape[-1]), "float32")
+        model.fit(x, y, epochs=epochs, callbacks=callbacks, verbose=0)
+        return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+    fit(1, difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
+    assert_equal(fit(2, difflr.BackupAndRestore(tmp_path)), fit(2))

@@ -67,6 +67,7 @@ class BackupAndRestore(keras.callbacks.Callback):
             self.model.optimizer.build(self.model.trainable_variables)
         try:
             self.model.load_weights(path)
+            keras_private.load_lora(self.model, path)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"The backup {path} cannot be restored: {error}\nA backup is written whole, so either the file was "

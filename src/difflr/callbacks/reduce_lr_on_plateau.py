@@ -19,7 +19,8 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
     As `keras.callbacks.ReduceLROnPlateau`, but what is reduced are the multipliers of `target`: the other groups and the
     base rate stay as they are, and the base rate may be a schedule. Nothing is compiled again. The multipliers, the best
     value and the epochs waited are saved with the model; a `fit` that goes on at the next epoch (`initial_epoch`, or after
-    `BackupAndRestore`, which comes behind this callback in the list) continues with them.
+    `BackupAndRestore`, which comes behind this callback in the list) continues with them. Epochs in which a phase freezes
+    all of `target` do not count.
 
     Args:
         target: Whose rate: a layer, a variable, a path of the layer tree, or whatever else a rule can name. Variables that
@@ -73,7 +74,8 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         optimizer = ready_optimizer(self.model, "ReduceLROnPlateau")
-        optimizer.multipliers.scale(self.target, 1.0)
+        if not optimizer.multipliers.waits(self.target):
+            optimizer.multipliers.scale(self.target, 1.0)
         # Keras's callback sees of a model its metrics, and of an optimizer its rate: here that of the target.
         self._keras.set_model(
             types.SimpleNamespace(optimizer=_RateOf(optimizer, self.target), metrics=self.model.metrics)
@@ -98,7 +100,8 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
         saved = self._saved()  # first, as it lets JAX's `fit` give the state back
-        self._keras.on_epoch_end(epoch, dict(logs or {}))
+        if not ready_optimizer(self.model, "ReduceLROnPlateau").multipliers.waits(self.target):
+            self._keras.on_epoch_end(epoch, dict(logs or {}))
         best = self._keras.best
         kept = {"best": None if best is None else float(best), "wait": self._keras.wait}
         saved[self._key] = {**kept, "cooldown_counter": self._keras.cooldown_counter, "epoch": epoch + 1}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import text_table
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -143,13 +143,22 @@ class LearningRateCurve:
         return axes
 
     def __str__(self) -> str:
+        return text_table(*self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells())
+
+    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
+        """Header, lines, the columns of words, and what is below them."""
         lines = [
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
         found = [rate for rate in self.suggestions.values() if rate is not None]
-        footer = f"{len(self.rates)} of {self.num_steps} steps, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        footer = (
+            f"{len(self.rates)} of {counted(self.num_steps, 'step')}, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
+        )
         if not found:
             footer += "; the loss falls nowhere, or is not a number: no rate can be read off this curve"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
-        return text_table(["suggestion", "rate", "which is"], lines, left={0, 2}, footer=footer)
+        return ["suggestion", "rate", "which is"], lines, {0, 2}, footer

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.examples import Examples, counted
+from difflr.data.examples import Examples
+from difflr.text_table import counted
 
 VALIDATION = ("x_val", "y_val")
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from difflr.data.picture_files import PictureFiles
+from difflr.text_table import counted
 
 AHEAD = 3
 Batch = tuple[np.ndarray, np.ndarray]
@@ -62,7 +63,9 @@ class Batches(keras.utils.PyDataset):
     ):
         super().__init__(**kwargs)
         if len(x) != len(y) or not len(x):
-            raise ValueError(f"`x` and `y` must have one length, above 0. Received: {len(x)} and {len(y)} examples.")
+            raise ValueError(
+                f"`x` and `y` must have one length, above 0. Received: {len(x)} and {counted(len(y), 'example')}."
+            )
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or more. Received: {batch_size!r}.")
         self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed

@@ -109,14 +109,3 @@ def some(names: Collection[str]) -> str:
     if len(listed) <= MOST_NAMED:
         return ", ".join(listed) or "none"
     return f"{', '.join(listed[:MOST_NAMED])}, ... ({len(listed)} in all)"
-
-
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """A number with its noun: "1 epoch", "2 epochs".
-
-    Args:
-        number: How many.
-        one: The noun for one.
-        several: The noun for none and several; by default with an s.
-    """
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.examples import Examples, check_skipped, counted, known_classes, some
+from difflr.data.examples import Examples, check_skipped, known_classes, some
 from difflr.data.picture import MODES, SUFFIXES
 from difflr.data.picture_files import MOST_HELD, scan
+from difflr.text_table import counted
 
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 PARTS = frozenset((*TRAIN, *VALIDATION, *TEST))

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from difflr.data.examples import counted, known_classes, some
+from difflr.data.examples import known_classes, some
 from difflr.data.rows import Value
+from difflr.text_table import counted
 
 TARGETS = ("labels", "several", "numbers")
 BETWEEN = "|;,"  # labels of one example

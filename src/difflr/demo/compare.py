@@ -1,9 +1,8 @@
-"""The comparison: one network, one budget, three ways to set the learning rates. Numbers only, no printing.
+"""The comparison: one network, one budget, three ways to set the learning rates. Returns numbers, prints nothing.
 
-Every method tries equally many base rates, a factor of two apart, with all seeds. The rate with the best mean accuracy
-on the validation pictures is chosen, and its accuracy on the test pictures is what counts. One seed is too few for
-the choice: a rate's validation accuracy differs by several points from seed to seed. Epochs, batch size, schedule,
-optimizer and pictures are the same for all.
+Every method tries the same number of base rates, a factor of two apart, with all seeds. The rate with the best mean
+validation accuracy is chosen, and its test accuracy counts. One seed is too few to choose: validation accuracy varies
+by several points between seeds. Epochs, batch size, schedule, optimizer and images are the same for all.
 """
 
 import dataclasses
@@ -23,7 +22,7 @@ from difflr.demo.digits import Split, split
 IMAGE_SIZE = 64
 BATCH_SIZE = 32
 
-# The plan: the last part of the body at 0.3 of the head's rate, every part before it at 0.7 of the next one's.
+# The plan: the last part of the backbone at 0.3 of the head's rate, every earlier part at 0.7 of the next.
 TOP_OF_BODY = 0.3
 DECAY = 0.7
 PARTS = ["conv1", *(f"fire{number}" for number in squeezenet.FIRES)]
@@ -38,7 +37,7 @@ class Method:
     """One way to set the learning rates.
 
     Args:
-        name: What to call it.
+        name: The display name.
         rules: The rules of its `difflr.Plan`; `None` trains with the plain Keras optimizer.
         learning_rates: The base rates to choose from.
     """
@@ -57,15 +56,15 @@ METHODS = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training, from the pretrained weights to the accuracies.
+    """One training run from the pretrained weights, with its accuracies.
 
     Args:
         method: The method's name.
         learning_rate: The base rate at the start.
-        seed: The seed of the pictures drawn, the new head and the order of the batches.
-        validation: Accuracy on the validation pictures, 0..1.
-        test: Accuracy on the test pictures, 0..1.
-        seconds: How long it took.
+        seed: The seed for the image selection, the new head and the batch order.
+        validation: Validation accuracy, 0..1.
+        test: Test accuracy, 0..1.
+        seconds: The training time.
     """
 
     method: str
@@ -78,12 +77,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a method reached.
+    """The results of a method.
 
     Args:
         method: The method.
         search: All runs, every base rate with every seed.
-        runs: Those with the chosen rate, one for each seed.
+        runs: The runs with the chosen rate, one per seed.
         plan: Its plan, or `None` for the plain optimizer.
         rates: Layer-tree path -> effective rate at the start, 0 where frozen, in the order of the model.
     """
@@ -117,12 +116,12 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What every run gets.
+    """The budget of every run.
 
     Args:
-        epochs: How many epochs.
+        epochs: The number of epochs.
         seeds: The seeds.
-        batch_size: Pictures per step.
+        batch_size: Images per step.
     """
 
     epochs: int
@@ -130,19 +129,19 @@ class Budget:
     batch_size: int = BATCH_SIZE
 
     def num_epochs(self, methods: Sequence[Method] = METHODS) -> int:
-        """How many epochs a whole comparison of `methods` takes."""
+        """The total number of epochs of a comparison of `methods`."""
         return self.epochs * len(self.seeds) * sum(len(method.learning_rates) for method in methods)
 
 
 def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) -> keras.Model:
-    """The pretrained SqueezeNet with a new head, for grey pictures of 28 x 28.
+    """The pretrained SqueezeNet with a new head, for grey images of 28 x 28.
 
     Args:
-        weights: What `squeezenet.read_weights` returned.
-        num_classes: How many logits the head has.
+        weights: The result of `squeezenet.read_weights`.
+        num_classes: The number of logits.
 
     Returns:
-        A model from `(batch, 28, 28, 1)` in 0..255 to `(batch, num_classes)` logits. Its parts are called
+        A model from `(batch, 28, 28, 1)` in 0..255 to `(batch, num_classes)` logits. Its parts are named
         `"squeezenet"` and `"head"`.
     """
     pictures = keras.Input((28, 28, 1))
@@ -154,11 +153,11 @@ def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) 
 
 
 class Trainer:
-    """Trains one method's model again and again from the pretrained weights, compiled once.
+    """Train one method's model repeatedly from the pretrained weights, compiled once.
 
     Args:
         model: A model from `build_model`.
-        method: Whose optimizer and plan to use.
+        method: The method with the optimizer and plan.
         budget: Epochs, batch size and seeds.
     """
 
@@ -178,7 +177,7 @@ class Trainer:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Compiles with a batch of nothing: Keras's first `fit` shuffles once more than the others."""
+        """Compile with an empty batch: Keras's first `fit` shuffles once more than later ones."""
         size = self.budget.batch_size
         nothing = np.zeros((size, *self.model.input_shape[1:]), "float32")
         self.model.fit(nothing, np.zeros(size, "int32"), batch_size=size, verbose=0)
@@ -186,13 +185,13 @@ class Trainer:
     def run(
         self, images: np.ndarray, labels: np.ndarray, learning_rate: float, seed: int, on_epoch: Callable[[], None]
     ) -> Run:
-        """Fine-tunes with one base rate and one seed, and measures.
+        """Fine-tune with one base rate and one seed, and measure accuracy.
 
         Args:
-            images: All pictures, `(num_pictures, 28, 28, 1)` in 0..255.
+            images: All images, `(num_images, 28, 28, 1)` in 0..255.
             labels: Their labels, `(num_pictures,)`.
-            learning_rate: The base rate at the start; it falls along a cosine, epoch by epoch.
-            seed: What to draw the pictures, the head and the order with.
+            learning_rate: The initial base rate; it follows a cosine, epoch by epoch.
+            seed: The seed for the image selection, the head and the batch order.
             on_epoch: Called after every epoch.
 
         Returns:
@@ -213,7 +212,7 @@ class Trainer:
         return Run(self.method.name, learning_rate, seed, validation, test, time.perf_counter() - start)
 
     def _reset(self, seed: int) -> None:
-        """Pretrained weights, an unused optimizer, and a new head drawn with the seed."""
+        """Reset to pretrained weights, a fresh optimizer, and a new head from the seed."""
         keras.utils.set_random_seed(seed)
         for variable, value in self._fresh:
             variable.assign(value)
@@ -246,19 +245,19 @@ def run_comparison(
     on_start: Callable[[Method, float, int], None] = lambda method, learning_rate, seed: None,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
-    """Runs all methods within the same budget.
+    """Run all methods with the same budget.
 
     Args:
-        images: The pictures, `(num_pictures, 28, 28, 1)` in 0..255.
+        images: The images, `(num_images, 28, 28, 1)` in 0..255.
         labels: Their labels, `(num_pictures,)`.
         weights: The pretrained weights, as `squeezenet.read_weights` returns them.
-        budget: What every run gets.
-        methods: What to compare.
+        budget: The budget of every run.
+        methods: The methods to compare.
         on_start: Called with method, base rate and seed before every run.
         on_epoch: Called after every epoch.
 
     Returns:
-        One outcome for each method, in their order.
+        One outcome per method, in order.
     """
     outcomes = []
     for method in methods:
@@ -275,13 +274,13 @@ def run_comparison(
 
 
 def choose(search: Sequence[Run]) -> float:
-    """The base rate with the best mean validation accuracy, of equals the lowest. The test is not looked at."""
+    """The base rate with the best mean validation accuracy; ties go to the lowest. Ignores test accuracy."""
     means = mean_validation(search)
     return max(means, key=lambda learning_rate: (means[learning_rate], -learning_rate))
 
 
 def mean_validation(search: Sequence[Run]) -> dict[float, float]:
-    """Base rate -> validation accuracy, the mean over the seeds."""
+    """Base rate -> mean validation accuracy over the seeds."""
     found: dict[float, list[float]] = {}
     for run in search:
         found.setdefault(run.learning_rate, []).append(run.validation)
@@ -292,8 +291,8 @@ def as_json(outcomes: Sequence[Outcome], budget: Budget) -> dict[str, Any]:
     """All numbers of a comparison, ready for `json.dump`.
 
     Args:
-        outcomes: What `run_comparison` returned.
-        budget: What it was given.
+        outcomes: The result of `run_comparison`.
+        budget: Its budget.
     """
     return {
         "difflr": difflr.__version__,

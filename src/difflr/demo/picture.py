@@ -1,4 +1,4 @@
-"""The demo's picture: what each method reached, and which layer trained at which rate."""
+"""The demo's plot: the accuracy of each method, and the learning rate of each layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +10,21 @@ from matplotlib.figure import Figure
 
 from difflr.demo.compare import Outcome
 from difflr.files import whole_file
+from difflr.text_table import counted
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the markers differ too.
+# Okabe and Ito's colour-blind-safe colours; markers differ too.
 LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
 INK, FAINT = "#222222", "#DDDDDD"
 
 
 def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = None, footnote: str = "") -> Path:
-    """Draws and saves the picture.
+    """Draw and save the plot.
 
     Args:
         outcomes: What `run_comparison` returned.
         path: The PNG file to write.
-        samples: A few pictures of the data to show, `(count, 28, 28, 1)` uint8.
-        footnote: One or two lines below everything.
+        samples: A few images to show, `(count, 28, 28, 1)` uint8.
+        footnote: One or two lines at the bottom.
 
     Returns:
         `path`.
@@ -43,12 +44,12 @@ def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = N
 
 
 def headline(outcomes: Sequence[Outcome]) -> str:
-    """What the comparison says, in one line; also where the last method, the plan, does not win.
+    """The result of the comparison in one line, also if the last method, the plan, does not win.
 
-    A difference counts as one if it exceeds two standard errors.
+    A difference counts if it exceeds two standard errors.
 
     Args:
-        outcomes: What `run_comparison` returned, the plan last.
+        outcomes: The result of `run_comparison`, with the plan last.
     """
     *others, plan = outcomes
     rival = max(others, key=lambda outcome: outcome.mean)
@@ -61,7 +62,7 @@ def headline(outcomes: Sequence[Outcome]) -> str:
 
 
 def _strip(figure: Figure, samples: np.ndarray) -> None:
-    """The samples in a row, dark strokes on white, above both halves."""
+    """The samples in a row, dark strokes on white, at the top."""
     axes = figure.add_axes((0.03, 0.83, 0.04 * len(samples), 0.075))
     axes.imshow(255 - np.concatenate(list(samples[..., 0]), axis=1), cmap="gray", vmin=0, vmax=255, aspect="equal")
     axes.set_anchor("W")
@@ -69,7 +70,7 @@ def _strip(figure: Figure, samples: np.ndarray) -> None:
 
 
 def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
-    """One column for each method: every seed as a dot, mean and spread beside them."""
+    """One column per method: a dot per seed, with mean and spread next to them."""
     for position, (outcome, (colour, marker)) in enumerate(zip(outcomes, LOOKS, strict=False)):
         values = 100 * np.array(outcome.accuracies)
         places = position - 0.12 + (np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1))
@@ -92,7 +93,9 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     lowest, highest = _limits(outcomes)
     axes.set_ylim(lowest, highest)
     seeds = len(outcomes[0].runs)
-    axes.set_title(f"Test accuracy in % ({seeds} seeds, mean ± standard deviation)", fontsize=11, loc="left", pad=10)
+    axes.set_title(
+        f"Test accuracy in % ({counted(seeds, 'seed')}, mean ± standard deviation)", fontsize=11, loc="left", pad=10
+    )
     axes.grid(axis="y", color=FAINT)
     _bare(axes)
 
@@ -107,13 +110,13 @@ def _limits(outcomes: Sequence[Outcome]) -> tuple[float, float]:
 
 
 def part_of(path: str) -> str:
-    """The part of the network to which a layer-tree path belongs, such as `"fire2"` or `"head"`."""
+    """The part of the network that a layer-tree path belongs to, such as `"fire2"` or `"head"`."""
     layer = path.split("/")[-2]
     return layer.split("_")[0]
 
 
 def part_rates(rates: dict[str, float]) -> dict[str, float]:
-    """Part -> effective rate, 0 where frozen, in the order of the model; of several rates in a part the highest."""
+    """Part -> effective rate (highest in the part, 0 if frozen), in the order of the model."""
     parts: dict[str, float] = {}
     for path, rate in rates.items():
         part = part_of(path)
@@ -122,7 +125,7 @@ def part_rates(rates: dict[str, float]) -> dict[str, float]:
 
 
 def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
-    """The effective rate of every part at the start, from input to head; frozen parts on a line of their own."""
+    """The initial effective rate of every part, from input to head; frozen parts on a separate line."""
     trainable = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
     floor = 10 ** (np.floor(np.log10(min(trainable))) - 0.35)
     axes.set_yscale("log")

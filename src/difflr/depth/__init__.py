@@ -1,4 +1,4 @@
-"""How deep the layers of a model lie, read off its data flow."""
+"""Layer depth, read from the data flow of a model."""
 
 from difflr.depth.depth_groups import DepthGroup, depth_groups
 

@@ -1,12 +1,12 @@
-"""Which nodes of a model's graph belong together: the blocks that get one depth.
+"""Group the nodes of a model's graph into blocks, each with one depth.
 
-First the structure. A fork whose paths all come together again (a residual block, an Inception module, a
-squeeze-and-excite gate) is one block, unless it is the skip of a U-Net, or longer than blocks are. Then what structure
-leaves open: a norm goes with what it normalises, and layers in a chain whose names say so (`block2a_expand`,
-`block2a_project`) belong together.
+Structure comes first. A fork whose paths all merge again (a residual block, an Inception module, a
+squeeze-and-excite gate) is one block, unless it is a U-Net skip connection or longer than `LONGEST_BLOCK`. Names decide
+the rest: a norm joins the layer it normalises, and consecutive layers with matching names (`block2a_expand`,
+`block2a_project`) form a block.
 
-The fork's end is its immediate post-dominator (Lengauer and Tarjan, "A fast algorithm for finding dominators in a
-flowgraph", 1979); sets of nodes are bit masks here, which is fast enough for a thousand nodes.
+A fork ends at its immediate post-dominator (Lengauer and Tarjan, "A fast algorithm for finding dominators in a
+flowgraph", 1979). Sets of nodes are bit masks, which is fast enough for a thousand nodes.
 """
 
 import collections
@@ -18,17 +18,17 @@ from collections.abc import Iterable
 from difflr.depth.graph import Node
 from difflr.plan import layer_tree
 
-LONGEST_BLOCK = 6  # layers with a kernel one after another; MBConv with squeeze-and-excite has 5
+LONGEST_BLOCK = 6  # consecutive layers with a kernel; MBConv with squeeze-and-excite has 5
 NUMBERED = re.compile(r"(?!.*\dd$)\D*\d+[a-z]?")  # "block1a", "fire2", "3", but not "conv2d"
 
 
 class Blocks:
-    """The nodes of a graph, put together step by step.
+    """Merge the nodes of a graph into blocks, step by step.
 
     Args:
         nodes: The graph.
-        paths: For each node the layer-tree paths of its layers.
-        head: The nodes of the head. They belong to no block, and count for no depth.
+        paths: The layer-tree paths of the layers of each node.
+        head: The nodes of the head. They belong to no block and do not affect depth.
     """
 
     def __init__(self, nodes: list[Node], paths: list[list[str]], head: set[int]):
@@ -52,13 +52,13 @@ class Blocks:
         self._join_transitions()
 
     def heights(self) -> dict[int, int]:
-        """For each node of the body with weights: how many blocks are above it, on the longest way to an output."""
+        """The height of each weighted backbone node: the blocks above it on the longest path to an output."""
         while True:
             above = self._blocks_above()
             try:
                 order = list(graphlib.TopologicalSorter(above).static_order())
                 break
-            except graphlib.CycleError as error:  # blocks that run into one another are one
+            except graphlib.CycleError as error:  # blocks in a cycle are one block
                 self._join(error.args[1])
         height: dict[int, int] = {}
         for block in order:
@@ -69,7 +69,7 @@ class Blocks:
             if self._find(number) in height and node.is_weighted and number not in self._head
         }
 
-    # The union of sets.
+    # Union-find.
 
     def _find(self, number: int) -> int:
         while self._block[number] != number:
@@ -95,12 +95,12 @@ class Blocks:
 
     def _join_forks(self) -> None:
         count = len(self._nodes)
-        after, before = [0] * count, [0] * count  # what can be reached from a node; what it can be reached from
+        after, before = [0] * count, [0] * count  # nodes reachable from a node; nodes that reach it
         for number in range(count):
             before[number] = 1 << number
             for source in self._inputs[number]:
                 before[number] |= before[source]
-        must_pass = [0] * count  # what every way to an output passes: the post-dominators
+        must_pass = [0] * count  # post-dominators: on every path to an output
         for number in reversed(range(count)):
             after[number] = 1 << number
             must_pass[number] = -1 if self._outputs[number] else 0
@@ -127,9 +127,10 @@ class Blocks:
         return all(allowed >> source & 1 for number in _positions(inside) for source in self._inputs[number])
 
     def _can_be_a_block(self, members: list[int]) -> bool:
-        """Whether what lies between a fork and its end is no level of a U-Net, nor a large part of the network.
+        """Whether the nodes between a fork and its end can be one block.
 
-        Nor is it a head that several levels of a pyramid share, whose layers are called once for each level.
+        They cannot if they are a U-Net level, a large part of the network, or a head that several pyramid levels
+        share (its layers are called once per level).
         """
         layers = [id(self._nodes[number].layer) for number in members if self._nodes[number].is_weighted]
         if len(set(layers)) < len(layers):
@@ -140,7 +141,7 @@ class Blocks:
         return self._longest_way(members) <= LONGEST_BLOCK
 
     def _continues(self, fork: int, members: list[int]) -> bool:
-        """Whether the series of blocks to which a fork belongs goes on, as where a decoder takes several features."""
+        """Whether the fork's series of blocks continues, as when a decoder takes features from several blocks."""
         node = self._nodes[fork]
         return node.is_composite and any(type(self._nodes[n].layer) is type(node.layer) for n in members)
 
@@ -152,7 +153,7 @@ class Blocks:
         return max(longest.values())
 
     def _join_branches(self) -> None:
-        """The ways from a fork to where they meet others belong to the block that ends there, as in NASNet's cells."""
+        """Join each path from a fork to the block where it merges with others, as in NASNet's cells."""
         for fork, outputs in enumerate(self._outputs):
             if len(outputs) < 2 or self._is_weightless_beginning(fork):
                 continue
@@ -166,7 +167,7 @@ class Blocks:
                     self._join(way)
 
     def _way_from(self, number: int) -> list[int]:
-        """The nodes from this one to where it meets others, or where there are several ways on, or none."""
+        """The nodes from this one up to the next merge, fork or output."""
         way = [number]
         while len(self._outputs[way[-1]]) == 1 and not self._is_meeting(way[-1]):
             way.append(self._outputs[way[-1]][0])
@@ -178,32 +179,31 @@ class Blocks:
     def _is_weightless_beginning(self, number: int) -> bool:
         return not self._inputs[number] and not self._nodes[number].is_weighted
 
-    # What structure leaves open.
+    # What structure does not decide.
 
     def _neighbours(self, number: int, edges: list[list[int]]) -> tuple[set[int], bool]:
-        """The nearest blocks along `edges`, and whether a global pooling lies between."""
+        """The nearest blocks along `edges`, and whether global pooling comes before them."""
         own, found, seen, pooled = self._find(number), set(), set(), False
         settled = {self._find(n) for n, node in enumerate(self._nodes) if node.is_main and n not in self._head}
-        pending = [
-            each for n, root in enumerate(map(self._find, range(len(self._nodes)))) if root == own for each in edges[n]
-        ]
+        roots = enumerate(map(self._find, range(len(self._nodes))))
+        pending = [neighbour for n, root in roots if root == own for neighbour in edges[n]]
         while pending:
-            each = pending.pop()
-            if each in seen or self._find(each) == own:
+            node = pending.pop()
+            if node in seen or self._find(node) == own:
                 continue
-            seen.add(each)
-            if self._find(each) in settled:
-                found.add(self._find(each))
+            seen.add(node)
+            if self._find(node) in settled:
+                found.add(self._find(node))
             else:
-                pooled = pooled or bool(re.search("Global.*Pooling", type(self._nodes[each].layer).__name__))
-                pending += edges[each]
+                pooled = pooled or bool(re.search("Global.*Pooling", type(self._nodes[node].layer).__name__))
+                pending += edges[node]
         return found, pooled
 
     def _attach_what_has_no_kernel(self) -> None:
         for number, node in enumerate(self._nodes):
             members = self._members()[self._find(number)]
             settled = not node.is_weighted or number in self._head
-            if settled or any(self._nodes[each].is_main for each in members):
+            if settled or any(self._nodes[member].is_main for member in members):
                 continue
             before, pooled = self._neighbours(number, self._inputs)
             after, _ = self._neighbours(number, self._outputs)
@@ -213,7 +213,7 @@ class Blocks:
                 self._join([number, *before])
 
     def _named_as_next(self, number: int, before: set[int], after: set[int]) -> bool:
-        """Whether its name belongs to the block after it, as a pre-activation's does, more than to the one before."""
+        """Whether its name matches the block after it, as in pre-activation, better than the block before it."""
         if len(after) != 1 or not self._names_agree(number, *after):
             return False
         alike = [
@@ -228,16 +228,16 @@ class Blocks:
         return all(self._nodes[n].is_embedding for n in self._members()[block] if self._nodes[n].is_main)
 
     def _join_embeddings(self) -> None:
-        """Token, position and segment embeddings, which are added, are the bottom of their stack together."""
+        """Join token, position and segment embeddings that are added: together they are the bottom of their stack."""
         for number, node in enumerate(self._nodes):
             if node.is_embedding and number not in self._head:
-                self._join([number, *self._neighbours(number, self._inputs)[0]])  # positions, added to what they take
+                self._join([number, *self._neighbours(number, self._inputs)[0]])  # positions, added to their inputs
                 after, _ = self._neighbours(number, self._outputs)
                 if after and all(any(self._nodes[n].is_embedding for n in self._members()[b]) for b in after):
                     self._join([number, *after])
 
     def _chain(self) -> Iterable[tuple[int, int]]:
-        """The pairs of blocks of which each is the other's only neighbour; a fresh look after each step."""
+        """Pairs of blocks that are each other's only neighbour; looked up again after each step."""
         above = self._blocks_above()
         below: dict[int, set[int]] = {block: set() for block in above}
         for block, others in above.items():
@@ -265,12 +265,12 @@ class Blocks:
                     break
 
     def _names_agree(self, one: int, other: int) -> bool:
-        """Whether the names of two blocks begin alike up to a number, and then say different things.
+        """Whether the names of two blocks share a prefix that ends in a number and then name different roles.
 
-        `block2a_expand`, `block2a_project` do. `block1_conv1`, `block1_conv2`, the layers of a stage, do not; nor do
-        `model_2/embed`, `model_2/layer_1`, as `model_2/layer_2` shows that all these are parts of a larger whole.
+        `block2a_expand`, `block2a_project` agree. `block1_conv1`, `block1_conv2`, layers of a stage, do not. Nor do
+        `model_2/embed`, `model_2/layer_1`: `model_2/layer_2` shows that they are parts of something larger.
         """
-        names = [self._names(self._find(each)) for each in (one, other)]
+        names = [self._names(self._find(number)) for number in (one, other)]
         if not all(names):
             return False
         common = common_beginning(names[0] + names[1])
@@ -287,7 +287,7 @@ class Blocks:
         return sum(map(len, roles.values())) == len(set().union(*roles.values()))
 
     def _names(self, block: int) -> list[list[str]]:
-        """The names given by hand in a block, each as its words."""
+        """The user-given names in a block, split into words."""
         return [name for number in self._members()[block] for name in self._names_of(number)]
 
     def _names_of(self, number: int) -> list[list[str]]:
@@ -296,7 +296,7 @@ class Blocks:
         return [re.split("[/_]", path) for path in self._paths[number]]
 
     def _main(self, block: int) -> list[int]:
-        """The nodes with a kernel in a block, without those that only compute a gate."""
+        """The nodes with a kernel in a block, except those that only compute a gate."""
         return [n for n in self._members()[block] if self._nodes[n].is_main and n not in self._gates]
 
     def _is_block(self, block: int) -> bool:
@@ -306,15 +306,15 @@ class Blocks:
         return len(main) > 1 or any(self._nodes[number].is_composite for number in main)
 
     def _join_attention_and_feed_forward(self) -> None:
-        """A residual branch with attention and the one that follows it are one transformer block."""
+        """Join a residual branch with attention and the branch after it into one transformer block."""
         for block, following in list(self._chain()):
             block, following = self._find(block), self._find(following)
             parts = [
-                [type(self._nodes[n].layer).__name__ for n in self._members()[each] if self._nodes[n].is_main]
-                for each in (block, following)
+                [type(self._nodes[n].layer).__name__ for n in self._members()[part] if self._nodes[n].is_main]
+                for part in (block, following)
             ]
             attends = [any(re.search("Attention", name) for name in part) for part in parts]
-            residual = all(any(self._is_meeting(n) for n in self._members()[each]) for each in (block, following))
+            residual = all(any(self._is_meeting(n) for n in self._members()[part]) for part in (block, following))
             if attends == [True, False] and residual and not any(map(self._is_composite_block, (block, following))):
                 self._join([block, following])
 
@@ -325,7 +325,7 @@ class Blocks:
         )
 
     def _join_transitions(self) -> None:
-        """A single layer between two blocks (ConvNeXt's, Swin's downsampling) belongs to the block that follows."""
+        """Join a single layer between two blocks (downsampling in ConvNeXt and Swin) to the block after it."""
         blocks = {block for block in self._blocks_above() if self._is_block(block)}
         chain = list(self._chain())
         before = {following: block for block, following in chain}
@@ -334,10 +334,10 @@ class Blocks:
                 self._join([block, following])
 
     def _blocks_above(self) -> dict[int, set[int]]:
-        """For each block with weights those that take its output, directly or through nodes without weights."""
+        """For each weighted block, the blocks that take its output, directly or through weightless nodes."""
         weighted = {self._find(n) for n, node in enumerate(self._nodes) if node.is_weighted and n not in self._head}
         above: dict[int, set[int]] = {block: set() for block in weighted}
-        passed: list[set[int]] = [set() for _ in self._nodes]  # the blocks whose output a node hands on
+        passed: list[set[int]] = [set() for _ in self._nodes]  # the blocks whose output a node passes on
         for number, inputs in enumerate(self._inputs):
             own = self._find(number)
             reaching = set().union(*(passed[source] for source in inputs)) if inputs else set()
@@ -351,7 +351,7 @@ class Blocks:
 
 
 def _without_weightless_beginnings(nodes: list[Node]) -> list[list[int]]:
-    """The inputs of each node, without what is computed before any weight: inputs, masks, rescaling."""
+    """The inputs of each node, except those computed before any weight: inputs, masks, rescaling."""
     begun = [False] * len(nodes)
     result: list[list[int]] = []
     for number, node in enumerate(nodes):
@@ -361,7 +361,7 @@ def _without_weightless_beginnings(nodes: list[Node]) -> list[list[int]]:
 
 
 def _role(words: list[str]) -> str:
-    """What a name says beyond numbers and letters that count: `conv2` says "conv"."""
+    """The name without numbers and single letters: `conv2` becomes "conv"."""
     return "".join(re.sub(r"\d+", "", word) for word in words if len(word) > 1)
 
 
@@ -376,6 +376,6 @@ def _positions(mask: int) -> list[int]:
 
 
 def common_beginning(names: list[list[str]]) -> list[str]:
-    """The words with which all names begin."""
+    """The words that all names start with."""
     alike = itertools.takewhile(lambda words: len(set(words)) == 1, zip(*names, strict=False))
     return [words[0] for words in alike]

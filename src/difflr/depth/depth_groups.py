@@ -1,4 +1,4 @@
-"""How deep the layers of a model lie, and which of them are its head."""
+"""Group the layers of a model by depth, with the head as the last group."""
 
 import collections
 import dataclasses
@@ -13,20 +13,21 @@ from difflr.depth.blocks import Blocks, common_beginning
 from difflr.depth.graph import Node, is_scalar
 from difflr.depth.named_head import HEAD, Target, as_list, ids_of, is_default, named_head, nodes_around
 from difflr.plan import Plan, layer_tree
+from difflr.text_table import counted
 
 HEAD_HEIGHT = -1  # below that of all groups of the body
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DepthGroup:
-    """Layers of a model that lie equally deep, such as one residual block.
+    """Layers of a model at the same depth, such as one residual block.
 
     Args:
-        name: What they have in common in the layer tree, such as `"backbone/block_3"`; `"head"` for the head.
-        height: How many groups lie above it, on the way to the output; 0 at the top.
-        variables: The variables it holds.
+        name: Their common path in the layer tree, such as `"backbone/block_3"`; `"head"` for the head.
+        height: The number of groups above it, towards the output; 0 at the top.
+        variables: Its variables.
         paths: Their layer-tree paths.
-        statistics: BatchNormalization layers in it that have nothing to train.
+        statistics: BatchNormalization layers in it without trainable variables.
     """
 
     name: str
@@ -37,16 +38,16 @@ class DepthGroup:
 
     @property
     def ids(self) -> set[int]:
-        """The identities of its variables, and of its layers that have statistics only."""
+        """The ids of its variables, and of its layers that have only moving statistics."""
         return {*map(id, self.variables), *map(id, self.statistics)}
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers its variables hold."""
+        """The number of parameters in its variables."""
         return sum(math.prod(variable.shape) for variable in self.variables)
 
     def __repr__(self) -> str:
-        return f"<DepthGroup '{self.name}': height {self.height}, {len(self.variables)} variables>"
+        return f"<DepthGroup '{self.name}': height {self.height}, {counted(len(self.variables), 'variable')}>"
 
 
 def depth_groups(
@@ -56,33 +57,34 @@ def depth_groups(
     depth: Callable[[str], int | None] | None = None,
     within: Target = None,
 ) -> list[DepthGroup]:
-    """The layers of `model` in groups, from the bottom to the head; every variable is in exactly one.
+    """Group the layers of `model` by depth, from bottom to head. Every variable is in exactly one group.
 
-    Depth is read off the graph of a functional model, or off one traced call of any other. What a block is (a residual
-    block, an Inception module, a transformer block) is decided by where its paths fork and meet again, or by the series of
-    layers that holds it; where neither helps, by names such as `block2a_expand`, `block2a_project`. A group's height is
-    the number of groups of the body above it on the longest way to the output, so two towers that meet below the head each
-    count their own blocks, and groups of different towers at the same height are one. Embeddings, patch projections, class
-    and position tokens are the bottom of their tower. A layer that is used at several depths belongs to the lowest. All
-    heads are one group, wherever they stand, and count for no height but their own.
+    Depth comes from the graph of a functional model, or from tracing one call of any other model. Blocks (residual block,
+    Inception module, transformer block) are found where paths fork and merge again, or as a series of layers; failing
+    that, by names such as `block2a_expand`, `block2a_project`.
+
+    The height of a group is the number of backbone groups above it on the longest path to the output. Two towers that
+    merge below the head each count their own blocks, and their groups at the same height are one group. Embeddings, patch
+    projections, class and position tokens are the bottom of their tower. A layer used at several depths belongs to the
+    lowest. All heads together are one group, wherever they are, and add no height to others.
 
     Args:
         model: A built Keras model.
-        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head, or a list of targets; with
-            whatever takes all its inputs from it. `None`: the model has none, and the top of its body is the last group.
-        depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
-            number, larger nearer to the output; `None` for the head. With it `head` counts for nothing.
-        within: A target or a list of targets: the part of the model that is grouped, such as `"encoder"`; the rest is in
-            no group, and the top of the part has height 0. The head is a group only if `head` names it.
+        head: The target (layer, path, kind, ...; as in `difflr.Rule`) of the head, or a list of targets. Layers that take
+            all their inputs from it belong to it. `None`: no head; the top of the backbone is the last group.
+        depth: A function that replaces the graph: layer-tree path of a variable -> depth, an integer that grows
+            towards the output, or `None` for the head. `head` is then ignored.
+        within: A target or a list of targets: group only this part of the model, such as `"encoder"`. Its top has height
+            0. The head is a group only if `head` names it.
 
     Returns:
         A list of `DepthGroup`, bottom first.
 
     Raises:
-        ValueError: If the model is not built, or has no head, or its head cannot be read off the data flow.
+        ValueError: If the model is not built or has no head, or its head cannot be found in the data flow.
 
     Warns:
-        UserWarning: If a layer holds a series of blocks, but its call cannot be traced, so that it is one group.
+        UserWarning: If a layer contains a series of blocks but its call cannot be traced; it is then one group.
 
     Example:
 
@@ -91,7 +93,7 @@ def depth_groups(
         print(group.height, group.name, group.num_parameters)
     ```
 
-    Reference: what is one group follows timm's `group_matcher` of ViT, ConvNeXt and ResNet
+    Reference: groups follow timm's `group_matcher` of ViT, ConvNeXt and ResNet
     (`timm/models/_manipulate.py`).
     """
     plan = Plan(model)
@@ -115,7 +117,7 @@ def depth_groups(
             height=len(levels) - 1 - position,
             variables=tuple(members[level]),
             paths=tuple(all_paths[level]),
-            statistics=tuple(each for each in statistics.get(level, ()) if part is None or id(each) in part),
+            statistics=tuple(layer for layer in statistics.get(level, ()) if part is None or id(layer) in part),
         )
         for position, level in enumerate(levels)
     ]
@@ -124,7 +126,7 @@ def depth_groups(
 def _heights(
     model: keras.Layer, plan: Plan, head: Target, part: set[int] | None
 ) -> tuple[dict[int, int], dict[int, list[keras.Layer]]]:
-    """Variable, by id -> height; and the layers of each height that have statistics only."""
+    """The height of each variable, by id; and for each height the layers with only moving statistics."""
     in_head = named_head(model, head)
     paths = {id(row.variable): row.path.rpartition("/")[0] for row in plan.rows}
     opened: set[int] = set()
@@ -137,7 +139,7 @@ def _heights(
         opaque = {id(nodes[number].layer) for number in body if nodes[number].is_composite}
         if len({heights[number] for number in body}) > 1 or opaque <= opened:
             break
-        opened |= opaque  # the whole body in one layer, or in several side by side: look into them
+        opened |= opaque  # the whole backbone is one layer, or several in parallel: open them
     _warn_if_unread(node for number, node in enumerate(nodes) if number in body)
     found: dict[int, int] = {}
     statistics: dict[int, list[keras.Layer]] = collections.defaultdict(list)
@@ -150,18 +152,18 @@ def _heights(
         if not node.variables:
             statistics[height].append(node.layer)
     bottom, top = max(found.values(), default=0), min(found.values(), default=0)
-    for row in plan.rows:  # what the graph does not reach is at the bottom, but for a temperature
+    for row in plan.rows:  # unreached variables go to the bottom; scalars such as a temperature to the top
         found.setdefault(id(row.variable), top if is_scalar(row.variable) else bottom)
     return found | dict.fromkeys(in_head & found.keys(), HEAD_HEIGHT), statistics
 
 
 def _warn_if_unread(nodes: Iterable[Node]) -> None:
-    """Warns of layers that hold blocks which cannot be told apart."""
+    """Warn about layers whose blocks cannot be told apart."""
     for node in nodes:
         if node.unread:
             warnings.warn(
-                f"The depth of the layers in '{node.layer.name}' cannot be read, so they are one depth group: "
-                f"{node.unread}. Use `keras.ops` in it, or give `depth=` a function path -> depth.",
+                f"Cannot read the depth of the layers in '{node.layer.name}', so they are one depth group: "
+                f"{node.unread}. Use `keras.ops` in it, or pass `depth=`, a function path -> depth.",
                 stacklevel=4,
             )
 
@@ -172,15 +174,15 @@ def _given_heights(paths: dict[int, str], depth: Callable[[str], int | None]) ->
         value = given[variable] = depth(path)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise ValueError(
-                "`depth` must return a whole number, larger nearer to the output, or None for the head. "
-                f"It returned {value!r} for '{path}'."
+                "`depth` must return an integer that grows towards the output, or None for the head. "
+                f"Received: {value!r} for '{path}'."
             )
     top = max((value for value in given.values() if value is not None), default=0)
     return {variable: HEAD_HEIGHT if value is None else top - value for variable, value in given.items()}
 
 
 def _name(level: int, paths: dict[int, list[str]]) -> str:
-    """What the layers of a group have in common, or its first and last layer."""
+    """The common path of the layers of a group, or its first and last layer."""
     layers = [re.split("([/_])", path.rpartition("/")[0] or path) for path in paths[level]]
     common = common_beginning(layers)
     while common and common[-1] in ("/", "_", ""):

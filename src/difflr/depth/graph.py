@@ -1,6 +1,6 @@
-"""What is computed after what: the graph of a model, down to the layers that a depth can be given to.
+"""The graph of a model, down to the layers that can have a depth.
 
-Functional and Sequential models in it are laid open, and so is a layer made by code that holds a series of blocks
+Nested functional and Sequential models are expanded, and so are subclassed layers that contain a series of blocks
 (`blocks/0`, `blocks/1`, ...; `transformer_block_1`, ...). Every other layer is one node.
 """
 
@@ -20,9 +20,9 @@ class Node:
 
     Args:
         layer: The layer or operation.
-        inputs: The positions of the nodes it takes its inputs from, all smaller than its own.
-        variables: The variables in it that were made to be trained.
-        unread: Why it is one node although it holds a series of blocks; else empty.
+        inputs: The positions of its input nodes, all smaller than its own.
+        variables: Its variables that were created as trainable.
+        unread: Why it is one node although it contains a series of blocks; else empty.
     """
 
     layer: keras.Operation
@@ -32,17 +32,17 @@ class Node:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether it has something to train, or statistics."""
+        """Whether it has trainable variables or moving statistics."""
         return bool(self.variables) or isinstance(self.layer, keras.layers.BatchNormalization)
 
     @property
     def is_embedding(self) -> bool:
-        """Whether it is an embedding, of tokens, positions or segments."""
+        """Whether it embeds tokens, positions or segments."""
         return any("embedding" in cls.__name__.lower() for cls in type(self.layer).__mro__)
 
     @property
     def is_main(self) -> bool:
-        """Whether it has a kernel of its own, so that it may count as a layer of the network."""
+        """Whether it has its own kernel and so can count as a layer of the network."""
         return not is_norm(self.layer) and any(map(is_kernel, self.variables))
 
     @property
@@ -52,21 +52,21 @@ class Node:
 
     @property
     def parts(self) -> set[int]:
-        """The identities of its variables; of the layer where it has statistics only."""
+        """The ids of its variables; the id of the layer if it has only moving statistics."""
         return set(map(id, self.variables or [self.layer]))
 
 
 def is_scalar(variable: keras.Variable) -> bool:
-    """Whether a variable is one number, such as a temperature."""
+    """Whether a variable is a single number, such as a temperature."""
     return all(size == 1 for size in variable.shape)
 
 
 def nodes_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
-    """The nodes of `model`, each after those it takes its inputs from.
+    """The nodes of `model` in topological order.
 
     Args:
         model: A built model or layer.
-        opened: Layers, by id, that are taken apart whatever they are.
+        opened: Ids of layers to expand whatever they are.
     """
     builder = _Builder({id(model), *opened})
     builder.add(Node(model, [], keras_private.all_trainable_variables(model)), [], None)
@@ -79,15 +79,15 @@ class _Builder:
         self.nodes: list[Node] = []
 
     def add(self, node: Node, inputs: list[list[int]], arguments: Arguments | None) -> list[list[int]]:
-        """Adds one call, whole or taken apart.
+        """Add one call, as one node or expanded.
 
         Args:
             node: The call as one node.
-            inputs: For each tensor it takes, the nodes it comes from.
-            arguments: What it is called with, where known.
+            inputs: For each input tensor, the nodes it comes from.
+            arguments: Its call arguments, if known.
 
         Returns:
-            For each tensor it returns, the nodes it comes from; a single entry stands for all.
+            For each output tensor, the nodes it comes from; a single entry stands for all.
         """
         layer = node.layer
         if isinstance(layer, keras.Layer) and (id(layer) in self._opened or is_nested_graph(layer) or is_series(layer)):
@@ -113,9 +113,9 @@ class _Builder:
                 else [[n for tensor in after for n in tensor]] * len(call.outputs)
             )
             sources.update(zip(map(id, call.outputs), after, strict=True))
-        if len(self.nodes) > start:  # class and position tokens whose use is not seen stand at the bottom
+        if len(self.nodes) > start:  # class and position tokens whose use is not seen go to the bottom
             seen = {part for node in self.nodes[start:] for part in node.parts}
-            own = [each for each in keras_private.own_trainable_variables(layer) if id(each) not in seen]
-            own = [variable for variable in own if not is_scalar(variable)]
+            own = keras_private.own_trainable_variables(layer)
+            own = [variable for variable in own if id(variable) not in seen and not is_scalar(variable)]
             self.nodes[start].variables = own + self.nodes[start].variables
         return [sources.get(id(tensor), []) for tensor in graph.outputs]

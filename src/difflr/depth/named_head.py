@@ -1,4 +1,4 @@
-"""Which variables are the head."""
+"""Find the variables of the head."""
 
 from collections.abc import Collection
 
@@ -15,26 +15,25 @@ Target = object  # a layer, variable, path pattern, kind or function, as in `dif
 
 
 def named_head(model: keras.Layer, head: Target = HEAD) -> set[int]:
-    """What `head` names, with whatever takes all its inputs from it.
+    """The head that `head` names, with the layers that take all their inputs from it.
 
     Args:
         model: A built model.
-        head: The target that is the head, or a list of targets. `"kind:head"`: it is read off the data flow. `None`: there
-            is none.
+        head: The target of the head, or a list of targets. `"kind:head"`: found in the data flow. `None`: no head.
 
     Returns:
-        The identities of its variables, and of its layers that have statistics only.
+        The ids of its variables, and of its layers that have only moving statistics.
 
     Raises:
-        ValueError: If it names nothing, or only parts of layers, or cannot be read.
+        ValueError: If it matches nothing or only parts of layers, or the head cannot be found.
     """
     leaves = layer_tree.walk(model)
     targets = head_of(model) if is_default(head) else [] if head is None else as_list(head)
     found = ids_of(model, targets, leaves)
     if targets and not _whole_layers(leaves, found):
         raise ValueError(
-            f"`head` must be a target that covers whole layers, such as `model.get_layer(...)`. Received: {head!r}, which "
-            "is only a part of a layer."
+            f"`head` must cover whole layers, such as `model.get_layer(...)`. Received: {head!r}, which "
+            "covers only part of a layer."
         )
     if head is None or is_default(head):
         return found
@@ -42,12 +41,12 @@ def named_head(model: keras.Layer, head: Target = HEAD) -> set[int]:
 
 
 def nodes_around(model: keras.Layer, head: set[int], opened: Collection[int] = ()) -> list[Node]:
-    """The nodes of `model`, so fine that none is in the head in part, as far as that can be read.
+    """The nodes of `model`, expanded until none is partly in the head, as far as the graph can be read.
 
     Args:
         model: A built model.
-        head: The identities of what is the head.
-        opened: Layers, by id, that are taken apart whatever they are.
+        head: The ids of the head's variables and layers.
+        opened: Ids of layers to expand whatever they are.
     """
     opened = {id(model), *opened}
     while True:
@@ -60,19 +59,19 @@ def nodes_around(model: keras.Layer, head: set[int], opened: Collection[int] = (
 
 
 def is_default(head: Target) -> bool:
-    """Whether the head is to be read off the data flow."""
+    """Whether to find the head in the data flow."""
     return isinstance(head, str) and head == HEAD
 
 
 def as_list(target: Target) -> list[Target]:
-    """The targets, without layers that have no weights where there are others, as in `model.layers[-3:]`."""
+    """The targets as a list. Layers without weights are dropped if others remain, as in `model.layers[-3:]`."""
     if not isinstance(target, (list, tuple)):
         return [target]
-    return [each for each in target if not isinstance(each, keras.Layer) or each.weights] or list(target)
+    return [item for item in target if not isinstance(item, keras.Layer) or item.weights] or list(target)
 
 
 def ids_of(model: keras.Layer, targets: list[Target], leaves: list[layer_tree.Leaf]) -> set[int]:
-    """The identities of the variables that the targets name, and of the layers that have statistics only."""
+    """The ids of the matched variables, and of matched layers that have only moving statistics."""
     known = Targets(leaves, model)
     matched = {position for target in targets for position, _ in known.match(target)}
     return {_id(leaves[position]) for position in matched}
@@ -83,13 +82,13 @@ def _id(leaf: layer_tree.Leaf) -> int:
 
 
 def _whole_layers(leaves: list[layer_tree.Leaf], found: set[int]) -> set[int]:
-    """The layers, by id, of which all variables are found."""
+    """The ids of the layers whose variables are all in `found`."""
     owners = {id(leaf.layer) for leaf in leaves}
     return owners - {id(leaf.layer) for leaf in leaves if _id(leaf) not in found}
 
 
 def _after(nodes: list[Node], head: set[int]) -> set[int]:
-    """The parts of the nodes that take all their inputs from the head, whatever else is computed before any weight."""
+    """The parts of nodes that take all their inputs from the head, ignoring what is computed before any weight."""
     is_begun, is_after = [False] * len(nodes), [False] * len(nodes)
     for number, node in enumerate(nodes):
         sources = [source for source in node.inputs if is_begun[source]]

@@ -48,54 +48,52 @@ def fine_tune(
 ) -> keras.callbacks.History:
     """Fine-tunes a pretrained model with a new head: the head alone, then everything, lower layers more slowly.
 
-    For `freeze_epochs` only the head is trainable, while the rate goes up to `learning_rate` in one cycle. Then, for
-    `epochs`, everything is: in a second cycle the head goes up to half of `learning_rate`, the lowest layers to a
-    `rate_ratio`-th of that, the others to rates geometrically between. Both are phases of one `fit`: one progress, one
-    history, one optimizer that keeps its state.
+    For `freeze_epochs` only the head trains, in a cycle that peaks at `learning_rate`. Then everything trains for
+    `epochs`, in a second cycle: the head peaks at half of `learning_rate`, the lowest layers at that / `rate_ratio`, with
+    geometric rates in between. Both are phases of one `fit`, with one history; the optimizer keeps its state.
 
-    What is not given is chosen by `difflr.fine_tune_settings`, from the layers of the model and the number of steps. The
-    choice is printed, with the reasons, unless `verbose=0`, and is the `settings` of the returned history.
+    `difflr.fine_tune_settings` chooses what is not given, from the layers of the model and the number of steps. The
+    settings and their reasons are printed unless `verbose=0`, and are the `settings` of the returned history.
 
-    A keyboard interrupt or an error passes through. The weights are then those of the last step, everything is trainable
-    again that the plan trains, and `model.history` has the epochs that were complete. With
-    `keras.callbacks.BackupAndRestore` among the `callbacks`, the same call goes on where a run was broken off, in a new
-    process too.
+    After a keyboard interrupt or an error, the model has the weights of the last step, everything that the plan trains is
+    trainable again, and `model.history` has the completed epochs. With `keras.callbacks.BackupAndRestore` in `callbacks`,
+    the same call resumes an interrupted run, in a new process too.
 
     Args:
-        model: A built Keras model: a pretrained body and a new head. If it is compiled, its loss, metrics and
-            optimizer serve again.
+        model: A built Keras model: a pretrained body and a new head. If it is compiled, its loss, metrics
+            and optimizer are reused.
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator.
-        y: As in `fit`: the targets, where `x` does not hold them.
-        epochs: Integer. Epochs with everything trainable; they come on top of `freeze_epochs`.
-        learning_rate: Float > 0. The highest rate, that of the head while it trains alone. By default one over the number
-            of features that come into the head, within 1e-3 and 2e-2. Or a `difflr.Choice`, whose plan is used, too; or
+        y: As in `fit`: the targets, unless `x` includes them.
+        epochs: Integer. Epochs with everything trainable; they follow the `freeze_epochs`.
+        learning_rate: Float > 0. The peak rate, that of the head while it trains alone. By default 1 / the number of input
+            features of the head, limited to 1e-3 ... 2e-2. Or a `difflr.Choice`, whose plan is used, too; or
             `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
             on that than its own head-only stage.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.
-        rate_ratio: Float >= 1. How many times slower the lowest layers are than the head. Defaults to 10.
-        normalization: What the BatchNormalization layers of the body do: `"frozen"`, as they were pretrained, scales and
-            moving statistics alike, or `"trained"`. By default they are frozen where the steps are too few for moving
-            statistics to follow: fewer than 300 with a momentum of 0.99.
-        head: The target that is the head (layer, path, ...; as in `difflr.Rule`), or a list of targets, with whatever
-            takes all its inputs from it. By default it is read off the data flow.
-        plan: A `difflr.Plan` in place of `rate_ratio` and `normalization`. By default, if none of the three is given, the
-            plan of the optimizer, where that has one.
-        optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; its
-            learning rate gives way to the cycles. By default the one the model is compiled with, else AdamW with a weight
-            decay of 0.01, none of it on biases and norms.
+        rate_ratio: Float >= 1. Rate of the head / rate of the lowest layers. Defaults to 10.
+        normalization: `"frozen"` keeps the scales and moving statistics of pretrained BatchNormalization layers in the body;
+            `"trained"` trains them. By default they are frozen if the training is too short for moving statistics to
+            follow: fewer than 300 steps with a momentum of 0.99.
+        head: The target of the head (layer, path, ...; as in `difflr.Rule`), or a list of targets. Layers that take all
+            inputs from it belong to it. By default the head is found from the data flow.
+        plan: A `difflr.Plan` instead of `rate_ratio` and `normalization`. If none of the three is given, the optimizer's
+            plan is used, if it has one.
+        optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; the
+            cycles replace its learning rate. By default the optimizer of the compiled model, else AdamW with a weight decay
+            of 0.01, except on biases and norms.
         loss: As in `compile`; needed if the model is not compiled.
         metrics: As in `compile`.
-        callbacks: As in `fit`. They see both phases as one training.
-        **fit_arguments: Other arguments of `fit`: `validation_data`, `batch_size`, `verbose`, ... Where the data has no
-            length, `steps_per_epoch` is needed: the cycles have to know.
+        callbacks: As in `fit`. Both phases are one training for them.
+        **fit_arguments: Other arguments of `fit`: `validation_data`, `batch_size`, `verbose`, ... Data
+            without a length needs `steps_per_epoch`, for the cycles.
 
     Returns:
         The Keras `History` of both phases. Its `settings` are the `difflr.FineTuneSettings` that were used.
 
     Raises:
-        TypeError: Before training, if an argument is of no known form.
+        TypeError: Before training, if an argument has an unknown form.
         ValueError: Before training, if a number is out of its range; if the model is not built, has no head, or is neither
-            compiled nor given a `loss`; if its body is frozen; or if the length of an epoch is not known.
+            compiled nor given a `loss`; if its body is frozen; or if the length of an epoch is unknown.
 
     Example:
 
@@ -169,13 +167,13 @@ def fine_tune(
 
 
 def cycles(freeze_epochs: int, head_steps: int, steps: int, *, head: Sequence[str] = (HEAD,)) -> Phases:
-    """The phases of `fine_tune`: one cycle for the head alone, then one for everything, up to half the rate.
+    """The phases of `fine_tune`: a cycle for the head alone, then one for everything with half the peak.
 
     Args:
         freeze_epochs: Integer, the epochs of the head alone.
         head_steps: Integer, the steps of the head alone.
         steps: Integer, the steps with everything trainable.
-        head: The targets that are the head.
+        head: The targets of the head.
     """
     everything = Phase("*", schedule=OneCycle(0.5, steps, 0.3, division_factor=5, final_division_factor=2e4))
     if not freeze_epochs:
@@ -190,7 +188,7 @@ def default_plan(
     head: Target = HEAD,
     normalization: Literal["frozen", "trained"] | None = "trained",
 ) -> Plan:
-    """The plan of `fine_tune`, of which no optimizer takes away the weight decay.
+    """The plan of `fine_tune`, without exclusions from weight decay.
 
     Args:
         model: A built model.
@@ -201,7 +199,7 @@ def default_plan(
     rates = discriminative(model, 1 / checked_number(rate_ratio, "rate_ratio", lowest=1), head=head)
     declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
     if declared:
-        rates *= Plan(model, declared)  # a recipe by itself replaces what layers declare
+        rates *= Plan(model, declared)  # which a recipe alone replaces
     kept = pretrained_statistics(model, head) if normalization == "frozen" else []
     kept = [layer for layer in kept if layer.trainable]
     return rates * Plan(model, [(layer, FROZEN) for layer in kept]) if kept else rates
@@ -210,7 +208,7 @@ def default_plan(
 def _own_plan(
     model: keras.Model, plan: Any, rate_ratio: float | None, normalization: str | None, optimizer: Any
 ) -> Plan | None:
-    """The plan that was given or that the optimizer has; `None` if there is none."""
+    """The given plan, or the optimizer's; `None` if there is none."""
     if plan is None:
         own = inner(optimizer)
         is_asked = rate_ratio is not None or normalization is not None
@@ -248,7 +246,7 @@ def _check_body_trains(plan: Plan, model: keras.Model, head: Target) -> None:
 
 
 def optimizer_for_settings(given: Any) -> Any:
-    """The optimizer whose settings to use; `None` for the default.
+    """The optimizer with the settings to use; `None` for the default.
 
     Args:
         given: A Keras optimizer, its name, or `None`.

@@ -1,4 +1,4 @@
-"""`fine_tune_settings`: what `fine_tune` uses where the user asks for nothing else, and why."""
+"""`fine_tune_settings`: the default settings of `fine_tune`, and their reasons."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,27 +8,27 @@ import keras
 
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
-from difflr.text_table import text_table
+from difflr.text_table import counted, text_table
 
-# Chosen on nine tasks, none of which is a task of docs/comparison.md. What a step of Adam changes in the outputs grows with
-# the number of features that come into the head, so the rate is one over it, as in mup: 2e-3 with 512, which is fastai's.
+# Tuned on nine tasks, none of them in docs/comparison.md. The change of the outputs per Adam step grows with the number of
+# input features of the head, so the rate is 1 / that number, as in mup: 2e-3 with 512, which is fastai's.
 LOWEST_RATE, HIGHEST_RATE = 1e-3, 2e-2
 RATE_RATIO = 10.0
-# Moving statistics with a momentum of 0.99 have forgotten 95 % of what they were after 300 steps.
+# With a momentum of 0.99, moving statistics keep 5 % of their old values after 300 steps.
 FORGOTTEN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
 class FineTuneSettings:
-    """What `difflr.fine_tune` uses, and why: print it, or read it off `history.settings`.
+    """The settings of `difflr.fine_tune`, with reasons: print them, or read `history.settings`.
 
     Args:
-        learning_rate: The highest rate, that of the head.
-        rate_ratio: How many times slower the lowest layers are; `None` where a plan says so.
+        learning_rate: The peak rate, that of the head.
+        rate_ratio: Rate of the head / rate of the lowest layers; `None` if a plan sets the rates.
         freeze_epochs: Epochs with only the head trainable.
-        normalization: What the BatchNormalization layers of the body do: `"frozen"`, as they were pretrained, or
-            `"trained"`; `None` where a plan says so.
-        reasons: Why: name of the setting -> a sentence.
+        normalization: Whether the pretrained BatchNormalization layers of the body are `"frozen"` or `"trained"`; `None` if
+            a plan decides it.
+        reasons: Name of the setting -> its reason.
 
     Example:
 
@@ -52,10 +52,10 @@ class FineTuneSettings:
         return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
 
     def changed(self, reason: str, **values: object) -> "FineTuneSettings":
-        """These settings with other values, those that are not `None`.
+        """These settings with other values; those that are `None` are left unchanged.
 
         Args:
-            reason: Why, for all of them.
+            reason: The reason of all of them.
             **values: Name of the setting -> value.
         """
         chosen = {name: value for name, value in values.items() if value is not None}
@@ -63,7 +63,7 @@ class FineTuneSettings:
         return dataclasses.replace(self, **chosen, reasons=reasons)  # type: ignore[arg-type]
 
     def with_plan(self) -> "FineTuneSettings":
-        """These settings where a plan says who trains at which multiple of the rate."""
+        """These settings if a plan sets the rates and what is frozen."""
         reasons = {**self.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
         return dataclasses.replace(self, rate_ratio=None, normalization=None, reasons=reasons)
 
@@ -71,7 +71,7 @@ class FineTuneSettings:
 def fine_tune_settings(
     model: keras.Model, *, epochs: int, steps_per_epoch: int, head: Target = HEAD
 ) -> FineTuneSettings:
-    """The settings of `difflr.fine_tune` for a model, read off its layers and the number of steps: nothing is trained.
+    """The settings of `difflr.fine_tune` for a model, from its layers and the number of steps; nothing is trained.
 
     Args:
         model: A built Keras model: a pretrained body and a head.
@@ -101,8 +101,8 @@ def fine_tune_settings(
         normalization=normalization,
         reasons={
             "learning_rate": why_rate,
-            "rate_ratio": "lower layers need less change; more than that costs where inputs have changed",
-            "freeze_epochs": "a head that is trained first spares the body its first, large gradients",
+            "rate_ratio": "lower layers need less change; a higher ratio costs where inputs have changed",
+            "freeze_epochs": "training the head first spares the body the first, large gradients",
             "normalization": why_normalization,
         },
     )
@@ -140,8 +140,8 @@ def _rate(model: keras.Model, head: Target) -> tuple[float, str]:
         return LOWEST_RATE, "the head has no kernel"
     width = max(kernel.shape[-2] for kernel in kernels)
     rate = min(max(1 / width, LOWEST_RATE), HIGHEST_RATE)
-    bounds = "" if rate == 1 / width else f", within {LOWEST_RATE:g} and {HIGHEST_RATE:g}"
-    return rate, f"1 / {width} features that come into the head{bounds}; for AdamW"
+    bounds = "" if rate == 1 / width else f", limited to {LOWEST_RATE:g} ... {HIGHEST_RATE:g}"
+    return rate, f"1 / {width} input features of the head{bounds}; for AdamW"
 
 
 def _normalization(model: keras.Model, steps: int, head: Target) -> tuple[Literal["frozen", "trained"], str]:
@@ -150,11 +150,12 @@ def _normalization(model: keras.Model, steps: int, head: Target) -> tuple[Litera
         return "trained", "no pretrained BatchNormalization below the head"
     needed = round(FORGOTTEN / max(1 - max(layer.momentum for layer in layers), 1e-6))
     if steps < needed:
-        return "frozen", f"{steps} steps are too few for moving statistics to follow: they need {needed}"
-    return "trained", f"{steps} steps: moving statistics follow within {needed}"
+        verb = "is" if steps == 1 else "are"
+        return "frozen", f"{counted(steps, 'step')} {verb} too few for moving statistics to follow: they need {needed}"
+    return "trained", f"{counted(steps, 'step')}: moving statistics follow within {needed}"
 
 
 def _has_seen_data(layer: keras.layers.BatchNormalization) -> bool:
-    """Whether its statistics are other than those it began with."""
+    """Whether its statistics differ from the initial ones."""
     mean, variance = map(keras.ops.convert_to_numpy, (layer.moving_mean, layer.moving_variance))
     return bool((mean != 0).any() or (variance != 1).any())

@@ -1,4 +1,4 @@
-"""Settings of other systems as plans, and plans as settings of other systems: one file a peer."""
+"""Convert settings of other libraries to plans, and plans to settings of other libraries. One file per library."""
 
 from difflr.interop.translation import Translation
 from difflr.interop.declare_multipliers import declare_multipliers

@@ -13,23 +13,23 @@ _FLAX_NAMES = {"gamma": "scale", "beta": "bias", "embeddings": "embedding"}
 
 
 def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translation:
-    """The plan of a big_vision config.
+    """Convert a big_vision config to a plan.
 
-    In each list the first pattern that matches the whole name counts. Names are Flax's: the layer-tree path, with
-    `scale` and `bias` for `gamma` and `beta`. What no pattern of `lr_mults` matches has 1, of `wd_mults` no decay
-    (without `wd_mults`, kernels alone decay), and `schedule` has to match everything: `None` there freezes.
+    In each list the first pattern that matches the whole name wins. Names are Flax's: the layer-tree path, with `scale`
+    and `bias` for `gamma` and `beta`. Variables not matched in `lr_mults` get 1; variables not matched in `wd_mults` get
+    no decay (without `wd_mults`, only kernels decay). `schedule` must match every variable; `None` freezes.
 
     Args:
-        config: A dictionary, or what has its methods (`ml_collections.ConfigDict`), with `lr_mults`, `wd_mults`,
-            `schedule`, and `lr` and `wd` for the report. Other fields are not read.
+        config: A dictionary or `ml_collections.ConfigDict` with `lr_mults`, `wd_mults`,
+            `schedule`, and `lr` and `wd` for the report. Other fields are ignored.
         model: A built Keras model.
 
     Returns:
-        A `difflr.interop.Translation`. Its notes say which optimizer makes the same steps: there, decay is independent of
-        the rate.
+        A `difflr.interop.Translation`. Its notes name the optimizer that takes the same steps: in big_vision, decay is
+        independent of the learning rate.
 
     Raises:
-        ValueError: If a multiplier is 0 (there, too), `schedule` leaves a variable out, or has two schedules that differ.
+        ValueError: If a multiplier is 0 (as in big_vision), or `schedule` misses a variable or has two different schedules.
 
     Example:
 
@@ -53,21 +53,19 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
     zero = [pattern for pattern, value in lr_mults if value <= 0]
     if zero:
         raise ValueError(
-            f"`lr_mults` are above 0, there as well. Received 0 for '{zero[0]}'. To freeze: schedule `None`."
+            f"`lr_mults` must be above 0, as in big_vision. Received: 0 for '{zero[0]}'. To freeze, use schedule `None`."
         )
     different = {repr(sorted(dict(value).items())) for _, value in schedule if value is not None}
     if len(different) > 1:
         raise ValueError(
-            "`schedule` has different schedules. Write them as Keras schedules, and give them to rules: "
+            "`schedule` has several different schedules. Write them as Keras schedules and pass them in rules: "
             "difflr.Rule(pattern, schedule=...)."
         )
 
     def decide(row: Row) -> Decision:
         scheduled = _first("schedule", schedule, row)
         if scheduled is None:
-            raise ValueError(
-                f"`schedule` has to match every variable, and none of its patterns matches '{flax_name(row)}'."
-            )
+            raise ValueError(f"`schedule` must match every variable. None of its patterns matches '{flax_name(row)}'.")
         if scheduled[1] is None:
             return {"frozen": True}, [scheduled[0]]
         rate, decay = _first("lr_mults", lr_mults, row), _first("wd_mults", wd_mults, row)
@@ -83,7 +81,7 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
 
 
 def flax_name(row: Row) -> str:
-    """The name that a variable would have in Flax."""
+    """The name of the variable in Flax."""
     *layers, name = row.path.split("/")
     return "/".join([*layers, _FLAX_NAMES.get(name, name)])
 

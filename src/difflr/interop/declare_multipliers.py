@@ -1,4 +1,4 @@
-"""`declare_multipliers`: a plan's multipliers put onto the layers themselves."""
+"""`declare_multipliers`: store a plan's multipliers in the layers themselves."""
 
 import warnings
 from typing import Any
@@ -8,27 +8,28 @@ import keras
 from difflr import layers
 from difflr.models import Model, Sequential
 from difflr.plan import Plan
+from difflr.text_table import counted
 
 _ARGUMENTS = ("learning_rate_multiplier", "W_learning_rate_multiplier", "b_learning_rate_multiplier")
 
 
 def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
-    """A copy of the model whose layers declare the plan's multipliers, so that the model's file carries them.
+    """Copy a model into one whose layers declare the plan's multipliers, so that they are saved with the model.
 
     Layers of `keras.layers` become those of `difflr.layers`: convolutions and `Dense` with `W_learning_rate_multiplier`
-    and `b_learning_rate_multiplier`, the others with `learning_rate_multiplier`. Where all multipliers of a layer are
-    1 it stays as it is.
+    and `b_learning_rate_multiplier`, the others with `learning_rate_multiplier`. A layer whose
+    multipliers are all 1 does not change.
 
     Args:
         plan: A plan for the model.
-        model: A built functional or Sequential model, of layers from Keras.
+        model: A built functional or Sequential model of Keras layers.
 
     Returns:
         A `difflr.Model` or `difflr.Sequential` with the weights of `model`, not compiled.
 
     Raises:
-        ValueError: If the plan has schedules, which no layer can declare; or multipliers for a layer that is not from
-            Keras.
+        ValueError: If the plan has schedules, which layers cannot declare, or multipliers for a layer that is not a Keras
+            layer.
 
     Warns:
         UserWarning: If the plan has weight-decay multipliers: layers declare learning rates only.
@@ -42,21 +43,21 @@ def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
     assert difflr.Plan(declaring).multipliers.values() == plan.multipliers.values()
     ```
 
-    Reference: Caffe, where the rates stand beside the layer (`ParamSpec` in caffe.proto).
+    Reference: Caffe, which stores the multipliers with the layer (`ParamSpec` in caffe.proto).
     """
     if any(row.schedule is not None for row in plan.rows):
-        raise ValueError("The plan has schedules, which layers cannot declare. Keep the plan beside the model.")
+        raise ValueError("The plan has schedules, which layers cannot declare. Keep the plan separately.")
     others = [row.path for row in plan.rows if row.hyperparameters or row.min_learning_rate]
     if others:
         raise ValueError(
             f"The plan sets hyperparameters or a lowest rate for {others[0]}, which layers cannot declare. Keep the plan "
-            "beside the model."
+            "separately."
         )
     decaying = [row.path for row in plan.rows if not row.frozen and row.weight_decay_multiplier != 1]
     if decaying:
         warnings.warn(
-            f"Layers declare no weight decay: the multipliers of {len(decaying)} variables ({decaying[0]}, ...) stay in "
-            "the plan only.",
+            f"Layers declare no weight decay: the multipliers of {counted(len(decaying), 'variable')} ({decaying[0]}, ...) "
+            "stay in the plan only.",
             stacklevel=2,
         )
     copy = keras.models.clone_model(model, clone_function=lambda layer: _declaring(layer, plan), recursive=True)
@@ -70,7 +71,7 @@ def declare_multipliers(plan: Plan, model: keras.Model) -> keras.Model:
 
 
 def _declaring(layer: keras.Layer, plan: Plan) -> keras.Layer:
-    """A copy of the layer, not built, that declares what the plan says of its weights."""
+    """An unbuilt copy of the layer that declares the plan's multipliers for its weights."""
     config = {name: value for name, value in layer.get_config().items() if name not in _ARGUMENTS}
     if not any(variable in plan for variable in layer.variables):
         return type(layer).from_config(config)
@@ -81,14 +82,14 @@ def _declaring(layer: keras.Layer, plan: Plan) -> keras.Layer:
     cls = getattr(layers, type(layer).__name__, None)
     if cls is None or not issubclass(cls, type(layer)):
         raise ValueError(
-            f"The layer '{layer.name}' of class {type(layer).__name__} is not from Keras and cannot declare multipliers. "
-            "Keep the plan beside the model: plan.to_json()."
+            f"The layer '{layer.name}' of class {type(layer).__name__} is not a Keras layer and cannot declare multipliers. "
+            "Save the plan separately: plan.to_json()."
         )
     return cls.from_config({**config, **_arguments(cls, multipliers)})
 
 
 def _has_flag(layer: keras.Layer) -> bool:
-    """Whether `trainable = False` was set on the layer: its config says so already."""
+    """Whether `trainable = False` was set on the layer, which its config already contains."""
     return not layer.get_config().get("trainable", True)
 
 

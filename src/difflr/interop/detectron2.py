@@ -19,10 +19,10 @@ def from_detectron2(
     lr_factor_func: Callable[[str], float] | None = None,
     overrides: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Translation:
-    """The plan of detectron2's `get_default_optimizer_params`, with its arguments.
+    """Convert the arguments of detectron2's `get_default_optimizer_params` to a plan.
 
-    The rate of a variable is `base_lr * lr_factor_func(name)`; an override for the last part of its name replaces rate and
-    decay. The two settings for biases are an override for `bias`, so that they replace the factor, too.
+    The rate of a variable is `base_lr * lr_factor_func(name)`; an override for the last part of its name replaces both
+    rate and decay. The two settings for biases are an override for `bias`, so they replace the factor too.
 
     Args:
         model: A built Keras model.
@@ -38,8 +38,7 @@ def from_detectron2(
         A `difflr.interop.Translation`.
 
     Raises:
-        ValueError: If a decay is to differ from a base of 0, or an override sets anything else, or one for `bias` is given
-            twice.
+        ValueError: If a decay differs while the base is 0, an override sets anything else, or there are two for `bias`.
 
     Example:
 
@@ -60,7 +59,7 @@ def from_detectron2(
     bias = {"lr": base_lr * bias_lr_factor} if bias_lr_factor != 1 else {}
     bias |= {} if weight_decay_bias is None else {"weight_decay": weight_decay_bias}
     if bias and "bias" in own:
-        raise ValueError("`overrides` has 'bias', and so do `bias_lr_factor` or `weight_decay_bias`. Leave one out.")
+        raise ValueError("`overrides['bias']` conflicts with `bias_lr_factor` or `weight_decay_bias`. Leave one out.")
     own |= {"bias": bias} if bias else {}
     for name, values in own.items():
         if not set(values) <= {"lr", "weight_decay"}:
@@ -68,7 +67,7 @@ def from_detectron2(
     of_norm = weight_decay if weight_decay_norm is None else weight_decay_norm
     decays = [of_norm, *(values.get("weight_decay", 0.0) for values in own.values())]
     if not weight_decay and any(decays):
-        raise ValueError(f"`weight_decay` is 0, of which {max(decays):g} is no multiple. Give the base weight decay.")
+        raise ValueError(f"`weight_decay` is 0, so no multiplier gives {max(decays):g}. Set the base weight decay.")
 
     def decide(row: Row) -> Decision:
         name = torch_name(row)

@@ -1,4 +1,4 @@
-"""The numbers of a group of a plan as other systems want them: absolute ones."""
+"""Absolute values for the groups of a plan, as other libraries expect them."""
 
 from collections.abc import Collection
 
@@ -8,15 +8,15 @@ FOLLOWS = ("effective_rate", "base_rate")
 
 
 def group_decay(group: Group, weight_decay: float, follows: str) -> float:
-    """The weight decay to give to an optimizer that multiplies it by the rate of the group.
+    """The weight decay to pass to an optimizer that multiplies it by the learning rate of the group.
 
     Args:
         group: A group of a plan.
         weight_decay: The base weight decay.
-        follows: `"effective_rate"`, or `"base_rate"`: then the group's multiplier is divided out of it again.
+        follows: `"effective_rate"`, or `"base_rate"`, which divides by the group's multiplier.
 
     Raises:
-        ValueError: If `follows` is neither.
+        ValueError: If `follows` is neither of the two.
     """
     if follows not in FOLLOWS:
         raise ValueError(f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {follows!r}.")
@@ -26,10 +26,10 @@ def group_decay(group: Group, weight_decay: float, follows: str) -> float:
 
 
 def check_plan(plan: Plan) -> None:
-    """Checks that it is a plan in which something trains.
+    """Check that `plan` is a plan with trainable variables.
 
     Raises:
-        TypeError: If it is no plan.
+        TypeError: If it is not a plan.
         ValueError: If it freezes everything.
     """
     if not isinstance(plan, Plan):
@@ -39,16 +39,16 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_axes(plan: Plan, carried: Collection[str], where: str, fix: str) -> None:
-    """Checks that another system can hold what the plan says beside rates.
+    """Check that another library can express everything in the plan besides learning rates.
 
     Args:
         plan: The plan.
-        carried: The hyperparameters that it can hold, as numbers.
-        where: The system, for errors.
+        carried: The hyperparameters it supports, as numbers.
+        where: The library, for errors.
         fix: What to do instead, for errors.
 
     Raises:
-        ValueError: If there is a floor, a schedule, or a hyperparameter that it cannot hold.
+        ValueError: If there is a lowest rate, a schedule, or an unsupported hyperparameter.
     """
     for group in plan.groups:
         over_time = [name for name, value in group.hyperparameters.items() if callable(value)]

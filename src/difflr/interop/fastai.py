@@ -1,4 +1,4 @@
-"""fastai: a `slice` of rates."""
+"""fastai: a `slice` of learning rates."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from difflr.recipes import discriminative
 def from_fastai(
     lr: slice | float, model: keras.Layer, *, groups: Sequence[Any] | None = None, wd_bn_bias: bool = False
 ) -> Translation:
-    """The plan of fastai's `learn.fit_one_cycle(n, lr)`.
+    """Convert the rates of fastai's `learn.fit_one_cycle(n, lr)` to a plan.
 
-    `slice(low, high)` rises by the same factor from group to group, `slice(high)` gives a tenth to all groups but the
-    last, a number is for all.
+    `slice(low, high)` grows by the same factor from group to group, `slice(high)` gives a tenth to all groups but the
+    last, and a number applies to all.
 
     Args:
         lr: A slice or a number.
         model: A built Keras model with a head.
-        groups: From the bottom to the top, as for `difflr.discriminative`: what fastai's `splitter` returns. `None`: the
+        groups: From bottom to top, as for `difflr.discriminative`: what fastai's `splitter` returns. `None`: the
             blocks that difflr finds.
-        wd_bn_bias: Whether biases and normalization layers decay.
+        wd_bn_bias: Whether weight decay applies to biases and normalization layers.
 
     Returns:
         A `difflr.interop.Translation`; its `learning_rate` is the highest.
 
     Raises:
-        ValueError: If a rate is not above 0, or the groups are not the model's.
+        ValueError: If a rate is not above 0, or the groups do not match the model.
 
     Example:
 
@@ -56,6 +56,6 @@ def from_fastai(
 
 
 def _is_norm(row: Row) -> bool:
-    """Whether the layer is among fastai's `norm_types`, which have InstanceNorm and not GroupNorm."""
+    """Whether the layer is one of fastai's `norm_types`, which include InstanceNorm but not GroupNorm."""
     group_norm = isinstance(row.layer, keras.layers.GroupNormalization) and row.layer.groups != row.shape[-1]
     return isinstance(row.layer, NORMS) and not group_norm

@@ -1,4 +1,4 @@
-"""Models of the Keras 2 fork whose layers carry `W_learning_rate_multiplier` and `b_learning_rate_multiplier`."""
+"""Load models of the Keras 2 fork whose layers have `W_learning_rate_multiplier` and `b_learning_rate_multiplier`."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from difflr.models import Model, Sequential
 _MODELS: dict[str, Any] = {"Sequential": Sequential, "Model": Model, "Functional": Model}
 _MULTIPLIERS = ("W_learning_rate_multiplier", "b_learning_rate_multiplier")
 
-# Arguments by their names in Keras 1, which files of Keras 2 may still have.
+# Keras 1 argument names, which Keras 2 files may still have.
 # Reference: `keras/legacy/interfaces.py` in Keras 2.
 _OLD_NAMES = {
     "nb_filter": "filters",
@@ -33,28 +33,28 @@ _OLD_NAMES = {
     "pool_length": "pool_size",
     "p": "rate",
 }
-_OF_INPUTS = ("input_dtype", "input_dim", "input_length")  # `batch_input_shape` says it, too
+_OF_INPUTS = ("input_dtype", "input_dim", "input_length")  # also in `batch_input_shape`
 _OLD_SIZES = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 _OLD_VALUES = {"data_format": {"th": "channels_first", "tf": "channels_last"}}
 _OLD_CLASSES = {f"{name}{n}D": f"Conv{n}D" for name in ("Convolution", "AtrousConvolution") for n in (1, 2, 3)}
 
 
 def load_keras2(path: Any, weights: Any = None) -> keras.Model:
-    """A model saved by the Keras 2 fork of the original request, with its weights and multipliers.
+    """Load a model saved by the Keras 2 fork of the original request, with its weights and multipliers.
 
     Layers with `W_learning_rate_multiplier` or `b_learning_rate_multiplier` become those of `difflr.layers` with the same
-    arguments; 0.0 freezes, `None` declares nothing. Everything else is loaded by Keras's own loader for legacy files.
-    Models of plain Keras 2, without multipliers, load too.
+    arguments; 0.0 freezes, `None` declares nothing. Keras's own loader for legacy files does the rest. Plain
+    Keras 2 models without multipliers load too.
 
     Args:
-        path: A model in HDF5 (`model.save`), or its architecture in JSON (`model.to_json`).
-        weights: For JSON, the HDF5 file with the weights (`model.save_weights`); `None`: as initialised.
+        path: A model in HDF5 (`model.save`), or the architecture as JSON (`model.to_json`).
+        weights: For JSON, the HDF5 file with the weights (`model.save_weights`); `None`: keep the initial weights.
 
     Returns:
-        A `difflr.Model` or `difflr.Sequential`, not compiled: its multipliers apply with any optimizer.
+        A `difflr.Model` or `difflr.Sequential`, not compiled. Its multipliers apply with any optimizer.
 
     Raises:
-        ValueError: If the file holds no model, or a multiplier stands at a layer that can have none.
+        ValueError: If the file contains no model, or a layer that cannot have a multiplier has one.
 
     Example:
 
@@ -69,14 +69,16 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
     assert difflr.Plan(loaded).multipliers[loaded.get_layer("fc").kernel] == 0.1
     ```
 
-    Reference: the original request, where layers and SGD carry the multipliers.
+    Reference: the original request, where layers and SGD have the multipliers.
     """
     name = os.fspath(path)
     if h5py.is_hdf5(name):
         with h5py.File(name, "r") as file:
             text = file.attrs.get("model_config")
         if text is None:
-            raise ValueError(f"{name} holds weights and no model: give the architecture's JSON, and this as `weights`.")
+            raise ValueError(
+                f"{name} contains only weights. Pass the architecture as JSON, and this file as `weights`."
+            )
         weights = name
     else:
         with open(name, encoding="utf-8") as file:
@@ -84,14 +86,14 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{name} is neither an HDF5 file nor a model in JSON: {error}") from None
+        raise ValueError(f"{name} is neither an HDF5 file nor a JSON model: {error}") from None
     if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
-        raise ValueError(f"{name} holds no model of Keras 2: expected one of {', '.join(_MODELS)} at its top.")
+        raise ValueError(f"{name} contains no Keras 2 model. Expected one of {', '.join(_MODELS)} at its top.")
     cls = _MODELS[config["class_name"]]
     model = cls.from_config(_translated(config, declare=True)["config"])
     if weights is not None:
-        # Keras takes the weights of legacy files in the order trainable, not trainable; in Keras 2 multipliers of 0 did
-        # not change that order. So they are loaded without multipliers.
+        # Keras reads legacy weights in the order trainable, non-trainable. In Keras 2 multipliers of 0 did not change
+        # that order, so load the weights without multipliers.
         plain = cls.from_config(_translated(config, declare=False)["config"])
         plain.load_weights(os.fspath(weights))
         model.set_weights(plain.get_weights())
@@ -99,7 +101,7 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
 
 
 def _translated(part: Any, declare: bool) -> Any:
-    """The configuration with classes and arguments of today, at all depths, with or without the multipliers."""
+    """The config with Keras 3 classes and arguments, nested layers included, with or without multipliers."""
     if isinstance(part, list):
         return [_translated(item, declare) for item in part]
     if not isinstance(part, dict):
@@ -116,12 +118,12 @@ def _translated(part: Any, declare: bool) -> Any:
 
 
 def _sequential(part: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a Sequential model, with the input that Keras 2 wrote into the first layer."""
+    """The config of a Sequential model, with the input that Keras 2 stored in the first layer."""
     config = part["config"]
     if isinstance(config, list):  # before Keras 2.2.3
         config = {"name": part.get("name"), "layers": config}
     if not config["layers"]:
-        raise ValueError("The file holds a Sequential model without layers.")
+        raise ValueError("The file contains a Sequential model without layers.")
     first = config["layers"][0]["config"]
     shape = first.get("batch_input_shape") if config["layers"][0]["class_name"] != "InputLayer" else None
     if shape is None:
@@ -133,9 +135,9 @@ def _sequential(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renumbered(config: dict[str, Any]) -> dict[str, Any]:
-    """A functional configuration in which the first call of a model is number 0, as in Keras 3; in Keras 2 it is 1.
+    """A functional config in which the first call of a model has index 0, as in Keras 3; in Keras 2 it is 1.
 
-    For outputs Keras's loader does so itself, but for Sequential models.
+    Keras's loader does this for outputs, except in Sequential models.
     """
     kinds = {layer["config"].get("name", layer.get("name")): layer["class_name"] for layer in config["layers"]}
     models = {name for name, kind in kinds.items() if kind in _MODELS}
@@ -149,7 +151,7 @@ def _renumbered(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alone(ends: list[Any]) -> list[Any]:
-    """One input or output without the list around it, which Keras 3 would expect around the data, too."""
+    """A single input or output without its list, which Keras 3 would also expect around the data."""
     return ends[0] if len(ends) == 1 else ends
 
 
@@ -164,7 +166,7 @@ def _shifted(references: Any, models: set[str]) -> Any:
 
 def _translate_layer(part: dict[str, Any], declare: bool) -> None:
     config = part["config"]
-    if part["class_name"] != "Embedding":  # whose `output_dim` is so called today
+    if part["class_name"] != "Embedding":  # its `output_dim` has this name in Keras 3
         _rename(config)
     multipliers = {name: config.pop(name) for name in _MULTIPLIERS if name in config}
     multipliers = {name: value for name, value in multipliers.items() if value is not None}
@@ -173,8 +175,8 @@ def _translate_layer(part: dict[str, Any], declare: bool) -> None:
     cls = getattr(layers, part["class_name"], None)
     if cls is None or not issubclass(cls, layers.DeclaresKernelAndBias):
         raise ValueError(
-            f"The layer '{config.get('name')}' of class {part['class_name']} has {', '.join(multipliers)}, and only "
-            "convolutions and Dense can have one."
+            f"The layer '{config.get('name')}' of class {part['class_name']} has {', '.join(multipliers)}, but only "
+            "convolutions and Dense support it."
         )
     if declare:
         part["class_name"] = f"difflr>{cls.__name__}"

@@ -1,4 +1,4 @@
-"""keras-adamw: dictionaries from parts of weights' names to multipliers and to weight decays."""
+"""keras-adamw: dictionaries from parts of weight names to multipliers and weight decays."""
 
 import dataclasses
 import math
@@ -21,24 +21,24 @@ def from_keras_adamw(
     weight_decays: Mapping[str, Any] | None = None,
     total_iterations: int = 0,
 ) -> Translation:
-    """The plan and the optimizer of `keras_adamw.AdamW(...)`.
+    """Convert the arguments of `keras_adamw.AdamW(...)` to a plan and an optimizer.
 
-    A key of `lr_multipliers` matches a weight whose name contains it, and the first one wins; a key of `weight_decays` is
-    the whole name, `dense/kernel:0`. The decay is `l2 * sqrt(1 / total_iterations)` of the weight at each step, whatever
-    the rates are.
+    A key of `lr_multipliers` matches weights whose name contains it, and the first match wins. A key of `weight_decays`
+    is the full name, `dense/kernel:0`. Each step decays the weight by `l2 * sqrt(1 / total_iterations)`, independently of
+    the learning rate.
 
     Args:
         model: A built Keras model.
         learning_rate: Float > 0.
         lr_multipliers: Part of a name -> number.
         weight_decays: Name -> `(l1, l2)`, or the number `l2`.
-        total_iterations: Integer, the optimizer's argument of that name. Below 2 nothing decays.
+        total_iterations: Integer, the argument of that optimizer. Below 2 there is no decay.
 
     Returns:
         A `difflr.interop.Translation`, with an optimizer.
 
     Raises:
-        ValueError: If an `l1` is not 0, which Keras's optimizers do not have; or no key matches.
+        ValueError: If an `l1` is not 0, which Keras's optimizers do not support, or no key matches.
 
     Example:
 
@@ -50,8 +50,8 @@ def from_keras_adamw(
     ```
 
     Reference: `_apply_lr_multiplier` and `_apply_weight_decays` in `keras_adamw/utils.py` of
-    OverLordGoldDragon/keras-adamw; its version for `tf.keras` (in the other the multipliers of all weights before are in
-    the rate of the next).
+    OverLordGoldDragon/keras-adamw; its version for `tf.keras` (in the other version, multipliers
+    accumulate from one weight to the next).
     """
     multipliers = dict(lr_multipliers or {})
     decays = {
@@ -61,7 +61,7 @@ def from_keras_adamw(
         name for name, value in (weight_decays or {}).items() if not isinstance(value, (int, float)) and value[0]
     ]
     if with_l1:
-        raise ValueError(f"Keras's optimizers have no L1 decay: `weight_decays` has it for {', '.join(with_l1)}.")
+        raise ValueError(f"Keras's optimizers have no L1 decay. `weight_decays` sets it for {', '.join(with_l1)}.")
     highest = max(decays.values(), default=0.0) if total_iterations > 1 else 0.0
 
     def decide(row: Row) -> Decision | None:

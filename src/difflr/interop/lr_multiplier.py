@@ -1,4 +1,4 @@
-"""keras-lr-multiplier: a dictionary from the beginning of a weight's name to its multiplier."""
+"""keras-lr-multiplier: a dictionary from name prefix to multiplier."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,21 @@ from difflr.plan import Row
 
 
 def from_lr_multiplier(multipliers: Mapping[str, Any], model: keras.Layer) -> Translation:
-    """The plan of `keras_lr_multiplier.LRMultiplier(optimizer, multipliers)`.
+    """Convert the multipliers of `keras_lr_multiplier.LRMultiplier(optimizer, multipliers)` to a plan.
 
-    A key matches a weight whose name begins with it, and the longest key wins. Names are those of Keras 2,
-    `dense_1/kernel:0`; the layer-tree path is one too.
+    A key matches weights whose name starts with it, and the longest key wins. Names are those of Keras 2,
+    `dense_1/kernel:0`, or layer-tree paths.
 
     Args:
-        multipliers: Beginning of a name -> number, or a `keras.optimizers.schedules.LearningRateSchedule` in the place of a
-            function of the step.
+        multipliers: Name prefix -> number, or a `keras.optimizers.schedules.LearningRateSchedule` instead of a function
+            of the step.
         model: A built Keras model.
 
     Returns:
         A `difflr.interop.Translation`.
 
     Raises:
-        ValueError: If a value is a plain function, which no file can hold; or no key matches.
+        ValueError: If a value is a plain function, which cannot be saved, or no key matches.
 
     Example:
 
@@ -56,6 +56,6 @@ def from_lr_multiplier(multipliers: Mapping[str, Any], model: keras.Layer) -> Tr
 
 
 def keras2_names(row: Row) -> tuple[str, ...]:
-    """The names that a variable has in Keras 2, where layers inside other layers are named by themselves."""
+    """The names of a variable in Keras 2, where a nested layer's name has no prefix."""
     parts = row.path.split("/")
     return (f"{'/'.join(parts[-2:])}:0", f"{row.path}:0")

@@ -24,26 +24,28 @@ _CUSTOM = ("lr_mult", "decay_mult")
 
 
 def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers: Any) -> Translation:
-    """The plan of MMEngine's `paramwise_cfg`.
+    """Convert MMEngine's `paramwise_cfg` to a plan.
 
-    A custom key matches a variable whose name in PyTorch (`backbone.norm.weight`) contains it; the longest key wins, of
-    equally long ones the first in the alphabet. Where one matches, `bias_lr_mult`, `norm_decay_mult` and their like do not
-    count. With `layer_decay_rate` it is the `paramwise_cfg` of MMPretrain's `LearningRateDecayOptimWrapperConstructor`,
-    in which neither `lr_mult` nor `bias_lr_mult` and `dwconv_decay_mult` count. With `decay_rate` it is that of the
-    `LearningRateDecayOptimizerConstructor` of MMDetection and MMSegmentation, in which vectors do not decay and nothing
-    else counts.
+    A custom key matches variables whose PyTorch name (`backbone.norm.weight`) contains it. The longest key wins; among
+    equally long keys, the first in alphabetical order. Where one matches, `bias_lr_mult`, `norm_decay_mult` and similar
+    settings are ignored.
+
+    With `layer_decay_rate` the config is that of MMPretrain's `LearningRateDecayOptimWrapperConstructor`, which ignores
+    `lr_mult`, `bias_lr_mult` and `dwconv_decay_mult`. With `decay_rate` it is that of the
+    `LearningRateDecayOptimizerConstructor` of MMDetection and MMSegmentation, which turns off decay for vectors and
+    ignores all other settings.
 
     Args:
         paramwise_cfg: The dictionary.
         model: A built Keras model.
-        **layers: With `layer_decay_rate` or `decay_rate`: `depth` and `head`, as for `difflr.layerwise_decay`, in the place
+        **layers: With `layer_decay_rate` or `decay_rate`: `depth` and `head`, as for `difflr.layerwise_decay`, instead
             of the model's `get_layer_depth`.
 
     Returns:
         A `difflr.interop.Translation`.
 
     Raises:
-        ValueError: If there is an unknown field, also in a custom key, which there may set anything of an optimizer; or
+        ValueError: If there is an unknown field, also in a custom key (where MMEngine allows any optimizer argument), or
             nothing matches.
 
     Example:
@@ -82,9 +84,7 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
             settings = [key]
         return (axes, settings) if rates is None else ({**axes, **rates(row)}, settings)
 
-    notes = [
-        f"custom key '{key}': its lr_mult does not count here" for key in custom if rates and "lr_mult" in custom[key]
-    ]
+    notes = [f"custom key '{key}': its lr_mult is ignored here" for key in custom if rates and "lr_mult" in custom[key]]
     return translate("MMEngine", model, decide, [*custom, *kinds], notes=notes, name_of=torch_name)
 
 
@@ -92,14 +92,14 @@ def _by_decay_rate(paramwise_cfg: Mapping[str, Any], model: keras.Layer, layers:
     check_fields(dict(paramwise_cfg), ("decay_rate", "num_layers", "decay_type"), "`paramwise_cfg` with `decay_rate`")
     if paramwise_cfg.get("decay_type", "layer_wise") != "layer_wise" and "depth" not in layers:
         raise ValueError(
-            "Only with decay_type='layer_wise' are the blocks read off the model. Give `depth=` its stages."
+            "Blocks are found in the model only with decay_type='layer_wise'. Pass the stages as `depth=`."
         )
     translation = from_timm(model, layer_decay=paramwise_cfg["decay_rate"], **layers)
     return dataclasses.replace(translation, peer="MMEngine")
 
 
 def _by_kind(row: Row, name: str, kinds: dict[str, float], by_depth: bool) -> tuple[dict[str, float], list[str]]:
-    """What the rules about kinds say of a variable, in their order: norm, bias, depthwise convolution, vector."""
+    """The settings for the kinds of a variable, in order: norm, bias, depthwise convolution, vector."""
     norm, bias = isinstance(row.layer, NORMS), name == "bias"
     applies = {
         "norm_decay_mult": norm,

@@ -1,4 +1,4 @@
-"""Keras 3.15's `MultiOptimizer` and `OptimizerMap`, there and back."""
+"""Convert from and to Keras 3.15's `MultiOptimizer` and `OptimizerMap`."""
 
 import dataclasses
 import re
@@ -14,21 +14,21 @@ from difflr.plan import Plan, Row
 
 
 def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
-    """The plan and the optimizer that a `MultiOptimizer` of one class with several rates comes to.
+    """Convert a `MultiOptimizer` of one class with several learning rates to a plan and one optimizer.
 
-    A key matches a variable whose `variable.path` is that key, or matches it as a regular expression from beginning to end;
-    where two match, Keras raises an error.
+    A key matches a variable if it equals `variable.path` or fully matches it as a regular expression. If two keys match,
+    Keras raises an error.
 
     Args:
         optimizer: A `keras.optimizers.MultiOptimizer`, an `OptimizerMap`, or a function variable -> optimizer.
         model: A built Keras model.
 
     Returns:
-        A `difflr.interop.Translation`, with an optimizer: one for all variables, with one base rate, which callbacks may
+        A `difflr.interop.Translation`, with an optimizer: one for all variables, with one base rate that callbacks can
         change.
 
     Raises:
-        ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`, or have different schedules;
+        ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`, or have different schedules,
             or two keys match one variable.
 
     Example:
@@ -60,7 +60,7 @@ def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
 
 
 def _map_of(optimizer: Any) -> Any:
-    """The map of a MultiOptimizer, with optimizers like its own; anything else as it is."""
+    """The map of a MultiOptimizer with copies of its optimizers; anything else unchanged."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         return optimizer
     saved = optimizer.get_config().get("optimizer_map")
@@ -70,10 +70,10 @@ def _map_of(optimizer: Any) -> Any:
 
 
 def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
-    """The plan as a `keras.optimizers.MultiOptimizer`: a copy of `optimizer` for every group.
+    """Convert a plan to a `keras.optimizers.MultiOptimizer` with a copy of `optimizer` for every group.
 
-    What the plan freezes gets `trainable = False`, as if set by hand. The rest has the limits of a MultiOptimizer: each
-    group clips by itself, and `learning_rate` of the whole is not to be had.
+    Frozen variables get `trainable = False`, as if the user had set it. The limits of a MultiOptimizer apply: each group
+    clips separately, and there is no overall `learning_rate`.
 
     Args:
         plan: A plan for a Keras model.
@@ -83,8 +83,8 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
         A `keras.optimizers.MultiOptimizer`.
 
     Raises:
-        ValueError: If a MultiOptimizer cannot express it: the base rate or a group has a schedule, or two variables in
-            different groups have the same `variable.path`.
+        ValueError: If a MultiOptimizer cannot express the plan: the base rate or a group has a schedule, or two variables
+            in different groups have the same `variable.path`.
 
     Example:
 
@@ -98,22 +98,22 @@ def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
     check_plan(plan)
     config = one_optimizer(optimizer).get_config()
     if isinstance(config["learning_rate"], dict) or any(group.schedule is not None for group in plan.groups):
-        raise ValueError(
-            "A MultiOptimizer holds one number per group; it cannot express a schedule times a multiplier."
-        )
+        raise ValueError("A MultiOptimizer has one number per group and cannot express a schedule times a multiplier.")
     numbers = [
         name for name, value in config.items() if isinstance(value, (int, float)) and not isinstance(value, bool)
     ]
     check_axes(
         plan,
         {*numbers, "weight_decay"} - {"learning_rate", "clipnorm"},
-        "a MultiOptimizer holds one optimizer with numbers for each group",
-        "Keep difflr's optimizer for that, or leave it out of the plan.",
+        "a MultiOptimizer has only one optimizer with fixed numbers per group",
+        "Keep difflr's optimizer, or leave it out of the plan.",
     )
     paths = [row.variable.path for row in plan.rows if not row.frozen]
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice and len(plan.groups) > 1:
-        raise ValueError(f"A MultiOptimizer knows variables by `variable.path`, and several have the same: {twice[0]}.")
+        raise ValueError(
+            f"A MultiOptimizer identifies variables by `variable.path`, but several have the same: {twice[0]}."
+        )
     copies = {}
     for group in plan.groups:
         decay = group_decay(group, config.get("weight_decay") or 0.0, "effective_rate")

@@ -1,4 +1,4 @@
-"""`optax_transform`: a plan as a gradient transformation of optax."""
+"""`optax_transform`: a plan as an optax gradient transformation."""
 
 import inspect
 from collections.abc import Callable
@@ -25,28 +25,28 @@ def optax_transform(
     weight_decay_follows: str = "effective_rate",
     **arguments: Any,
 ) -> Any:
-    """The plan as a gradient transformation, for a training loop of your own with optax.
+    """Convert a plan to a gradient transformation, for a custom training loop with optax.
 
-    Every group gets its own `optimizer`, frozen variables `optax.set_to_zero()`. To clip by a global norm put
-    `optax.clip_by_global_norm` before it, with `optax.chain`: on gradients of what trains it is one norm for all groups.
+    Every group gets its own `optimizer`; frozen variables get `optax.set_to_zero()`. To clip by a global norm over all
+    groups, chain `optax.clip_by_global_norm` before it with `optax.chain` and pass only gradients of trainable variables.
 
     Args:
         plan: A plan for a Keras model, or one from `difflr.interop.pytree_plan`.
-        optimizer: A function of optax such as `optax.adamw`, which takes `learning_rate`.
-        variables: The Keras variables, in the order in which the loop has their values in a list: as a rule
-            `model.trainable_variables`. With a plan for a pytree: the pytree.
-        learning_rate: The base rate: float, schedule of optax, or schedule of Keras. It is multiplied by the multiplier
-            and the schedule of the group, and never below the group's lowest rate.
-        weight_decay: Float. Where it is not 0, `optimizer` has to take `weight_decay`.
+        optimizer: An optax function such as `optax.adamw` that takes `learning_rate`.
+        variables: The Keras variables, in the order of their values in your loop, usually `model.trainable_variables`.
+            With a plan for a pytree: the pytree.
+        learning_rate: The base rate: float, optax schedule or Keras schedule. It is multiplied by the multiplier and
+            schedule of the group, and never falls below the group's lowest rate.
+        weight_decay: Float. If not 0, `optimizer` must take `weight_decay`.
         weight_decay_follows: As for the optimizers of difflr.
-        **arguments: Passed on to `optimizer`, the same for all groups.
+        **arguments: Passed to `optimizer`, the same for all groups.
 
     Returns:
-        An `optax.GradientTransformation` for lists of the values of `variables`, or for such pytrees.
+        An `optax.GradientTransformation` for lists of the values of `variables`, or for pytrees like it.
 
     Raises:
         KeyError: If the plan does not cover a variable.
-        ValueError: If the plan freezes everything, or a group has a hyperparameter that `optimizer` does not take.
+        ValueError: If the plan freezes everything, or a group sets a hyperparameter that `optimizer` does not take.
 
     Example:
 
@@ -86,7 +86,7 @@ _NAMES = {"beta_1": "b1", "beta_2": "b2", "epsilon": "eps", "momentum": "momentu
 def _transform(
     plan: Plan, group: Group, optimizer: Callable[..., Any], rate: Any, arguments: dict[str, Any], follows: str
 ) -> Any:
-    """The optimizer of one group, with its own numbers by optax's names; those over time are injected at each step."""
+    """The optimizer of one group, with hyperparameters by optax names; schedules are injected at each step."""
     import optax
 
     own = dict(group.hyperparameters)
@@ -98,7 +98,7 @@ def _transform(
             f"The group of {group.rows[0].path} has its own '{unknown[0]}', and {getattr(optimizer, '__name__', optimizer)} "
             f"takes {', '.join(takes)}. Leave it out of the plan."
         )
-    decay: Any = own.pop("weight_decay", None)  # as a number it is among the arguments
+    decay: Any = own.pop("weight_decay", None)  # a number is already among the arguments
     numbers: dict[str, Any] = {_NAMES[name]: value for name, value in own.items()}
     if callable(decay):
         factor = group_decay(group, 1.0, follows)
@@ -113,10 +113,10 @@ def _transform(
 
 
 def _check_norm(plan: Plan, group: Group) -> None:
-    """Checks that the norm is over one group, and a number: a transform sees the gradients of its own group only."""
+    """Check that the norm is a number for one group: a transform sees only the gradients of its own group."""
     if callable(group.hyperparameters["clipnorm"]):
         raise ValueError(
-            f"The group of {group.rows[0].path} has a schedule for 'clipnorm', and optax clips by a number."
+            f"The group of {group.rows[0].path} has a schedule for 'clipnorm', but optax takes only a number."
         )
     rule = group.rows[0].decided.get("clipnorm")
     others = [
@@ -127,24 +127,24 @@ def _check_norm(plan: Plan, group: Group) -> None:
     if others and "clipnorm" in others[0].hyperparameters:
         raise ValueError(
             f"{rule or 'A rule'} gives one 'clipnorm' to several groups ({group.rows[0].path}, {others[0].rows[0].path}), "
-            "and a transform of optax sees one group. Leave it out of the plan, and clip before with optax.masked."
+            "but an optax transform sees one group. Leave it out of the plan, and clip before with optax.masked."
         )
 
 
 def _labels(plan: Plan, numbers: dict[str, str], parameters: Any) -> Any:
-    """The pytree with the label of its group at each leaf."""
+    """The pytree with each leaf replaced by the label of its group."""
     import jax
 
     paths = [path for path, _ in paths_and_values(parameters)]
     unknown = sorted(set(paths) - {row.path for row in plan.rows})
     if unknown:
-        raise KeyError(f"The plan does not cover {listed(unknown)}. Make it for the same pytree.")
+        raise KeyError(f"The plan does not cover {listed(unknown)}. Create it for the same pytree.")
     structure = jax.tree_util.tree_structure(parameters)
     return jax.tree_util.tree_unflatten(structure, [numbers.get(path, _FROZEN) for path in paths])
 
 
 def _rate(group: Group, base: Any) -> Any:
-    """The rate of a group: a number, or a function of the step."""
+    """The learning rate of a group: a number or a function of the step."""
     over_time = [factor for factor in (base, group.schedule) if callable(factor)]
     constant = group.multiplier * (1.0 if callable(base) else base)
     lowest = group.min_learning_rate

@@ -1,4 +1,4 @@
-"""Lists of parameter groups, as for `torch.optim` and Hugging Face's trainers."""
+"""Lists of parameter groups, as in `torch.optim` and Hugging Face's trainers."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,13 +12,13 @@ from difflr.plan import Row
 def from_param_groups(
     groups: Iterable[Mapping[str, Any]], model: keras.Layer, *, learning_rate: float, weight_decay: float = 0.0
 ) -> Translation:
-    """The plan of a list of parameter groups, such as Hugging Face's `optimizer_grouped_parameters`.
+    """Convert a list of parameter groups to a plan, such as Hugging Face's `optimizer_grouped_parameters`.
 
-    What a group does not set is the optimizer's. What is in no group is never trained, as there: the plan freezes it.
+    Groups inherit unset values from the optimizer. The plan freezes variables in no group, which torch never trains.
 
     Args:
-        groups: Dictionaries with `params`, a list of variables of Keras or of their names (in PyTorch, or layer-tree
-            paths), and `lr` and `weight_decay`, absolute numbers.
+        groups: Dictionaries with `params`, a list of Keras variables or their names (PyTorch names or layer-tree paths),
+            and `lr` and `weight_decay`, absolute numbers.
         model: A built Keras model.
         learning_rate: Float > 0, the optimizer's `lr`.
         weight_decay: Float, the optimizer's `weight_decay`.
@@ -27,7 +27,7 @@ def from_param_groups(
         A `difflr.interop.Translation`.
 
     Raises:
-        ValueError: If a group sets anything else, a variable is in two groups, or a decay is to differ from a base of 0.
+        ValueError: If a group sets anything else, a variable is in two groups, or a decay differs while the base is 0.
 
     Example:
 
@@ -49,10 +49,10 @@ def from_param_groups(
     for number, group in enumerate(groups):
         unknown = sorted(set(group) - {"params", "lr", "weight_decay", "name"})
         if unknown:
-            raise ValueError(f"Group {number} sets {', '.join(unknown)}, which is one for all variables in Keras.")
+            raise ValueError(f"Group {number} sets {', '.join(unknown)}, which in Keras applies to all variables.")
         decay = group.get("weight_decay", weight_decay)
         if decay and not weight_decay:
-            raise ValueError(f"`weight_decay` is 0, of which {decay:g} (group {number}) is no multiple. Give a base.")
+            raise ValueError(f"`weight_decay` is 0, so no multiplier gives {decay:g} (group {number}). Set the base.")
         axes.append({"multiplier": group.get("lr", learning_rate) / learning_rate})
         if weight_decay:
             axes[-1]["weight_decay_multiplier"] = decay / weight_decay

@@ -1,4 +1,4 @@
-"""`Parameter`: a parameter of a torch module or of a JAX pytree, in the place of a Keras variable in a plan."""
+"""`Parameter`: a parameter of a torch module or JAX pytree, used in a plan instead of a Keras variable."""
 
 import dataclasses
 from typing import Any
@@ -9,12 +9,12 @@ from difflr.plan.layer_tree import Leaf
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parameter:
-    """What a plan has to know of a parameter that is no Keras variable. Functions as targets are called with it.
+    """What a plan needs to know about a parameter that is not a Keras variable. Target functions receive it.
 
     Args:
-        path: Its names in the module or tree, joined by `/`.
+        path: Its names in the module or pytree, joined by `/`.
         value: The parameter itself.
-        trainable: Whether it is trained if no rule says anything.
+        trainable: Whether it trains when no rule matches.
     """
 
     path: str
@@ -37,9 +37,9 @@ def leaf_of(parameter: Parameter, kinds: set[str], paths: list[str], ancestors: 
 
     Args:
         parameter: The parameter.
-        kinds: The kinds that it is of, but for those that its shape tells.
+        kinds: Its kinds, except those decided by its shape.
         paths: All its paths.
-        ancestors: The identities of the objects that as targets mean it.
+        ancestors: The ids of the objects that match it when used as targets.
     """
     return Leaf(
         parameter,  # type: ignore[arg-type]
@@ -53,5 +53,5 @@ def leaf_of(parameter: Parameter, kinds: set[str], paths: list[str], ancestors: 
 
 
 def is_of_parameters(plan: Plan) -> bool:
-    """Whether the plan is one for a torch module or a pytree."""
+    """Whether the plan is for a torch module or a pytree."""
     return isinstance(plan.rows[0].variable, Parameter)

@@ -1,4 +1,4 @@
-"""A plan as plain data and as YAML, row by row, keyed by layer-tree path."""
+"""Convert plans to and from plain data and YAML, row by row, keyed by layer-tree path."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from difflr.yaml_text import read_yaml, write_yaml
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as plain data: what `plan.to_json()` writes.
+    """Convert a plan to plain data, the content of `plan.to_json()`.
 
     Args:
         plan: A plan.
@@ -26,24 +26,24 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def plan_from_dict(model: keras.Layer, data: dict[str, Any]) -> Plan:
-    """The plan that `plan_to_dict` wrote, for `model`.
+    """Restore a plan for `model` from the output of `plan_to_dict`.
 
     Args:
         model: A built model with the same layer tree.
         data: Plain data.
 
     Raises:
-        ValueError: If it is no plan, or the model has changed.
+        ValueError: If it is not a plan, or the model has changed.
     """
     try:
         text = json.dumps(data)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"This is not the data of a plan: {error}") from None
+        raise ValueError(f"`data` is not a plan: {error}") from None
     return Plan.from_json(model, text)
 
 
 def plan_to_yaml(plan: Plan) -> str:
-    """The plan as YAML, to be read and edited by people.
+    """Convert a plan to YAML, to read and edit by hand.
 
     Args:
         plan: A plan.
@@ -63,14 +63,14 @@ def plan_to_yaml(plan: Plan) -> str:
 
 
 def plan_from_yaml(model: keras.Layer, text: str) -> Plan:
-    """The plan that `plan_to_yaml` wrote, for `model`.
+    """Restore a plan for `model` from the output of `plan_to_yaml`.
 
     Args:
         model: A built model with the same layer tree.
-        text: YAML, without aliases (`*name`), which plans do not need and with which small files can mean huge ones.
+        text: YAML without aliases (`*name`): plans do not need them, and they let small files expand to huge ones.
 
     Raises:
-        ValueError: If it is no plan, or the model has changed.
+        ValueError: If it is not a plan, or the model has changed.
         ImportError: If PyYAML is not installed: `pip install "difflr[yaml]"`.
     """
     return plan_from_dict(model, read_yaml(text))

@@ -9,10 +9,10 @@ _KERNELS, _BIASES, _NORMS = ("kernel", "weight", "w"), ("bias", "b"), {"scale", 
 
 
 def pytree_plan(parameters: Any, rules: Any = None) -> Plan:
-    """The plan of a pytree of arrays, on whichever backend Keras runs.
+    """Create a plan for a pytree of arrays, on any Keras backend.
 
-    Rules are those of `difflr.Plan`. Paths are the keys joined by `/`: `params/Dense_0/kernel`. Kinds are those of
-    `difflr.Rule` but for the head, by Flax's and Haiku's names: what stands beside a `scale` is of the kind norm.
+    Rules work as in `difflr.Plan`. Paths are the keys joined by `/`: `params/Dense_0/kernel`. All kinds of `difflr.Rule`
+    except the head work, by Flax and Haiku names: a parameter next to a `scale` has the kind norm.
 
     Args:
         parameters: The pytree.
@@ -47,7 +47,7 @@ def pytree_plan(parameters: Any, rules: Any = None) -> Plan:
 
 
 def paths_and_values(parameters: Any) -> list[tuple[str, Any]]:
-    """The leaves of a pytree with their paths, in JAX's order.
+    """The leaves of a pytree and their paths, in JAX's order.
 
     Args:
         parameters: The pytree.
@@ -62,7 +62,7 @@ def paths_and_values(parameters: Any) -> list[tuple[str, Any]]:
     paths = [path for path, _ in found]
     twice = next((path for path in paths if paths.count(path) > 1), None)
     if twice is not None:
-        raise ValueError(f"Two leaves of the pytree have the path '{twice}': a key has a `/` in it. Rename it.")
+        raise ValueError(f"Two leaves of the pytree have the path '{twice}', because a key contains `/`. Rename it.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Several optimizers of one class, with several rates, as one optimizer and multipliers."""
+"""Merge several optimizers of one class into one optimizer with multipliers."""
 
 import math
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ _OWN = ("name", "learning_rate", "weight_decay", "loss_scale_factor")
 
 
 class SameClass:
-    """What several optimizers come to: one, and the multipliers of each on its rate and its weight decay.
+    """Several optimizers merged into one, with a learning-rate and weight-decay multiplier for each.
 
     Args:
         optimizers: Unbuilt or built Keras optimizers; the one with the highest rate is the base.
 
     Raises:
-        ValueError: If they differ in more than rate and weight decay, or have different schedules, or are none.
+        ValueError: If they differ in more than learning rate and weight decay, have different schedules, or there are none.
     """
 
     def __init__(self, optimizers: Iterable[Any]):
@@ -41,18 +41,18 @@ class SameClass:
         self._config = {**base, "weight_decay": self.decay or base.get("weight_decay")}
 
     def axes(self, optimizer: Any) -> dict[str, float]:
-        """What a variable of `optimizer` gets in a rule."""
+        """The rule values for a variable of `optimizer`."""
         return self._axes[id(optimizer)]
 
     def optimizer(self, plan: Any) -> Any:
-        """The one optimizer, with the plan."""
+        """The merged optimizer, with the plan."""
         return differential(type(self.base)).from_config({**self._config, "multipliers": plan})
 
     @property
     def notes(self) -> list[str]:
-        """What changes where there is one optimizer instead of several."""
+        """Differences between one optimizer and several."""
         clips = [name for name in ("global_clipnorm",) if self._config.get(name)]
-        return [f"{name}: one norm of all gradients, where each optimizer had that of its own" for name in clips]
+        return [f"{name}: one norm over all gradients, instead of one per optimizer" for name in clips]
 
 
 def _rate(rate: Any) -> Any:
@@ -64,7 +64,7 @@ def _size(rate: Any) -> float:
 
 
 def _shortest(number: float) -> float:
-    """The number that somebody wrote, of which Keras keeps the float32: 0.001 for 0.0010000000474974513."""
+    """The number the user wrote, which Keras stores as float32: 0.001 for 0.0010000000474974513."""
     return float(str(np.float32(number)))
 
 
@@ -74,8 +74,8 @@ def _check_alike(base: Any, expected: dict[str, Any], optimizer: Any, config: di
         what = f"in {', '.join(different)}" if different else "in their class"
         raise ValueError(
             f"The optimizers '{base.name}' ({type(base).__name__}) and '{optimizer.name}' ({type(optimizer).__name__}) "
-            f"differ {what}. One optimizer with multipliers stands for optimizers that differ in `learning_rate` and "
-            "`weight_decay` alone; the others need a keras.optimizers.MultiOptimizer."
+            f"differ {what}. One optimizer with multipliers can replace optimizers that differ only in `learning_rate` "
+            "and `weight_decay`. Otherwise use a keras.optimizers.MultiOptimizer."
         )
 
 
@@ -83,7 +83,7 @@ def _axes(base_rate: Any, base_decay: float, rate: Any, decay: float) -> dict[st
     if isinstance(rate, dict) or isinstance(base_rate, dict):
         if rate != base_rate:
             raise ValueError(
-                "The optimizers have different schedules. Take one schedule as the base rate, and give groups a schedule of "
+                "The optimizers have different schedules. Use one schedule as the base rate, and give groups a schedule of "
                 "their own with `difflr.Rule(..., schedule=...)`."
             )
         multiplier = 1.0
@@ -93,7 +93,7 @@ def _axes(base_rate: Any, base_decay: float, rate: Any, decay: float) -> dict[st
 
 
 def one_optimizer(optimizer: Any) -> Any:
-    """`optimizer`, if it is one of Keras.
+    """Return `optimizer` if it is a Keras optimizer.
 
     Raises:
         TypeError: If it is not.

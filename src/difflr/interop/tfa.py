@@ -12,9 +12,9 @@ from difflr.plan import Row
 
 
 def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Layer) -> Translation:
-    """The plan and the optimizer of `tfa.optimizers.MultiOptimizer(optimizers_and_layers)`.
+    """Convert `tfa.optimizers.MultiOptimizer(optimizers_and_layers)` to a plan and one optimizer.
 
-    A layer stands for everything in it. What no pair lists is never trained, as there: the plan freezes it.
+    A layer includes all layers inside it. The plan freezes layers in no pair, which TensorFlow Addons never trains.
 
     Args:
         optimizers_and_layers: Pairs of a Keras optimizer and a layer, a model, or a list of these.
@@ -24,8 +24,8 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
         A `difflr.interop.Translation`, with an optimizer: one for all variables.
 
     Raises:
-        ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`; or a variable is listed by
-            two pairs: there, both would update it.
+        ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`; or a variable is in two
+            pairs, so that TensorFlow Addons would update it twice.
 
     Example:
 
@@ -52,7 +52,7 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
         if len(numbers) > 1:
             raise ValueError(
                 f"{row.path} is listed by {' and '.join(names[number] for number in numbers)}. TensorFlow Addons would "
-                "update it once for each: leave it out of all but one."
+                "update it once per pair. Keep it in one pair only."
             )
         if not numbers:
             return {"frozen": True}, ["in no pair: not trained"]

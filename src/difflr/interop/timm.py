@@ -1,4 +1,4 @@
-"""timm: layer-wise decay with a floor and a cut-off, and no weight decay for vectors."""
+"""timm: layer-wise decay with a minimum and a cut-off, and no weight decay for vectors."""
 
 from collections.abc import Callable, Collection
 from fnmatch import fnmatch
@@ -21,17 +21,17 @@ def from_timm(
     weight_decay_exclude_1d: bool = True,
     **layers: Any,
 ) -> Translation:
-    """The plan of timm's `create_optimizer_v2(model, ..., layer_decay=...)`.
+    """Convert the arguments of timm's `create_optimizer_v2(model, ..., layer_decay=...)` to a plan.
 
     Args:
         model: A built Keras model.
-        layer_decay: Float in (0, 1]. A block trains at this times the rate of the block above; `None`: all alike. The blocks
-            are those of `difflr.depth.depth_groups`, which equal timm's where [the recipes' page](recipes.md) says so.
-        layer_decay_min_scale: Float. No multiplier is smaller.
+        layer_decay: Float in (0, 1]. The factor from each block to the block below it; `None`: no decay. Blocks are those of
+            `difflr.depth.depth_groups`; [the recipes page](recipes.md) says where they equal timm's.
+        layer_decay_min_scale: Float. The smallest multiplier.
         layer_decay_no_opt_scale: Float. Blocks with a smaller multiplier are frozen.
-        no_weight_decay: Names, or patterns as in `fnmatch`, of the variables: their names in PyTorch
-            (`blocks.0.norm.weight`) or layer-tree paths. What timm's `model.no_weight_decay()` returns.
-        weight_decay_exclude_1d: Whether biases and other vectors do not decay.
+        no_weight_decay: Names or `fnmatch` patterns of variables: PyTorch names (`blocks.0.norm.weight`) or layer-tree
+            paths. What timm's `model.no_weight_decay()` returns.
+        weight_decay_exclude_1d: Whether to turn off weight decay for biases and other vectors.
         **layers: `depth` and `head`, as for `difflr.layerwise_decay`.
 
     Returns:
@@ -39,7 +39,7 @@ def from_timm(
         its plan are applied by every optimizer of difflr.
 
     Raises:
-        ValueError: If a value is out of its range, or no pattern matches.
+        ValueError: If a value is out of range, or no pattern matches.
 
     Example:
 
@@ -70,7 +70,7 @@ def from_timm(
 
 
 def rates_by_depth(model: keras.Layer, decay_rate: float, **arguments: Any) -> Callable[[Row], dict[str, Any]]:
-    """What layer-wise decay sets for a row of another plan of the same model; 1 means no decay, and asks for no depth."""
+    """What layer-wise decay sets for a row of another plan of the model. 1: no decay, so no depth is needed."""
     if decay_rate == 1:
         return lambda row: {"multiplier": 1.0}
     plan: Plan = layerwise_decay(model, decay_rate, **arguments)
@@ -83,5 +83,5 @@ def rates_by_depth(model: keras.Layer, decay_rate: float, **arguments: Any) -> C
 
 
 def is_vector(row: Row) -> bool:
-    """Whether PyTorch has the variable as a vector: Keras's attention has biases of two dimensions."""
+    """Whether the variable is a vector in PyTorch; in Keras, attention biases have two dimensions."""
     return len(row.shape) <= 1 or row.path.split("/")[-1].endswith("bias")

@@ -1,4 +1,4 @@
-"""`torch_param_groups`: a plan as parameter groups of `torch.optim`."""
+"""`torch_param_groups`: a plan as `torch.optim` parameter groups."""
 
 from typing import Any
 
@@ -16,25 +16,25 @@ def torch_param_groups(
     *,
     weight_decay_follows: str = "effective_rate",
 ) -> list[dict[str, Any]]:
-    """The plan as parameter groups, for a training loop of your own with an optimizer of `torch.optim`.
+    """Convert a plan to parameter groups, for a custom training loop with a `torch.optim` optimizer.
 
-    torch's schedulers multiply or replace the rate of each group from where it starts, so ratios stay with those that
-    multiply (`LambdaLR`, `StepLR`, `CosineAnnealingLR` with `eta_min=0`). Frozen parameters are in no group.
+    Schedulers of torch multiply or replace the rate of each group. The ratios hold with schedulers that multiply
+    (`LambdaLR`, `StepLR`, `CosineAnnealingLR` with `eta_min=0`). Frozen parameters are in no group.
 
     Args:
         plan: A plan for a Keras model on the torch backend, or one from `difflr.interop.torch_plan`.
         learning_rate: Float, the base rate.
-        weight_decay: Float, the base weight decay. The groups of `torch.optim.AdamW` then are those of
-            `difflr.optimizers.AdamW`; `torch.optim.SGD` and `Adam` put it into the gradient, which Keras does not.
+        weight_decay: Float, the base weight decay. `torch.optim.AdamW` then decays like
+            `difflr.optimizers.AdamW`; `torch.optim.SGD` and `Adam` add it to the gradient, which Keras does not.
         weight_decay_follows: As for the optimizers of difflr.
 
     Returns:
-        For each group of the plan a dictionary: `params`, pairs of layer-tree path and parameter (torch 2.6 and newer keeps
-        the paths as `param_names`), `lr`, `weight_decay`, and `momentum`, `eps` and `betas` where the plan sets them.
+        A dictionary per group: `params`, pairs of layer-tree path and parameter (torch 2.6 and newer keeps the paths as
+        `param_names`), `lr`, `weight_decay`, and `momentum`, `eps` and `betas` where the plan sets them.
 
     Raises:
-        ValueError: If Keras runs on another backend, the plan freezes everything, or it has what a group of numbers
-            cannot hold: schedules, norms, lowest rates.
+        ValueError: If Keras runs on another backend, the plan freezes everything, or it has schedules,
+            norms or lowest rates, which parameter groups cannot hold.
 
     Example:
 
@@ -52,13 +52,13 @@ def torch_param_groups(
     check_plan(plan)
     if keras.backend.backend() != "torch" and not is_of_parameters(plan):
         raise ValueError(
-            f"Parameter groups hold torch parameters, and Keras runs on {keras.backend.backend()}. Set "
-            "KERAS_BACKEND=torch; on JAX there is `difflr.interop.optax_transform`."
+            f"Parameter groups hold torch parameters, but the Keras backend is {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=torch; on JAX use `difflr.interop.optax_transform`."
         )
     check_axes(
         plan,
         (*_NAMES, *_BETAS, "weight_decay"),
-        "a parameter group of torch holds numbers of torch's optimizers only",
+        "a torch parameter group holds only numbers that torch's optimizers use",
         "Leave it out of the plan; your loop can use torch.optim.lr_scheduler.LambdaLR and torch.nn.utils.clip_grad_norm_.",
     )
     return [
@@ -77,13 +77,13 @@ _BETAS = ("beta_1", "beta_2")
 
 
 def _hyperparameters(group: Group) -> dict[str, Any]:
-    """What the group has in the place of the optimizer's own numbers, by torch's names."""
+    """The hyperparameters that the group overrides, by torch's names."""
     own = group.hyperparameters
     found: dict[str, Any] = {name: own[ours] for ours, name in _NAMES.items() if ours in own}
     missing = [name for name in _BETAS if name not in own]
     if len(missing) == 1:
         raise ValueError(
-            f"The group of {group.rows[0].path} has one beta of its own, and torch keeps both in one tuple. Set "
+            f"The group of {group.rows[0].path} sets only one beta, but torch keeps both in one tuple. Set "
             f"'{missing[0]}' in the plan, too."
         )
     return found if missing else {**found, "betas": tuple(own[name] for name in _BETAS)}

@@ -9,21 +9,21 @@ from difflr.plan.layer_tree import Leaf
 
 
 def torch_plan(module: Any, rules: Any = None) -> Plan:
-    """The plan of a `torch.nn.Module` that is no Keras model, on whichever backend Keras runs.
+    """Create a plan for a `torch.nn.Module` that is not a Keras model, on any Keras backend.
 
-    Rules are those of `difflr.Plan`. Paths are PyTorch's names with `/` for `.`: `backbone/0/weight`. Targets may be modules
-    and parameters, too; kinds are those of `difflr.Rule` but for the head: a norm's bias is of the kind norm, not bias.
+    Rules work as in `difflr.Plan`. Paths are PyTorch names with `/` for `.`: `backbone/0/weight`. Modules and parameters
+    are targets too. All kinds of `difflr.Rule` except the head work; a norm's bias has the kind norm, not bias.
 
     Args:
-        module: The module. What has `requires_grad=False` stays frozen.
+        module: The module. Parameters with `requires_grad=False` stay frozen.
         rules: As for `difflr.Plan`.
 
     Returns:
-        A `difflr.Plan`, for `difflr.interop.torch_param_groups`. Frozen parameters are in no group; `requires_grad` is left
-        as it is.
+        A `difflr.Plan`, for `difflr.interop.torch_param_groups`. Frozen parameters are in no group; `requires_grad` does
+        not change.
 
     Raises:
-        TypeError: If it is no module.
+        TypeError: If it is not a module.
         ValueError: As for `difflr.Plan`.
 
     Example:
@@ -59,7 +59,7 @@ def torch_plan(module: Any, rules: Any = None) -> Plan:
 
 
 def _kinds(owner: Any, name: str, value: Any) -> set[str]:
-    """By the class of the module that owns it and its name there."""
+    """Found by the class of the owning module and the name in it."""
     classes = [cls.__name__ for cls in type(owner).__mro__]
     vectors = all(sum(size > 1 for size in other.shape) <= 1 for other in owner.parameters(recurse=False))
     if vectors and any(re.search(r"Norm(ali[sz]ation)?(?![a-z])", cls) for cls in classes):

@@ -1,4 +1,4 @@
-"""`Translation`: a plan made from the settings of another system, and what became of every setting."""
+"""`Translation`: a plan converted from another library, and what happened to every setting."""
 
 import collections
 import dataclasses
@@ -12,27 +12,27 @@ import keras
 from difflr.plan import Plan, Row, Rule
 from difflr.plan.group_names import covering_names, layers_above
 
-# The layers that PyTorch's lists of normalization modules mean; InstanceNorm is a GroupNormalization.
+# The Keras layers for PyTorch's lists of normalization modules; InstanceNorm is a GroupNormalization.
 NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
 
-# What one variable gets: axis -> value, and the settings that say so.
+# For one variable: axis -> value, and the settings that decide it.
 Decision = tuple[Mapping[str, Any], Iterable[str]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Translation:
-    """Settings of another system as a plan for a Keras model, with a report: `print(translation)`.
+    """Settings of another library as a plan for a Keras model, with a report: `print(translation)`.
 
     Args:
         plan: The `difflr.Plan`.
-        peer: The name of the other system.
-        matched: For each setting that matched: the layer-tree paths of the variables it decides.
-        unmatched: The settings that match nothing in the model, or are hidden by others for all they match.
-        unmentioned: The paths of the variables that no setting is about. They have the multiplier 1.
+        peer: The name of the other library.
+        matched: For each setting that matched, the layer-tree paths of its variables.
+        unmatched: The settings that match nothing in the model, or are overridden everywhere.
+        unmentioned: The paths of the variables without a setting. They get multiplier 1.
         frozen_by_user: The paths of the variables with `trainable = False`, which stay frozen.
-        learning_rate: The base rate, a number or a schedule, where the settings hold one.
-        optimizer: An unbuilt optimizer that holds the plan, where the settings say which.
-        notes: Differences that matter, in words.
+        learning_rate: The base rate, a number or a schedule, if the settings have one.
+        optimizer: An unbuilt optimizer with the plan, if the settings name one.
+        notes: Important differences, as text.
 
     Example:
 
@@ -74,7 +74,7 @@ _SAID_ELSEWHERE = ("name", "learning_rate", "multipliers")
 
 
 def _in_words(thing: Any) -> str:
-    """A number, or a schedule or optimizer with those of its arguments that are set."""
+    """A number, or a schedule or optimizer with its non-default arguments."""
     if not hasattr(thing, "get_config"):
         return f"{thing:g}"
     usual = type(thing)().get_config() if isinstance(thing, keras.optimizers.Optimizer) else {}
@@ -92,18 +92,18 @@ def translate(
     notes: Iterable[str] = (),
     name_of: Callable[[Row], str] = lambda row: row.path,
 ) -> Translation:
-    """The plan in which each variable gets what `decide` says, and the report on `settings`.
+    """Create the plan in which each variable gets the result of `decide`, and the report on `settings`.
 
     Args:
-        peer: The name of the other system.
+        peer: The name of the other library.
         model: A built Keras model, or a list of variables.
-        decide: Row of the plan without rules -> what it gets; `None`: no setting is about it.
-        settings: The names of all settings, in order. Those that decide nothing are warned of.
-        notes: Differences that matter, in words.
-        name_of: The name of a variable in the other system, for errors.
+        decide: Row of the plan without rules -> its values; `None`: no setting applies.
+        settings: The names of all settings, in order. Warns about those without effect.
+        notes: Important differences, as text.
+        name_of: The name of a variable in the other library, for errors.
 
     Raises:
-        ValueError: If there are settings, and none matches.
+        ValueError: If there are settings but none matches.
     """
     rules: list[Rule] = []
     matched: dict[str, list[str]] = {setting: [] for setting in settings}
@@ -145,15 +145,15 @@ def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[
     if len(unmatched) == number:
         raise ValueError(
             f"None of the {number} settings from {peer} matches the model: {listed}. "
-            f"There the model's variables would be called: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
+            f"The variables of the model have these names there: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
         )
     warnings.warn(
-        f"{len(unmatched)} of {number} settings from {peer} decide nothing in the model: {listed}.", stacklevel=4
+        f"{len(unmatched)} of {number} settings from {peer} have no effect on the model: {listed}.", stacklevel=4
     )
 
 
 def torch_name(row: Row) -> str:
-    """The name that a variable would have in a PyTorch model: `backbone/norm/gamma` -> `backbone.norm.weight`."""
+    """The name of the variable in a PyTorch model: `backbone/norm/gamma` -> `backbone.norm.weight`."""
     *layers, name = row.path.split("/")
     return ".".join([*layers, _TORCH_NAMES.get(name, name)])
 

@@ -9,6 +9,7 @@ import keras
 from keras.src.saving import saving_lib
 from keras.src.utils.tracking import DotNotTrackScope
 
+from difflr.keras_private.layers import weights_with_lora
 from difflr.keras_private.optimizers import trained
 
 
@@ -105,8 +106,30 @@ def weights_file(model):
     memory = io.BytesIO()
     store = saving_lib.H5IOStore(memory, mode="w")
     saving_lib._save_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+    adapted = weights_with_lora(model)
+    if adapted:
+        entry = store.make(_LORA)
+        for number, weight in enumerate(adapted):
+            entry[str(number)] = keras.ops.convert_to_numpy(weight)
     store.close()
     return memory.getvalue()
+
+
+_LORA = "difflr_lora"
+
+
+def load_lora(model, path):
+    """Loads what `weights_file` saved of layers with LoRA.
+
+    Keras saves kernel and factors merged, and sets both factors to 0 when it loads: neither would have a gradient again.
+    """
+    adapted = weights_with_lora(model)
+    if adapted:
+        store = saving_lib.H5IOStore(path, mode="r")
+        entry = store.get(_LORA)
+        for number, weight in enumerate(adapted):
+            weight.assign(entry[str(number)])
+        store.close()
 
 
 def begin_with_epoch(model, epoch):

@@ -41,6 +41,12 @@ def own_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
     return list(layer._trainable_variables)
 
 
+def weights_with_lora(model: keras.Model) -> list[keras.Variable]:
+    """All weights of the layers in which `enable_lora` was called."""
+    layers = [layer for layer in model._flatten_layers() if getattr(layer, "lora_enabled", False)]
+    return [weight for layer in layers for weight in layer.weights]
+
+
 def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
     """The variable that `layer.enable_lora` froze.
 

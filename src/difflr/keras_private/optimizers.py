@@ -104,7 +104,7 @@ def state_of(optimizer, name):
         name: One of these.
     """
     lists = [getattr(optimizer, attribute, None) for attribute in _STATE[name]]
-    return [each for each in lists if each]
+    return [values for values in lists if values]
 
 
 def position(optimizer, variable):
@@ -146,10 +146,10 @@ def slots(optimizer, count):
     def is_slot(name, value):
         if name == "_variables" or not isinstance(value, list) or len(value) != count:
             return False
-        return any(each is not None for each in value) and all(each is None or id(each) in own for each in value)
+        return any(item is not None for item in value) and all(item is None or id(item) in own for item in value)
 
     by_path = {name: value for name, value in vars(optimizer).items() if isinstance(value, dict)}
-    listed = {name: [value.get(each.path) for each in trained(optimizer)] for name, value in by_path.items()}
+    listed = {name: [value.get(variable.path) for variable in trained(optimizer)] for name, value in by_path.items()}
     return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
 
 

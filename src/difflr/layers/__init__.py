@@ -1,6 +1,6 @@
 """Keras layers that declare their own learning-rate multipliers.
 
-Every layer of `keras.layers` that owns weights is here under its own name, found from Keras itself. Convolutions and
+Every layer of `keras.layers` with weights is here under the same name, generated from Keras. Convolutions and
 `Dense` take `W_learning_rate_multiplier` and `b_learning_rate_multiplier`, all take `learning_rate_multiplier`.
 """
 

@@ -1,4 +1,4 @@
-"""The mixins that make a Keras layer declare its own multipliers."""
+"""Mixins for Keras layers that declare their own multipliers."""
 
 import functools
 import inspect
@@ -13,16 +13,16 @@ from difflr.plan.variable_mapping import VariableMapping
 
 
 class DeclaresMultipliers:
-    """Adds `learning_rate_multiplier` to a Keras layer and changes nothing else.
+    """Add `learning_rate_multiplier` to a Keras layer and change nothing else.
 
     Args:
-        learning_rate_multiplier: Float >= 0 for all trainable weights of the layer, those of its sublayers too; or a
+        learning_rate_multiplier: Float >= 0 for all trainable weights of the layer and its sublayers, or a
             mapping from weight name (`"gamma"`, `"recurrent_kernel"`) to float. The effective rate of a weight is the
-            optimizer's rate times this. 0 freezes. Defaults to `None`: nothing is declared.
+            optimizer's rate times this. 0 freezes. Defaults to `None`: no multiplier.
 
     Raises:
-        ValueError: If a multiplier is negative, not finite or no number; on build, if a weight of that name does not
-            exist or the layer has no trainable weights.
+        ValueError: If a multiplier is negative, not finite or not a number; on build, if a named weight does not exist or
+            the layer has no trainable weights.
 
     Example:
 
@@ -35,7 +35,7 @@ class DeclaresMultipliers:
     assert layer.multipliers[layer.gamma] == 0.1
     ```
 
-    Reference: the original request for Keras 2; Caffe's `param { lr_mult: ... }` beside the layer (`ParamSpec` in
+    Reference: the original request for Keras 2; Caffe's `param { lr_mult: ... }` in the layer (`ParamSpec` in
     caffe.proto).
     """
 
@@ -54,7 +54,7 @@ class DeclaresMultipliers:
         super().__setattr__(name, value)
         declares = getattr(self, "_multiplier_declarations", None)
         if isinstance(value, keras.Variable) and declares and declares.given:
-            declared.stamp([value], self)  # `enable_lora` and the like add weights after the build
+            declared.stamp([value], self)  # `enable_lora` and similar add weights after the build
 
     @property
     def multipliers(self) -> VariableMapping:
@@ -68,7 +68,7 @@ class DeclaresMultipliers:
         )
 
     def _declared_for(self, names: tuple[str, ...]) -> float | None:
-        """The multiplier of the weight that is known by `names` (its name, and its path inside the layer)."""
+        """The multiplier of the weight with these `names` (its name and its path inside the layer)."""
         declaration = self._multiplier_declarations.given.get("learning_rate_multiplier")
         if isinstance(declaration, Mapping):
             return next((declaration[name] for name in names if name in declaration), None)
@@ -95,27 +95,27 @@ class DeclaresMultipliers:
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
                 layer_tree.set_frozen(variable, True)
-        for leaf in layer_tree.walk(self):  # frozen whole: the statistics are kept, as a plan keeps them
+        for leaf in layer_tree.walk(self):  # frozen completely: do not update moving statistics, as in a plan
             layer = leaf.layer
             if isinstance(layer, keras.layers.BatchNormalization) and layer_tree.layer_frozen_by_plan(layer):
                 layer_tree.set_frozen(layer, True)
 
     def get_config(self) -> dict[str, Any]:
-        """The layer's own config and what it declares, 0.0 included."""
+        """The layer's config with its declared multipliers, 0.0 included."""
         return {**super().get_config(), **self._multiplier_declarations.as_config()}
 
 
 class DeclaresKernelAndBias(DeclaresMultipliers):
-    """Adds the original request's two arguments to a convolution or `Dense`.
+    """Add the two arguments of the original request to a convolution or `Dense`.
 
     Args:
         W_learning_rate_multiplier: Float >= 0 for the kernel (both kernels of a separable convolution).
         b_learning_rate_multiplier: Float >= 0 for the bias.
-        learning_rate_multiplier: As in all layers; the two above are more specific and win over a number here.
+        learning_rate_multiplier: As in all layers. The two above are more specific and override a number here.
 
     Raises:
         ValueError: As in all layers; also if a weight is declared twice by name, or `b_learning_rate_multiplier` is
-            given and the layer has no bias.
+            set but the layer has no bias.
 
     Example:
 
@@ -171,7 +171,7 @@ class DeclaresKernelAndBias(DeclaresMultipliers):
 
 
 class _Declarations:
-    """What a layer declares, held in a plain object: Keras would track and wrap a dict."""
+    """The declared multipliers, in a plain object because Keras would track and wrap a dict."""
 
     def __init__(self, given: dict[str, Any]):
         self.given = given
@@ -207,8 +207,8 @@ def declaring_class(base: type) -> type:
     """The class `base` with declared multipliers.
 
     Args:
-        base: A Keras layer class. Where it takes `kernel` and `bias` (convolutions, `Dense`), the two
-            original arguments come along.
+        base: A Keras layer class. If it has `kernel` and `bias` (convolutions, `Dense`), the two
+            original arguments are added too.
     """
     kernel_and_bias = (
         "use_bias" in inspect.signature(base.__init__).parameters
@@ -229,7 +229,7 @@ def declaring_class(base: type) -> type:
 
 
 def _checked_build(build: Any) -> Any:
-    """`build`, followed by the check that every declaration has a weight; with the signature that Keras reads."""
+    """`build` followed by a check that every declared weight exists, with the signature that Keras reads."""
 
     @functools.wraps(build)
     def checked_build(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -240,7 +240,7 @@ def _checked_build(build: Any) -> Any:
 
 
 def _signature(base: type, mixin: type) -> inspect.Signature:
-    """The signature of `base` with the new arguments, keyword-only: positions stay what they are."""
+    """The signature of `base` with the new arguments as keyword-only, so that positions do not change."""
     parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
     own = _keyword_only(mixin)
     rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
@@ -261,5 +261,5 @@ def _doc(base: type, mixin: type) -> str:
     names = "`W_learning_rate_multiplier`, `b_learning_rate_multiplier` and " if mixin is DeclaresKernelAndBias else ""
     return (
         f"`keras.layers.{base.__name__}` that also takes {names}`learning_rate_multiplier`.\n\n"
-        f"{own.split(chr(10), 1)[1].strip()}\n\nAll else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
+        f"{own.split(chr(10), 1)[1].strip()}\n\nEverything else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
     )

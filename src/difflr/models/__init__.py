@@ -1,4 +1,4 @@
-"""Models that know their multipliers, and models cut anew."""
+"""Models that report their multipliers, and functions that give a model a new head, scaling or augmentation."""
 
 from difflr.models.model import Model, Sequential
 from difflr.models.model_info import ModelInfo, read_info, write_info

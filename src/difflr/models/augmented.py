@@ -1,4 +1,4 @@
-"""`augmented`: a model whose pictures are changed at random while it trains; `augmentation_sheet` shows how."""
+"""`augmented`: a model with random image augmentation while training; `augmentation_sheet` previews it."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from difflr.checks import did_you_mean
 from difflr.models.new_head import as_functional
 
 RANGE = (0, 255)
-# Name -> layers. Mild: as fastai's `aug_transforms` has them, which turns by 10 degrees, zooms by 1.1, lights by 0.2.
+# Name -> layers. Mild, as fastai's `aug_transforms`: rotate by 10 degrees, zoom by 1.1, lighting 0.2.
 CHANGES: dict[str, Callable[[], list[keras.Layer]]] = {
     "flip": lambda: [keras.layers.RandomFlip("horizontal", name="augment_flip")],
     "rotate": lambda: [keras.layers.RandomRotation(10 / 360, fill_mode="nearest", name="augment_rotate")],
@@ -24,20 +24,20 @@ DEFAULT = ("flip", "rotate", "zoom", "light")
 
 
 def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT) -> keras.Model:
-    """The model behind layers of Keras that change its pictures while it trains, and leave them alone when it predicts.
+    """Add Keras augmentation layers in front of a model. They act in training and do nothing in prediction.
 
-    The layers are shared with `model`: training the one trains the other, and plans of the one fit the other. Save `model`.
+    Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`.
 
     Args:
-        model: A functional or Sequential model, built, with one input: pictures 0..255, channels last.
+        model: A functional or Sequential model, built, with one input: images 0..255, channels last.
         changes: Any of `"flip"` (left and right), `"rotate"` (by 10 degrees at most), `"zoom"` (by a tenth), `"shift"` (by a
             tenth), `"light"` (brightness and contrast).
 
     Returns:
-        A functional model, not compiled; the model itself without changes.
+        A functional model, not compiled; `model` itself if there are no changes.
 
     Raises:
-        ValueError: If one of the changes is none of these.
+        ValueError: If a change is not one of these.
 
     Example:
 
@@ -68,12 +68,12 @@ def _layers(changes: Sequence[str]) -> list[keras.Layer]:
 
 
 def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
-    """A contact sheet: each picture, and beside it how it may look while a model trains.
+    """A contact sheet: each image with augmented versions next to it.
 
     Args:
         pictures: Values 0..255, `(num_pictures, height, width, channels)`.
         changes: As in `augmented`.
-        columns: Integer. Pictures in a row, the first as it is.
+        columns: Integer. Images per row; the first is the original.
 
     Returns:
         Array `(num_pictures * height, columns * width, channels)`, uint8.

@@ -1,4 +1,4 @@
-"""`Model` and `Sequential` that know their multipliers and never ignore them."""
+"""`Model` and `Sequential` that report their multipliers and never ignore them."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from difflr.plan.variable_mapping import VariableMapping
 
 
 class UsesMultipliers:
-    """What `difflr.Model` and `difflr.Sequential` add to Keras's."""
+    """The additions of `difflr.Model` and `difflr.Sequential` to Keras's classes."""
 
     @property
     def multipliers(self) -> VariableMapping:
-        """Variable -> the multiplier its layer declares, over all layers, nested ones too.
+        """Variable -> the multiplier its layer declares, for all layers, nested ones included.
 
         Raises:
             ValueError: If two layers declare different multipliers for one variable.
@@ -31,11 +31,11 @@ class UsesMultipliers:
         )
 
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
-        """Compiles as Keras does, with the differential version of `optimizer`.
+        """Compile as in Keras, with the differential version of `optimizer`.
 
         Args:
-            optimizer: A differential optimizer; or a stock one, or its name, which is made differential, so that what
-                the layers declare is never silently ignored. A stock instance must not be built.
+            optimizer: A differential optimizer, or a stock optimizer or its name, which is converted so that declared
+                multipliers are never silently ignored. A stock instance must not be built.
             *args: As in Keras.
             **kwargs: As in Keras.
 
@@ -44,15 +44,15 @@ class UsesMultipliers:
         """
         self.multipliers  # noqa: B018 - raises on conflicting declarations before anything is compiled
         optimizer = None if optimizer is None else differential(optimizer)
-        for each in _differential_parts(optimizer):
-            each.bind(self)  # type: ignore[arg-type]
+        for part in _differential_parts(optimizer):
+            part.bind(self)  # type: ignore[arg-type]
         super().compile(optimizer, *args, **kwargs)  # type: ignore[misc]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles a loaded model.
+        """Compile a loaded model.
 
         Args:
-            config: What `get_compile_config` returned.
+            config: The result of `get_compile_config`.
         """
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:  # type: ignore[attr-defined]
@@ -68,9 +68,9 @@ def _differential_parts(optimizer: Any) -> list[DifferentialOptimizer]:
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Model(UsesMultipliers, keras.Model):
-    """`keras.Model` with `.multipliers`, and a `compile` that never ignores what layers declare.
+    """`keras.Model` with `.multipliers` and a `compile` that never ignores declared multipliers.
 
-    Used as `keras.Model` is: with inputs and outputs, or as the base of a subclass.
+    Use it like `keras.Model`: with inputs and outputs, or as a base class.
 
     Args:
         *args: As in `keras.Model`.
@@ -107,9 +107,9 @@ class Model(UsesMultipliers, keras.Model):
 
 
 def _make_functional(cls: type) -> type:
-    """Puts `Functional` between a subclass and `Model`, as Keras does with its own.
+    """Insert `Functional` between a subclass and `Model`, as Keras does for its own classes.
 
-    Left to Keras, it would be put below `Model` itself, and every other subclass would turn functional.
+    Keras would insert it below `Model` itself, and every other subclass would become functional.
     """
     if cls is Model:
         return Functional
@@ -120,15 +120,15 @@ def _make_functional(cls: type) -> type:
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Functional(Model, keras_private.Functional):
-    """What `difflr.Model(inputs, outputs)` makes."""
+    """The class of `difflr.Model(inputs, outputs)`."""
 
-    # Keras compares a class's constructor with this one to see whether its layers are saved with it.
+    # Keras compares a class's constructor with this one to decide whether to save its layers.
     __init__ = keras_private.Functional.__init__
 
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Sequential(UsesMultipliers, keras.Sequential):
-    """`keras.Sequential` with `.multipliers`, and a `compile` that never ignores what layers declare.
+    """`keras.Sequential` with `.multipliers` and a `compile` that never ignores declared multipliers.
 
     Args:
         *args: As in `keras.Sequential`.

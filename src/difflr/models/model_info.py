@@ -1,7 +1,7 @@
-"""`ModelInfo`: what a model's file says besides its layers: the names of its classes, and how to read what it takes.
+"""`ModelInfo`: class names and input format, saved in a model's file.
 
-A `.keras` file is a zip archive, and Keras leaves alone what it does not know in it: the model loads in plain Keras, and
-`json` and `zipfile` are enough to read the names. Nothing in a layer's configuration can hold them.
+A `.keras` file is a zip archive, and Keras ignores unknown entries: the model loads in plain Keras, and `json` and
+`zipfile` are enough to read the names. No layer config has a place for them.
 """
 
 import dataclasses
@@ -17,18 +17,18 @@ KINDS = ("pictures", "texts", "arrays")
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What has to be known to use a model, beside its layers.
+    """What you need to know to use a model, besides its layers.
 
     Args:
-        class_names: The names of the classes, in the order of the outputs; of the amounts where `task` is `"numbers"`.
-        task: `"classes"`: each example is of one class; `"labels"`: of any number of them, each output a probability of
-            its own; `"numbers"`: the outputs are amounts.
-        data: What the model takes: `"pictures"`, `"texts"` or `"arrays"`.
-        size: Height and width of the pictures in pixels; `None` for other data.
-        channels: Channels of the pictures: 1, 3 or 4; `None` for other data.
+        class_names: The class names in the order of the outputs; if `task` is `"numbers"`, the names of the quantities.
+        task: `"classes"`: one class per example. `"labels"`: any number of classes, with independent probabilities.
+            `"numbers"`: the outputs are quantities (regression).
+        data: The type of input: `"pictures"`, `"texts"` or `"arrays"`.
+        size: Image height and width in pixels; `None` for other data.
+        channels: Image channels: 1, 3 or 4; `None` for other data.
 
     Raises:
-        ValueError: If `task` or `data` is none of these.
+        ValueError: If `task` or `data` is not one of these.
 
     Example:
 
@@ -58,24 +58,24 @@ class ModelInfo:
 
 
 def write_info(file: str | Path, info: ModelInfo) -> None:
-    """Writes `info` into a `.keras` file, which has none yet.
+    """Write `info` into a `.keras` file that has none yet.
 
     Args:
-        file: What `model.save` wrote.
-        info: What it is to say.
+        file: A file written by `model.save`.
+        info: The information to write.
     """
     with zipfile.ZipFile(file, "a") as archive:
         archive.writestr(MEMBER, json.dumps(info.as_data(), indent=1, ensure_ascii=False))
 
 
 def read_info(file: str | Path) -> ModelInfo | None:
-    """What `write_info` wrote into a `.keras` file; `None` if there is nothing, as after another `model.save`.
+    """Read the information that `write_info` wrote. `None` if there is none, as after another `model.save`.
 
     Args:
         file: The file.
 
     Raises:
-        ValueError: If what is there cannot be read.
+        ValueError: If it cannot be read.
     """
     with zipfile.ZipFile(file) as archive:
         if MEMBER not in archive.namelist():
@@ -92,4 +92,4 @@ def read_info(file: str | Path) -> ModelInfo | None:
             found.get("channels"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"{MEMBER} in {file} cannot be read: {error}. Save the model anew.") from None
+        raise ValueError(f"{MEMBER} in {file} cannot be read: {error}. Save the model again.") from None

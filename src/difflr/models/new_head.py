@@ -1,4 +1,4 @@
-"""`new_head`: another last layer on a pretrained model; `after_vectorization`: a model of texts, without its words."""
+"""`new_head`: a new last layer on a pretrained model; `after_vectorization`: a text model that takes token ids."""
 
 import warnings
 
@@ -12,7 +12,7 @@ POOLING = {
     4: keras.layers.GlobalAveragePooling2D,
     5: keras.layers.GlobalAveragePooling3D,
 }
-PROBABILITIES = ("softmax", "sigmoid")  # activations, layers and functions of these names
+PROBABILITIES = ("softmax", "sigmoid")  # names of activations, layers and functions
 
 
 def new_head(
@@ -23,29 +23,28 @@ def new_head(
     activation: str | None = "softmax",
     name: str = "head",
 ) -> keras.Model:
-    """A model with the layers of `model` and a new last one, for other classes.
+    """Put a new head on `model`, for other classes.
 
-    If the last layer with weights is `Dense`, the new one takes its place; and so it does with any other layer whose
-    outputs become probabilities, by a softmax or sigmoid, in a nested model too: a head stands on features. Else it comes
-    after the whole model. Where it takes feature maps, a global average pooling comes before it. The layers are shared
-    with `model`: training the one trains the other.
+    The new head replaces the last layer with weights if that is `Dense`, or if its outputs become probabilities by a
+    softmax or sigmoid, also in a nested model. Otherwise it goes after the whole model. Feature maps are reduced by global
+    average pooling first. Layers are shared with `model`: training one trains the other.
 
     Args:
         model: A functional or Sequential model, built, with one output.
-        num_classes: Integer. Outputs of the new layer, at least 2; 1 will do without a softmax.
-        features: The name of the layer after whose output the new head comes; what came after it is left out.
-        activation: As of `keras.layers.Dense`.
+        num_classes: Integer. Outputs of the new layer, at least 2; or 1 without softmax.
+        features: The name of the layer whose output feeds the new head; later layers are dropped.
+        activation: As in `keras.layers.Dense`.
         name: The new layer's name; `new_<name>` if it is taken.
 
     Returns:
         A functional model, not compiled.
 
     Raises:
-        ValueError: If the model is of another kind, has several outputs, no layer `features`, puts out neither features
-            nor feature maps, or puts out probabilities of which it is not clear what they are made of.
+        ValueError: If the model is not functional or Sequential, has several outputs or no layer `features`; or if its
+            output is neither features nor feature maps, or probabilities of unclear origin.
 
     Warns:
-        UserWarning: If the layer `features` puts out probabilities.
+        UserWarning: If the layer `features` outputs probabilities.
 
     Example:
 
@@ -61,21 +60,21 @@ def new_head(
         raise ValueError(f"`num_classes` must be an integer >= {lowest}. Received: {num_classes!r}.")
     model = as_functional(model)
     if len(model.outputs) != 1:
-        raise ValueError(f"A new head is for models with one output. Received: {len(model.outputs)} outputs.")
+        raise ValueError(f"A new head needs a model with one output. Received: {len(model.outputs)} outputs.")
     x = _below_the_head(model) if features is None else _output_of(model, features)
     if len(x.shape) in POOLING:
         x = POOLING[len(x.shape)](name=free_name(model, "pool"))(x)
     if len(x.shape) != 2:
-        raise ValueError(f"A new head needs features of shape (batch, number). Received: {x.shape}. Say `features`.")
+        raise ValueError(f"A new head needs features of shape (batch, number). Received: {x.shape}. Set `features`.")
     outputs = keras.layers.Dense(num_classes, activation=activation, name=free_name(model, name))(x)
     return keras.Model(model.input, outputs, name=model.name)
 
 
 def as_functional(model: keras.Model) -> keras_private.Functional:
-    """`model`, or, if it is Sequential, a functional model with its layers.
+    """`model`, or a functional model with its layers if it is Sequential.
 
     Raises:
-        ValueError: If it is neither, or not built.
+        ValueError: If it is neither or not built.
     """
     if isinstance(model, keras.Sequential) and model.built:
         inputs = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
@@ -85,22 +84,22 @@ def as_functional(model: keras.Model) -> keras_private.Functional:
         return keras.Model(inputs, x, name=model.name)
     if not isinstance(model, keras_private.Functional):
         raise ValueError(
-            f"Only functional and Sequential models, built, can be cut. Received: {type(model).__name__} '{model.name}'."
+            f"Expected a built functional or Sequential model. Received: {type(model).__name__} '{model.name}'."
         )
     return model
 
 
 def _output_of(model: keras_private.Functional, name: str) -> keras.KerasTensor:
-    """What the layer of this name puts out."""
+    """The output of the layer with this name."""
     calls = keras_private.graph_of(model).calls
     found = [call for call in calls if call.operation.name == name]
     if not found:
         names = [call.operation.name for call in calls]
         hint = did_you_mean(name, names)
-        raise ValueError(f"The model has no layer '{name}'.{hint} Its last ones are: {', '.join(names[-5:])}.")
+        raise ValueError(f"The model has no layer '{name}'.{hint} Its last layers: {', '.join(names[-5:])}.")
     if _gives_probabilities(found[-1].operation):
         warnings.warn(
-            f"The layer '{name}' puts out probabilities of the old classes, and the new head will stand on them. Say a "
+            f"The layer '{name}' outputs probabilities of the old classes, which feed the new head. Choose a "
             "layer before it as `features`.",
             stacklevel=3,
         )
@@ -108,7 +107,7 @@ def _output_of(model: keras_private.Functional, name: str) -> keras.KerasTensor:
 
 
 def _below_the_head(model: keras_private.Functional) -> keras.KerasTensor:
-    """The tensor that the new head takes: what the old one took, or what the model puts out if it has none."""
+    """The input of the new head: the input of the old head, or the model's output if it has none."""
     last, probabilities = _last_with_weights(model)
     layer = last.operation
     if isinstance(layer, keras.layers.Dense):
@@ -120,14 +119,14 @@ def _below_the_head(model: keras_private.Functional) -> keras.KerasTensor:
         return keras.Model(inner.inputs, _below_the_head(inner), name=layer.name)(last.inputs[0])
     if len(last.inputs) != 1:
         raise ValueError(
-            f"The model puts out probabilities, made by '{layer.name}' of {len(last.inputs)} inputs, and a new head stands "
-            "on features. Say after which layer it comes: `features`."
+            f"The model outputs probabilities, computed by '{layer.name}' from {len(last.inputs)} inputs, but a new head "
+            "needs features. Name the layer to put it on: `features`."
         )
     return last.inputs[0]
 
 
 def _last_with_weights(model: keras_private.Functional) -> tuple[keras_private.Call, bool]:
-    """The last call with weights, or with several inputs; and whether what it puts out becomes probabilities."""
+    """The last call with weights or several inputs, and whether its outputs become probabilities."""
     made_by = {id(call.outputs[0]): call for call in keras_private.graph_of(model).calls}
     call = made_by[id(model.outputs[0])]
     probabilities = _gives_probabilities(call.operation)
@@ -145,7 +144,7 @@ def _gives_probabilities(operation: keras.Operation) -> bool:
 
 
 def free_name(model: keras_private.Functional, name: str) -> str:
-    """`name`, with `new_` in front as often as the model has such a layer already."""
+    """`name`, prefixed with `new_` until no layer of the model has that name."""
     taken = {operation.name for operation in model.operations}
     while name in taken:
         name = f"new_{name}"
@@ -153,19 +152,19 @@ def free_name(model: keras_private.Functional, name: str) -> str:
 
 
 def after_vectorization(model: keras.Model) -> tuple[keras.layers.TextVectorization, keras.Model]:
-    """The TextVectorization layer of a model that takes texts, and the model from there on, which takes numbers.
+    """Split a text model into its TextVectorization layer and the model after it, which takes token ids.
 
-    Strings are no tensors outside of TensorFlow, so texts are turned into numbers once, before training; the layers are
-    shared with `model`, which is trained along.
+    Only TensorFlow has string tensors, so texts are converted once before training. Layers are shared with `model`, which
+    trains along.
 
     Args:
         model: A functional or Sequential model with one input of strings.
 
     Returns:
-        The layer, to be called on an array of strings, and a functional model that takes what it puts out.
+        The layer, to call on an array of strings, and a functional model that takes its output.
 
     Raises:
-        ValueError: If the model has no such layer behind its input.
+        ValueError: If the model has no such layer after its input.
     """
     model = as_functional(model)
     for call in keras_private.graph_of(model).calls:
@@ -173,13 +172,13 @@ def after_vectorization(model: keras.Model) -> tuple[keras.layers.TextVectorizat
             rest = keras.Model(call.outputs[0], model.outputs, name=model.name)
             return call.operation, _with_short_integers(rest)
     raise ValueError(
-        f"{type(model).__name__} '{model.name}' takes no texts: it has no TextVectorization layer behind its input. Put "
-        "one there, or turn the texts into numbers and give an .npz file."
+        f"{type(model).__name__} '{model.name}' takes no texts: it has no TextVectorization layer after its input. "
+        "Add one, or convert the texts to numbers and pass an .npz file."
     )
 
 
 def _with_short_integers(model: keras_private.Functional) -> keras.Model:
-    """The same layers behind an input of int32 in place of int64, which JAX does not have and would warn about."""
+    """The same layers with an int32 input instead of int64, which JAX lacks and would warn about."""
     given = model.inputs[0]
     if keras.backend.standardize_dtype(given.dtype) != "int64":
         return model

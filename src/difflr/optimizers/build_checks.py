@@ -1,4 +1,4 @@
-"""What an optimizer checks before it takes a plan."""
+"""Checks of a plan before an optimizer uses it."""
 
 import math
 import warnings
@@ -11,13 +11,14 @@ from difflr.checks import did_you_mean, listed, shown
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.plan import Plan, Row, layer_tree
+from difflr.text_table import counted
 
 
-def check_nothing_is_asked(argument: MultipliersArgument) -> None:
-    """Checks an optimizer without variables. As in Keras, metrics and statistics can be computed with it.
+def check_names_no_variables(argument: MultipliersArgument) -> None:
+    """Checks an optimizer built without variables; as in Keras, `fit` may use it to compute metrics and statistics.
 
     Raises:
-        ValueError: If a variable should have a rate.
+        ValueError: If its `multipliers` name variables.
     """
     if argument.plan is not None and all(row.frozen for row in argument.plan.rows):
         raise ValueError(f"The plan freezes everything, so there is nothing to train. {argument.plan!r}")
@@ -31,26 +32,27 @@ def check_nothing_is_asked(argument: MultipliersArgument) -> None:
 
 
 def check_trains_something(plan: Plan) -> None:
-    """Checks that the plan trains something, with multipliers that Keras's float type can hold.
+    """Checks that the plan trains something, with multipliers that fit Keras's float type.
 
     Raises:
         ValueError: If it does not.
     """
     trainable = [row for row in plan.rows if not row.frozen]
     if not trainable:
-        raise ValueError(f"The plan freezes all {len(plan.rows)} variables, so there is nothing to train. {plan!r}")
+        everything = "the only variable" if len(plan.rows) == 1 else f"all {len(plan.rows)} variables"
+        raise ValueError(f"The plan freezes {everything}, so there is nothing to train. {plan!r}")
     check_held([row.multiplier for row in trainable], [row.path for row in trainable])
 
 
 def check_base_rate(plan: Plan, learning_rate: object) -> None:
-    """Checks that the learning rates in the plan's rules were divided by the optimizer's base rate.
+    """Checks that learning rates in the plan's rules are relative to the optimizer's base rate.
 
     Args:
         plan: The plan.
         learning_rate: The base rate: a number or a schedule.
 
     Raises:
-        ValueError: If it is another number, so that everything would train at other rates than stated.
+        ValueError: If they are relative to another base rate.
     """
     stated = plan.learning_rate
     if (
@@ -59,21 +61,21 @@ def check_base_rate(plan: Plan, learning_rate: object) -> None:
         and not math.isclose(stated, learning_rate, rel_tol=1e-5)
     ):
         raise ValueError(
-            f"The plan's learning rates are for the base rate {stated:g}, and the optimizer has {learning_rate:g}: they "
-            f"would all be {learning_rate / stated:g} times what the plan says. Make both alike: "
+            f"The plan's learning rates are for the base rate {stated:g}, but the optimizer has {learning_rate:g}: they "
+            f"would be {learning_rate / stated:g} times what the plan says. Use one base rate: "
             f"difflr.Plan(model, rules, learning_rate={learning_rate:g})."
         )
 
 
 def check_hyperparameters(plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
-    """Checks that the optimizer reads in its update what the plan sets in the place of its numbers.
+    """Checks that the optimizer can give each group the hyperparameters that the plan sets.
 
     Args:
         plan: The plan.
         optimizer: The optimizer.
 
     Raises:
-        ValueError: If it has no such number, or one that cannot differ between groups.
+        ValueError: If it has no such hyperparameter, or it cannot differ between groups.
     """
     names = {name: row for row in reversed(plan.rows) for name in row.hyperparameters}
     if not names:
@@ -82,26 +84,24 @@ def check_hyperparameters(plan: Plan, optimizer: keras.optimizers.Optimizer) -> 
     for name, row in names.items():
         start = f"The plan sets '{name}' for {row.path} ({row.decided.get(name, 'no rule')}), and {kind}"
         if why := keras_private.why_not(optimizer, name):
-            raise ValueError(
-                f"{start} cannot give it to a group: {why}. For a group it has: {', '.join(sorted(known))}."
-            )
+            raise ValueError(f"{start} cannot give it to a group: {why}. Those of a group: {', '.join(sorted(known))}.")
         if name not in known:
             hint = did_you_mean(name, known)
-            raise ValueError(f"{start} has no such number.{hint} For a group it has: {', '.join(sorted(known))}.")
+            raise ValueError(f"{start} has no such hyperparameter.{hint} Those of a group: {', '.join(sorted(known))}.")
         why = keras_private.why_constant(optimizer, name)
-        if why and any(callable(each.hyperparameters.get(name)) for each in plan.rows):
+        if why and any(callable(scheduled.hyperparameters.get(name)) for scheduled in plan.rows):
             raise ValueError(f"{start} cannot change it over time: {why}. Give it a number.")
 
 
 def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> None:
-    """Checks what the plan trains and Keras does not list; an optimizer beside this one may train it.
+    """Checks variables that the plan trains and Keras does not list; another optimizer may train them.
 
     Args:
         plan: The plan.
-        variables: What Keras lists.
+        variables: The trainable variables by Keras.
 
     Raises:
-        ValueError: If a rate would have no effect.
+        ValueError: If they were frozen by hand, or by an earlier plan.
     """
     known = set(map(id, variables))
     others = [row for row in plan.rows if not row.frozen and id(row.variable) not in known]
@@ -115,21 +115,21 @@ def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> Non
 
 
 def check_same_places(plan: Plan, bound: Plan) -> None:
-    """Checks that a plan which was bound to variables by their order says the same of them as when bound by place.
+    """Checks that binding a plan to variables by order and by place gives the same rows.
 
     Args:
         plan: The plan bound by order.
         bound: The plan bound by place.
 
     Raises:
-        ValueError: If the order differs: the state was loaded for the wrong layers.
+        ValueError: If not: the state was loaded into the wrong layers.
     """
     both = [(row, bound.row(row.variable)) for row in plan.rows if not row.frozen]
     moved = [(row.path, there.path) for row, there in both if row.place != there.place]
     if moved:
         raise ValueError(
-            f"The saved plan has the variables of this model in another order, beginning with {moved[0][0]}, where now is "
-            f"{moved[0][1]}. Keras tells the optimizer of a plain model only the order, so the state was loaded for the "
+            f"The saved plan lists the variables of this model in another order: {moved[0][0]} first, where the model has "
+            f"{moved[0][1]}. Keras passes a plain model's optimizer the order only, so the state was loaded into the "
             "wrong layers: derive the model from difflr.Model, or load it with `compile=False` and compile it again."
         )
 
@@ -138,8 +138,8 @@ def check_new_plan(plan: Plan) -> None:
     """Checks the plan for `replan`.
 
     Raises:
-        TypeError: If it is no plan.
-        ValueError: If it trains nothing, or what was frozen by hand.
+        TypeError: If it is not a plan.
+        ValueError: If it trains nothing, or something frozen by hand.
     """
     if not isinstance(plan, Plan):
         raise TypeError(
@@ -160,7 +160,7 @@ def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
 
 
 def warn_of_decay_without_effect(plan: Plan, optimizer: keras.optimizers.Optimizer) -> None:
-    """Warns if the plan scales the weight decay of an optimizer that has none; a decay of its own class's is unknown."""
+    """Warns if the plan scales the weight decay of an optimizer without one, unless its class has its own."""
     if keras_private.decays_by_itself(type(optimizer)):
         return
     decays = [name for name in vars(optimizer) if name.endswith(keras_private.DECAY) and getattr(optimizer, name)]
@@ -168,20 +168,20 @@ def warn_of_decay_without_effect(plan: Plan, optimizer: keras.optimizers.Optimiz
     scaled = [row.path for row in rows if row.weight_decay_multiplier not in (0, 1)]
     if scaled and not decays:
         warnings.warn(
-            f"The plan scales the weight decay of {len(scaled)} variables ({scaled[0]}, ...), but "
+            f"The plan scales the weight decay of {counted(len(scaled), 'variable')} ({scaled[0]}, ...), but "
             f"{type(optimizer).__name__} has `weight_decay=None`: it has no effect. Give it a `weight_decay`.",
             stacklevel=4,
         )
 
 
 def still_frozen(rows: Sequence[Row]) -> str:
-    """The warning for a training that goes on in a phase which somebody else has begun.
+    """The warning for training on in a phase that was loaded without its `PhaseScheduler`.
 
     Args:
-        rows: What is frozen for a time.
+        rows: The rows that the phase freezes.
     """
     return (
         f"The loaded state was saved while {rows[0].decided['frozen']} was in force, so "
-        f"{listed([row.path for row in rows])} stay frozen. Go on with the `PhaseScheduler` that was used, or unfreeze "
+        f"{listed([row.path for row in rows])} stay frozen. Continue with the same `PhaseScheduler`, or unfreeze "
         "them before `fit`: difflr.unfreeze(model)."
     )

@@ -1,4 +1,4 @@
-"""`optimizer.multipliers`: read and set while it trains."""
+"""`optimizer.multipliers` and `optimizer.hyperparameters`, read and set during training."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -13,16 +13,15 @@ from difflr.plan.targets import Targets
 
 
 class CurrentValues(VariableMapping):
-    """What the plan of an optimizer sets at this moment, by variable.
+    """The current values of an optimizer's plan, by variable.
 
-    A layer, or a path in the layer tree, gives the value of its variables if they have one in common. Setting changes the
-    next step, without recompiling.
+    The value of a layer or path is the one that its variables share. Setting changes the next step without recompiling.
 
     Args:
-        plan: The plan in force, with the values of this moment.
+        plan: The plan in force, with the current values.
         values: Pairs of a variable and its value.
-        assign: Function `(variables, value)` that sets it for the step; `None` if the optimizer is not built.
-        what: What they are called, in plural.
+        assign: Function `(variables, value)` that sets the value; `None` if the optimizer is not built.
+        what: The name of the values for errors, in plural.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class CurrentValues(VariableMapping):
             found = [variable for variable in target.variables if variable in self]
             if not found:
                 raise KeyError(
-                    f"The layer {target.name} has no variable that this optimizer knows: it belongs to another model."
+                    f"The layer {target.name} has no variable of this optimizer: it belongs to another model."
                 )
             return found
         rows = self._plan.rows
@@ -76,10 +75,10 @@ class CurrentValues(VariableMapping):
 
 
 class CurrentMultipliers(CurrentValues):
-    """The multipliers of an optimizer at this moment, by variable; frozen ones are 0.
+    """The current multipliers of an optimizer, by variable; 0 if frozen.
 
     Args:
-        plan: The plan in force, with the multipliers of this moment.
+        plan: The plan in force, with the current multipliers.
         groups: The optimizer's groups; `None` if it is not built.
     """
 
@@ -89,15 +88,15 @@ class CurrentMultipliers(CurrentValues):
         self._groups = groups
 
     def scale(self, target: Any, factor: float) -> float:
-        """Multiplies the multipliers of a part, each of its groups', and returns the highest of them.
+        """Scales the multipliers of all groups of a part, and returns the highest.
 
         Args:
-            target: A layer, a variable, a path, or whatever else a rule can name.
+            target: Any target of a rule, such as a layer, variable or path.
             factor: A number above 0; 1 changes nothing.
 
         Raises:
-            ValueError: If the optimizer is not built, or a part of a group is left out.
-            KeyError: If nothing of it is trained.
+            ValueError: If the optimizer is not built, or variables of a group are left out.
+            KeyError: If nothing of it is trainable.
         """
         if self._groups is None:
             raise ValueError(
@@ -105,12 +104,22 @@ class CurrentMultipliers(CurrentValues):
             )
         return self._groups.scale(self._variables(target), factor)
 
+    def waits(self, target: Any) -> bool:
+        """Whether all of a part is frozen at this moment, by a phase and not by the plan.
+
+        Args:
+            target: As for `scale`.
+        """
+        variables = self._variables(target)
+        trains_later = any(not self._plan.whole.row(variable).frozen for variable in variables)
+        return trains_later and all(self._plan.row(variable).frozen for variable in variables)
+
 
 def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, CurrentValues]:
-    """What the plan sets in the place of the optimizer's own numbers, by name; of a schedule its value at this step.
+    """The hyperparameters that the plan sets, by name; of a schedule its value at this step.
 
     Args:
-        plan: The plan in force, with the numbers of this moment.
+        plan: The plan in force, with the current numbers.
         groups: The optimizer's groups; `None` if it is not built.
     """
     found: dict[str, list[tuple[keras.Variable, Any]]] = {}

@@ -14,27 +14,26 @@ FOLLOWS = (EFFECTIVE_RATE, "base_rate")
 class DifferentialOptimizer(SavedOptimizer):
     """Gives a Keras optimizer a learning rate per variable; everything else is that optimizer.
 
-    `optimizer.learning_rate` is the base rate: callbacks and schedules change it, and the ratios stay. The rate of a
+    `optimizer.learning_rate` is the base rate: callbacks and schedules change it and keep the ratios. The rate of a
     variable is the base rate times its multiplier (times its group's schedule). Variables that the plan freezes get
-    `trainable = False`: no gradient, no optimizer state, no part in a clip norm. With all multipliers 1 it is, bit
-    for bit (see `fused`), the optimizer it is named after.
+    `trainable = False`: no gradient, no optimizer state, no part in a clip norm. With all multipliers 1 it trains bit
+    for bit (see `fused`) like the optimizer it is named after.
 
     Args:
-        multipliers: Who gets what. A `difflr.Plan`; a mapping (or list of pairs) from layers or variables to numbers or
-            other values of a rule; one number for all; a function `variable -> number`; or `None`, the default: what
-            the layers declare (`difflr.layers`), 1 elsewhere.
-        weight_decay_follows: What decoupled weight decay is multiplied by: `"effective_rate"`, the default (a variable
-            at a tenth of the rate decays a tenth as fast, as in `torch.optim.AdamW`), or `"base_rate"` (it decays
-            alike at every rate, as in big_vision).
+        multipliers: A `difflr.Plan`; a mapping (or list of pairs) from layers or variables to numbers or
+            other values of a rule; one number for all; a function `variable -> number`; or `None`, the default: the
+            multipliers that layers declare (`difflr.layers`), 1 elsewhere.
+        weight_decay_follows: The factor on decoupled weight decay: `"effective_rate"`, the default (a variable
+            at a tenth of the rate decays a tenth as fast, as in `torch.optim.AdamW`), or `"base_rate"` (all
+            variables decay at the same rate, as in big_vision).
         fused: On torch, whether Adam, AdamW, Adagrad and SGD with momentum use torch's fused kernels: several times
-            faster, and equal to the stock optimizer within rounding (about 1e-6 relatively over 100 steps). `False`: bit
-            for bit the stock optimizer. Nothing else has fused kernels, nor do JAX and TensorFlow, which compile the
-            step.
+            faster, equal to the stock optimizer within rounding (about 1e-6 relative over 100 steps). `False`: bit for bit
+            the stock optimizer. It has no effect on other optimizers, JAX and TensorFlow.
 
     Raises:
-        ValueError: If a multiplier is negative, not finite or no number, or an option is none of those named; on build,
-            if the plan does not cover the variables.
-        TypeError: If `multipliers` is of no known form.
+        ValueError: If a multiplier is not a finite number >= 0, or an option is invalid; on build, if the plan does not
+            cover the variables.
+        TypeError: If `multipliers` has an unknown form.
 
     Example:
 
@@ -71,5 +70,5 @@ class DifferentialOptimizer(SavedOptimizer):
         super().__init__(*args, argument=MultipliersArgument(multipliers), **kwargs)
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused
-        self.callback_state: dict[str, Any] = {}  # what callbacks keep, saved with the state
+        self.callback_state: dict[str, Any] = {}  # of callbacks, saved with the optimizer
         self.callback_arrays: dict[str, Any] = {}

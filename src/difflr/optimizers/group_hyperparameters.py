@@ -1,4 +1,4 @@
-"""The hyperparameters of a plan at work: numbers that can change, schedules, and norms of groups."""
+"""The hyperparameters of groups in the step: numbers that can change, schedules, and clip norms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -7,20 +7,21 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.plan import Group, Plan, Row
+from difflr.plan import Group, Row
 from difflr.plan.hyperparameters import Value, as_key, checked_hyperparameters
+from difflr.text_table import counted
 
 Tensor: TypeAlias = Any  # one of the backend's
 
 
 class Entry(NamedTuple):
-    """One number or schedule, and who has it.
+    """One number or schedule, and its variables.
 
     Args:
-        name: Its name.
+        name: The hyperparameter.
         value: A number or a schedule.
         start: The optimizer's step from which a schedule counts.
-        positions: Where those who have it stand in the list that the optimizer was built with.
+        positions: The positions of its variables in the list that the optimizer was built with.
     """
 
     name: str
@@ -30,15 +31,14 @@ class Entry(NamedTuple):
 
 
 class GroupHyperparameters:
-    """What the groups of an optimizer have in the place of its own numbers, and their norms.
+    """The hyperparameters of an optimizer's groups.
 
-    Schedules are computed inside the step. A number that was changed since stands in one vector of the optimizer's state,
-    as its difference from the plan, so that a change takes effect without compiling again. An optimizer whose plan has no
-    hyperparameters has no such vector.
+    Schedules are computed inside the step. Changed numbers are kept in one vector of the optimizer's state, as differences
+    from the plan, so that a change needs no recompiling. Without hyperparameters in the plan there is no vector.
 
     Args:
         groups: The groups.
-        trainable: The variables that are trained.
+        trainable: The trainable variables.
         rows: Their rows, in the same order.
         optimizer: The optimizer, built for them.
     """
@@ -58,7 +58,7 @@ class GroupHyperparameters:
         self._entries = self._of_sets(groups) + self._of_norms()
         self.set_of = {number: n for n, numbers in enumerate(self._sets) for number in numbers if self._has_own(n)}
         self.vector: keras.Variable | None = None
-        self._positions: list[int] = []  # of the variables of this step's gradients, alike in all replicas
+        self._positions: list[int] = []  # of the variables of this step's gradients, the same in all replicas
         if any(not callable(entry.value) for entry in self._entries):
             self.vector = optimizer.add_variable(
                 shape=(len(self._entries),),
@@ -75,7 +75,7 @@ class GroupHyperparameters:
         place = {id(variable): position for position, variable in enumerate(self._trainable)}
         entries = []
         for numbers, row in zip(self._sets, self._first, strict=True):
-            positions = tuple(place[id(each.variable)] for number in numbers for each in groups[number].rows)
+            positions = tuple(place[id(member.variable)] for number in numbers for member in groups[number].rows)
             entries += [
                 Entry(name, value, row.schedule_start, positions)
                 for name, value in row.hyperparameters.items()
@@ -84,7 +84,7 @@ class GroupHyperparameters:
         return entries
 
     def _of_norms(self) -> list[Entry]:
-        """One norm for all variables that have it from the same rule, however else they differ."""
+        """One norm for all variables that get it from one rule, whatever their other settings."""
         name = keras_private.CLIPNORM
         having = [position for position, row in enumerate(self._rows) if name in row.hyperparameters]
         rows = [self._rows[position] for position in having]
@@ -105,7 +105,7 @@ class GroupHyperparameters:
         return any(entry.name == keras_private.CLIPNORM for entry in self._entries)
 
     def by_set(self) -> list[dict[str, Any]]:
-        """For each set of groups with the same hyperparameters their values at this step, by name."""
+        """The current hyperparameters of each set of groups that share them, by name."""
         values = iter(self._now([entry for entry in self._entries if entry.name != keras_private.CLIPNORM]))
         return [
             {name: next(values) for name in row.hyperparameters if name != keras_private.CLIPNORM}
@@ -113,12 +113,12 @@ class GroupHyperparameters:
         ]
 
     def by_group(self) -> dict[int, dict[str, Any]]:
-        """The same by number of the group, of those that have some."""
+        """The same by group number, for groups with hyperparameters."""
         sets = self.by_set() if self.set_of else []
         return {number: sets[n] for number, n in self.set_of.items()}
 
     def _now(self, entries: Sequence[Entry]) -> list[Any]:
-        """The values of `entries`, which are some of the first or of the last, at this step."""
+        """The values of `entries` at this step."""
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
         on_torch = keras.backend.backend() == "torch"  # which takes numbers only
@@ -140,14 +140,14 @@ class GroupHyperparameters:
         return [now(entry) for entry in entries]
 
     def begin(self, positions: list[int]) -> None:
-        """Notes to which variables the gradients of this step belong, where norms are to be computed."""
+        """Records the positions of the variables of this step's gradients, for clip norms."""
         self._positions = positions
 
     def clipped(self, grads: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients, those with a norm of their own clipped by it.
+        """The gradients, clipped by the norms of the rules.
 
         Args:
-            grads: Gradients of the variables noted by `begin`; `None` among them are left as they are.
+            grads: Gradients of the variables passed to `begin`; `None` stays `None`.
         """
         grads = list(grads)
         norms = [entry for entry in self._entries if entry.name == keras_private.CLIPNORM]
@@ -162,14 +162,14 @@ class GroupHyperparameters:
         return grads
 
     def value_of(self, name: str, variable: keras.Variable) -> float:
-        """The value of a variable at this step.
+        """A variable's hyperparameter at this step.
 
         Args:
-            name: The name of a hyperparameter that the plan sets for it.
-            variable: A trained variable.
+            name: A hyperparameter that the plan sets for it.
+            variable: A trainable variable.
         """
-        position = next(n for n, each in enumerate(self._trainable) if each is variable)
-        entry = next(each for each in self._entries if each.name == name and position in each.positions)
+        position = next(n for n, known in enumerate(self._trainable) if known is variable)
+        entry = next(e for e in self._entries if e.name == name and position in e.positions)
         value = self._now([entry])[0]
         number = value.tensor if isinstance(value, keras_private.Number) else value
         return float(str(np.float32(keras.ops.convert_to_numpy(number))))
@@ -177,26 +177,13 @@ class GroupHyperparameters:
     # -- numbers that change --------------------------------------------------------------------------------------------
 
     def numbers(self) -> dict[int, dict[str, float]]:
-        """The numbers that were changed since the plan was made: identity of the variable -> name -> number."""
+        """The numbers that differ from the plan: identity of the variable -> name -> number."""
         found: dict[int, dict[str, float]] = {}
         for entry, change in zip(self._entries, self._changes(), strict=False):
             for position in entry.positions if change else ():
                 number = float(str(np.float32(entry.value + change)))
                 found.setdefault(id(self._trainable[position]), {})[entry.name] = number
         return found
-
-    def numbers_for(self, plan: Plan) -> dict[int, dict[str, float]]:
-        """Those of them for which another plan plans the same number, as multipliers are kept.
-
-        Args:
-            plan: The other plan.
-        """
-        planned = {id(row.variable): row.hyperparameters for row in self._rows}
-        after = {id(row.variable): row.hyperparameters for row in plan.rows}
-        return {
-            key: {name: n for name, n in numbers.items() if after.get(key, {}).get(name) == planned[key][name]}
-            for key, numbers in self.numbers().items()
-        }
 
     def _changes(self) -> np.ndarray:
         if self.vector is None:
@@ -209,7 +196,7 @@ class GroupHyperparameters:
         return np.array(keras.ops.convert_to_numpy(self.vector)).astype("float64")
 
     def restore(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
-        """Sets numbers that were changed before, where all that share one had the same.
+        """Restores changed numbers, if all variables that share one had the same.
 
         Args:
             numbers: Identity of the variable -> name -> number.
@@ -231,16 +218,16 @@ class GroupHyperparameters:
         return lost
 
     def set(self, name: str, variables: Sequence[keras.Variable], value: float) -> None:
-        """Sets a number of those that `variables` make up.
+        """Sets a hyperparameter of `variables`.
 
         Args:
-            name: Its name.
-            variables: Variables, frozen ones may be among them.
+            name: The hyperparameter.
+            variables: All variables that share the number; frozen ones are ignored.
             value: The number.
 
         Raises:
-            KeyError: If none of them has it from the plan.
-            ValueError: If it has a schedule, cannot change, or some that share it are left out.
+            KeyError: If the plan sets it for none of them.
+            ValueError: If it has a schedule, cannot change, or variables that share it are left out.
         """
         number = checked_hyperparameters({name: value})[name]
         chosen = set(map(id, variables))
@@ -251,19 +238,19 @@ class GroupHyperparameters:
         ]
         if not found:
             raise KeyError(
-                f"The plan sets no '{name}' for these variables, so the compiled step has it as a constant. "
+                f"The plan sets no '{name}' for these variables, so it is a constant of the compiled step. "
                 f"Set it in the plan: difflr.Rule(..., hyperparameters={{'{name}': ...}})."
             )
         why = keras_private.why_constant(self._optimizer, name)
         if number is None or why or any(callable(entry.value) for _, entry in found):
-            reason = why or ("it has a schedule" if number is not None else "None is no number")
+            reason = why or ("it has a schedule" if number is not None else "None is not a number")
             raise ValueError(
                 f"'{name}' cannot be set while training: {reason}. Make another plan: difflr.replan(model, plan)."
             )
         left_out = [self._rows[p].path for _, e in found for p in e.positions if id(self._trainable[p]) not in chosen]
         if left_out:
             raise ValueError(
-                f"They share their '{name}' with {len(left_out)} variables that were not named: {', '.join(left_out[:4])}"
+                f"They share their '{name}' with {counted(len(left_out), 'variable')} not named: {', '.join(left_out[:4])}"
                 f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the plan."
             )
         changes = self._changes()
@@ -273,13 +260,13 @@ class GroupHyperparameters:
 
 
 def _update_key(row: Row) -> tuple[str, int]:
-    """The same for rows that are updated with the same hyperparameters."""
+    """Equal for rows that are updated with the same hyperparameters."""
     values = {name: value for name, value in row.hyperparameters.items() if name != keras_private.CLIPNORM}
     return as_key(values), row.schedule_start if any(map(callable, values.values())) else 0
 
 
 def _members(keys: Sequence[Any]) -> list[list[int]]:
-    """The positions of equal keys together, in order of first appearance."""
+    """The positions of equal keys, grouped, in order of first appearance."""
     found: dict[Any, list[int]] = {}
     for position, key in enumerate(keys):
         found.setdefault(key, []).append(position)

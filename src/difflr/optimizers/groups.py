@@ -1,4 +1,4 @@
-"""The plan at work: one number per group of variables."""
+"""The groups of a plan in the step: one multiplier per group."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,14 @@ from difflr.checks import checked_multiplier
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.late_start import LateStart
 from difflr.plan import Group, Plan, Row
+from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
 Tensor: TypeAlias = Any  # one of the backend's
 
 
 class Members:
-    """To which groups the variables of one list belong.
+    """The groups of the variables of one list.
 
     Args:
         variables: The list.
@@ -36,19 +37,18 @@ class Members:
 
 
 class Groups:
-    """The plan at work: for each trainable variable its group, for each group a multiplier.
+    """The group of each trainable variable, and the multiplier of each group.
 
-    Variables are one group if they have equal settings and joined the training alike. The multipliers are constants of
-    the compiled step. Those that were changed since stand in one vector of the optimizer's state, where 0 means "as
-    planned": they can change without recompiling, and clearing the state by hand freezes nothing. One vector, and not a
-    scalar for each group: on JAX every array that a step takes and returns costs some microseconds; and one constant for
-    each variable would take XLA 5 to 15 times as long to compile.
+    Variables with equal settings and the same late start form a group. The planned multipliers are constants of the
+    compiled step. Changed ones are kept in one vector of the optimizer's state, where 0 means "as planned": they change
+    without recompiling, and a cleared state freezes nothing. It is one vector, as on JAX every array that a step takes and
+    returns costs microseconds; one constant per variable would make XLA compile 5 to 15 times as long.
 
     Args:
         plan: The plan.
-        trainable: The variables that are trained.
+        trainable: The trainable variables.
         optimizer: The optimizer, built for them.
-        starts: When those joined that were not there from the beginning: place -> start.
+        starts: The late starts of newly unfrozen variables: place -> start.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Groups:
         return id(variable) in self._frozen
 
     def factors(self) -> Tensor:
-        """What the base rate of each group is multiplied by at this step, a tensor `(groups,)`."""
+        """The factor on the base rate of each group at this step, a tensor `(groups,)`."""
         return self._factors(for_decay=False)
 
     def decay_factors(self) -> Tensor:
@@ -110,10 +110,10 @@ class Groups:
         return factors * keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
 
     def floors(self, for_decay: bool = False) -> dict[int, Tensor]:
-        """Below which the rate of a group never is, but for what a late start takes off: group number -> rate.
+        """The floors of the rates, lowered during a warm-up: group number -> rate.
 
         Args:
-            for_decay: Whether it is for what the weight decay is multiplied by.
+            for_decay: Whether they are for the weight decay.
         """
         lowest = {number: group.min_learning_rate for number, group in enumerate(self._groups)}
         lowest = {number: rate for number, rate in lowest.items() if rate}
@@ -126,7 +126,7 @@ class Groups:
         return {number: rate * self._late(number, for_decay) for number, rate in lowest.items()}
 
     def floored(self, rates: Tensor, for_decay: bool = False) -> Tensor:
-        """A vector of the rates of all groups, none below its floor.
+        """The rates of all groups, raised to their floors.
 
         Args:
             rates: The rates, a tensor `(groups,)`.
@@ -151,13 +151,13 @@ class Groups:
         """The multipliers, times the groups' own schedules and warm-ups.
 
         Args:
-            for_decay: Whether they are for the weight decay, which the bias correction does not concern.
+            for_decay: Whether they are for the weight decay, to which no bias correction applies.
         """
         if not self._changes_over_time:
             return self._multipliers()
         dtype = keras.config.floatx()
         accumulation = self._optimizer.gradient_accumulation_steps or 1
-        batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
+        batches = keras_private.clock(self._optimizer)  # which schedules count, as in Keras
         now = []
         for number, group in enumerate(self._groups):
             factor = keras.ops.cast(self._late(number, for_decay), dtype)
@@ -168,7 +168,7 @@ class Groups:
         return self._multipliers() * stack(now)
 
     def _late(self, number: int, for_decay: bool) -> Tensor:
-        """What the late start of a group makes of its rate at this step."""
+        """The factor of a group's late start at this step."""
         start = self._starts[number]
         if start == LateStart():
             return 1.0
@@ -191,7 +191,7 @@ class Groups:
 
     def members(self, variables: Sequence[keras.Variable]) -> "Members":
         """The groups of `variables`, some or all of the trainable ones in any order."""
-        members = self._last.get(len(variables))  # on torch those of each set of hyperparameters come apart
+        members = self._last.get(len(variables))  # on torch each set of hyperparameters has a list
         if members is None or not same(members.variables, variables):
             positions = [keras_private.position(self._optimizer, variable) for variable in variables]
             members = Members(list(variables), positions, [self._number_at[position] for position in positions])
@@ -199,14 +199,14 @@ class Groups:
         return members
 
     def multipliers(self) -> dict[int, float]:
-        """The multiplier of each trainable variable now, by its identity; empty where all are as planned.
+        """The current multipliers by identity of the variable; empty if all are as planned.
 
         Raises:
             RuntimeError: On JAX between the batches of `fit`.
         """
         changed = self._changed()
         return {
-            id(variable): float(str(changed[number]))  # as short as its precision allows
+            id(variable): float(str(changed[number]))  # the shortest that its precision allows
             for variable, number in zip(self.trainable, self._number_at, strict=True)
             if changed[number] > 0
         }
@@ -220,27 +220,27 @@ class Groups:
         return np.array(keras.ops.convert_to_numpy(self.vector))
 
     def restore(self, multipliers: Mapping[int, float]) -> None:
-        """Sets multipliers that were changed before: identity of the variable -> multiplier."""
+        """Restores changed multipliers: identity of the variable -> multiplier."""
         changed = np.zeros(len(self._planned))
         for variable, number in zip(self.trainable, self._number_at, strict=True):
             changed[number] = multipliers.get(id(variable), 0.0)
         self.vector.assign(changed)
 
     def set(self, variables: Sequence[keras.Variable], value: float) -> None:
-        """Sets the multiplier of the groups that `variables` make up.
+        """Sets the multiplier of the groups of `variables`.
 
         Args:
-            variables: Variables, frozen ones may be among them.
+            variables: All variables of these groups; frozen ones are ignored.
             value: The multiplier, above 0.
 
         Raises:
-            ValueError: If the multiplier is none, or variables of a group are left out.
-            KeyError: If none of them is trained.
+            ValueError: If the multiplier is invalid, or variables of a group are left out.
+            KeyError: If none of them is trainable.
         """
         multiplier = checked_multiplier(value, "multiplier")
         if multiplier == 0:
             raise ValueError(
-                "A multiplier of 0 freezes, which changes what is compiled. Make a plan with difflr.FROZEN: "
+                "A multiplier of 0 freezes, which changes the compiled step. Make a plan with difflr.FROZEN: "
                 "difflr.replan(model, plan)."
             )
         numbers = self._whole(variables)
@@ -250,18 +250,18 @@ class Groups:
         self.vector.assign(changed)
 
     def scale(self, variables: Sequence[keras.Variable], factor: float) -> float:
-        """Multiplies the multipliers of the groups that `variables` make up.
+        """Scales the multipliers of the groups of `variables`.
 
         Args:
-            variables: Variables, frozen ones may be among them.
-            factor: A number above 0; 1 changes nothing.
+            variables: All variables of these groups; frozen ones are ignored.
+            factor: A number above 0.
 
         Returns:
-            The highest of their multipliers now.
+            The highest of the new multipliers.
 
         Raises:
-            ValueError: If variables of a group are left out, or a multiplier can no longer be held.
-            KeyError: If none of them is trained.
+            ValueError: If variables of a group are left out, or a multiplier no longer fits its float type.
+            KeyError: If none of them is trainable.
         """
         numbers, changed = self._whole(variables), self._changed()
         now = {number: float(changed[number] or self._planned[number]) * factor for number in numbers}
@@ -272,7 +272,7 @@ class Groups:
         return max(now.values())
 
     def _whole(self, variables: Sequence[keras.Variable]) -> list[int]:
-        """The numbers of the groups that `variables` make up."""
+        """The numbers of the groups of `variables`, which must be complete."""
         chosen = set(map(id, variables))
         positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
         if not positions:
@@ -285,7 +285,7 @@ class Groups:
             left_out = [row.path for row in members if id(row.variable) not in chosen]
             if left_out:
                 raise ValueError(
-                    f"'{first}' shares its multiplier with {len(left_out)} variables that were not named: "
+                    f"'{first}' shares its multiplier with {counted(len(left_out), 'variable')} not named: "
                     f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
                     "different numbers in the plan."
                 )
@@ -293,11 +293,11 @@ class Groups:
 
 
 def check_held(numbers: Sequence[float], paths: Sequence[str]) -> None:
-    """Checks that the multipliers are numbers in Keras's float type too, in which they are kept and multiplied.
+    """Checks that the multipliers fit Keras's float type.
 
     Args:
         numbers: Multipliers above 0.
-        paths: Whose, for the error.
+        paths: Their variables, for the error.
 
     Raises:
         ValueError: If one would become 0, or infinite.

@@ -1,4 +1,4 @@
-"""Loading a saved state into an optimizer, whatever plan it has now."""
+"""Loading a saved state into an optimizer, also with another plan."""
 
 import dataclasses
 import warnings
@@ -24,7 +24,7 @@ def load(optimizer: Any, state: State) -> None:
         state: What was saved.
 
     Raises:
-        ValueError: If a value has another shape than the optimizer has for it; nothing has changed then.
+        ValueError: If a value has the wrong shape; nothing is changed then.
     """
     plan = optimizer.plan_in_force
     state = state.for_rows(plan.rows)
@@ -57,7 +57,7 @@ def _slots(state: State) -> set[str]:
 
 
 def _as_far_as_saved(state: State, whole: Plan) -> Plan:
-    """The optimizer's own plan, with what the phase changed in which it was saved: freezing, rates, schedules."""
+    """The optimizer's own plan, with the freezing, rates and schedules of the phase in which the state was saved."""
     saved, saved_whole = state.plan, state.plan["whole"] or state.plan
     planned = {row["place"]: row["frozen"] for row in saved_whole["rows"]}
     paused = {row["place"]: row for row in saved["rows"] if row["frozen"] and not planned[row["place"]]}
@@ -91,7 +91,7 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
 
 
 def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
-    """Checks all that is taken next, also for who is frozen here or there: after an error nothing is half changed."""
+    """Checks all values before any is used, those of frozen variables too."""
     shapes = {key: tuple(variable.shape) for key, variable in optimizer.state_entries().items()}
     of_row = {row.place: row.shape for row in optimizer.plan_in_force.rows}
     others = {name for (place, name), shape in shapes.items() if place is not None and shape != of_row[place]}
@@ -116,10 +116,10 @@ def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
 
 
 def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known: set[str]) -> list[str]:
-    """Restores what was changed while training, where the plan is the one it was changed in.
+    """Restores numbers that were changed while training, where the planned number is still the same.
 
     Returns:
-        What could not be restored, since variables that share a number now did not share it then.
+        The paths of variables that now share a number with others and did not when it was saved.
     """
     rows = [row for row in optimizer.plan_in_force.rows if row.place in known and not row.frozen]
     multipliers = {
@@ -140,7 +140,7 @@ def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known:
 
 
 def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[str], lost: list[str]) -> None:
-    """One warning about all in which the file and the optimizer differ, and what holds."""
+    """Warns, once, of all differences between the file and the optimizer, and which side applies."""
     saved = state.plan["whole"] or state.plan
     changed = [
         f"{row.path} {_setting(row)} instead of {_saved_setting(entry, state)}"
@@ -152,7 +152,7 @@ def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[s
     if changed:
         optimizer.remember_saved_plan(state.plan)
         texts.append(
-            f"The plan differs from the saved one: {listed(changed)}. The plan of the optimizer holds, and the state was "
+            f"The plan differs from the saved one: {listed(changed)}. The optimizer's plan applies; the state was "
             "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."
         )
     restored = [
@@ -163,12 +163,12 @@ def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[s
     if restored:
         texts.append(
             f"Multipliers that were changed while training are restored: {listed(restored)}. They are part of the state, "
-            "as the learning rate is; for others set `optimizer.multipliers[layer]` after loading."
+            "like the learning rate; to change them, set `optimizer.multipliers[layer]` after loading."
         )
     if lost:
         texts.append(
             f"What was changed while training was not restored for {listed(lost)}: they share a number with others now, "
-            "which they did not when it was saved. The plan's number holds; set it again, as with "
+            "which they did not when it was saved. The plan's number applies; set it again, as with "
             "`optimizer.multipliers[layer] = ...`."
         )
     new = [row.path for row in whole.rows if row.place not in known]
@@ -192,7 +192,7 @@ def _about_the_rate(optimizer: Any, state: State) -> list[str]:
     if np.isclose(here, in_file, rtol=1e-5) or np.isclose(here, now, rtol=1e-5):
         return []
     return [
-        f"The learning rate of the saved state holds: {now:g}, not {here:g}, as in Keras. For the other one set "
+        f"As in Keras, the learning rate of the saved state applies: {now:g}, not {here:g}. To change it, set "
         f"`optimizer.learning_rate = {here:g}` after loading."
     ]
 

@@ -1,4 +1,4 @@
-"""The argument `multipliers` of an optimizer, and the plan that it stands for."""
+"""The argument `multipliers` of an optimizer, and its plan."""
 
 import inspect
 import warnings
@@ -11,21 +11,22 @@ from difflr.checks import checked_multiplier, shown
 from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan, saved_rules
 from difflr.plan.rebinding import tied_to, with_layers
 from difflr.plan.rule import as_rules, named_objects
+from difflr.text_table import counted
 
-# The keys of an optimizer's config by which plans and rules are told from a mapping of layers.
+# The keys of a config that distinguish plans and rules from a mapping of layers.
 SAVED_PLAN = "plan"
 SAVED_RULES = "rules"
 
 
 class MultipliersArgument:
-    """What `multipliers=` was set to, until the variables are known. A plain object: Keras would wrap a dict.
+    """The argument `multipliers`, until the variables are known. A plain object, as Keras would wrap a dict.
 
     Args:
         value: A plan, rules in any form, a number, a function, `None`, or what `to_config` returned.
 
     Raises:
         TypeError: If it is none of these.
-        ValueError: If a multiplier in it is none.
+        ValueError: If a multiplier in it is invalid.
     """
 
     def __init__(self, value: Any):
@@ -64,7 +65,7 @@ class MultipliersArgument:
 
     @property
     def names_variables(self) -> bool:
-        """Whether it says something of particular variables, so that there have to be some."""
+        """Whether it refers to particular variables."""
         if self.config is not None:
             return bool(self.config["rows"])
         return self.plan is not None or self.rules is not None or self.function is not None
@@ -72,10 +73,10 @@ class MultipliersArgument:
     def resolve(
         self, variables: Sequence[keras.Variable], model: keras.Layer | None, learning_rate: object = None
     ) -> Plan:
-        """The plan for `variables`, of `model` where it is known.
+        """The plan for `variables` of `model`.
 
         Args:
-            variables: The variables that Keras lists as trainable.
+            variables: The trainable variables by Keras.
             model: Their model, or `None`.
             learning_rate: The optimizer's base rate: learning rates in rules are relative to it if it is a number.
 
@@ -99,10 +100,10 @@ class MultipliersArgument:
         unknown = [variable for variable in variables if variable not in plan]
         if unknown:
             raise ValueError(
-                f"The plan does not cover {len(unknown)} of the {len(variables)} variables the optimizer is "
+                f"The plan does not cover {len(unknown)} of the {counted(len(variables), 'variable')} the optimizer is "
                 f"built with, such as {getattr(unknown[0], 'path', unknown[0])}. It was made for another "
-                f"model, or the model was copied or changed since: {plan!r}. Make the plan for this model, or "
-                "take it along: difflr.Plan.from_json(model, plan.to_json())."
+                f"model, or the model was copied or changed since: {plan!r}. Make a plan for this model, or "
+                "convert it: difflr.Plan.from_json(model, plan.to_json())."
             )
         return plan
 
@@ -119,28 +120,30 @@ class MultipliersArgument:
         return plan
 
     def _known_layers(self, variables: Sequence[keras.Variable]) -> list[keras.Layer]:
-        """Without a model, the layers to be known: those in rules, and those that declare multipliers."""
-        return [each for each in self._named() if isinstance(each, keras.Layer)] + declared.declaring_layers(variables)
+        """The layers to use without a model: those in rules, and those that declare multipliers."""
+        return [known for known in self._named() if isinstance(known, keras.Layer)] + declared.declaring_layers(
+            variables
+        )
 
     def _named(self) -> list[keras.Layer | keras.Variable]:
         """The layers and variables in rules."""
-        return [each for rule in self.rules or [] for each in named_objects(rule.target)]
+        return [known for rule in self.rules or [] for known in named_objects(rule.target)]
 
     def _frozen_before(self, variables: Sequence[keras.Variable]) -> list[keras.Variable]:
-        """What rules speak of and Keras does not list, since an earlier plan froze it."""
+        """The variables in rules that an earlier plan froze, so that Keras does not list them."""
         listed = set(map(id, variables))
         found: dict[int, keras.Variable] = {}
-        for each in self._named():
-            leaves = layer_tree.walk(each) if isinstance(each, keras.Layer) else layer_tree.flat([each])
+        for named in self._named():
+            leaves = layer_tree.walk(named) if isinstance(named, keras.Layer) else layer_tree.flat([named])
             inside = [leaf.variable for leaf in leaves if leaf.variable is not None]
             found |= {id(v): v for v in inside if layer_tree.marked_frozen(v) and id(v) not in listed}
         return list(found.values())
 
     def to_config(self) -> Any:
-        """What `get_config` of an unbuilt optimizer holds.
+        """The config of an unbuilt optimizer.
 
         Raises:
-            ValueError: If it is a function, which is no data before the variables are known.
+            ValueError: If it is a function, which can be saved only once the variables are known.
         """
         if self.plan is not None:
             return {SAVED_PLAN: saved_plan.to_config(self.plan)}

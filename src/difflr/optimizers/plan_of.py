@@ -12,7 +12,7 @@ from difflr.plan import Plan, Row
 
 
 def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = None) -> Plan:
-    """The plan by which a model is trained at this moment.
+    """The plan in force of a model.
 
     It is asked of the optimizer: built or not, given a plan, a mapping, a number or a function, inside a
     `LossScaleOptimizer` or a `MultiOptimizer`. A stock optimizer trains everything at the base rate that is trainable;

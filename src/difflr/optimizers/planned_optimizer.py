@@ -32,7 +32,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
 
     Args:
         *args: As in the Keras optimizer.
-        argument: What `multipliers` was set to.
+        argument: The argument `multipliers`.
         **kwargs: As in the Keras optimizer.
     """
 
@@ -51,10 +51,10 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
 
     @property
     def plan(self) -> Plan:
-        """The plan in force, with the multipliers of this moment.
+        """The plan in force, with the current multipliers and hyperparameters.
 
         Raises:
-            ValueError: If the optimizer was made without a plan and is not built yet, so that none is known.
+            ValueError: If the optimizer was made without a plan and is not built yet.
             RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
@@ -64,26 +64,26 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         if self._multipliers_argument.plan is not None:
             return self._multipliers_argument.plan
         raise ValueError(
-            "The optimizer is not built yet, so it has no plan. Call `optimizer.build(model.trainable_variables)` "
-            "or `fit` first, or give it `multipliers=difflr.Plan(model, rules)`. difflr.plan_of(model) knows it before."
+            "The optimizer is not built yet and has no plan. Call `optimizer.build(model.trainable_variables)` "
+            "or `fit` first, or pass `multipliers=difflr.Plan(model, rules)`. difflr.plan_of(model) works before."
         )
 
     def plan_for(self, model: keras.Layer) -> Plan:
         """The plan in force for `model`, built or not; see `difflr.plan_of`.
 
         Args:
-            model: The model that it trains.
+            model: The model it trains.
         """
         if self._groups is None:
             return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
         if not any(row.variable in self._groups.plan for row in Plan(model).rows):
             return self.plan
         if self._groups.trainable:
-            self._know(model)
+            self._bind_plan(model)
         return with_frozen_by_hand(self.plan, self._trained())
 
     def whole_plan(self) -> Plan:
-        """The whole plan of a built optimizer with the multipliers that it was made with: what phases choose from."""
+        """The whole plan of a built optimizer, with its original multipliers: the one that phases change."""
         return with_frozen_by_hand(self._groups.plan, self._trained()).whole
 
     def _trained(self) -> set[int]:
@@ -93,31 +93,31 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     def multipliers(self) -> CurrentMultipliers:
         """Variable -> multiplier now, readable and, once built, settable: `optimizer.multipliers[layer] = 0.05`.
 
-        The key is a variable, a layer or a path in the layer tree. Setting recompiles nothing. Variables in one group
-        share a number, so the whole group has to be named.
+        The key is a variable, a layer or a path in the layer tree. Setting does not recompile. The variables of a group
+        share one multiplier: name all of them.
         """
         return CurrentMultipliers(self.plan, self._groups)
 
     @property
     def has_multipliers(self) -> bool:
-        """Whether it was made with multipliers, a plan or rules of its own."""
+        """Whether the argument `multipliers` was set."""
         return not self._multipliers_argument.is_none
 
     @property
     def hyperparameters(self) -> dict[str, CurrentValues]:
-        """What the plan sets in the place of the optimizer's own numbers, by name: variable -> value now.
+        """The hyperparameters that the plan sets, by name: variable -> current value.
 
-        Numbers are settable: `optimizer.hyperparameters["momentum"]["body"] = 0.8`. That recompiles nothing. Who shares a
-        number in the plan has to be named together.
+        Numbers are settable without recompiling: `optimizer.hyperparameters["momentum"]["body"] = 0.8`. Name all
+        variables that share a number in the plan.
         """
         return current_hyperparameters(self.plan, self._groups)
 
     def rate_factors(self) -> dict[int, float]:
-        """What the base rate is multiplied by at this step, by identity of the variable: multiplier, schedule, warm-up."""
+        """The factor on the base rate at this step, by identity of the variable: multiplier × schedule × warm-up."""
         return {} if self._groups is None else self._by_variable(self._groups.factors())
 
     def effective_rates(self) -> dict[int, float]:
-        """The rate of each trained variable at this step, by its identity; never below the lowest of its group."""
+        """The effective rate of each trainable variable at this step, by its identity."""
         if self._groups is None:
             return {}
         return self._by_variable(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate)))
@@ -127,17 +127,17 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         return {id(variable): numbers[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     def late_start(self, variable: keras.Variable) -> LateStart:
-        """When a trained variable joined the training, as far as its rate depends on it.
+        """When a trainable variable was unfrozen, as far as its rate depends on it.
 
         Args:
-            variable: One of the variables that the optimizer was built with.
+            variable: A variable that the optimizer was built with.
         """
         place = self._groups.plan.row(variable).place
         return self._states.starts.get(place, LateStart()).with_effect(self)
 
     @property
     def loaded_plan(self) -> Plan | None:
-        """The plan with which the loaded state was saved, where another one is in force; `None` otherwise."""
+        """The plan of the loaded state, if another one is in force; `None` otherwise."""
         if self._saved_config is None:
             return None
         model = self._groups.plan.model or (self._model() if self._model is not None else None)
@@ -146,19 +146,19 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         return saved_plan.bind_to_model(self._saved_config, Plan(model))
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Resolves the plan for `variables`, freezes what it freezes, and makes the state for the others.
+        """Resolves the plan for `variables`, freezes what it freezes, and creates the state of the others.
 
         Args:
             variables: The model's trainable variables.
 
         Raises:
-            ValueError: If the plan does not cover them, or freezes them all, or trains a variable that was frozen by
-                hand since, or names variables when there are none.
+            ValueError: If the plan does not cover them, freezes them all, trains a variable that was since frozen by hand,
+                or names variables when there are none.
         """
         if self.built:
             return
         if not len(variables):
-            build_checks.check_nothing_is_asked(self._multipliers_argument)
+            build_checks.check_names_no_variables(self._multipliers_argument)
             self._build_for(Plan.from_rows([]), [])
             return
         model = self._model() if self._model is not None else None
@@ -181,11 +181,11 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._groups = Groups(plan, trainable, self, self._states.starts)
 
     def bind(self, model: keras.Layer) -> None:
-        """Tells the optimizer which model its variables belong to: rules may then be path patterns.
+        """Connects the optimizer to the model of its variables, so that rules can be path patterns.
 
-        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do phases. Keras gives an optimizer its
-        variables only, which is enough to train exactly, also after loading; call it on a loaded, subclassed
-        `keras.Model` whose plan froze BatchNormalization layers, so that the plan finds those layers again.
+        `compile` of `difflr.Model` and `difflr.Sequential` does this, and so do phases. Keras passes an optimizer its
+        variables only, which is enough to train, also after loading. Call it on a loaded, subclassed `keras.Model`
+        whose plan froze BatchNormalization layers: the plan then finds those layers again.
 
         Args:
             model: The model the optimizer is compiled with.
@@ -194,15 +194,15 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             ValueError: If the optimizer was built for variables of another model.
         """
         if self._groups is not None and self._groups.trainable:
-            self._know(model)
+            self._bind_plan(model)
             freeze(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
-            # Keras lists what is unfrozen from here on.
+            # from here on Keras lists what is unfrozen
             freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
         self._model = weakref.ref(model)
 
-    def _know(self, model: keras.Layer) -> None:
-        """Takes the paths and places of `model` for the plan of a built optimizer. What is trainable stays as it is."""
+    def _bind_plan(self, model: keras.Layer) -> None:
+        """Gives the plan of a built optimizer the paths and places of `model`; changes nothing that is trainable."""
         plan = self._groups.plan
         if self._unbound is not None:
             saved_plan.mark_frozen(model, self._unbound)
@@ -214,9 +214,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._groups.plan, self._unbound = bound, None
 
     def replan(self, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
-        """Gives the optimizer another plan, with all state kept by variable; see `difflr.replan`.
+        """Replaces the optimizer's plan and keeps its state by variable.
 
-        A compiled model has to make its step anew, which `difflr.replan(model, plan)` does, too.
+        Use `difflr.replan(model, plan)` for a compiled model: it rebuilds the training step as well.
 
         Args:
             plan: The new plan.
@@ -224,8 +224,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             own_bias_correction: As for `difflr.replan`.
 
         Raises:
-            TypeError: If it is no plan.
-            ValueError: If it trains nothing, or trains what `trainable = False` froze. Nothing has changed then.
+            TypeError: If it is not a plan.
+            ValueError: If it trains nothing, or something that `trainable = False` froze. Nothing is changed then.
         """
         build_checks.check_new_plan(plan)
         build_checks.check_base_rate(plan, self.first_rate)
@@ -246,12 +246,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         moved.aside = values
         moved.move(self._groups.plan, plan)
         self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
-        changed = self._groups.hyperparameters.numbers_for(plan)
+        changed = self._states.changed_numbers(plan, self._groups.plan, self._groups.hyperparameters.numbers())
         self._rebuild(plan, {**self._states.aside, **moved.aside})
         self._groups.hyperparameters.restore(changed)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
-        """Builds the optimizer for what `plan` trains, and gives the variables their state back.
+        """Builds the optimizer for the variables that `plan` trains, and restores their state.
 
         Args:
             plan: The plan.
@@ -274,16 +274,16 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             if value is not None and tuple(value.shape) == tuple(variable.shape):
                 variable.assign(value)
             elif name == keras_private.AVERAGES and late and place is not None:
-                variable.assign(as_numpy(by_place[place]))  # an average that begins at 0 would draw the variable there
+                variable.assign(as_numpy(by_place[place]))  # an average that starts at 0 would pull the variable there
 
     def state_entries(self) -> dict[Key, keras.Variable]:
-        """What the optimizer keeps, by place and name."""
+        """The optimizer's state, by place and name."""
         rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
         vectors = [self._groups.vector, self._groups.hyperparameters.vector]
         return entries(self, rows, self._states.before_build, [v for v in vectors if v is not None])
 
     def _warn_at_next_step(self, plan: Plan) -> None:
-        """Remembers to say that a phase is in force that nobody here has begun."""
+        """Prepares the warning that a loaded phase is in force."""
         whole = {id(row.variable) for row in plan.whole.rows if not row.frozen}
         frozen = [row for row in plan.rows if row.frozen and id(row.variable) in whole]
         self._warning_at_next_step = build_checks.still_frozen(frozen) if frozen else ""

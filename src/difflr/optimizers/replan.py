@@ -1,4 +1,4 @@
-"""`replan`: another plan for a model, in the middle of its training."""
+"""`replan`: change a model's plan during training."""
 
 import keras
 
@@ -9,24 +9,24 @@ from difflr.plan import Plan
 
 
 def replan(model: keras.Model, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
-    """Gives a compiled model another plan; the optimizer keeps its state, variable by variable.
+    """Replaces the plan of a compiled model; the optimizer keeps its state by variable.
 
-    It works before, between and inside calls of `fit`, in a callback too: the compiled step is made anew. What the new
-    plan freezes leaves its state in host memory and finds it again, bit for bit, when it is unfrozen. What was never
-    trained starts fresh, with a bias correction of its own in Adam, AdamW and Adamax. Variables that were not there
-    when the optimizer was built (a new head, LoRA enabled since) join.
+    Call it before, between or inside calls of `fit`, also from a callback: the training step is rebuilt. The state of
+    variables that the new plan freezes is kept in host memory and restored exactly when they are unfrozen. Variables that
+    never trained start with fresh state and, in Adam, AdamW and Adamax, their own bias correction. Variables created
+    after the optimizer was built (a new head, LoRA) are added.
 
     Args:
         model: A model compiled with a differential optimizer.
-        plan: The new plan, of this model.
-        warmup_steps: Integer, the number of steps over which the rate of variables that join now rises.
-        own_bias_correction: Boolean, whether variables that join now count the steps of the optimizer's bias correction
-            for themselves.
+        plan: The new plan of this model.
+        warmup_steps: Integer, the number of steps over which the rate of newly unfrozen variables rises.
+        own_bias_correction: Boolean, whether newly unfrozen variables count their own steps for the optimizer's bias
+            correction.
 
     Raises:
-        TypeError: If the optimizer is none of difflr's, or `plan` is no plan.
-        ValueError: If the model is not compiled, or the plan is for another model, trains nothing, or trains what
-            `trainable = False` froze. Nothing has changed then.
+        TypeError: If the optimizer is not a difflr optimizer, or `plan` is not a plan.
+        ValueError: If the model is not compiled, or the plan is for another model, trains nothing, or trains something that
+            `trainable = False` froze. Nothing is changed then.
 
     Example:
 
@@ -51,14 +51,14 @@ def replan(model: keras.Model, plan: Plan, *, warmup_steps: int = 0, own_bias_co
 
 
 def ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
-    """The model's differential optimizer, built and told of the model.
+    """The model's differential optimizer, built and bound to the model.
 
     Args:
         model: The model.
-        name: Who asks, for errors.
+        name: The calling function, for errors.
 
     Raises:
-        TypeError: If it is none of difflr's.
+        TypeError: If it is not a difflr optimizer.
         ValueError: If the model is not compiled.
     """
     if getattr(model, "optimizer", None) is None:
@@ -69,8 +69,8 @@ def ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
     if not isinstance(optimizer, DifferentialOptimizer):
         known = type(optimizer).__name__
         raise TypeError(
-            f"`{name}` keeps the state of an optimizer while variables freeze and unfreeze, which needs one of difflr's. "
-            f"Received: {known}. Compile with difflr.optimizers.{known}(...), or use difflr.Model."
+            f"`{name}` keeps optimizer state while variables are frozen, which needs a difflr optimizer. Received: {known}. "
+            f"Compile with difflr.optimizers.{known}(...), or use difflr.Model."
         )
     optimizer.bind(model)
     if not model.optimizer.built:

@@ -56,15 +56,16 @@ class SavedOptimizer(GroupedUpdate):
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
             changed=self._states.changed,
+            changed_hyperparameters=self._states.numbers,
             arrays=self.callback_arrays,
         ).save(store)
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads the optimizer's state, by variable.
 
-        If the optimizer has another plan than the one that was saved, its own plan holds, and one warning says what is
-        different. What the file has no state for starts fresh. The state of a stock optimizer of the same kind is
-        loaded, too. An optimizer that is not built can take no state: Keras then warns and goes on without it.
+        If the saved plan differs, the optimizer's own plan applies, and one warning lists the differences. Variables without
+        saved state start fresh. The state of a stock optimizer of the same class can be loaded, too. An optimizer that
+        is not built cannot load state: Keras warns and continues without it.
 
         Args:
             store: What it was saved in.
@@ -130,6 +131,7 @@ class SavedOptimizer(GroupedUpdate):
         self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
         self._rebuild(plan, values)
         self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
+        self._states.numbers = {place: n for place, n in state.changed_hyperparameters.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
 

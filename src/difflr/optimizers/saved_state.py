@@ -39,6 +39,7 @@ class State:
         learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
         callbacks: What callbacks keep with the state.
         changed: Multipliers that were changed while training, with what the plan says, by place.
+        changed_hyperparameters: Hyperparameters that were changed while training: place -> name -> planned, now.
         arrays: Arrays that callbacks keep with the state.
     """
 
@@ -52,6 +53,7 @@ class State:
     learning_rate: float | None = None
     callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
     changed: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    changed_hyperparameters: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
@@ -71,6 +73,10 @@ class State:
             "learning_rate": self.learning_rate,
             "callbacks": self.callbacks,
             "changed": {place: list(numbers) for place, numbers in self.changed.items()},
+            "changed_hyperparameters": {
+                place: {name: list(pair) for name, pair in numbers.items()}
+                for place, numbers in self.changed_hyperparameters.items()
+            },
             "arrays": list(self.arrays),
         }
         for number, value in enumerate([*self.values.values(), *self.aside.values(), *self.arrays.values()]):
@@ -90,6 +96,7 @@ class State:
         header = _from_array(store[HEADER])
         if isinstance(header, dict):
             header.setdefault("hyperparameters", {})
+            header.setdefault("changed_hyperparameters", {})
         _check(header)
         keys = [*header["values"], *header["aside"], *((None, name) for name in header["arrays"])]
         missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
@@ -109,6 +116,10 @@ class State:
             learning_rate=header["learning_rate"],
             callbacks=header["callbacks"],
             changed={place: tuple(numbers) for place, numbers in header["changed"].items()},
+            changed_hyperparameters={
+                place: {name: tuple(pair) for name, pair in numbers.items()}
+                for place, numbers in header["changed_hyperparameters"].items()
+            },
             arrays=dict(zip(header["arrays"], arrays[known:], strict=True)),
         )
 
@@ -142,6 +153,7 @@ class State:
             multipliers={places[place]: number for place, number in self.multipliers.items()},
             hyperparameters={places[place]: numbers for place, numbers in self.hyperparameters.items()},
             changed={places[place]: numbers for place, numbers in self.changed.items()},
+            changed_hyperparameters={places[place]: known for place, known in self.changed_hyperparameters.items()},
         )
 
 
@@ -185,6 +197,7 @@ _FIELDS: dict[str, Any] = {
     "learning_rate": (int, float, type(None)),
     "callbacks": dict,
     "changed": dict,
+    "changed_hyperparameters": dict,
     "arrays": list,
 }
 
@@ -220,10 +233,18 @@ def _check(header: Any) -> None:
         require(all(type(number) in (int, float) for number in numbers.values()), "hyperparameters", numbers)
         hyperparameters.check_json(numbers)
     for place, numbers in header["changed"].items():
-        pair = isinstance(numbers, list) and len(numbers) == 2 and all(type(n) in (int, float) for n in numbers)
-        require(place in known and pair and min(numbers) > 0, "changed", numbers)
+        require(place in known and _is_pair(numbers) and min(numbers) > 0, "changed", numbers)
+    for place, numbers in header["changed_hyperparameters"].items():
+        pairs = isinstance(numbers, dict) and all(map(_is_pair, numbers.values()))
+        require(place in known and pairs, "changed_hyperparameters", numbers)
+        for position in (0, 1):
+            hyperparameters.check_json({name: pair[position] for name, pair in numbers.items()})
     require(all(isinstance(name, str) for name in header["arrays"]), "arrays", header["arrays"])
     require(len(set(header["arrays"])) == len(header["arrays"]), "arrays", header["arrays"])
+
+
+def _is_pair(numbers: Any) -> bool:
+    return isinstance(numbers, list) and len(numbers) == 2 and all(type(number) in (int, float) for number in numbers)
 
 
 def _counts(number: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What an optimizer keeps for each variable, over all changes of its plan."""
+"""The optimizer's state by variable, kept across changes of the plan."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,26 +13,27 @@ from difflr.optimizers.saved_state import Key
 from difflr.plan import Plan, Row
 from difflr.plan.rebinding import with_rows
 
-# A name for state of which it is not known to which variable it belongs.
+# Names state that belongs to no known variable.
 _OTHER = "other"
 
 
 class StateByPlace:
-    """The state of variables that are frozen for a time, and when the others joined.
+    """The state of temporarily frozen variables, and when the others were unfrozen.
 
     When a variable is frozen, its state is kept here, in host memory, and restored exactly when it is unfrozen.
-    Variables are known by their place in the layer tree.
+    Variables are identified by their place in the layer tree.
     """
 
     def __init__(self) -> None:
         self.before_build: list[keras.Variable] = []
         self.starts: dict[str, LateStart] = {}
-        self.seen: dict[str, int] = {}  # of those set aside: how many gradients their state has seen
+        self.seen: dict[str, int] = {}  # of frozen variables: how many gradients their state has seen
         self.aside: dict[Key, np.ndarray] = {}
-        self.changed: dict[str, tuple[float, float]] = {}  # multipliers changed while training: as planned, and now
+        self.changed: dict[str, tuple[float, float]] = {}  # multipliers changed while training: planned, current
+        self.numbers: dict[str, dict[str, tuple[float, float]]] = {}  # the same for hyperparameters, by name
 
     def move(self, plan: Plan, to: Plan) -> None:
-        """Takes the places of another plan for the same variables.
+        """Switches to the places of another plan of the same variables.
 
         Args:
             plan: The plan so far.
@@ -43,16 +44,17 @@ class StateByPlace:
         self.seen = {places.get(place, place): number for place, number in self.seen.items()}
         self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
         self.changed = {places.get(place, place): numbers for place, numbers in self.changed.items()}
+        self.numbers = {places.get(place, place): numbers for place, numbers in self.numbers.items()}
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
-        """Notes who freezes and who joins.
+        """Records which variables become frozen and which are newly unfrozen.
 
         Args:
             plan: The plan so far.
             to: The next plan.
             step: The optimizer's step.
-            warmup_steps: The length of the warm-up of those who join.
-            own_bias_correction: Whether those who join count the steps of the bias correction for themselves.
+            warmup_steps: The length of the warm-up of newly unfrozen variables.
+            own_bias_correction: Whether newly unfrozen variables count their own steps for the bias correction.
         """
         before = {row.place for row in plan.rows if not row.frozen}
         after = {row.place for row in to.rows if not row.frozen}
@@ -67,7 +69,7 @@ class StateByPlace:
         self.starts = {place: start for place, start in self.starts.items() if start != LateStart()}
 
     def with_changed_multipliers(self, plan: Plan, before: Plan, multipliers: Mapping[int, float]) -> Plan:
-        """The next plan, with the multipliers that were changed while training where it plans the same as before.
+        """The next plan, with multipliers that were changed while training if it plans the same as before.
 
         Args:
             plan: The next plan; its `whole` stays as it is.
@@ -87,8 +89,40 @@ class StateByPlace:
 
         return with_rows(plan, change) if now_of else plan
 
+    def changed_numbers(
+        self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]
+    ) -> dict[int, dict[str, float]]:
+        """The hyperparameters that were changed while training, for the variables whose number the next plan keeps.
+
+        Changes of frozen variables are remembered until they are unfrozen.
+
+        Args:
+            plan: The next plan.
+            before: The plan so far.
+            numbers: What was changed of it: identity of the variable -> name -> number.
+
+        Returns:
+            Identity of the variable -> name -> number.
+        """
+        for row in before.rows:
+            known = self.numbers.setdefault(row.place, {})
+            for name, planned in row.hyperparameters.items():
+                if name in numbers.get(id(row.variable), {}):
+                    known[name] = planned, numbers[id(row.variable)][name]
+                elif known.get(name, (None, 0.0))[0] == planned:  # it was set back to the plan's number
+                    del known[name]
+        self.numbers = {place: known for place, known in self.numbers.items() if known}
+        return {
+            id(row.variable): {
+                name: now
+                for name, (planned, now) in self.numbers.get(row.place, {}).items()
+                if row.hyperparameters.get(name) == planned
+            }
+            for row in plan.rows
+        }
+
     def keep_aside(self, values: Mapping[Key, np.ndarray]) -> None:
-        """Keeps the state of those who are frozen, but gradients that were accumulated for a step not yet made."""
+        """Keeps the state of frozen variables, without incomplete gradient accumulations."""
         self.aside = {
             (place, name): value
             for (place, name), value in {**self.aside, **values}.items()
@@ -102,13 +136,13 @@ def entries(
     before_build: list[keras.Variable],
     vectors: list[keras.Variable],
 ) -> dict[Key, keras.Variable]:
-    """What a built optimizer keeps, by place and name; state of no known variable is numbered.
+    """The state of a built optimizer, by place and name; state of no known variable is numbered.
 
     Args:
         optimizer: The optimizer.
-        rows: The rows of the variables that it was built with, in that order.
-        before_build: The variables that it had before.
-        vectors: Those of its groups' numbers, which are left out.
+        rows: The rows of the variables it was built with, in that order.
+        before_build: Its state variables from before the build.
+        vectors: The vectors of multipliers and hyperparameters, which are left out.
     """
     found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
     shared = keras_private.shared_state(optimizer, before_build)
@@ -122,10 +156,10 @@ def entries(
 
 
 def check_known(optimizer: keras.optimizers.Optimizer, found: Mapping[Key, keras.Variable]) -> None:
-    """Checks that it is known to which variable all of an optimizer's state belongs.
+    """Checks that all of an optimizer's state can be assigned to variables.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If not.
     """
     others = [variable.path for (place, name), variable in found.items() if place is None and name.startswith(_OTHER)]
     if others:

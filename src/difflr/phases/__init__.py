@@ -1,4 +1,4 @@
-"""Phases: who trains when, inside one `fit`; and functions that make the usual ones."""
+"""Phases: which variables train when, inside one `fit`; and functions that return common phases."""
 
 from difflr.phases.phase import Phase
 from difflr.phases.phases import Phases

@@ -1,4 +1,4 @@
-"""The weights of the best epoch of a phase, with the state of the optimizer: kept with it, and saved with it."""
+"""The weights and optimizer state of the best epoch of a phase, saved with the optimizer."""
 
 import json
 
@@ -13,7 +13,7 @@ _STATE = "best state"
 
 
 def keep_best(model: keras.Model, optimizer: DifferentialOptimizer) -> None:
-    """Keeps the weights of a model, and what its optimizer has for the variables that it trains now.
+    """Keeps the weights of a model, and the optimizer state of its trainable variables.
 
     Args:
         model: The model.
@@ -29,14 +29,14 @@ def keep_best(model: keras.Model, optimizer: DifferentialOptimizer) -> None:
 
 
 def restore_best(model: keras.Model, optimizer: DifferentialOptimizer) -> bool:
-    """Restores what `keep_best` kept, and forgets it.
+    """Restores what `keep_best` kept, and drops it.
 
     Args:
         model: The model.
         optimizer: Its optimizer.
 
     Returns:
-        Whether there was something.
+        Whether there was anything to restore.
     """
     kept, optimizer.callback_arrays = optimizer.callback_arrays, {}
     weights = [kept[name] for number in range(len(model.weights)) if (name := f"{_WEIGHTS} {number}") in kept]

@@ -1,4 +1,4 @@
-"""What a `PhaseScheduler` checks, and what it says."""
+"""Checks and warnings of `PhaseScheduler`."""
 
 import json
 import warnings
@@ -14,16 +14,17 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import inner
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
+from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.phases.phase_scheduler import PhaseScheduler
 
 
 def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Checks that the optimizer is one of difflr's.
+    """Checks that the optimizer is a difflr optimizer.
 
     Raises:
-        TypeError: If it is another one.
+        TypeError: If not.
     """
     optimizer = inner(optimizer)
     if isinstance(optimizer, DifferentialOptimizer):
@@ -31,25 +32,25 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
     name = type(optimizer).__name__
     ours = f"difflr.optimizers.{name}(...)" if hasattr(optimizers, name) else "one optimizer of difflr.optimizers"
     raise TypeError(
-        "PhaseScheduler keeps the state of an optimizer over all phases, which needs one of difflr's. "
+        "PhaseScheduler keeps optimizer state across phases, which needs a difflr optimizer. "
         f"Received: {name}. Compile with {ours}, or use difflr.Model."
     )
 
 
 def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_per_execution: int) -> None:
-    """Checks that the optimizer can do what the phases say.
+    """Checks that the optimizer supports the phases.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If not.
     """
     scheduled = isinstance(keras_private.live_learning_rate(optimizer), LearningRateSchedule)
     for number, phase in enumerate(phases, start=1):
         batches = (phase.steps or 0) * (optimizer.gradient_accumulation_steps or 1)
         if batches % steps_per_execution:
             raise ValueError(
-                f"Phase {number} ends after {phase.steps} steps ({batches} batches), and `compile` was given "
-                f"steps_per_execution={steps_per_execution}: it can end after multiples of {steps_per_execution} batches "
-                "only."
+                f"Phase {number} ends after {counted(phase.steps or 0, 'step')} ({counted(batches, 'batch', 'batches')}), "
+                f"and `compile` was given steps_per_execution={steps_per_execution}: it can end after multiples of "
+                f"{steps_per_execution} batches only."
             )
         if phase.own_bias_correction and keras_private.bias_correction(optimizer) is None:
             raise ValueError(
@@ -58,59 +59,59 @@ def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_pe
             )
         if phase.learning_rate is not None and scheduled:
             raise ValueError(
-                f"Phase {number} sets learning_rate={phase.learning_rate:g}, and the base rate of the optimizer is a "
-                "schedule, which decides it at every step. Give the optimizer a number, and its schedule to the phases: "
+                f"Phase {number} sets learning_rate={phase.learning_rate:g}, but the base rate of the optimizer is a "
+                "schedule. Give the optimizer a number, and the schedule to the phases: "
                 "difflr.Phase(..., learning_rate=1e-3, schedule=...)."
             )
 
 
 def check_order(scheduler: "PhaseScheduler", callbacks: Sequence[keras.callbacks.Callback]) -> None:
-    """Checks that no callback stands behind the scheduler which has to stand before it.
+    """Checks the order of callbacks.
 
     Raises:
-        ValueError: If one does.
+        ValueError: If a callback that must come before the scheduler comes after it.
     """
     behind = callbacks[callbacks.index(scheduler) + 1 :] if scheduler in callbacks else []
     if any(isinstance(callback, keras.callbacks.SwapEMAWeights) and callback.swap_on_epoch for callback in behind):
         raise ValueError(
-            "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would take the averages for the "
-            "weights when a phase begins. Put it before: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
+            "`SwapEMAWeights(swap_on_epoch=True)` comes after `PhaseScheduler`, which would mistake the averages for "
+            "the weights when a phase begins. Put it first: callbacks=[SwapEMAWeights(True), PhaseScheduler(...)]."
         )
 
 
 def check_resumed(progress: Progress, phases: Sequence[str]) -> dict[str, Any]:
-    """Checks that a run can go on with these phases, and returns what the running one said when it was saved.
+    """Checks that a run can continue with these phases, and returns the saved settings of the running one.
 
     Args:
-        progress: How far the run has come.
+        progress: The progress of the run.
         phases: The phases of this `fit`, as text.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If not.
     """
     ended = progress.phases[: progress.number]
     if tuple(phases[: progress.number]) != ended or len(phases) <= progress.number:
         raise ValueError(
             f"The run to be resumed is in phase {progress.number + 1}, after {list(ended) or 'none'}. Received: "
-            f"{list(phases)}. Only the phase that runs and those that have not begun can be edited; "
+            f"{list(phases)}. Only the running phase and later ones can be edited; "
             "PhaseScheduler(phases, resume=False) begins with the first one."
         )
     try:
         return dict(json.loads(progress.phases[progress.number]))
     except (ValueError, TypeError, RecursionError):
         raise ValueError(
-            f"What was saved of phase {progress.number + 1} cannot be read: {shown(progress.phases[progress.number])}. "
+            f"The saved settings of phase {progress.number + 1} cannot be read: {shown(progress.phases[progress.number])}. "
             "PhaseScheduler(phases, resume=False) begins with the first phase."
         ) from None
 
 
 def warn_of_steps_made_twice(epoch: int, steps: int) -> None:
-    """Warns if the state is that from the middle of the epoch which begins."""
+    """Warns if the state is from the middle of the epoch that begins."""
     if steps:
         warnings.warn(
-            f"The state is that after {steps} steps of epoch {epoch + 1}, which this `fit` begins again: the run will "
-            "not end as one without a break. Keras's BackupAndRestore brings this about if it saves within epochs, or "
-            "if the process was killed while it saved; difflr.BackupAndRestore does not.",
+            f"The state is from after {counted(steps, 'step')} of epoch {epoch + 1}, which this `fit` starts again: these "
+            "steps are made twice. Keras's BackupAndRestore causes this if it saves within epochs, or if the process was "
+            "killed while saving; difflr.BackupAndRestore does not.",
             stacklevel=4,
         )
 
@@ -120,7 +121,7 @@ def unfinished(phases: Phases, progress: Progress, stopped: bool) -> str:
 
     Args:
         phases: The phases.
-        progress: How far it has come.
+        progress: The progress of the run.
         stopped: Whether a callback stopped it.
     """
     number, count = progress.number + 1, len(phases)
@@ -131,4 +132,4 @@ def unfinished(phases: Phases, progress: Progress, stopped: bool) -> str:
             f"A callback such as EarlyStopping ended `fit` {start} It ends the whole training. To end one phase when a "
             "metric stops improving: difflr.Phase(..., monitor='val_loss', patience=3)."
         )
-    return f"`fit` ended {start} To go on: fit(..., initial_epoch={progress.epoch + 1}, epochs=...)."
+    return f"`fit` ended {start} To continue: fit(..., initial_epoch={progress.epoch + 1}, epochs=...)."

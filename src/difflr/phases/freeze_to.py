@@ -1,4 +1,4 @@
-"""`freeze_to` and `unfreeze`: between two calls of `fit`, or in a callback, with the optimizer's state kept."""
+"""`freeze_to` and `unfreeze`: between two calls of `fit`, or in a callback; the optimizer keeps its state."""
 
 import keras
 
@@ -11,21 +11,21 @@ from difflr.optimizers.replan import ready_optimizer, replan
 def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") -> list[str]:
     """Freezes everything below a depth group; that group and all above it are trainable.
 
-    The optimizer keeps its state by variable: what is frozen now finds its own again when it is unfrozen. What the plan
-    freezes stays frozen. To plan freezing and unfreezing over a whole `fit`, use `difflr.PhaseScheduler`.
+    The optimizer keeps its state by variable and restores it when variables are unfrozen. What the plan freezes stays
+    frozen. To schedule freezing inside one `fit`, use `difflr.PhaseScheduler`.
 
     Args:
         model: A model compiled with a differential optimizer.
-        group: The first group that is trainable: its number, from the bottom (0) or from the head (-1), or its name. See
+        group: The lowest trainable group: its number, from the bottom (0) or from the head (-1), or its name. See
             `difflr.depth.depth_groups`.
-        head: The target that is the head, as there.
+        head: The target of the head, as there.
 
     Returns:
-        The names of the groups that are trainable, bottom first.
+        The names of the trainable groups, bottom first.
 
     Raises:
-        TypeError: If the optimizer is none of difflr's.
-        ValueError: If the model is not compiled or has no head, there is no such group, or nothing would be trainable.
+        TypeError: If the optimizer is not a difflr optimizer.
+        ValueError: If the model is not compiled or has no head, the group does not exist, or nothing would be trainable.
 
     Example:
 
@@ -58,13 +58,13 @@ def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") 
 
 
 def unfreeze(model: keras.Model) -> None:
-    """Makes everything trainable again that the plan trains; the optimizer keeps its state.
+    """Unfreezes everything that the plan trains; the optimizer keeps its state.
 
     Args:
         model: A model compiled with a differential optimizer.
 
     Raises:
-        TypeError: If the optimizer is none of difflr's.
+        TypeError: If the optimizer is not a difflr optimizer.
         ValueError: If the model is not compiled.
 
     Example: see `difflr.freeze_to`.

@@ -1,6 +1,7 @@
 """`Phase`: one stretch of training."""
 
 import dataclasses
+import inspect
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,7 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.text_table import counted
 
 MODES = ("auto", "min", "max")
 BY_HAND = saved_phase.BY_HAND
@@ -22,43 +24,42 @@ BY_HAND = saved_phase.BY_HAND
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Phase:
-    """One stretch of training: who is trainable in it, at which rates, and when it ends.
+    """A part of a training: which variables train, at which rates, and when it ends.
 
-    A phase is the model's plan with changes that last as long as the phase. What the plan freezes stays frozen in every
-    phase.
+    A phase is the model's plan with changes that last as long as the phase. What the plan freezes stays frozen.
 
     Args:
-        trainable: Who trains: a target, or a list of targets, as in `difflr.Rule`: layer-tree paths and patterns
+        trainable: What trains: a target or a list of targets, as in `difflr.Rule`: layer-tree paths and patterns
             (`"backbone/block5*"`, `"*"` for everything), kinds (`"kind:head"`), layers, variables, functions.
-        epochs: Integer. The phase ends after so many epochs, the one in which it begins included.
-        steps: Integer. The phase ends after so many steps of the optimizer, in the middle of an epoch too.
-        monitor: The name of a metric such as `"val_loss"`. The phase ends when it has stopped improving; with
-            `epochs` as well, at the latest after these.
-        patience: Integer. The number of epochs without improvement after which it ends, as in
+        epochs: Integer. The phase ends after this many epochs, counting the one in which it begins.
+        steps: Integer. The phase ends after this many optimizer steps, also in the middle of an epoch.
+        monitor: The name of a metric such as `"val_loss"`. The phase ends when it stops improving, or after
+            `epochs` if set.
+        patience: Integer. The number of epochs without improvement after which the phase ends, as in
             `keras.callbacks.EarlyStopping`.
-        min_delta: Float >= 0. What counts as an improvement.
-        mode: `"min"`, `"max"`, or `"auto"`: told by the name of the metric.
-        warmup_steps: Integer. The rate of those who join in this phase rises linearly over so many steps.
-        own_bias_correction: Whether those who join count the steps of the optimizer's bias correction for themselves.
-            `None`: where that can be done exactly (Adam, AdamW, Adamax).
-        frozen_statistics: What the moving statistics of BatchNormalization layers do that are frozen whole in this
-            phase: `"keep"` or `"update"`; `None` for what the plan says.
-        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on the learning rate of all who train in
-            this phase, as a function of the steps since it began.
+        min_delta: Float >= 0. The smallest change that counts as an improvement.
+        mode: `"min"`, `"max"`, or `"auto"` (from the name of the metric).
+        warmup_steps: Integer. The rate of newly unfrozen variables rises linearly over this many steps.
+        own_bias_correction: Whether newly unfrozen variables count their own steps for the bias correction. `None`: if the
+            optimizer is Adam, AdamW or Adamax, for which this is exact.
+        frozen_statistics: What fully frozen BatchNormalization layers do with their moving statistics in this phase:
+            `"keep"` or `"update"`; `None` for the plan's setting.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on the rates of all trainable variables, as
+            a function of the steps since the phase began.
         multipliers: Rules for this phase alone, in any form that `difflr.Plan` takes. They come after those of the plan,
-            so they win, axis by axis; a schedule in them counts from the beginning of the phase. A `difflr.Plan` holds
-            in the place of the model's plan.
-        learning_rate: Float > 0. The base rate from the beginning of this phase on: callbacks change it from there, and
-            it holds in later phases until one of them sets another. Not for an optimizer whose base rate is a schedule.
-        threshold: Float. The phase ends when `monitor` reaches it; without `patience` for no other reason.
-        until: Function `(epoch, logs) -> bool`, asked after every epoch: `True` ends the phase. Or `"next_phase"`: it
-            ends when `PhaseScheduler.next_phase()` is called.
+            so they win, axis by axis; a schedule in them counts from the start of the phase. A `difflr.Plan` replaces the
+            model's plan.
+        learning_rate: Float > 0. The base rate from the start of this phase, until a callback or a later phase changes it.
+            Not for an optimizer whose base rate is a schedule.
+        threshold: Float. The phase ends when `monitor` reaches it.
+        until: Function `(epoch, logs) -> bool`, called after every epoch: `True` ends the phase. Or `"next_phase"`: the
+            phase ends when `PhaseScheduler.next_phase()` is called.
         restore_best: Boolean. When the phase ends, the weights of its best epoch by `monitor` are restored, with the
             optimizer's state of their variables.
 
     Raises:
-        TypeError: If `multipliers` are no rules.
-        ValueError: If a value is not of its kind, or two of them contradict each other.
+        TypeError: If `multipliers` are not rules.
+        ValueError: If an argument is invalid, or two contradict each other.
 
     Example:
 
@@ -96,9 +97,7 @@ class Phase:
         )
         object.__setattr__(self, "trainable", tuple(trainable) if several else (trainable,))
         if not self.trainable:
-            raise ValueError(
-                "A phase in which nobody is trainable trains nothing. Give `trainable` at least one target."
-            )
+            raise ValueError("A phase needs something to train: give `trainable` at least one target.")
         for name, smallest in (("epochs", 1), ("steps", 1), ("patience", 0), ("warmup_steps", 0)):
             value = getattr(self, name)
             optional = name in ("epochs", "steps") and value is None
@@ -154,6 +153,17 @@ class Phase:
                 f"`until` of a phase must be a function (epoch, logs) -> bool, or {BY_HAND!r} for a phase that ends when "
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
             )
+
+        if callable(self.until):
+            try:
+                inspect.signature(self.until).bind(0, {})
+            except TypeError as error:
+                raise ValueError(
+                    "`until` of a phase must be a function of two arguments, (epoch, logs) -> bool. Received: "
+                    f"{describe(self.until)}: {error}."
+                ) from None
+            except ValueError:
+                pass  # a builtin, which does not tell its arguments
 
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
@@ -224,7 +234,13 @@ class Phase:
             reaches = operator.le if self.mode == "min" else operator.ge
             if reaches(logs[self.monitor], self.threshold):
                 return True
-        return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        try:
+            return callable(self.until) and bool(self.until(epoch, dict(logs)))
+        except KeyError as error:
+            raise ValueError(
+                f"`until` of a phase asks for {error}, which the logs of epoch {epoch + 1} do not have. Received: "
+                f"{', '.join(logs)}."
+            ) from error
 
     @property
     def who(self) -> str:
@@ -235,10 +251,10 @@ class Phase:
     def ends(self) -> str:
         """When it ends, as text."""
         if self.steps is not None:
-            return _counted(self.steps, "step")
+            return counted(self.steps, "step")
         reasons = []
         if self.longest_wait is not None:
-            reasons.append(f"{self.monitor} stops to improve, patience {self.patience}")
+            reasons.append(f"{self.monitor} stops improving, patience {self.patience}")
         if self.threshold is not None:
             reasons.append(f"{self.monitor} reaches {self.threshold:g}")
         if self.until == BY_HAND:
@@ -246,7 +262,7 @@ class Phase:
         elif self.until is not None:
             reasons.append(f"{describe(self.until)} says so")
         if self.epochs is not None:
-            reasons.append(_counted(self.epochs, "epoch"))
+            reasons.append(counted(self.epochs, "epoch"))
         return ", or ".join(reasons) or "the end"
 
     def to_dict(self) -> dict[str, Any]:
@@ -270,7 +286,3 @@ class Phase:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""`PhaseScheduler`: walks through the phases of a training inside one `fit`."""
+"""`PhaseScheduler`: runs the phases of a training inside one `fit`."""
 
 import dataclasses
 import json
@@ -26,30 +26,29 @@ _STATE = "PhaseScheduler"  # the name of what is saved with the optimizer
 
 
 class PhaseScheduler(keras.callbacks.Callback):
-    """Walks through phases inside one `fit`: who trains, at which rates, until when.
+    """Runs phases inside one `fit`.
 
-    When a phase begins, the training step is built anew: what is frozen then has no gradient, no optimizer state and no
-    part in a clip norm, on every backend. The state of every variable that has been trainable is kept, and so is the step
-    of the optimizer, and its learning rate where the phase does not set one. Everything is saved with the optimizer, so
-    that `BackupAndRestore`, `ModelCheckpoint` and `load_model` resume in the middle of a phase as if there had been no
-    break; the order of the callbacks does not matter.
+    The training step is rebuilt when a phase begins: frozen variables have no gradient, no optimizer state on the
+    device and no part in a clip norm. The optimizer keeps its state by variable, its step, and its learning rate unless
+    the phase sets one. All of it is saved with the optimizer: `BackupAndRestore`, `ModelCheckpoint` and `load_model`
+    resume in the middle of a phase as if never interrupted, whatever the order of callbacks.
 
-    A `fit` that goes on from the epoch where the last one stopped (`initial_epoch`) goes on in its phase. One that
-    begins elsewhere after a run that has ended begins with the first phase again, unless a phase ends by `next_phase()`.
+    A `fit` that starts at the epoch where the last one stopped (`initial_epoch`) continues its phase. After a completed
+    run, one that starts elsewhere begins with the first phase, unless a phase ends by `next_phase()`.
 
-    Other callbacks of the same `fit` see the number of the phase, from 1, as `phase` in the logs of each epoch, wherever
-    they stand in the list; and those that have the methods `on_phase_begin(phase, logs)` and `on_phase_end(phase, logs)`
-    are called with that number, and with the metrics of the epoch before.
+    The logs of each epoch contain the number of the phase, from 1, as `phase`, for all callbacks in any order. Callbacks
+    with the methods `on_phase_begin(phase, logs)` and `on_phase_end(phase, logs)` are called with that number and the
+    metrics of the previous epoch.
 
     Args:
         phases: A `difflr.Phases`, or a list of `difflr.Phase`.
-        resume: Boolean. Whether to go on in the phase of an interrupted run; `False` begins with the first phase.
-        verbose: 0 or 1. Whether to print the beginning of each phase.
+        resume: Boolean. Whether to continue an interrupted run; `False` begins with the first phase.
+        verbose: 0 or 1. Whether to print a line when a phase begins.
 
     Raises:
-        TypeError: On `fit`, if the optimizer is none of difflr's.
+        TypeError: On `fit`, if the optimizer is not a difflr optimizer.
         ValueError: On `fit`, before the first step, if the phases do not fit the model, its plan or the number of
-            epochs, or an interrupted run cannot be taken up in this epoch.
+            epochs, or an interrupted run cannot be resumed at this epoch.
 
     Example:
 
@@ -83,7 +82,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._neighbours: keras.callbacks.CallbackList | None = None
         self._plans: list[Plan] = []
         if any(phase.steps or phase.is_open for phase in self.phases):
-            # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
+            # Keras runs callbacks asynchronously, which is faster, unless one has this method.
             self.on_train_batch_end = self._after_batch
 
     @property
@@ -93,7 +92,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         return self._progress.number + 1 if begun else 0
 
     def entries(self) -> dict[str, float]:
-        """What the logs of an epoch get: the phase, and the base rate if phases set it."""
+        """The entries for the logs of an epoch: the phase, and the base rate if phases set it."""
         if all(phase.learning_rate is None for phase in self.phases):
             return {"phase": self.phase}
         return {"phase": self.phase, "learning_rate": base_rate(self._optimizer)}
@@ -101,14 +100,14 @@ class PhaseScheduler(keras.callbacks.Callback):
     def next_phase(self) -> None:
         """Ends the running phase.
 
-        The next one begins before the next step if this is called between two batches (`on_train_batch_end`), with the
-        next epoch if it is called elsewhere in a callback, and with the next `fit` if it is called between two.
+        Called between two batches (`on_train_batch_end`), the next phase begins before the next step; elsewhere in a
+        callback, with the next epoch; between two calls of `fit`, with the next one.
 
         Raises:
             ValueError: If no phase has begun, or the last one has.
         """
         if not self.phase:
-            raise ValueError("No phase has begun: call `next_phase()` in a callback of the `fit`, or after one.")
+            raise ValueError("No phase has begun: call `next_phase()` in a callback during `fit`, or after it.")
         if self.phase == len(self.phases):
             raise ValueError(f"Phase {self.phase} is the last: there is no next one.")
         self._note(over=True)
@@ -121,7 +120,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
-        self._watched = model  # on JAX `self.model` hands the state back every time it is asked, after every batch too
+        self._watched = model  # on JAX each access to `self.model` syncs the state back, after every batch
         optimizer = inner(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
@@ -131,7 +130,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._neighbours = keras_private.callback_list()
         if self._neighbours is not None:
             fit_checks.check_order(self, self._neighbours.callbacks)
-            # A new list: Keras is walking along the old one.
+            # A new list: Keras is iterating over the old one.
             self._neighbours.callbacks = [_PhaseInLogs(self), *self._neighbours.callbacks]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
@@ -146,7 +145,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._first_epoch, self._in_epoch = True, False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        # Here and not in `on_train_begin`: the number of the epoch is known, and whatever is restored was restored.
+        # Not in `on_train_begin`: here the epoch is known, and callbacks have restored their checkpoints.
         if self._first_epoch:
             self._begin(epoch)
             self._first_epoch = False
@@ -172,9 +171,9 @@ class PhaseScheduler(keras.callbacks.Callback):
             logs.update(self.entries())
         if phase.monitor is not None and phase.monitor not in progress.logs:
             raise ValueError(
-                f"Phase {progress.number + 1} waits for '{phase.monitor}', which epoch {epoch + 1} did not give. "
+                f"Phase {progress.number + 1} monitors '{phase.monitor}', which epoch {epoch + 1} did not report. "
                 f"Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
-                "name another metric as `monitor`."
+                "set `monitor` to another metric."
             )
         if progress.number == len(self.phases) - 1:
             self._count(epoch + 1)
@@ -201,7 +200,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     @property
     def _progress(self) -> Progress:
-        """How far the training has come: kept with the optimizer, which is saved, and not in the callback."""
+        """The progress, kept with the optimizer, which is saved."""
         return Progress.from_dict(self._optimizer.callback_state[_STATE])
 
     def _note(self, **changes: Any) -> None:
@@ -217,14 +216,14 @@ class PhaseScheduler(keras.callbacks.Callback):
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
 
     def _plan(self, number: int) -> Plan:
-        """The plan of a phase; all are made anew when the model has another plan."""
+        """The plan of a phase; all are resolved again when the model's plan changed."""
         whole = self._optimizer.whole_plan()
         if not self._plans or self._plans[0].whole is not whole:
             self._plans = resolve(self.phases, whole, self.model, self._optimizer.first_rate)
         return self._plans[number]
 
     def _begin(self, epoch: int) -> None:
-        """Goes on where a run has stopped, or begins."""
+        """Resumes a run, or begins one."""
         plan_of(self.model)  # which binds a loaded plan to the model
         phases = tuple(phase.text for phase in self.phases)
         if _STATE in self._optimizer.callback_state and self.resume and self._goes_on(epoch):
@@ -243,7 +242,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
-        """Whether this `fit` goes on from where the last one stopped."""
+        """Whether this `fit` continues the last one."""
         progress = self._progress
         last = progress.epoch
         if progress.finished:
@@ -257,8 +256,8 @@ class PhaseScheduler(keras.callbacks.Callback):
             return True
         raise ValueError(
             f"The last run was interrupted in epoch {last + 1}, in phase {progress.number + 1}, and this `fit` "
-            f"begins with epoch {epoch + 1}. To go on, give `fit` initial_epoch={last}, which repeats it, or {last + 1}; "
-            "to begin with the first phase, use PhaseScheduler(phases, resume=False)."
+            f"starts at epoch {epoch + 1}. To resume, give `fit` initial_epoch={last}, which repeats that epoch, or "
+            f"{last + 1}; to begin with the first phase, use PhaseScheduler(phases, resume=False)."
         )
 
     def _enter(self, number: int, epoch: int) -> None:
@@ -277,7 +276,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._call("on_phase_begin")
 
     def _num_batches(self, phase: Phase, epoch: int) -> int:
-        """For how many batches a phase lasts that begins in an epoch, at most, as far as it is known."""
+        """The most batches that a phase can last which begins in an epoch, as far as known."""
         if phase.steps is not None:
             return phase.steps * self._batches_per_step
         epochs = self.params["epochs"] - epoch
@@ -291,7 +290,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         replan(self.model, plan, warmup_steps=phase.warmup_steps, own_bias_correction=corrects)
 
     def _change(self, before: dict[str, Any]) -> None:
-        """Takes up a phase that was changed since it began."""
+        """Applies the edits of a phase that has already begun."""
         phase, progress = self._phase, self._progress
         now = json.loads(phase.text)
         same_schedule = all(now.get(name) == before.get(name) for name in ("schedule", "multipliers"))
@@ -308,7 +307,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._call("on_phase_end")
 
     def _call(self, event: str) -> None:
-        """Calls what callbacks have for an event, as Keras does for its own."""
+        """Calls the methods of callbacks for an event."""
         progress = self._progress
         for callback in self._neighbours.callbacks if self._neighbours is not None else [self]:
             if hasattr(callback, event):
@@ -325,12 +324,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         return self._progress.has_ended(self._phase, epoch, self._step())
 
     def _note_logs(self, logs: dict[str, Any]) -> None:
-        """Notes the metrics of the epoch so far: whoever saves at the end of an epoch saves them too, in any order."""
+        """Records the metrics of the epoch so far, so that checkpoints at the end of an epoch contain them, in any order."""
         state = self._optimizer.callback_state[_STATE]
         state["logs"] = {**state["logs"], **{name: float(value) for name, value in logs.items()}}
 
     def _count(self, epoch: int) -> None:
-        """Counts the metrics of the epoch before this one; those of an epoch which is repeated do not count."""
+        """Counts the metrics of the previous epoch, unless that epoch is repeated."""
         phase, progress = self._phase, self._progress
         if not progress.logs or progress.epoch != epoch - 1:
             return
@@ -339,7 +338,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._optimizer.callback_state[_STATE] = progress.counted(phase).to_dict()
 
     def _wait_for_steps(self, batch: int) -> None:
-        """Notes after which batch the phase can be over: to read the step there, JAX has to hand back its state."""
+        """Records the first batch at which the phase can end: only there does JAX sync its state."""
         self._batch, self._next_look = batch, None
         if self._phase.steps is not None:
             left = self._phase.steps - (self._step() - self._progress.start_step)

@@ -86,6 +86,11 @@ class Phases(Sequence[Phase]):
     def __str__(self) -> str:
         return self.table()
 
+    def _repr_html_(self) -> str:
+        from difflr.phases.table import as_html
+
+        return as_html(self)
+
     def __repr__(self) -> str:
         return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.ends}' for phase in self)}>"
 

@@ -1,4 +1,4 @@
-"""How far a training in phases has come: what is saved with the optimizer's state."""
+"""The progress of a training in phases, saved with the optimizer's state."""
 
 import dataclasses
 import typing
@@ -11,20 +11,20 @@ from difflr.phases.phase import Phase
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a training in phases has come.
+    """The progress of a training in phases.
 
     Args:
         phases: The phases, each as its `text`.
         number: The number of the phase, from 0.
-        epoch: The present epoch.
+        epoch: The current epoch.
         epoch_step: The optimizer's step at the beginning of the epoch.
         start_epoch: The epoch in which the phase began.
         start_step: The optimizer's step at which it began.
         logs: The metrics of this epoch so far, until they are counted.
         best: The best value of the monitored metric in this phase.
-        waited: For how many epochs it has not improved.
+        waited: The number of epochs since it improved.
         over: Whether the phase is over by its threshold or its function, or by `next_phase()`.
-        finished: Whether `fit` came to its end.
+        finished: Whether `fit` was completed.
     """
 
     phases: tuple[str, ...]

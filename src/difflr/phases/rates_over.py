@@ -1,4 +1,4 @@
-"""Whether schedules are over before a phase begins, so that what joins would never move."""
+"""Warnings about schedules that are over before a phase begins."""
 
 import warnings
 from typing import Any
@@ -18,13 +18,13 @@ SAMPLES = 16
 def warn_of_rates_over(
     number: int, optimizer: DifferentialOptimizer, step: int, num_batches: int, accumulation: int
 ) -> None:
-    """Warns of variables whose rate is next to nothing in all of the phase that begins.
+    """Warns of variables whose rate is close to 0 throughout the phase that begins.
 
     Args:
         number: The number of the phase, from 1.
         optimizer: The optimizer, with the plan of the phase.
         step: The optimizer's step at which the phase begins.
-        num_batches: For how many batches, which schedules count, it lasts.
+        num_batches: The length of the phase in batches, which schedules count.
         accumulation: The number of batches in a step.
     """
     base = keras_private.live_learning_rate(optimizer)
@@ -44,15 +44,15 @@ def warn_of_rates_over(
     if base_is_over:
         names = listed([row.path for row in optimizer.plan_in_force.rows if not row.frozen])
         warnings.warn(
-            f"In phase {number} {names} train at next to no rate: the schedule that is the optimizer's base rate is over. "
+            f"In phase {number} {names} train at a rate close to 0: the schedule of the optimizer's base rate is over. "
             "It counts from the first step. Make it as long as the whole training, or give each phase a schedule: "
             "difflr.Phase(..., schedule=...).",
             stacklevel=2,
         )
     elif over:
         warnings.warn(
-            f"In phase {number} {listed(over)} train at next to no rate: their schedule is over before the phase begins, or "
-            "0 in all of it.",
+            f"In phase {number} {listed(over)} train at a rate close to 0: their schedule is over before the phase begins, "
+            "or 0 throughout.",
             stacklevel=2,
         )
 

@@ -1,4 +1,4 @@
-"""Ready phases: gradual unfreezing, chain-thaw, head first, all at once."""
+"""Ready-made phases: gradual unfreezing, chain-thaw, head first, all at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["all_at_once", "chain_thaw", "head_first", "top_down"]
 
 
 def all_at_once(model: keras.Layer) -> Phases:
-    """One phase in which everything trains that the plan trains: the beginning of a schedule of one's own.
+    """One phase in which everything trains: a start for your own phases.
 
     Args:
         model: A built model.
@@ -43,7 +43,7 @@ def head_first(model: keras.Layer, epochs: int = 1, head: Any = HEAD, **more: An
     Args:
         model: A built model.
         epochs: Integer, how long the head trains alone.
-        head: The target that is the head, or a list of targets, where the model does not show it.
+        head: The target of the head, or a list of targets, if the graph of the model does not show it.
         **more: Further arguments of the second `difflr.Phase`, such as `warmup_steps`.
 
     Example:
@@ -67,15 +67,15 @@ def head_first(model: keras.Layer, epochs: int = 1, head: Any = HEAD, **more: An
 def top_down(
     model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, head: Any = HEAD, **more: Any
 ) -> Phases:
-    """Gradual unfreezing: the topmost group first, then one more group from the top in each phase, at last all of them.
+    """Gradual unfreezing: the top group first, then one more group from the top in each phase, until all train.
 
     Args:
         model: A built model.
-        epochs: Integer, the length of each phase but the last, which has no end.
+        epochs: Integer, the length of each phase except the last, which has no end.
         groups: List of groups from the bottom to the top, each a target or a list of targets. `None`: one group for
             each depth of the model.
-        head: The target that is the head, or a list of targets, for these; see `difflr.depth.depth_groups`.
-        **more: Further arguments of every `difflr.Phase` but the first, such as `warmup_steps`.
+        head: The target of the head, or a list of targets; see `difflr.depth.depth_groups`.
+        **more: Further arguments of every `difflr.Phase` except the first, such as `warmup_steps`.
 
     Example:
 
@@ -100,14 +100,14 @@ def top_down(
 def chain_thaw(
     model: keras.Layer, epochs: int = 1, groups: Sequence[Any] | None = None, head: Any = HEAD, **more: Any
 ) -> Phases:
-    """Chain-thaw: the top alone, then every other group alone from the bottom up, at last all together.
+    """Chain-thaw: the top alone, then every other group alone from the bottom up, finally all together.
 
     Args:
         model: As for `top_down`, and so are `epochs`, `groups` and `head`.
         epochs: Integer.
         groups: List of targets, or of lists of targets.
         head: A target, or a list of targets.
-        **more: Further arguments of every `difflr.Phase` but the last, such as `monitor="val_loss"`.
+        **more: Further arguments of every `difflr.Phase` except the last, such as `monitor="val_loss"`.
 
     Example:
 

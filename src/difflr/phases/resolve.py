@@ -12,18 +12,19 @@ from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
 from difflr.plan import Plan, Row, layer_tree
 from difflr.plan.constant import Constant
+from difflr.plan.rebinding import schedules_of_phase
 from difflr.plan.rule import describe
 from difflr.plan.targets import Targets
 
 
 def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_rate: object = None) -> list[Plan]:
-    """The plan of each phase. Its schedules count from when it comes into force, which is not known here.
+    """The plan of each phase. Where its schedules start is not known before the phase begins.
 
     Args:
         phases: The phases.
-        plan: The whole plan of the model: what it freezes is trainable in no phase.
+        plan: The whole plan of the model: what it freezes stays frozen in every phase.
         model: The model.
-        learning_rate: The optimizer's base rate, for rules of phases that set a learning rate, if it is a number.
+        learning_rate: The optimizer's base rate, if it is a number, for rules that set a learning rate.
 
     Raises:
         ValueError: If a target or a rule matches nothing or only what is frozen or covered, a phase is like the one
@@ -40,9 +41,7 @@ def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_ra
         rows = _rows_by_rules(phase, number, plan, model, rate, chosen)
         variables = {key for key in chosen if key not in rows or not rows[key].frozen}
         if not variables:
-            raise ValueError(
-                f"Phase {number}: its `multipliers` freeze all that `trainable` names. Leave one of them out."
-            )
+            raise ValueError(f"Phase {number}: its `multipliers` freeze everything in `trainable`. Remove one of them.")
 
         def change(row: Row, phase: Phase = phase, rows: dict[int, Row] = rows) -> Row:
             later = rows.get(id(row.variable), row)
@@ -56,15 +55,18 @@ def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_ra
             frozen_layers=frozen_layers,
             change=change,
         )
+        _check_starts(number, made)
         if plans and trained_in(made) == trained_in(plans[-1]) and _alike(phase, phases[number - 2], made, plans[-1]):
-            raise ValueError(f"Phase {number} trains the same as phase {number - 1}, in the same way: make them one.")
+            raise ValueError(
+                f"Phase {number} trains the same variables as phase {number - 1} in the same way: merge them."
+            )
         plans.append(made)
     _check_all_train(plan, plans)
     return plans
 
 
 def first_rate_of(model: keras.Layer) -> object:
-    """The base rate with which the optimizer of a model was made; `None` if it is none of difflr's."""
+    """The base rate with which a model's optimizer was made; `None` if it is not a difflr optimizer."""
     return getattr(inner(getattr(model, "optimizer", None)), "first_rate", None)
 
 
@@ -76,7 +78,7 @@ def trained_in(plan: Plan) -> frozenset[int]:
 def _chosen(
     phase: Phase, number: int, leaves: Sequence[layer_tree.Leaf], targets: Targets, trained: set[int]
 ) -> tuple[set[int], list[str]]:
-    """The identities of the variables that a phase names, and the paths of layers with statistics alone that it does not."""
+    """The identities of the variables in `trainable`, and the paths of the statistics-only layers outside it."""
     matched: set[int] = set()
     for target in phase.trainable:
         found = _match(targets, target, number)
@@ -104,13 +106,13 @@ def _rows_by_rules(
 
 
 def _check_rules(phase: Phase, plan: Plan, model: keras.Layer, chosen: set[int]) -> None:
-    """Checks that each rule speaks of something that trains in the phase."""
+    """Checks that each rule matches something that trains in the phase."""
     leaves = layer_tree.walk(model)
     targets = Targets(leaves, model)
     for rule in phase.multipliers:
         if not {id(leaves[position].variable) for position, _ in targets.match(rule.target)} & chosen:
             raise ValueError(
-                f"the rule for {describe(rule.target)} has no effect: nothing of it trains in this phase. Leave it out, or "
+                f"the rule for {describe(rule.target)} has no effect: nothing of it trains in this phase. Remove it, or "
                 "add the target to `trainable`."
             )
 
@@ -120,8 +122,20 @@ def _check_schedules(phase: Phase, number: int, rows: Sequence[Row]) -> None:
     if phase.schedule is not None and scheduled:
         raise ValueError(
             f"Phase {number} has a schedule, and so have {listed(scheduled)} in the plan or in the phase's `multipliers`. "
-            "Leave one of them out."
+            "Remove one of them."
         )
+
+
+def _check_starts(number: int, made: Plan) -> None:
+    """Checks that no variable has a schedule of the phase for one number and one of the plan for another."""
+    for row in made.rows:
+        own, planned = schedules_of_phase(row, made.whole)
+        if own and planned and not row.frozen:
+            raise ValueError(
+                f"Phase {number} has a schedule for the {listed(own)} of {row.path}, which counts from the beginning of the "
+                f"phase, and the plan has one for its {listed(planned)}, which does not. Give the phase both, in its "
+                "`multipliers`: difflr.Rule(..., schedule=..., hyperparameters={...}); or the plan."
+            )
 
 
 def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
@@ -129,16 +143,18 @@ def _check_all_train(plan: Plan, plans: Sequence[Plan]) -> None:
     never = [row.path for row in plan.rows if not row.frozen and id(row.variable) not in ever]
     if never:
         raise ValueError(
-            f"No phase trains {listed(never)}. Add a phase in which they train, such as difflr.Phase(trainable='*') at the "
-            f"end; or say in the plan that they never do: {{{never[0].rsplit('/', 1)[0]!r}: difflr.FROZEN}}."
+            f"No phase trains {listed(never)}. Add a phase that trains them, such as difflr.Phase(trainable='*') at the "
+            f"end, or freeze them in the plan: {{{never[0].rsplit('/', 1)[0]!r}: difflr.FROZEN}}."
         )
 
 
 def _alike(phase: Phase, before: Phase, plan: Plan, plan_before: Plan) -> bool:
-    """Whether a phase that trains the same variables as the one before does it in the same way."""
-    cycles = [
-        rule.schedule for rule in phase.multipliers or () if not isinstance(rule.schedule, (Constant, type(None)))
-    ]
+    """Whether a phase trains in the same way as the one before, given the same variables."""
+    cycles = any(
+        not isinstance(rule.schedule, (Constant, type(None)))
+        or any(map(callable, (rule.hyperparameters or {}).values()))
+        for rule in phase.multipliers or ()
+    )
     if phase.schedule is not None or before.schedule is not None or before.restore_best or cycles:
         return False
     same_rate = phase.learning_rate in (None, before.learning_rate)
@@ -156,13 +172,12 @@ def _match(targets: Targets, target: Any, number: int) -> set[int]:
 def _without_effect(target: Any, number: int, trained: set[int]) -> str:
     if trained:
         return (
-            f"Phase {number}: the target {describe(target)} has no effect, as the targets before it cover all it matches. "
-            "Leave it out."
+            f"Phase {number}: the target {describe(target)} has no effect: earlier targets cover all it matches. "
+            "Remove it."
         )
     return (
-        f"Phase {number}: the target {describe(target)} matches only what the plan freezes, or what was set to "
-        "`trainable = False`. Phases choose from what the plan trains: take the freezing out of the plan, or the target "
-        "out of the phase."
+        f"Phase {number}: the target {describe(target)} matches only what the plan or `trainable = False` freezes. "
+        "Phases select from what the plan trains: remove the freezing, or remove the target from the phase."
     )
 
 
@@ -173,13 +188,13 @@ def check_length(
 
     Args:
         phases: The phases.
-        first: The epoch in which the first of those to come begins.
+        first: The epoch in which the next phase begins.
         epochs: The number of the epoch before which `fit` ends, as its argument `epochs`.
         steps_per_epoch: Steps of the optimizer in an epoch, where known.
-        number: The number of the first phase to come, from 0.
+        number: The number of the next phase, from 0.
 
     Raises:
-        ValueError: If a phase begins too late or is cut short for certain, or `fit` goes on after the last.
+        ValueError: If a phase is certain to begin too late or to be cut short, or `fit` is longer than the phases.
     """
     begins = float(first)
     for position in range(number, len(phases)):

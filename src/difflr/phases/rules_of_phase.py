@@ -18,35 +18,35 @@ class RulesOfPlan(tuple[Rule, ...]):
 
 
 def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
-    """What a phase's `multipliers` stand for.
+    """The rules of a phase, from its `multipliers`.
 
     Args:
         multipliers: Rules in any form, or a plan.
 
     Raises:
         TypeError: If it is neither.
-        ValueError: If there is no rule, or one unfreezes.
+        ValueError: If there is no rule, or a rule unfreezes.
     """
     if isinstance(multipliers, Plan):
         return RulesOfPlan(_rule(rows) for rows in _by_setting(multipliers))
     if isinstance(multipliers, (int, float)):
         raise TypeError(
             f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: "
-            f"{shown(multipliers)}. For another rate of all who train, use `learning_rate`."
+            f"{shown(multipliers)}. To change the rate of everything, use `learning_rate`."
         )
     rules = multipliers if isinstance(multipliers, RulesOfPlan) else tuple(as_rules(multipliers))
     if not rules:
         raise ValueError(f"`multipliers` of a phase have no rule. Received: {shown(multipliers)}. Leave it out.")
     if any(rule.frozen is False for rule in rules):
         raise ValueError(
-            "A rule of a phase cannot unfreeze: `trainable` says who trains, and what the model's plan freezes is trainable "
-            "in no phase. Take the freezing out of the plan."
+            "A rule of a phase cannot unfreeze: `trainable` selects what trains, and what the model's plan freezes stays "
+            "frozen in every phase. Remove the freezing from the plan."
         )
     return rules
 
 
 def _by_setting(plan: Plan) -> list[list[Row]]:
-    """The rows that the plan decides, those with equal settings together."""
+    """The rows that the plan decides, grouped by equal settings."""
     members: dict[Any, list[Row]] = {}
     for row in plan.rows:
         if row.decided.get("frozen") != BY_USER:
@@ -55,7 +55,7 @@ def _by_setting(plan: Plan) -> list[list[Row]]:
 
 
 def _rule(rows: Sequence[Row]) -> Rule:
-    """The rule that says all that equal rows say."""
+    """The rule that gives rows their common settings."""
     row = rows[0]
     target = tuple(path for row in rows for path in (row.path, *row.aliases))
     if row.frozen:
@@ -77,19 +77,26 @@ def with_rules(plan: Plan, rules: Sequence[Rule], model: keras.Layer, learning_r
         learning_rate: The base rate, for rules that set a learning rate.
 
     Raises:
-        ValueError: As of `difflr.Plan`.
+        ValueError: As in `difflr.Plan`.
     """
     by_rules = Plan(model, rules, learning_rate=learning_rate)
-    return {id(row.variable): _later(row, by_rules.row(row.variable)) for row in plan.rows}
+    found = {}
+    for row in plan.rows:
+        later = by_rules.row(row.variable)
+        reset = frozenset(row.hyperparameters) if isinstance(rules, RulesOfPlan) else later.reset
+        found[id(row.variable)] = _later(row, later, reset)
+    return found
 
 
-def _later(row: Row, later: Row) -> Row:
-    """A row with what a later one decides by rules."""
+def _later(row: Row, later: Row, reset: frozenset[str]) -> Row:
+    """A row with what a later one decides by rules, and without the hyperparameters that those rules reset."""
     decided = {axis: who for axis, who in later.decided.items() if who != BY_USER and not who.startswith(DECLARED)}
-    if row.frozen or not decided:
+    if row.frozen or not (decided or reset):
         return row
     if later.frozen:
         return row.frozen_because(decided.get("frozen", decided.get("multiplier", "")))
     values = {axis: getattr(later, axis) for axis in decided if axis in AXES and axis != "frozen"}
-    values["hyperparameters"] = {**row.hyperparameters, **later.hyperparameters}
-    return dataclasses.replace(row, **values, schedule_start=0, decided={**row.decided, **decided})
+    planned = {name: value for name, value in row.hyperparameters.items() if name not in reset}
+    values["hyperparameters"] = {**planned, **later.hyperparameters}
+    decided = {axis: who for axis, who in row.decided.items() if axis not in reset} | decided
+    return dataclasses.replace(row, **values, schedule_start=0, decided=decided)

@@ -10,6 +10,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -25,6 +26,20 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         phases: The phases.
         model: A built model, to tell how many parameters are trainable.
     """
+    return text_table(*_cells(phases, model))
+
+
+def as_html(phases: "Phases") -> str:
+    """The table as HTML, for notebooks.
+
+    Args:
+        phases: The phases.
+    """
+    return html_table(*_cells(phases, None))
+
+
+def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
+    """Header, lines, and which columns are aligned to the left."""
     header = ["phase", "trainable", "until"]
     lines = [[str(number), _shortened(phase.who), phase.ends] for number, phase in enumerate(phases, start=1)]
     right = {0}
@@ -45,7 +60,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
     if any(phase.warmup_steps for phase in phases):
         header.append("warm-up")
         for line, phase in zip(lines, phases, strict=True):
-            line.append(f"{phase.warmup_steps} steps" if phase.warmup_steps else "-")
+            line.append(counted(phase.warmup_steps, "step") if phase.warmup_steps else "-")
     if any(phase.own_bias_correction is not None for phase in phases):
         header.append("bias correction")
         for line, phase in zip(lines, phases, strict=True):
@@ -55,17 +70,7 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         header.append("frozen statistics")
         for line, phase in zip(lines, phases, strict=True):
             line.append(phase.frozen_statistics or planned)
-    widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-
-    def aligned(line: list[str]) -> str:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([aligned(header), rule, *map(aligned, lines)])
+    return header, lines, set(range(len(header))) - right
 
 
 def who_and_how(phase: Phase) -> str:

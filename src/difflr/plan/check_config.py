@@ -1,4 +1,4 @@
-"""What a saved plan must be: checked before anything is made of it."""
+"""Checks of a saved plan before it is used."""
 
 import json
 from typing import Any
@@ -18,12 +18,12 @@ def check_config(config: Any) -> None:
     """Checks that `config` is what `to_config` returns.
 
     Raises:
-        ValueError: If it is not; the message names the row and the field.
+        ValueError: If not; the message names the row and the field.
     """
     checks.check(config, "The plan")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
-        raise ValueError(f"This is not a plan of difflr: expected the format '{FORMAT}'. Received: {shown(found)}.")
+        raise ValueError(f"This is not a difflr plan: expected the format '{FORMAT}'. Received: {shown(found)}.")
     rows = config.get("rows")
     statistics = config.get("statistics")
     if not isinstance(rows, list) or not isinstance(statistics, list):
@@ -46,9 +46,7 @@ def check_config(config: Any) -> None:
             known = {**fields, **(_OPTIONAL_FIELDS if fields is _FIELDS else {})}
             checks.check_fields(entry, known, f"{title} {number} of the plan ({entry['path'][:100]})")
             if entry["place"] in seen:
-                raise ValueError(
-                    f"{title} {number} of the plan says for the second time what {shown(entry['place'])} gets."
-                )
+                raise ValueError(f"{title} {number} of the plan is the second for {shown(entry['place'])}.")
             seen.add(entry["place"])
     for number, row in enumerate(rows):
         where = f"Row {number} of the plan ({row['path'][:100]})"
@@ -62,15 +60,15 @@ def check_config(config: Any) -> None:
             raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
         if row["frozen"] != (row["multiplier"] == 0):
             raise ValueError(
-                f"{where} contradicts itself: frozen is {row['frozen']}, the multiplier is {row['multiplier']}; 0 is the "
-                "same as frozen."
+                f"{where} contradicts itself: frozen is {row['frozen']}, the multiplier is {row['multiplier']}; 0 "
+                "means frozen."
             )
         _check_optional(row, where)
         checks.check_fields(row["decided"], (*AXES, *row.get("hyperparameters", ())), f"{where}, 'decided',")
         if not row["frozen"] and (row["keeps_statistics"] or row["decided"].get("frozen") == BY_USER):
             field = "keeps_statistics" if row["keeps_statistics"] else "decided"
             raise ValueError(
-                f"{where} contradicts itself: frozen is False, and '{field}' says that it is frozen. "
+                f"{where} contradicts itself: frozen is False, but '{field}' means frozen. "
                 f"Received: {shown(row[field])}."
             )
     schedules = {json.dumps(row["schedule"], sort_keys=True): n for n, row in enumerate(rows) if row["schedule"]}
@@ -93,7 +91,7 @@ def _check_optional(row: dict[str, Any], where: str) -> None:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if row["frozen"] and (row.get("hyperparameters") or row.get("min_learning_rate")):
-        raise ValueError(f"{where} contradicts itself: it is frozen, and has hyperparameters or a floor.")
+        raise ValueError(f"{where} contradicts itself: it is frozen, but has hyperparameters or a floor.")
 
 
 def _check_whole(config: dict[str, Any]) -> None:
@@ -104,7 +102,7 @@ def _check_whole(config: dict[str, Any]) -> None:
     if whole.get("whole") is not None or [row["place"] for row in whole["rows"]] != [
         row["place"] for row in config["rows"]
     ]:
-        raise ValueError("The plan's 'whole', the plan without the freezing of a phase, is about other variables.")
+        raise ValueError("The plan's 'whole', the plan without the freezing of a phase, has other variables.")
 
 
 _STATISTICS_FIELDS: dict[str, Any] = {"path": str, "place": str, "frozen": bool, "by_user": bool}

@@ -1,4 +1,4 @@
-"""`Constant`: a rate, or a factor, that stays as it is."""
+"""`Constant`: a constant learning rate or factor."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from difflr import checks
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Constant(keras.optimizers.schedules.LearningRateSchedule):
-    """The same at every step. In a rule of a plan it takes the schedule of an earlier rule away.
+    """A constant value. In a rule of a plan it removes the schedule of an earlier rule.
 
-    A group with the schedule `Constant()` follows the optimizer's base rate and nothing else, as a group without a
-    schedule does. Where the base rate itself is a schedule, the group follows that.
+    A group with the schedule `Constant()` follows only the optimizer's base rate, like a group without a
+    schedule. If the base rate is a schedule, the group follows that.
 
     Args:
-        learning_rate: Float >= 0. The rate; a factor where it is the schedule of a rule. Defaults to 1.
+        learning_rate: Float >= 0. The learning rate, or a factor if used in a rule. Defaults to 1.
 
     Raises:
-        ValueError: If it is negative or no finite number.
+        ValueError: If it is negative or not finite.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Short targets that name just some rows of a plan: tables show them, and rules can take them."""
+"""Short targets that match exactly some rows of a plan, for tables and rules."""
 
 import bisect
 import itertools
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from difflr.plan.rows import Row
 
-WILD = re.compile(r"[*?\[]")  # what means something in a pattern
-BOUNDARY = re.compile(r"[/_]|[^/_\d](?=\d)")  # where a name may be cut: block_|1_|expand, fire|2
-LAST = "\U0010ffff"  # sorts behind every character of a name
+WILD = re.compile(r"[*?\[]")  # special characters in a pattern
+BOUNDARY = re.compile(r"[/_]|[^/_\d](?=\d)")  # where a name can be split: block_|1_|expand, fire|2
+LAST = "\U0010ffff"  # sorts after every character of a name
 
 
 class CoveringTargets:
-    """Finds short targets for rows of one plan.
+    """Find short targets for rows of one plan.
 
-    A target is a path, of a layer where all that is in it is meant, or a pattern that matches just these rows:
+    A target is the path of a variable or of a layer (with everything in it), or a pattern that matches exactly these rows:
     `"backbone/block_1_*"`, `"block_1_*/kernel"`.
 
     Args:
@@ -36,7 +36,7 @@ class CoveringTargets:
             self._of_row.setdefault(row, []).append(position)
 
     def of(self, rows: Collection["Row"]) -> list[str]:
-        """The targets that together name just these rows, in their order.
+        """The targets that together match exactly these rows, in their order.
 
         Args:
             rows: Some rows of the plan.
@@ -52,9 +52,9 @@ class CoveringTargets:
         return targets
 
     def _best(self, path: str, wanted: "_Positions") -> "_Candidate":
-        """The target for `path` that covers most of what is wanted and nothing else.
+        """The target for `path` that covers the most wanted rows and no others.
 
-        Of equals a layer comes before a pattern, the outermost layer and the longest pattern before others.
+        Ties: layers before patterns, then the outermost layer and the longest pattern.
         """
 
         def number(candidate: _Candidate) -> int:
@@ -72,7 +72,7 @@ class CoveringTargets:
         return pattern if number(pattern) > max(1, number(layer)) else layer
 
     def _layers_of(self, path: str) -> "Iterator[_Candidate]":
-        """The layers above `path`, the outermost first."""
+        """The layers above `path`, outermost first."""
         for layer in itertools.accumulate(path.split("/")[:-1], "{}/{}".format):
             yield layer, "", self._beginning_with(f"{layer}/")
 
@@ -95,12 +95,12 @@ class CoveringTargets:
         return range(start, bisect.bisect_left(self._paths, text + LAST, start))
 
 
-# A target, the last part of what it matches (or nothing, if it may be any), and the positions between which that lies.
+# A target, the name it matches at the end of a path (empty: any), and the range of positions of its matches.
 _Candidate: TypeAlias = tuple[str, str, range]
 
 
 class _Positions:
-    """Some positions in the sorted paths, all and by the last part of their paths.
+    """Positions in the sorted paths, all of them and by the last part of the path.
 
     Args:
         paths: All paths.
@@ -114,6 +114,6 @@ class _Positions:
         self._by_name[""] = list(positions)
 
     def within(self, span: range, name: str) -> list[int]:
-        """Those in a span, of one name or of all."""
+        """The positions in a span, with one name or any."""
         found = self._by_name.get(name, [])
         return found[bisect.bisect_left(found, span.start) : bisect.bisect_left(found, span.stop)]

@@ -1,4 +1,4 @@
-"""What layers declare about themselves: rules that travel with the model."""
+"""Multipliers that layers declare: rules saved with the model."""
 
 import weakref
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ import keras
 from difflr import keras_private
 
 _STAMP = "_difflr_declared_by"
-_made_of_layers: weakref.WeakSet[Any] = weakref.WeakSet()  # declaring layers that hold others, such as attention
+_made_of_layers: weakref.WeakSet[Any] = weakref.WeakSet()  # declaring layers with sublayers, such as attention
 
 
 class _Declarers:
-    """The layers that declare something for a variable. Weak: a variable keeps no layer alive.
+    """The layers that declare a multiplier for a variable, as weak references.
 
-    Stamped on the variable, as an optimizer is built from a list of variables and never sees the model. A copy begins
-    empty: it belongs to another layer, which stamps it.
+    Stored on the variable because an optimizer is built from a list of variables and never sees the model. A copy starts
+    empty: it belongs to another layer, which records itself.
     """
 
     def __init__(self) -> None:
@@ -27,10 +27,10 @@ class _Declarers:
 
 
 def stamp(variables: Iterable[keras.Variable], layer: keras.Layer) -> None:
-    """Notes on `variables` that `layer` declares multipliers, which its property `multipliers` tells.
+    """Record on `variables` that `layer` declares multipliers, found in its property `multipliers`.
 
     Args:
-        variables: Variables of the layer, and of layers inside it.
+        variables: Variables of the layer and of layers inside it.
         layer: The layer.
     """
     if keras_private.sublayers(layer):
@@ -42,7 +42,7 @@ def stamp(variables: Iterable[keras.Variable], layer: keras.Layer) -> None:
 
 
 def declaring_layers(variables: Iterable[keras.Variable | None]) -> list[keras.Layer]:
-    """The layers that declare multipliers and own one of `variables`, in the order of their names."""
+    """The layers that declare multipliers and own one of `variables`, ordered by name."""
     variables = list(variables)
     if any(_is_new_lora(variable) for variable in variables):
         for layer in list(_made_of_layers):
@@ -53,19 +53,19 @@ def declaring_layers(variables: Iterable[keras.Variable | None]) -> list[keras.L
 
 
 def _is_new_lora(variable: keras.Variable | None) -> bool:
-    """Whether it may be of a layer inside a declaring one that does not know of it: `enable_lora` there tells nobody."""
+    """Whether it may belong to a sublayer of a declaring layer, unrecorded: `enable_lora` does not notify it."""
     name = getattr(variable, "name", "")
     return isinstance(name, str) and name.startswith("lora_") and not hasattr(variable, _STAMP)
 
 
 def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int, tuple[float, str]]:
-    """What layers declare for `variables`.
+    """The multipliers that layers declare for `variables`.
 
     Args:
-        variables: Variables of one model, `None` where there is nothing to declare.
+        variables: Variables of one model, `None` where nothing can be declared.
 
     Returns:
-        Position in `variables` -> `(multiplier, name of the layer)`, only where something is declared.
+        Position in `variables` -> `(multiplier, name of the layer)`, only for declared multipliers.
 
     Raises:
         ValueError: If two layers declare different multipliers for one variable.
@@ -82,7 +82,7 @@ def declared_multipliers(variables: Sequence[keras.Variable | None]) -> dict[int
                 raise ValueError(
                     f"Two layers declare different multipliers for the variable {variable.path}: "
                     f"'{known[1]}' declares {known[0]}, '{layer.name}' declares {multiplier}. "
-                    "A shared weight has one rate: declare it in one layer, or the same in both."
+                    "A shared weight has one rate: declare it in one layer, or equally in both."
                 )
             found.setdefault(position, (multiplier, layer.name))
     return found

@@ -1,4 +1,4 @@
-"""`everything_but`: a target that is all that others are not."""
+"""`everything_but`: a target that matches everything other targets do not."""
 
 import dataclasses
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EverythingBut:
-    """What `everything_but` returns.
+    """The result of `everything_but`.
 
     Args:
-        targets: The targets that are left out.
+        targets: The excluded targets.
     """
 
     targets: tuple[Any, ...]
 
 
 def everything_but(*targets: Any) -> EverythingBut:
-    """A target of a rule: every variable that none of `targets` names.
+    """A target that matches every variable that none of `targets` match.
 
     Args:
-        targets: Targets of any form (see `difflr.Rule`), lists of them too. Each has to name something.
+        targets: Targets of any form (see `difflr.Rule`), or lists of them. Each must match something.
 
     Returns:
-        A target, to be used wherever a target is expected.
+        A target, for use wherever a target is expected.
 
     Raises:
         ValueError: If there are no targets.

@@ -1,4 +1,4 @@
-"""Makes a model as frozen as a plan says. A plan itself changes nothing."""
+"""Apply a plan's freezing to its model. Creating a plan changes nothing."""
 
 from difflr import keras_private
 from difflr.plan.layer_tree import layer_frozen_by_plan, set_frozen, was_marked
@@ -7,10 +7,10 @@ from difflr.plan.rows import BY_USER
 
 
 def freeze(plan: Plan) -> None:
-    """Makes the plan's model as frozen as the plan says, and no more.
+    """Freeze and unfreeze the plan's model as the plan says.
 
-    Sets `trainable = False` on what the plan freezes, and undoes what another plan froze. What the user froze stays
-    frozen. An optimizer that gets the plan calls this.
+    Sets `trainable = False` where the plan freezes, and unfreezes what another plan froze. Variables frozen by the user
+    stay frozen. Optimizers call this when they get a plan.
 
     Args:
         plan: The plan.

@@ -1,4 +1,4 @@
-"""Short names for groups of variables: the same in every table, picture and log."""
+"""Short names for groups of variables, the same in every table, plot and log."""
 
 import collections
 import itertools
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from difflr.plan import Plan, Row
 
 ALL = "all"
-MAX_CHARACTERS = 180  # MLflow takes 250, a log puts the name of what is measured before it
+MAX_CHARACTERS = 180  # MLflow allows 250, and logs prefix the name of the metric
 
 
 def group_names(plan: "Plan") -> list[str]:
-    """A short name for each group of the plan, in their order.
+    """A short name for each group of the plan, in order.
 
     Args:
         plan: The plan.
@@ -25,10 +25,10 @@ def group_names(plan: "Plan") -> list[str]:
 
 
 def names_of(groups: Sequence[Sequence["Row"]], every: Sequence["Row"]) -> list[str]:
-    """A short name for each group of rows: the one that the user gave it, or one made of their paths.
+    """A short name for each group of rows: the user's, or one made from their paths.
 
     Args:
-        groups: For each group its rows; those of a group have the same `name`.
+        groups: For each group its rows, all with the same `name`.
         every: All rows of the plan.
     """
     return group_labels(
@@ -37,25 +37,23 @@ def names_of(groups: Sequence[Sequence["Row"]], every: Sequence["Row"]) -> list[
 
 
 def group_labels(groups: Sequence[Sequence[str]], every: Iterable[str], names: Sequence[str] = ()) -> list[str]:
-    """A short, unique name for each group, which CSV files, TensorBoard, MLflow and W&B take as it is.
+    """A short, unique name for each group, valid in CSV files, TensorBoard, MLflow and W&B.
 
-    A layer (or variable) that is the whole group gives its path: `backbone/stem`. Several of them are called what they
-    have in common, `backbone/all/kernel`, or else the first and how many more: `backbone/stem_and_3_more`. No name is
-    a folder of another one: MLflow keeps metrics as files.
+    A group that is one layer or variable is named by its path: `backbone/stem`. Others are named by their common parts,
+    `backbone/all/kernel`, or by the first and the number of others: `backbone/stem_and_3_more`. No name is a folder of
+    another: MLflow stores metrics as files.
 
     Args:
         groups: For each group the layer-tree paths of its variables.
         every: The paths of all variables of the model.
-        names: For each group the name that the user gave it, or `""`.
+        names: For each group the user's name, or `""`.
     """
     every = list(every)
     total = collections.Counter(layer for path in every for layer in layers_above(path))
     taken: set[str] = set()
     labels = [""] * len(groups)
     by_user = [bool(name) for name in names or [""] * len(groups)]
-    for number in sorted(
-        range(len(groups)), key=lambda number: not by_user[number]
-    ):  # the user's names stay as they are
+    for number in sorted(range(len(groups)), key=lambda number: not by_user[number]):  # keep the user's names
         label = names[number] if by_user[number] else _label(list(groups[number]), every, total)
         labels[number] = _free(label, taken)
         taken.add(labels[number])
@@ -63,7 +61,7 @@ def group_labels(groups: Sequence[Sequence[str]], every: Iterable[str], names: S
 
 
 def _free(label: str, taken: set[str]) -> str:
-    """`label`, or with a number behind it, or behind its first part where that is a name by itself."""
+    """`label`, with a number appended if needed, or appended to its first part if that is a name itself."""
     top, slash, rest = label.partition("/")
     endings = itertools.chain([""], (f"_{number}" for number in itertools.count(2)))
     candidates = (candidate for ending in endings for candidate in (f"{label}{ending}", f"{top}{ending}{slash}{rest}"))
@@ -71,7 +69,7 @@ def _free(label: str, taken: set[str]) -> str:
 
 
 def _clashes(label: str, taken: set[str]) -> bool:
-    """Whether the label is taken, or would be a folder and a file at once."""
+    """Whether the label is taken, or would be both a folder and a file."""
     return any(
         label == taken_label or label.startswith(f"{taken_label}/") or taken_label.startswith(f"{label}/")
         for taken_label in taken
@@ -79,15 +77,15 @@ def _clashes(label: str, taken: set[str]) -> bool:
 
 
 def check_group_name(name: object) -> None:
-    """Checks that every logger takes `name` as it is.
+    """Check that `name` is valid in every logger.
 
     Raises:
-        ValueError: If it is not text of letters, digits and `_ - . : /` and spaces between them, of at most 100 characters.
+        ValueError: If it is not 1 to 100 letters, digits and `_ - . : /`, with inner spaces.
     """
     fits = isinstance(name, str) and re.fullmatch(r"[\w\-.: /]{1,100}", name) and all(map(_is_part, name.split("/")))
     if not fits:
         raise ValueError(
-            "The `name` of a group is a column of logs: 1 to 100 letters, digits and the signs _ - . : / with spaces "
+            "The `name` of a group is a column of logs: 1 to 100 letters, digits and _ - . : / with spaces "
             f"between them, such as 'body' or 'body/early'. Received: {shown(name)}."
         )
 
@@ -97,11 +95,11 @@ def _is_part(part: str) -> bool:
 
 
 def covering_names(paths: Iterable[str], total: collections.Counter[str]) -> list[str]:
-    """What stands for `paths`: layers whose variables are all among them stand for these.
+    """Shorten `paths`: replace variables by a layer if all its variables are among them.
 
     Args:
         paths: Layer-tree paths of some variables.
-        total: For each layer, by path, how many variables are below it.
+        total: For each layer, by path, the number of variables below it.
     """
     paths = list(paths)
     inside = collections.Counter(layer for path in paths for layer in layers_above(path))
@@ -113,7 +111,7 @@ def covering_names(paths: Iterable[str], total: collections.Counter[str]) -> lis
 
 
 def layers_above(path: str) -> list[str]:
-    """The paths of the layers above a variable, from the outermost on."""
+    """The paths of the layers above a variable, outermost first."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
@@ -128,7 +126,7 @@ def _label(paths: list[str], every: list[str], total: collections.Counter[str]) 
 
 
 def _in_common(paths: list[str], every: list[str]) -> str | None:
-    """`above/all/last` where just these paths have this beginning and this end."""
+    """`above/all/last`, if exactly these paths start and end so."""
     last = {path.rsplit("/", 1)[-1] for path in paths}
     if len(last) != 1:
         return None

@@ -1,4 +1,4 @@
-"""The head of a model: where its outputs come from, read off its data flow."""
+"""Find the head of a model in its data flow."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from difflr.plan.kinds import is_normalization
 
 RECTIFIED = ("relu", "relu6", "gelu", "silu", "swish", "leaky_relu", "elu", "selu", "mish")
 MANY_KERNELS = 12  # more than any head has
-PARALLEL = re.compile(r"expert|head|branch")  # series whose members stand side by side
+PARALLEL = re.compile(r"expert|head|branch")  # series whose members run in parallel
 
 FIX = (
     "say which layers are the head, as in `head=model.get_layer(...)` or `head=['classifier', ...]`; in rules and phases "
@@ -26,20 +26,20 @@ Part: TypeAlias = keras.Layer | keras.Variable
 
 
 def head_of(model: keras.Layer) -> list[Part]:
-    """The head: for each output of `model`, the last layer with weights on the way to it.
+    """The head: for each output of `model`, the last layer with weights on the path to it.
 
-    It is read off the graph of a functional model, or off one traced call of any other. A model that only wraps another
-    one is looked into. A normalisation between a global pooling and the head is part of the head. Features that a model
-    returns beside its predictions are no head, nor are weights that are used below as well, as a tied embedding's.
+    It comes from the graph of a functional model, or from tracing one call of any other model. Wrapper models are
+    unwrapped. A norm between global pooling and the head is part of the head. Features returned along with predictions
+    are not, nor are weights also used below the head, such as tied embeddings.
 
     Args:
         model: A built model or layer.
 
     Returns:
-        Layers, and variables where a layer is not head as a whole. Empty if all that comes last is used below as well.
+        Layers, or variables where only part of a layer is head. Empty if all last weights are also used below.
 
     Raises:
-        ValueError: If it cannot be read, or what comes last is no head.
+        ValueError: If the head cannot be found, or the last layers are not a head.
 
     Example:
 
@@ -61,28 +61,28 @@ def head_of(model: keras.Layer) -> list[Part]:
     for number in last:
         _check_head(model, graph.calls[number].operation)
     last |= flow.vectors_behind(last) | {norm for number in last for norm in flow.norms_before(number)}
-    below = {id(each) for number, call in enumerate(graph.calls) if number not in last for each in call.variables}
+    below = {id(v) for number, call in enumerate(graph.calls) if number not in last for v in call.variables}
     parts = [part for number in sorted(last) for part in _parts(graph.calls[number], below)]
     return list({id(part): part for part in parts}.values())
 
 
 def has_kernel(layer: keras.Operation) -> bool:
-    """Whether a layer counts as a layer of the network: it holds a kernel, and is no normalisation."""
+    """Whether a layer counts as a layer of the network: it has a kernel and is not a norm."""
     return not is_norm(layer) and any(map(is_kernel, variables_of(layer)))
 
 
 def is_kernel(variable: keras.Variable) -> bool:
-    """Whether a variable is no vector, nor what is added along an axis of size 1, as class and position tokens are."""
+    """Whether a variable is a kernel: not a vector, nor a class or position token (broadcast along an axis)."""
     return len(variable.shape) >= 2 and (variable.shape[0] != 1 or variable.name.endswith("kernel"))
 
 
 def is_norm(layer: keras.Operation) -> bool:
-    """Whether it is a normalisation layer."""
+    """Whether it is a normalization layer."""
     return isinstance(layer, keras.Layer) and is_normalization(layer)
 
 
 def is_composite(layer: keras.Operation) -> bool:
-    """Whether it is made of several layers with kernels, as a transformer block is."""
+    """Whether it contains several layers with kernels, like a transformer block."""
     return isinstance(layer, keras.Layer) and sum(map(has_kernel, weighted_sublayers(layer))) > 1
 
 
@@ -92,7 +92,7 @@ def is_nested_graph(layer: keras.Operation) -> bool:
 
 
 def is_series(layer: keras.Layer) -> bool:
-    """Whether it holds a series of blocks that follow one another (`blocks/0`, `blocks/1`), itself or further inside."""
+    """Whether it contains consecutive blocks (`blocks/0`, `blocks/1`), directly or nested."""
     children = weighted_sublayers(layer)
     if is_nested_graph(layer):
         return len(children) > 1
@@ -108,17 +108,17 @@ def is_series(layer: keras.Layer) -> bool:
 
 
 def variables_of(layer: keras.Operation) -> list[keras.Variable]:
-    """The variables in a layer that were made to be trained; an operation has none."""
+    """The variables in a layer that were created as trainable; an operation has none."""
     return keras_private.all_trainable_variables(layer) if isinstance(layer, keras.Layer) else []
 
 
 def weighted_sublayers(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers directly below `layer` that have something to train."""
+    """The layers directly below `layer` that have trainable or frozen weights."""
     return [child for child in keras_private.sublayers(layer) if variables_of(child)]
 
 
 def _unwrapped(model: keras.Layer) -> Graph:
-    """The graph of `model`, or of the one layer in it that has weights, if that is made of layers."""
+    """The graph of `model`, or of its only layer with weights if that contains layers."""
     graph = keras_private.graph_of(model)
     while True:
         weighted = [call for call in graph.calls if call.variables]
@@ -132,14 +132,14 @@ def _unwrapped(model: keras.Layer) -> Graph:
         except keras_private.UnreadableError:
             if isinstance(inner, keras.Model):
                 raise
-            return graph  # an LSTM, whose cell is called by the backend
+            return graph  # an LSTM: the backend calls its cell
 
 
 class _Flow:
-    """Which calls of a graph lie before which.
+    """The order of the calls in a graph.
 
     Args:
-        graph: The graph. Sets of its calls are bit masks.
+        graph: The graph. Sets of calls are bit masks.
     """
 
     def __init__(self, graph: Graph):
@@ -147,8 +147,8 @@ class _Flow:
         self._outputs = graph.outputs
         self._maker = {id(tensor): number for number, call in enumerate(graph.calls) for tensor in call.outputs}
         self._inputs = [[self._maker[id(t)] for t in call.inputs if id(t) in self._maker] for call in graph.calls]
-        self._before: list[int] = []  # what a call is computed from
-        self._passed: list[int] = []  # what every way to it from the first weights passes: its dominators
+        self._before: list[int] = []  # the calls a call depends on
+        self._passed: list[int] = []  # its dominators: on every path from the first weights
         begun = 0
         for number, call in enumerate(graph.calls):
             before, passed = 1 << number, -1
@@ -161,22 +161,22 @@ class _Flow:
             self._passed.append((0 if passed == -1 else passed) | 1 << number)
 
     def last_calls(self) -> set[int]:
-        """For each output, the calls with weights that come last."""
+        """For each output, the last calls with weights."""
         return set().union(*map(self._last_before, self._outputs))
 
     def not_below(self, numbers: set[int]) -> set[int]:
-        """Of these calls, those from which none of the others is computed alone."""
+        """The calls among these that no other one of them depends on alone."""
         return {n for n in numbers if not any(self._passed[other] >> n & 1 for other in numbers - {n})}
 
     def vectors_behind(self, last: set[int]) -> set[int]:
-        """The operations behind these calls that take vectors of the model's own, such as a temperature."""
+        """The operations after these calls that use the model's own vectors, such as a temperature."""
         later = (
             n for n, call in enumerate(self._calls) if call.variables and not isinstance(call.operation, keras.Layer)
         )
         return {n for n in later if any(self._before[n] >> other & 1 for other in last - {n})}
 
     def norms_before(self, number: int) -> set[int]:
-        """The calls without kernel between a global pooling and this one, as in ConvNeXt's head."""
+        """The calls without a kernel between global pooling and this one, as in ConvNeXt's head."""
         found: set[int] = set()
         while len(self._inputs[number]) == 1:
             number = self._inputs[number][0]
@@ -189,7 +189,7 @@ class _Flow:
         return set()
 
     def _last_before(self, tensor: keras.KerasTensor) -> set[int]:
-        """The calls with weights on the way to an output that feed no other one."""
+        """The calls with weights on the path to an output that feed no other such call."""
         found: set[int] = set()
         seen: set[int] = set()
         pending = [self._maker[id(tensor)]] if id(tensor) in self._maker else []
@@ -207,16 +207,16 @@ class _Flow:
 
 
 def _parts(call: Call, below: set[int]) -> list[Part]:
-    """The layer that is called; of one that shares weights with what is below, the variables that it has alone."""
+    """The called layer; if it shares weights with layers below, only its unshared variables."""
     if isinstance(call.operation, keras.Layer) and not below.intersection(map(id, call.variables)):
         return [call.operation]
     return [variable for variable in call.variables if id(variable) not in below]
 
 
 def _check_reached(model: keras.Layer, graph: Graph) -> None:
-    """Raises if no output depends on some kernels, which may be a head that is used elsewhere, as in `train_step`.
+    """Raise if no output depends on some kernels: they may be a head used elsewhere, as in `train_step`.
 
-    Embeddings are the bottom wherever they are used: those of positions take no input of the model.
+    Embeddings are always the bottom: position embeddings take no input of the model.
     """
     reached = {id(variable) for call in graph.calls for variable in call.variables}
     left_out = [
@@ -227,27 +227,27 @@ def _check_reached(model: keras.Layer, graph: Graph) -> None:
     ]
     if left_out:
         names = listed(list(dict.fromkeys(left_out)))
-        raise ValueError(_ask(model, f"cannot be found: no output depends on {names}, which may be head or body"))
+        raise ValueError(_ask(model, f"cannot be found: no output depends on {names}, which may be head or backbone"))
 
 
 def _check_blocks(model: keras.Layer, graph: Graph, last: list[keras.Operation]) -> None:
-    """Raises if one of the last layers is a block like those before it; two heads of one class are none."""
+    """Raise if a last layer is a block like those before it. Two heads of one class are fine."""
     layers = {id(call.operation): call.operation for call in graph.calls}.values()
-    kinds = Counter(type(each) for each in _laid_open(layers) if is_composite(each))
-    heads = Counter(type(each) for each in {id(layer): layer for layer in last}.values() if len(last) > 1)
+    kinds = Counter(type(layer) for layer in _expanded(layers) if is_composite(layer))
+    heads = Counter(type(layer) for layer in {id(part): part for part in last}.values() if len(last) > 1)
     for layer in last:
-        leaves = [each for each in _laid_open([layer]) if isinstance(each, keras.Layer)]
-        if any(kinds[type(each)] > max(1, heads[type(each)]) or is_series(each) for each in leaves):
+        leaves = [leaf for leaf in _expanded([layer]) if isinstance(leaf, keras.Layer)]
+        if any(kinds[type(leaf)] > max(1, heads[type(leaf)]) or is_series(leaf) for leaf in leaves):
             raise ValueError(
                 _headless(model, f"its last layers, down to '{layer.name}', are blocks like those before them")
             )
 
 
 def _check_head(model: keras.Layer, part: keras.Operation) -> None:
-    """Raises if what comes last is the top of a body without a head."""
+    """Raise if the last layer is the top of a backbone without a head."""
     if not isinstance(part, keras.Layer):
         return
-    main = [each for each in _laid_open([part]) if has_kernel(each)]
+    main = [layer for layer in _expanded([part]) if has_kernel(layer)]
     activation = getattr(getattr(main[-1] if main else None, "activation", None), "__name__", "")
     own, all_kernels = (sum(map(is_kernel, variables_of(layer))) for layer in (part, model))
     if not main:
@@ -255,21 +255,21 @@ def _check_head(model: keras.Layer, part: keras.Operation) -> None:
     if "Conv" in type(main[-1]).__name__ and activation in RECTIFIED:
         raise ValueError(_headless(model, f"its last layer, '{part.name}', is a convolution followed by {activation}"))
     if max(MANY_KERNELS, all_kernels / 2) < own < all_kernels:
-        raise ValueError(_headless(model, f"what comes last, '{part.name}', is a whole network with {own} kernels"))
+        raise ValueError(_headless(model, f"its last part, '{part.name}', is a whole network with {own} kernels"))
 
 
 def _headless(model: keras.Layer, why: str) -> str:
     return (
         f"{type(model).__name__} '{model.name}' seems to have no head: {why}. Put one on top of it, such as "
-        f"`keras.layers.Dense(num_classes)`; or {FIX}. With `head=None` the top of the body counts as the top of the model."
+        f"`keras.layers.Dense(num_classes)`; or {FIX}. With `head=None` the top of the backbone is the top of the model."
     )
 
 
-def _laid_open(layers: Iterable[keras.Operation]) -> Iterable[keras.Operation]:
-    """The layers, and in place of functional and Sequential models what they are made of."""
+def _expanded(layers: Iterable[keras.Operation]) -> Iterable[keras.Operation]:
+    """The layers, with nested functional and Sequential models replaced by their layers."""
     for layer in layers:
         if isinstance(layer, keras.Layer) and is_nested_graph(layer):
-            yield from _laid_open(keras_private.sublayers(layer))
+            yield from _expanded(keras_private.sublayers(layer))
         else:
             yield layer
 

@@ -1,4 +1,4 @@
-"""Hyperparameters of a group: what the optimizer's update reads besides the rate, as numbers or as schedules."""
+"""Hyperparameters of a group: other arguments of the optimizer's update, as numbers or schedules."""
 
 import json
 import math
@@ -13,23 +13,23 @@ from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedu
 
 Value: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
-# The spans of what Keras's optimizers have by these names; elsewhere any finite number may have a meaning.
+# The valid ranges of hyperparameters of Keras's optimizers; any other may be any finite number.
 _BELOW_1 = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2")
 _UP_TO_1 = ("momentum",)
 _ABOVE_0 = ("clipnorm",)
 _FROM_0 = ("weight_decay", "adam_weight_decay", "epsilon")
 KNOWN = (*_BELOW_1, *_UP_TO_1, *_ABOVE_0, *_FROM_0)
 
-# What people write who mean something that a rule has under another name.
+# Names that are wrong here, and where the setting is.
 _ELSEWHERE = {
-    "learning_rate": "the rate is `learning_rate`, or `multiplier`, of the rule itself",
-    "lr": "the rate is `learning_rate`, or `multiplier`, of the rule itself",
-    "multiplier": "it is a field of the rule itself",
-    "weight_decay_multiplier": "it is a field of the rule itself",
-    "schedule": "it is a field of the rule itself; here a name has a schedule as its value",
-    "frozen": "it is a field of the rule itself",
-    "name": "it is a field of the rule itself",
-    "min_learning_rate": "it is a field of the rule itself",
+    "learning_rate": "set `learning_rate` or `multiplier` of the rule",
+    "lr": "set `learning_rate` or `multiplier` of the rule",
+    "multiplier": "it is an argument of the rule",
+    "weight_decay_multiplier": "it is an argument of the rule",
+    "schedule": "it is an argument of the rule; here each name may have a schedule as its value",
+    "frozen": "it is an argument of the rule",
+    "name": "it is an argument of the rule",
+    "min_learning_rate": "it is an argument of the rule",
     "global_clipnorm": "a norm over the variables of the rule is `clipnorm`",
     "betas": "they are `beta_1` and `beta_2`",
 }
@@ -39,14 +39,14 @@ def checked_hyperparameters(values: Any) -> dict[str, Value | None]:
     """The hyperparameters of a rule, checked: name -> number, schedule, or `None` for the optimizer's own.
 
     Args:
-        values: What the user wrote.
+        values: The user's mapping.
 
     Raises:
-        ValueError: If it is no mapping, is empty, or a name or value cannot be one.
+        ValueError: If it is not a mapping, is empty, or has an invalid name or value.
     """
     if not isinstance(values, Mapping) or not values:
         raise ValueError(
-            "`hyperparameters` is a mapping from names of the optimizer's arguments to numbers or schedules, such as "
+            "`hyperparameters` must map names of the optimizer's arguments to numbers or schedules, such as "
             f"{{'momentum': 0.95}}. Received: {shown(values)} (of type {type(values).__name__})."
         )
     return {_checked_name(name): _checked_value(name, value) for name, value in values.items()}
@@ -55,7 +55,7 @@ def checked_hyperparameters(values: Any) -> dict[str, Value | None]:
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(
-            f"The names in `hyperparameters` are those of the optimizer's arguments, such as 'momentum'. "
+            f"The names in `hyperparameters` must be arguments of the optimizer, such as 'momentum'. "
             f"Received: {shown(name)}."
         )
     if name in _ELSEWHERE:
@@ -102,7 +102,7 @@ def from_json(data: Mapping[str, Any]) -> dict[str, Value]:
     """The hyperparameters that `to_json` wrote; nothing but schedules is built from it.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the data is invalid.
     """
     return {name: schedule_from_json(value) if isinstance(value, dict) else value for name, value in data.items()}
 
@@ -111,7 +111,7 @@ def check_json(data: Any) -> None:
     """Checks what is read from a file.
 
     Raises:
-        ValueError: If a name or a value cannot be one; the message says which.
+        ValueError: If a name or a value is invalid; the message says which.
     """
     if data == {}:
         return
@@ -124,7 +124,7 @@ def check_json(data: Any) -> None:
 
 
 def as_key(values: Mapping[str, Value]) -> str:
-    """Text that is the same for equal hyperparameters; empty where there are none."""
+    """Text that is equal for equal hyperparameters; empty without any."""
     return json.dumps(to_json(values), sort_keys=True) if values else ""
 
 

@@ -1,4 +1,4 @@
-"""Kinds of variables: facts about a variable's own name, its rank and the layer that owns it."""
+"""Kinds of variables, decided by the variable's name, its rank and the layer that owns it."""
 
 import re
 
@@ -10,7 +10,7 @@ from difflr.plan.layer_tree import Leaf
 
 KINDS = ("kernel", "bias", "norm", "embedding", "vector", "no_decay", "head")
 
-# UnitNormalization has no weights; a class derived from it may.
+# UnitNormalization has no weights, but a subclass may.
 NORMALIZATION_LAYERS = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,
@@ -26,30 +26,30 @@ _SCALE_OR_OFFSET = ("gamma", "beta", "scale", "offset", "weight", "bias")
 
 
 def check_kind(kind: str, leaves: list[Leaf]) -> None:
-    """Checks that there is such a kind, and that what is known of the variables tells who is of it.
+    """Check that the kind exists, and that enough is known about the variables to decide it.
 
     Args:
         kind: Its name, without `kind:`.
         leaves: The leaves of a layer tree, or of a flat list of variables.
 
     Raises:
-        ValueError: If the kind is unknown, or depends on layers or names that are not known.
+        ValueError: If the kind does not exist, or depends on unknown layers or names.
     """
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS, 1, 0.3, "kind:")
         raise ValueError(f"Unknown kind {shown(kind)}. Expected one of: {', '.join('kind:' + k for k in KINDS)}.{hint}")
     problem = ""
     if kind in _OF_LAYERS and not all(leaf.in_tree for leaf in leaves):
-        problem = "depends on the layers that own the variables, and only variables are known here"
+        problem = "depends on the layers that own the variables, but only variables are known here"
     unnamed = [leaf.path for leaf in leaves if not leaf.in_tree and _is_automatic(leaf)]
     if kind in _OF_NAMES and unnamed:
-        problem = f"depends on the names of variables, and {unnamed[0]} was made without one"
+        problem = f"depends on the names of variables, but {unnamed[0]} was created without a name"
     if problem:
-        raise ValueError(f"'kind:{kind}' {problem}. Make the plan for the model: difflr.Plan(model, rules).")
+        raise ValueError(f"'kind:{kind}' {problem}. Create the plan for the model: difflr.Plan(model, rules).")
 
 
 def known_kinds(leaves: list[Leaf]) -> list[str]:
-    """The kinds of which there is a variable among `leaves`, as far as that is known; all but the head.
+    """The kinds present among `leaves`, as far as known, except the head.
 
     Args:
         leaves: The leaves of a layer tree, or of a flat list of variables.
@@ -60,7 +60,7 @@ def known_kinds(leaves: list[Leaf]) -> list[str]:
 
 
 def is_kind(leaf: Leaf, kind: str) -> bool:
-    """Whether the variable of `leaf` is of `kind`; all kinds but the head, which depends on the whole model.
+    """Whether the variable of `leaf` has this kind. Not for the head, which depends on the whole model.
 
     Args:
         leaf: A leaf with a variable.
@@ -80,10 +80,10 @@ def is_kind(leaf: Leaf, kind: str) -> bool:
 
 
 def is_normalization(layer: keras.Layer | None) -> bool:
-    """Whether `layer` is a normalization layer: one of Keras's, or one that was written by somebody else.
+    """Whether `layer` is a normalization layer, from Keras or custom.
 
-    The latter (`T5LayerNorm` of KerasHub) derives from `keras.layers.Layer` alone. It counts if its class is named a
-    norm and all that it trains itself are scales and offsets, one number for each channel.
+    Custom ones (`T5LayerNorm` of KerasHub) derive directly from `keras.layers.Layer`. They count if the class is named
+    as a norm and all their own trainable variables are scales and offsets, one number per channel.
     """
     if layer is None or isinstance(layer, NORMALIZATION_LAYERS):
         return layer is not None
@@ -96,16 +96,16 @@ def _is_scale_or_offset(variable: keras.Variable) -> bool:
 
 
 def _is_called(leaf: Leaf, word: str) -> bool:
-    """Whether the variable's name is `word`, ends with it (`recurrent_kernel`), or counts it (`kernel_1`)."""
+    """Whether the variable's name is `word`, ends with it (`recurrent_kernel`), or numbers it (`kernel_1`)."""
     return re.search(rf"(^|_){word}(_\d+)?$", _name(leaf)) is not None
 
 
 def _name(leaf: Leaf) -> str:
-    """The variable's own name, or the attribute that holds it: paths may have been made unique (`bias_2`)."""
+    """The variable's own name, or its attribute name: a path may have a suffix to be unique (`bias_2`)."""
     name: str = leaf.variable.name  # type: ignore[union-attr]
     return leaf.path.rpartition("/")[2] if _is_automatic(leaf) else name
 
 
 def _is_automatic(leaf: Leaf) -> bool:
-    """Whether Keras made up the variable's name: `add_weight(shape)` without one calls it `variable_3`."""
+    """Whether the variable's name is automatic: `add_weight(shape)` without a name creates `variable_3`."""
     return leaf.variable is not None and re.fullmatch(r"variable(_\d+)?", leaf.variable.name) is not None

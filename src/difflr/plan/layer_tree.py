@@ -1,7 +1,7 @@
-"""The layer tree: every trainable variable under a path that survives saving and loading.
+"""The layer tree: every trainable variable with a path that survives saving and loading.
 
 `variable.path` does not: a nested `Sequential` loses its prefix on `load_model`, a `keras.applications` backbone never
-carries its name, automatic names count per process. The names met on the walk from the model down its layers do.
+has its name in it, and automatic names count per process. Names collected by walking down the layers do.
 """
 
 import collections
@@ -19,14 +19,14 @@ class Leaf:
     """One trainable variable in the layer tree.
 
     Args:
-        variable: The variable; `None` stands for a BatchNormalization layer that owns statistics only.
-        layer: The layer that owns it, where known.
-        paths: Its layer-tree paths: the canonical one first, then those by which shared layers reach it again.
-        place: Its identity in files: the canonical path, in which a layer that Keras named by itself is known by its
-            class and its position among its siblings.
-        ancestors: The layers on the way to it (all ways), by identity.
-        frozen_by_user: Whether `trainable = False` was set on it outside difflr.
-        kinds: The kinds that it is of, where something else than Keras's layer and name tells; its shape still counts.
+        variable: The variable; `None` for a BatchNormalization layer that owns only moving statistics.
+        layer: The layer that owns it, if known.
+        paths: Its layer-tree paths: the canonical one first, then others through shared layers.
+        place: Its identity in files: the canonical path, with automatically named layers identified by class and
+            position among siblings.
+        ancestors: The ids of the layers above it, on all paths.
+        frozen_by_user: Whether `trainable = False` was set outside difflr.
+        kinds: Its kinds, if not decided by Keras layer and name; its shape still counts.
     """
 
     variable: keras.Variable | None
@@ -39,7 +39,7 @@ class Leaf:
 
     @property
     def in_tree(self) -> bool:
-        """Whether its place is known, and not just the variable."""
+        """Whether its place is known, not just the variable."""
         return self.layer is not None or self.kinds is not None
 
     @property
@@ -48,37 +48,37 @@ class Leaf:
         return self.paths[0]
 
 
-MAX_DEPTH = 8  # of lists in lists that are searched for layers
-MAX_PATHS = 16  # of one layer: twelve shared diamonds in a row would give it 4,096
+MAX_DEPTH = 8  # depth of nested lists searched for layers
+MAX_PATHS = 16  # per layer: twelve consecutive shared diamonds would give it 4,096
 _FROZEN_BY_PLAN = "_difflr_frozen"
 
 
 def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
-    """Whether a plan, not the user, froze this variable or layer, and nobody has unfrozen it since."""
+    """Whether a plan, not the user, froze this variable or layer, and it is still frozen."""
     return was_marked(thing) and not thing.trainable
 
 
 def was_marked(thing: keras.Variable | keras.Layer) -> bool:
-    """Whether a plan froze it and no plan has unfrozen it; somebody else may have."""
+    """Whether a plan froze it and no plan has unfrozen it since; the user may have."""
     return getattr(thing, _FROZEN_BY_PLAN, False)
 
 
 def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
-    """Freezes or unfreezes a variable or layer for a plan: the mark tells it from what the user freezes."""
+    """Freeze or unfreeze a variable or layer for a plan, with a mark that distinguishes it from the user's freezing."""
     thing.trainable = not frozen
     set_mark(thing, frozen)
 
 
 def set_mark(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
-    """Sets or takes away the mark alone."""
+    """Set or remove only the mark."""
     setattr(thing, _FROZEN_BY_PLAN, frozen)
 
 
 def layer_frozen_by_plan(layer: keras.Layer) -> bool:
-    """Whether a plan set `layer.trainable = False`, which it does for BatchNormalization alone.
+    """Whether a plan set `layer.trainable = False`, which plans do only for BatchNormalization.
 
-    The flag of a layer is saved with the model, the mark on it is not; then its variables, which a loaded plan marks
-    again, tell.
+    The layer's flag is saved with the model, the mark is not. After loading, its variables decide, which the loaded plan
+    marks again.
     """
     variables = keras_private.own_trainable_variables(layer)
     normalizes = isinstance(layer, keras.layers.BatchNormalization)
@@ -86,23 +86,23 @@ def layer_frozen_by_plan(layer: keras.Layer) -> bool:
 
 
 def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
-    """Whether the user, not a plan, has frozen this variable, or the layer that owns it."""
+    """Whether the user, not a plan, froze this variable or the layer that owns it."""
     by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
     return not variable.trainable and (by_layer or not marked_frozen(variable))
 
 
 def walk(model: keras.Layer) -> list[Leaf]:
-    """The leaves of `model`, each variable once, in the order of Keras's own `model.variables`.
+    """The leaves of `model`, each variable once, in the order of Keras's `model.variables`.
 
-    A variable trains in Keras if its own flag is set, and that of the root model: the flag of a layer in between only
-    counts when it is set, as it is passed on to all variables below. So `base.trainable = False` and then
-    `base.layers[-1].trainable = True` trains that layer, here as there.
+    In Keras a variable trains if its own flag and the root model's flag are set. The flag of a layer in between acts only
+    when it is assigned, by setting all variables below. So `base.trainable = False` followed by
+    `base.layers[-1].trainable = True` trains that layer, in Keras and in difflr.
 
     Args:
         model: A built model or layer of any kind.
 
     Returns:
-        One `Leaf` for each variable that was made to be trained (frozen ones too).
+        One `Leaf` per variable created as trainable, frozen ones included.
     """
     tree = _Tree(model)
     all_frozen = not (model.trainable or layer_frozen_by_plan(model))
@@ -129,7 +129,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
 
 
 class _Tree:
-    """The layers of a model in the order of the walk, each once, with all ways from the model down to it.
+    """The layers of a model in walk order, each once, with all paths from the model to it.
 
     Args:
         model: The model or layer.
@@ -142,7 +142,7 @@ class _Tree:
         self.ancestors: dict[int, set[int]] = {}
         self._children: dict[int, list[tuple[keras.Layer, str]]] = {}
         self._on_the_way: set[int] = set()
-        self._after: list[keras.Layer] = []  # a layer stands behind all that are below it
+        self._after: list[keras.Layer] = []  # a layer comes after all layers below it
         self._visit(model, "", "", True)
         for layer in reversed(self._after):
             for child, name in self._children[id(layer)]:
@@ -162,7 +162,7 @@ class _Tree:
         below = zip(sublayers, names, _names_in_files(sublayers, names), strict=True)
         children = self._children[key] = []
         for child, name, name_in_files in below:
-            if id(child) in self._on_the_way:  # a layer inside itself
+            if id(child) in self._on_the_way:  # a layer that contains itself
                 continue
             children.append((child, name))
             if id(child) not in self.paths:
@@ -176,7 +176,7 @@ def _join(path: str, name: str) -> str:
 
 
 def flat(variables: Iterable[keras.Variable]) -> list[Leaf]:
-    """Leaves for variables without a model: `variable.path` is all there is to name them by."""
+    """Leaves for variables without a model, named by `variable.path`."""
     leaves: dict[int, Leaf] = {}
     taken: dict[str, int] = {}
     places: dict[str, int] = {}
@@ -190,7 +190,7 @@ def flat(variables: Iterable[keras.Variable]) -> list[Leaf]:
 
 
 def _unique(path: str, taken: dict[str, int]) -> str:
-    """`path`, or `path_2`, `path_3`, ... where it is taken. `taken`: path -> how often it was asked for."""
+    """`path`, or `path_2`, `path_3`, ... if taken. `taken`: path -> number of requests."""
     result = path
     while result in taken:
         taken[path] += 1
@@ -200,9 +200,9 @@ def _unique(path: str, taken: dict[str, int]) -> str:
 
 
 def is_automatic(layer: keras.Layer) -> bool:
-    """Whether Keras made up the layer's name (`dense_5`): such names count per process.
+    """Whether the layer's name is automatic (`dense_5`); these names count per process.
 
-    `Bidirectional` puts `forward_` and `backward_` before the name of the layer it is given.
+    `Bidirectional` prefixes the name of its layer with `forward_` and `backward_`.
     """
     base = keras_private.to_snake_case(type(layer).__name__)
     return bool(re.fullmatch(rf"(forward_|backward_)?{base}(_\d+)?", layer.name))
@@ -219,9 +219,9 @@ def layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) ->
 
 
 def _names_in_files(children: list[keras.Layer], names: list[str]) -> list[str]:
-    """The names below a layer as files know them: those that Keras made up are counted anew among the siblings.
+    """The names below a layer as used in files: automatic names are renumbered among siblings.
 
-    Keras counts `dense_7` on through the whole process, so that the same code gives other names when it runs again.
+    Keras numbers automatic names per process, so running the same code again gives other names.
     """
     taken: dict[str, int] = {}
     result = []
@@ -234,8 +234,8 @@ def _names_in_files(children: list[keras.Layer], names: list[str]) -> list[str]:
 def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
     """The path components below a functional or Sequential model.
 
-    Its names are unique and saved with it. Where it is made by the code of a subclassed model they are not saved;
-    then automatic names count from 0 within it.
+    Its names are unique and saved with it. If the code of a subclassed model creates it, names are not saved; then
+    automatic names count from 0 within it.
     """
     if saved:
         return [child.name for child in children]
@@ -253,7 +253,7 @@ def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
 
 
 def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]:
-    """The path components below a subclassed model or layer: names given by hand, else the attribute."""
+    """The path components below a subclassed model or layer: user-given names, else attributes."""
     names = [child.name for child in children]
     times = collections.Counter(names)
     unclear = [is_automatic(child) or times[child.name] > 1 for child in children]
@@ -265,7 +265,7 @@ def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]
 
 
 def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list[str]:
-    """The last path components: `variable.name`, or the attribute where names are automatic or come twice."""
+    """The last path components: `variable.name`, or the attribute if names are automatic or not unique."""
     names = [variable.name for variable in variables]
     times = collections.Counter(names)
     unclear = [times[name] > 1 or re.fullmatch(r"variable(_\d+)?", name) for name in names]
@@ -277,7 +277,7 @@ def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list
 
 
 def _attribute_names(layer: keras.Layer) -> dict[int, str]:
-    """For what `layer` holds in attributes, lists and dicts, nested ones too: identity -> `attribute/index/...`."""
+    """For everything in the attributes of `layer`, nested lists and dicts included: id -> `attribute/index/...`."""
     result: dict[int, str] = {}
 
     def note(value: object, name: str, depth: int = 0) -> None:

@@ -16,33 +16,33 @@ from difflr.plan.resolution import leaves_of, resolve
 from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
 from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
+from difflr.text_table import counted
 
 
 class Plan:
-    """Who trains at which rate: rules resolved against one model, every variable in exactly one row.
+    """The learning rate of every variable: rules resolved against one model, each variable in exactly one row.
 
-    The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is whatever the
-    optimizer, a Keras callback or a schedule says at that step. Where several rules speak about one variable the
-    later rule wins, separately for each axis (rate multiplier, weight-decay multiplier, schedule, frozen, name, floor,
-    each hyperparameter): a rule about one never undoes another. What layers declare (`difflr.layers`) comes before
-    all rules.
+    The effective rate of a variable is `base rate * multiplier * schedule`, where the base rate is the
+    optimizer's current learning rate. If several rules match a variable, the last one wins, separately for each axis
+    (multiplier, weight-decay multiplier, schedule, frozen, name, floor, each hyperparameter). Multipliers declared by
+    layers (`difflr.layers`) come before all rules.
 
-    Making a plan changes nothing. Giving it to an optimizer freezes what it freezes: those variables get
-    `trainable = False`, hence no gradient, no optimizer state and no part in a clip norm.
+    A plan changes the model only when an optimizer gets it: the variables it freezes become `trainable = False`, without
+    gradient, optimizer state or part in a clip norm.
 
     Args:
         model: A built Keras model or layer, of any kind; or a list of variables, for training loops without one.
         rules: A mapping target -> value, a list of `(target, value)` pairs, or a list of `difflr.Rule`. See
-            `difflr.Rule` for targets and values. `None`: what the layers declare, 1 elsewhere.
-        frozen_statistics: What the moving statistics of a BatchNormalization layer do when the plan freezes the whole
-            layer: `"keep"` (it runs in inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
-        learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed where rules set a
-            `learning_rate`: their multiplier is that divided by this.
+            `difflr.Rule` for targets and values. `None`: the multipliers that layers declare, 1 elsewhere.
+        frozen_statistics: What a fully frozen BatchNormalization layer does with its moving statistics: `"keep"`
+            (inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
+        learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed if rules set a
+            `learning_rate`, which is divided by it to get the multiplier.
 
     Raises:
-        ValueError: If the model is not built or has nothing to train, a rule matches nothing or is wholly hidden by
-            others, a shared variable is claimed twice, or a value is no multiplier.
-        TypeError: If rules or targets are of no known form.
+        ValueError: If the model is not built or has nothing to train, a rule matches nothing or is overridden
+            everywhere, rules disagree about a shared variable, or a value is invalid.
+        TypeError: If rules or targets have an unknown form.
 
     Example:
 
@@ -103,15 +103,15 @@ class Plan:
         model: keras.Layer | None = None,
         learning_rate: float | None = None,
     ) -> "Plan":
-        """A plan of ready rows; what makes plans by other ways than rules ends here.
+        """A plan of rows, for code that does not start from rules.
 
         Args:
             rows: The rows, in the order of the model's variables.
-            statistics: The BatchNormalization layers that no row speaks of.
+            statistics: The BatchNormalization layers without trainable variables.
             frozen_statistics: As for the class.
-            whole: The plan without the freezing of a phase, where there is such.
-            model: The model, where it is known.
-            learning_rate: The base rate that learning rates in its rules were divided by, where there are such.
+            whole: The plan without the freezing of a phase, if there is one.
+            model: The model, if known.
+            learning_rate: The base rate for learning rates in its rules, if there are any.
         """
         plan = cls.__new__(cls)
         plan._fill(rows, statistics, frozen_statistics, whole, model)
@@ -119,7 +119,7 @@ class Plan:
         return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
-        """This plan: it does not change, and copies of the variables would belong to no model."""
+        """This plan: it is immutable, and copied variables would belong to no model."""
         return self
 
     def __getstate__(self) -> dict[str, Any]:  # a weak reference cannot be pickled
@@ -136,27 +136,27 @@ class Plan:
 
     @property
     def statistics(self) -> Sequence[StatisticsLayer]:
-        """The BatchNormalization layers with nothing to train, of which no row speaks."""
+        """The BatchNormalization layers without trainable variables, which have no row."""
         return self._statistics
 
     @property
     def model(self) -> keras.Layer | None:
-        """The model it was made for, where it is known and still there."""
+        """Its model, if known and not deleted."""
         return None if self._model_ref is None else self._model_ref()
 
     @property
     def whole(self) -> "Plan":
-        """The plan without the freezing of a phase or of `freeze_to`: itself, where there is none."""
+        """The plan without the freezing of a phase or of `freeze_to`; itself if there is none."""
         return self if self._whole is None else self._whole
 
     @property
     def learning_rate(self) -> float | None:
-        """The base rate that learning rates in its rules were divided by; `None` if it has no such rules."""
+        """The base rate for learning rates in its rules; `None` without such rules."""
         return self._stated_rate
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The trainable rows, those with equal settings together, in order of first appearance."""
+        """The trainable rows, grouped by equal settings, in order of first appearance."""
         members: dict[tuple, list[Row]] = {}
         for row in self._rows:
             if not row.frozen:
@@ -165,7 +165,7 @@ class Plan:
 
     @property
     def multipliers(self) -> VariableMapping:
-        """Variable -> multiplier; 0 where it is frozen."""
+        """Variable -> multiplier; 0 if frozen."""
         return VariableMapping(
             [(row.variable, row.multiplier) for row in self._rows],
             paths=lambda variable: self.row(variable).path,
@@ -173,7 +173,7 @@ class Plan:
 
     @property
     def frozen_statistics(self) -> str:
-        """What BatchNormalization statistics do in layers that the plan freezes: `"keep"` or `"update"`."""
+        """What fully frozen BatchNormalization layers do with their moving statistics: `"keep"` or `"update"`."""
         return self._frozen_statistics
 
     def row(self, variable: keras.Variable) -> Row:
@@ -201,14 +201,14 @@ class Plan:
         frozen_layers: Collection[str] = (),
         change: Callable[[Row], Row] | None = None,
     ) -> "Plan":
-        """This plan with everything else frozen for a time; `whole` leads back to it.
+        """This plan with all other variables temporarily frozen; its `whole` is this plan.
 
         Args:
             variables: The identities of the variables that stay trainable.
-            reason: What the table says about the others, such as `"phase 1"`.
+            reason: The reason for the table, such as `"phase 1"`.
             frozen_statistics: As for the class; `None` for that of this plan.
-            frozen_layers: Paths of those BatchNormalization layers without trainable variables that are frozen, too.
-            change: Function from a row that stays trainable to what it is for that time.
+            frozen_layers: Paths of BatchNormalization layers without trainable variables to freeze, too.
+            change: Function from a row that stays trainable to its temporary row.
         """
         whole = self.whole
 
@@ -228,14 +228,14 @@ class Plan:
         """The plan with every row changed, in `whole` too.
 
         Args:
-            change: Function from a row to what it becomes.
+            change: Function from a row to the new row.
         """
         whole = None if self._whole is None else self._whole.changed(change)
         rows, statistics = map(change, self._rows), self._statistics
         return Plan.from_rows(rows, statistics, self._frozen_statistics, whole, self.model, self._stated_rate)
 
     def normalization_layers(self) -> list[keras.Layer]:
-        """Its BatchNormalization layers, where they are known."""
+        """Its BatchNormalization layers, as far as known."""
         found = {id(norm.layer): norm.layer for norm in self._statistics if norm.layer is not None}
         for row in self._rows:
             if isinstance(row.layer, keras.layers.BatchNormalization):
@@ -243,9 +243,9 @@ class Plan:
         return list(found.values())
 
     def kept_statistics(self) -> list[keras.Layer]:
-        """The BatchNormalization layers that the plan freezes whole, whose statistics `frozen_statistics` is about.
+        """The BatchNormalization layers that the plan freezes fully, to which `frozen_statistics` applies.
 
-        Those that the user froze keep theirs in any case, so `"update"` is not about them.
+        Layers frozen by the user always keep their statistics.
         """
         left_out = {id(row.layer) for row in self._rows if not row.frozen}
         left_out |= {id(norm.layer) for norm in self._statistics if not norm.frozen}
@@ -255,12 +255,10 @@ class Plan:
         return [layer for layer in self.normalization_layers() if id(layer) not in left_out]
 
     def __mul__(self, other: Any) -> "Plan":
-        """Both plans at once: multipliers and schedules are multiplied, frozen in either is frozen.
+        """The product of two plans: multipliers and schedules are multiplied; frozen in either is frozen.
 
-        Of two floors the higher one holds. Hyperparameters are no factors: both plans may have one for a variable only if
-        it is the same.
-
-        What layers declare is not multiplied: it counts, once, where neither plan has a rule about the multiplier.
+        The higher of two floors applies. Both plans may set a hyperparameter of a variable only to the same value.
+        Multipliers declared by layers apply once, where neither plan has a rule about the multiplier.
 
         Args:
             other: A plan for the same variables, or a number >= 0 that scales the rate multipliers.
@@ -285,7 +283,7 @@ class Plan:
         if self._frozen_statistics != other._frozen_statistics:
             raise ValueError(
                 "The plans disagree about `frozen_statistics`: "
-                f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Make both alike."
+                f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Use one of them in both."
             )
         declared = declared_multipliers([row.variable for row in self._rows])
         rows = [
@@ -299,7 +297,7 @@ class Plan:
     __rmul__ = __mul__
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same about the same paths, whoever decided it."""
+        """Whether both have the same settings for the same paths, whichever rules set them."""
         if not isinstance(other, Plan):
             return NotImplemented
         own = {row.path: row.setting for row in self._rows}
@@ -337,7 +335,7 @@ class Plan:
             text: What `to_json` returned.
 
         Raises:
-            ValueError: If the text is no plan, or the model has changed; the message reports what matched and what
+            ValueError: If the text is not a plan, or the model has changed; the message reports what matched and what
                 did not.
         """
         return saved_plan.bind_to_model(saved_plan.read_json(text), cls(model))
@@ -350,15 +348,15 @@ class Plan:
         full: bool = False,
         width: int | None = None,
     ) -> str:
-        """The plan as an aligned table, what trains alike in one row.
+        """The plan as an aligned table, with variables of equal settings folded into one row.
 
-        Names in it can be used as targets: `block_1_*` matches just what is in that row. What differs inside a row, such
-        as the weight decay of kernels and biases, stands below the table.
+        Its names are valid targets: `block_1_*` matches exactly the variables of that row. Differences inside a row, such
+        as the weight decay of kernels and biases, are listed below the table.
 
         Args:
             learning_rate: The base rate; adds a column with effective rates.
-            step: The step at which schedules of groups are counted in. Defaults to `None`: they are not.
-            full: Boolean, whether each variable has a row of its own, with its shape and everything that was decided.
+            step: The step at which the schedules of groups are evaluated. `None`, the default, leaves them out.
+            full: Boolean, whether to show one row per variable, with its shape and all settings.
             width: Integer, how many characters wide it may be: lines are broken between words, and some columns are left
                 out where there is no room. Defaults to the width of the screen; in files nothing is broken.
 
@@ -377,13 +375,14 @@ class Plan:
 
     def __repr__(self) -> str:
         frozen = sum(row.frozen for row in self._rows)
-        return f"<difflr.Plan: {len(self._rows)} variables, {len(self.groups)} groups, {frozen} frozen>"
+        variables, groups = counted(len(self._rows), "variable"), counted(len(self.groups), "group")
+        return f"<difflr.Plan: {variables}, {groups}, {frozen} frozen>"
 
     def _repr_html_(self) -> str:
         return table.as_html(self)
 
 
 def some(paths: set[str]) -> str:
-    """A few of `paths`, and how many there are."""
+    """A few of `paths`, and their number."""
     listed = sorted(paths)
     return ", ".join(listed[:5]) + (f", ... ({len(listed)} in all)" if len(listed) > 5 else "") or "nothing"

@@ -11,7 +11,7 @@ from difflr.plan.schedule_json import ScheduleProduct, schedule_to_json
 
 
 def times(first: Row, second: Row) -> Row:
-    """The product of two rows of one variable."""
+    """The product of two rows for one variable."""
     decided = dict(first.decided)
     for axis, who in second.decided.items():
         decided[axis] = f"{decided[axis]} * {who.removeprefix('* ')}" if axis in decided else who
@@ -21,7 +21,7 @@ def times(first: Row, second: Row) -> Row:
     vanished = multiplier == 0 and first.multiplier and second.multiplier
     if vanished or not (math.isfinite(multiplier) and math.isfinite(weight_decay_multiplier)):
         raise ValueError(
-            f"The product of the multipliers of {first.path} is beyond all floats: {first.multiplier:g} * "
+            f"The product of the multipliers of {first.path} is out of the float range: {first.multiplier:g} * "
             f"{second.multiplier:g}, weight decay {first.weight_decay_multiplier:g} * "
             f"{second.weight_decay_multiplier:g}."
         )
@@ -51,13 +51,13 @@ def times(first: Row, second: Row) -> Row:
 
 
 def scaled(row: Row, factor: float) -> Row:
-    """The row with its rate multiplied by a number; 0 freezes. A floor and hyperparameters stay as they are."""
+    """The row with its multiplier times a number. 0 freezes. The lowest rate and hyperparameters do not change."""
     decided = {} if factor == 1 else {"frozen" if factor == 0 else "multiplier": f"* {factor:g}"}
     return times(row, Row(row.path, row.variable, multiplier=factor, frozen=factor == 0, decided=decided))
 
 
 def _united(first: Row, second: Row) -> dict[str, Any]:
-    """The hyperparameters of both: they are no factors, so two different ones for one name have no product."""
+    """The hyperparameters of both. They are not factors, so different values for one name have no product."""
     both = [name for name in first.hyperparameters if name in second.hyperparameters]
     for name in both:
         one, other = ({name: row.hyperparameters[name]} for row in (first, second))
@@ -65,13 +65,13 @@ def _united(first: Row, second: Row) -> dict[str, Any]:
             raise ValueError(
                 f"The plans disagree about a hyperparameter of {first.path}: {as_text(one)} "
                 f"({first.decided.get(name, 'no rule')}) and {as_text(other)} ({second.decided.get(name, 'no rule')}). "
-                "It is no factor, so there is no product: leave it to one of the plans."
+                "Hyperparameters are not multiplied: set it in only one of the plans."
             )
     return {**first.hyperparameters, **second.hyperparameters}
 
 
 def _factors(*schedules: Any) -> list[Any]:
-    """All the schedules that `schedules` are products of, in one order: products are equal however they were made."""
+    """All factors of `schedules` in a fixed order, so that products are equal however they were created."""
     factors: list[Any] = []
     for schedule in schedules:
         if schedule is not None:
@@ -80,11 +80,11 @@ def _factors(*schedules: Any) -> list[Any]:
 
 
 def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:
-    """Both rows, where what a layer declares counts where neither plan has a rule, and then once.
+    """Both rows, with a declared multiplier applied once, and only where neither plan has a rule.
 
     Args:
         first: A row of one plan.
-        second: That of the same variable in the other.
+        second: The row of the same variable in the other.
         declared: The multiplier that the variable's layer declares.
     """
     counts = [row.decided.get("multiplier", "").startswith(DECLARED) for row in (first, second)]
@@ -96,7 +96,7 @@ def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:
 
 
 def _undeclared(row: Row, declared: float) -> Row:
-    """`row` without the multiplier that its layer declares, but with the numbers that the plan was multiplied by."""
+    """`row` without the declared multiplier of its layer, but with the numbers that multiplied the plan."""
     if row.frozen:
         return row
     decided = dict(row.decided)

@@ -1,4 +1,4 @@
-"""The same plan for other surroundings: tied to its model, with what an optimizer or the user has changed since."""
+"""Rebind a plan: to its model, with changes made by the optimizer or the user since."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -11,7 +11,7 @@ from difflr.plan.rows import BY_USER, Row
 
 
 def tied_to(plan: Plan, model: keras.Layer) -> Plan:
-    """The plan, with the paths, places and layers of `model`, whose variables it covers.
+    """The plan with the paths, places and layers of `model`, whose variables it covers.
 
     Raises:
         ValueError: If the model has other variables.
@@ -40,7 +40,7 @@ def _tied(row: Row, known: Row) -> Row:
 
 
 def with_layers(plan: Plan, layers: Iterable[keras.Layer]) -> Plan:
-    """The plan, made without a model, that knows of its BatchNormalization layers those in `layers`."""
+    """A plan created without a model, with the BatchNormalization layers in `layers` added."""
     owners = {
         id(leaf.variable): leaf.layer
         for layer in layers
@@ -51,7 +51,7 @@ def with_layers(plan: Plan, layers: Iterable[keras.Layer]) -> Plan:
 
 
 def without_decay(plan: Plan, variables: Iterable[keras.Variable]) -> Plan:
-    """The plan with what `optimizer.exclude_from_weight_decay` excluded."""
+    """The plan with the exclusions of `optimizer.exclude_from_weight_decay`."""
     excluded = set(map(id, variables))
 
     def change(row: Row) -> Row:
@@ -68,7 +68,7 @@ def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
 
     Args:
         plan: The plan.
-        multipliers: Identity of the variable -> multiplier.
+        multipliers: Variable id -> multiplier.
     """
     return plan.changed(
         lambda row: dataclasses.replace(row, multiplier=multipliers.get(id(row.variable), row.multiplier))
@@ -80,7 +80,7 @@ def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) 
 
     Args:
         plan: The plan.
-        values: Identity of the variable -> name -> number.
+        values: Variable id -> name -> number.
     """
     return plan.changed(
         lambda row: dataclasses.replace(
@@ -90,11 +90,11 @@ def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) 
 
 
 def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
-    """The plan with what the user has frozen since it was made.
+    """The plan with what the user has frozen since it was created.
 
     Args:
         plan: The plan.
-        trained: The identities of variables that count as trainable in any case.
+        trained: The ids of variables to count as trainable in any case.
     """
     by_hand = {
         id(row.variable)
@@ -109,14 +109,14 @@ def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
 
 
 def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
-    """The plan whose schedules count from when they came into force.
+    """The plan with schedules that count from the step they took effect.
 
-    A schedule of a variable counts from the step at which the variable began to train with it: by unfreezing, or as the
-    plan so far had another schedule for it. A row that says from where its schedule counts is left as it is.
+    The schedule of a variable counts from the step at which the variable started to train with it: after unfreezing, or
+    when the schedule changed. A row with an explicit start step does not change.
 
     Args:
         plan: The next plan.
-        before: The plan so far.
+        before: The current plan.
         step: The optimizer's step.
     """
 
@@ -124,7 +124,7 @@ def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
         if not row.has_schedule or row.schedule_start or row.variable not in before:
             return row
         known = before.row(row.variable)
-        own = 2 if row.schedule is not None else 5  # the schedule of the rate, or those of hyperparameters
+        own = 2 if row.schedule is not None else 5  # the learning-rate schedule, or hyperparameter schedules
         same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[own] == row.setting[own]
         return dataclasses.replace(row, schedule_start=known.schedule_start if same else step)
 
@@ -132,7 +132,7 @@ def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
 
 
 def with_own_schedules_from(plan: Plan, step: int) -> Plan:
-    """The plan of a phase, in which what `whole` does not have counts from a step: the schedules of the phase itself.
+    """The plan of a phase, with the phase's own schedules (those not in `whole`) counted from a step.
 
     Args:
         plan: The plan of a phase.
@@ -140,10 +140,25 @@ def with_own_schedules_from(plan: Plan, step: int) -> Plan:
     """
 
     def change(row: Row) -> Row:
-        planned = row.schedule is None or row.schedule is plan.whole.row(row.variable).schedule
-        return row if planned else dataclasses.replace(row, schedule_start=step)
+        own, _ = schedules_of_phase(row, plan.whole)
+        return dataclasses.replace(row, schedule_start=step) if own else row
 
-    return with_rows(plan, change) if any(row.schedule is not None for row in plan.rows) else plan
+    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
+
+
+def schedules_of_phase(row: Row, whole: Plan) -> tuple[list[str], list[str]]:
+    """The names of what has a schedule in a row: by the phase itself, and by the plan.
+
+    Args:
+        row: A row of the plan of a phase.
+        whole: The plan without phases.
+    """
+    planned = whole.row(row.variable)
+    values = {"learning rate": row.schedule, **row.hyperparameters}
+    before = {"learning rate": planned.schedule, **planned.hyperparameters}
+    names = [name for name, value in values.items() if callable(value)]
+    own = [name for name in names if values[name] is not before.get(name)]
+    return own, [name for name in names if name not in own]
 
 
 def with_rows(plan: Plan, change: Callable[[Row], Row]) -> Plan:
@@ -151,7 +166,7 @@ def with_rows(plan: Plan, change: Callable[[Row], Row]) -> Plan:
 
     Args:
         plan: The plan.
-        change: Function from a row to what it becomes.
+        change: Function from a row to the new row.
     """
     rows, whole = list(map(change, plan.rows)), None if plan.whole is plan else plan.whole
     return Plan.from_rows(rows, plan.statistics, plan.frozen_statistics, whole, plan.model, plan.learning_rate)

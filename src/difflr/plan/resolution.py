@@ -1,4 +1,4 @@
-"""The rules, one after another, on every variable of a model; and what is wrong with them."""
+"""Resolves rules against the variables of a model, and reports rules without effect."""
 
 import itertools
 import warnings
@@ -14,11 +14,11 @@ from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe, flattened, named_objects
 from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
 
-LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: more is usual where a model is fine-tuned
+LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: fine-tuning usually has larger ones
 
 
 def leaves_of(model: Any) -> list[layer_tree.Leaf]:
-    """The leaves of a model or of a list of variables, checked; a list of leaves as it is."""
+    """The checked leaves of a model or a list of variables; a list of leaves is returned unchanged."""
     if isinstance(model, keras.Layer):
         leaves = layer_tree.walk(model)
         empty = not any(leaf.variable is not None for leaf in leaves)
@@ -27,12 +27,12 @@ def leaves_of(model: Any) -> list[layer_tree.Leaf]:
         if (empty and not model.built) or (unbuilt and (empty or not model.built)):
             which = f" (nor is its layer '{unbuilt[0].name}')" if unbuilt and not empty else ""
             raise ValueError(
-                f"{name} is not built{which}, so {'it has no' if empty else 'not all its'} variables "
-                f"{'yet' if empty else 'are there yet'}. Build it first: `model.build(input_shape)`, or call it once "
+                f"{name} is not built{which}, so {'it has no' if empty else 'some of its'} variables "
+                f"{'yet' if empty else 'do not exist yet'}. Build it first: `model.build(input_shape)`, or call it once "
                 "on a batch."
             )
         if empty:
-            raise ValueError(f"{name} has no variables that can be trained, so there is nothing to plan.")
+            raise ValueError(f"{name} has no trainable variables, so there is nothing to plan.")
         return leaves
     if isinstance(model, Iterable) and not isinstance(model, (str, keras.Variable)):
         variables = list(model)
@@ -60,17 +60,17 @@ def resolve(
 
     Args:
         leaves: The leaves of the model, or of the variables.
-        model: The model, where it is known.
+        model: The model, if known.
         rules: The rules; later ones win.
-        base_rate: The rate of the optimizer, for rules that set a learning rate.
+        base_rate: The optimizer's base rate, for rules that set a learning rate.
 
     Raises:
-        ValueError: If a rule matches nothing or has no effect, or paths of a shared variable disagree.
+        ValueError: If a rule matches nothing or has no effect, or rules disagree about a shared variable.
     """
     rates = [rule.learning_rate for rule in rules]
     rules = [rule.relative_to(base_rate) for rule in rules]
     targets = Targets(leaves, model)
-    matches = targets.match_each([rule.target for rule in rules])
+    matches = targets.match_all([rule.target for rule in rules])
     decisions, declarers = _decided(leaves, rules, matches)
     names = [
         name if rate is None else f"{name} at {rate:g} of {base_rate:g}"
@@ -87,7 +87,7 @@ def resolve(
             continue
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
-        for by_path in decisions[position].values():  # rules that agree about the paths of a shared variable all count
+        for by_path in decisions[position].values():  # all rules that agree about a shared variable count
             used |= _rules_with_effect(row, by_path)
     _check_all_used(rules, matches, used, leaves, rows, names)
     if all(rate is None for rate in rates):
@@ -98,7 +98,7 @@ def resolve(
 def _decided(
     leaves: list[layer_tree.Leaf], rules: list[Rule], matches: list[list[Match]]
 ) -> tuple[list[dict[str, _Decisions]], dict[int, str]]:
-    """For each leaf what its paths get, declarations first and then one rule after another; and who declared it."""
+    """The settings of each path of each leaf, declarations first, then rule by rule; and the declaring layers."""
     decisions: list[dict[str, _Decisions]] = [{path: {} for path in leaf.paths} for leaf in leaves]
     declarers: dict[int, str] = {}
     for position, (value, layer_name) in declared_multipliers([leaf.variable for leaf in leaves]).items():
@@ -107,13 +107,13 @@ def _decided(
             by_path["multiplier"] = (value, -1)
     for number, rule in enumerate(rules):
         for position, path in matches[number]:
-            for each in leaves[position].paths if path is None else [path]:
-                decisions[position][each].update({axis: (value, number) for axis, value in rule.axes.items()})
+            for known in leaves[position].paths if path is None else [path]:
+                decisions[position][known].update({axis: (value, number) for axis, value in rule.axes.items()})
     return decisions, declarers
 
 
 def _rule_names(rules: list[Rule]) -> list[str]:
-    """How tables call each rule: those that set the same for one layer or variable after another by one name."""
+    """The names of rules in tables; consecutive rules with equal settings for layers or variables share one."""
     names: list[str] = []
     for same, several in itertools.groupby(rules, key=lambda rule: (rule.axes, bool(named_objects(rule.target)))):
         targets = [rule.target for rule in several]
@@ -126,7 +126,7 @@ def _rule_names(rules: list[Rule]) -> list[str]:
 
 
 def _who_freezes(settled: _Decisions) -> set[int]:
-    """The rules that freeze a layer of which there are only statistics."""
+    """The rules that freeze a layer without trainable variables."""
     frozen, multiplier = settled.get("frozen", (False, 0)), settled.get("multiplier", (1.0, 0))
     return {frozen[1]} if frozen[0] else {multiplier[1]} if multiplier[0] == 0 else set()
 
@@ -139,9 +139,9 @@ def _check_all_used(
     rows: list[Row],
     names: list[str],
 ) -> None:
-    """Checks that each rule decides something, but for those for layers that have nothing to train, among others."""
+    """Checks that each rule has an effect, except one for layers with nothing to train in a list of layers."""
     among_others = any(
-        isinstance(each, keras.Layer) for number in used - {-1} for each in flattened(rules[number].target)
+        isinstance(target, keras.Layer) for number in used - {-1} for target in flattened(rules[number].target)
     )
     for number, rule in enumerate(rules):
         if number in used or (among_others and all(map(has_nothing_to_train, flattened(rule.target)))):
@@ -149,22 +149,22 @@ def _check_all_used(
         matched = [leaves[position] for position, _ in matches[number]]
         if all(leaf.variable is None for leaf in matched):
             raise ValueError(
-                f"The rule for {describe(rule.target)} has no effect: what it matches has moving statistics and nothing to "
-                "train, so it can only be frozen. Leave it out, or use difflr.FROZEN."
+                f"The rule for {describe(rule.target)} has no effect: what it matches has moving statistics but nothing to "
+                "train, so it can only be frozen. Remove it, or use difflr.FROZEN."
             )
         raise ValueError(_hidden(number, rule, names, matched, rows))
 
 
 def _warn_of_rates(rules: list[Rule], rows: list[Row]) -> None:
-    """Warns where all that rules train has a multiplier so small that a learning rate seems to be meant."""
+    """Warns if all multipliers are so small that learning rates seem to be meant."""
     trained = [row.multiplier for row in rows if not row.frozen]
     if not trained or max(trained) > LARGEST_LOOKING_LIKE_A_RATE or not any(rule.multiplier for rule in rules):
         return
     low, high = min(trained), max(trained)
     span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
     warnings.warn(
-        f"The multipliers of all that is trained are {span}, which looks like learning rates. They are factors on the "
-        f"optimizer's base rate: with Adam(1e-3), what has {low:g} would train at {low * 1e-3:g}. If learning rates are "
+        f"The multipliers of all trainable variables are {span}, which looks like learning rates. They are factors on the "
+        f"optimizer's base rate: with Adam(1e-3), a multiplier of {low:g} trains at {low * 1e-3:g}. If learning rates are "
         f"meant, write {{'learning_rate': {low:g}}} as the value of the rule.",
         UserWarning,
         stacklevel=4,
@@ -172,28 +172,28 @@ def _warn_of_rates(rules: list[Rule], rows: list[Row]) -> None:
 
 
 def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[str]) -> _Decisions:
-    """What all paths of a variable agree on; a shared variable has several."""
+    """The settings on which all paths of a variable agree; a shared variable has several."""
     first_path, *others = by_path
     settled = by_path[first_path]
     for other in others:
         for axis in dict.fromkeys([*AXES, *settled, *by_path[other]]):
-            mine, theirs = settled.get(axis), by_path[other].get(axis)
-            if (mine and mine[0]) != (theirs and theirs[0]):
-                said = [
+            decision_here, decision_there = settled.get(axis), by_path[other].get(axis)
+            if (decision_here and decision_here[0]) != (decision_there and decision_there[0]):
+                claims = [
                     f"'{path}' gets {decision[0] if decision else 'the default'}"
                     + (f" ({names[decision[1]]})" if decision and decision[1] >= 0 else "")
-                    for path, decision in ((first_path, mine), (other, theirs))
+                    for path, decision in ((first_path, decision_here), (other, decision_there))
                 ]
                 raise ValueError(
-                    f"The shared variable {leaf.path} is claimed twice with different values of `{axis}`: {said[0]}, "
-                    f"{said[1]}. It can only have one: use a target that covers both paths, or the layer itself."
+                    f"The shared variable {leaf.path} is claimed twice with different values of `{axis}`: {claims[0]}, "
+                    f"{claims[1]}. It can only have one: use a target that covers both paths, or the layer itself."
                 )
     return settled
 
 
 def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
     values = {axis: value for axis, (value, _) in settled.items()}
-    own = {axis: values.pop(axis) for axis in settled if axis not in AXES}  # the optimizer's, in this group
+    own = {axis: values.pop(axis) for axis in settled if axis not in AXES}  # hyperparameters
     decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
     if leaf.frozen_by_user:
         values["frozen"], decided["frozen"] = True, BY_USER
@@ -201,10 +201,11 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         values["frozen"], decided["frozen"] = True, decided["multiplier"]
     if values.get("frozen"):
         values["multiplier"], values["min_learning_rate"] = 0.0, 0.0
+    reset = frozenset(axis for axis, value in own.items() if value is None)
     hyperparameters = {axis: value for axis, value in own.items() if value is not None and not values.get("frozen")}
     decided = {axis: who for axis, who in decided.items() if axis in AXES or axis in hyperparameters}
     if isinstance(values.get("schedule"), Constant) and values["schedule"].learning_rate == 1:
-        values["schedule"] = None  # no factor: the group is one with those that never had a schedule
+        values["schedule"] = None  # the same group as variables without a schedule
     return Row(
         path=leaf.path,
         variable=leaf.variable,
@@ -213,12 +214,13 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         layer=leaf.layer,
         place=leaf.place,
         hyperparameters=hyperparameters,
+        reset=reset,
         **values,
     )
 
 
 def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
-    """The rules that decide something that matters for this row."""
+    """The rules that have an effect on this row."""
     used = set()
     for axis, (value, number) in settled.items():
         if axis == "frozen":
@@ -233,7 +235,7 @@ def _rules_with_effect(row: Row, settled: _Decisions) -> set[int]:
 
 
 def _hidden(number: int, rule: Rule, names: list[str], leaves: list[layer_tree.Leaf], rows: list[Row]) -> str:
-    """The error for a rule that decides nothing."""
+    """The error for a rule without effect."""
     by_path = {row.path: row for row in rows}
     matched = [by_path[leaf.path] for leaf in leaves if leaf.path in by_path]
     winners = dict.fromkeys(
@@ -248,8 +250,6 @@ def _hidden(number: int, rule: Rule, names: list[str], leaves: list[layer_tree.L
         elif rule.frozen is False:
             fix = "to train it again, give it a multiplier above 0"
         else:
-            fix = "to train it again, give it `difflr.Rule(..., frozen=False)` or `difflr.TRAINABLE` as well"
-        return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Leave it out, or {fix}."
-    return (
-        f"{start}all it sets is decided by {', '.join(others)}. Later rules win: move it behind them, or leave it out."
-    )
+            fix = "to train it again, use `difflr.Rule(..., frozen=False)` or `difflr.TRAINABLE` as well"
+        return f"{start}everything it matches is frozen by {', '.join(frozen_by)}. Remove it, or {fix}."
+    return f"{start}overridden by {', '.join(others)}. Later rules win: move it after them, or remove it."

@@ -17,23 +17,24 @@ STATISTICS = ("keep", "update")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Row:
-    """What one variable gets, and who decided it.
+    """The settings of one variable, and the rules that decided them.
 
     Args:
         path: Its layer-tree path.
         variable: The Keras variable.
-        multiplier: Float >= 0, the factor on the base rate; 0 where it is frozen.
+        multiplier: Float >= 0, the factor on the base rate; 0 if frozen.
         weight_decay_multiplier: Float >= 0, the factor on the optimizer's weight decay.
         schedule: A further factor over time, or `None`.
-        frozen: Whether it is not trained at all.
-        decided: For each axis that a rule, a layer or the user set: who.
-        aliases: Further paths by which shared layers reach it.
-        layer: The layer that owns it, where known.
-        place: Its identity in files: its path, with layers that Keras named by itself known by class and position.
-        name: The name that the user gave its group, or an empty string.
+        frozen: Whether it is frozen.
+        decided: For each axis that was set, the rule, layer or user that set it.
+        aliases: Its other paths, through shared layers.
+        layer: The layer that owns it, if known.
+        place: Its identity in files: its path, with layers that Keras named identified by class and position.
+        name: The user's name for its group, or an empty string.
         schedule_start: The optimizer's step from which its schedules count.
         hyperparameters: Numbers or schedules in place of the optimizer's own, by name.
-        min_learning_rate: Float, below which the effective rate never is.
+        min_learning_rate: Float, the floor of the effective rate.
+        reset: The hyperparameters that a rule sets to `None`: the optimizer's own.
     """
 
     path: str
@@ -50,9 +51,10 @@ class Row:
     schedule_start: int = 0
     hyperparameters: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     min_learning_rate: float = 0.0
+    reset: frozenset[str] = frozenset()
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same of one variable; Keras compares variables element by element."""
+        """Whether both have the same settings for one variable; Keras compares variables element by element."""
         if not isinstance(other, Row):
             return NotImplemented
         own, others = (self.path, self.setting, self.decided), (other.path, other.setting, other.decided)
@@ -62,7 +64,7 @@ class Row:
         return hash((self.path, id(self.variable)))
 
     def undeclared(self) -> "Row":
-        """This row without the multiplier that its layer declares; what a declared 0 has frozen stays frozen."""
+        """This row without the multiplier that its layer declares; frozen by a declared 0, it stays frozen."""
         if self.frozen or not self.decided.get("multiplier", "").startswith(DECLARED):
             return self
         decided = {axis: who for axis, who in self.decided.items() if axis != "multiplier"}
@@ -72,7 +74,7 @@ class Row:
         """This row, frozen.
 
         Args:
-            reason: Who or what freezes it.
+            reason: What freezes it.
         """
         decided = {axis: who for axis, who in self.decided.items() if axis not in self.hyperparameters}
         return dataclasses.replace(
@@ -101,12 +103,12 @@ class Row:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether its rate or one of its hyperparameters has a schedule of its own."""
+        """Whether its rate or one of its hyperparameters has a schedule."""
         return self.schedule is not None or any(map(callable, self.hyperparameters.values()))
 
     @property
     def setting(self) -> tuple[float, float, str, bool, str, str, float]:
-        """What makes two rows the same group."""
+        """Rows with an equal setting form a group."""
         if self.frozen:
             return (0.0, 0.0, "", True, "", "", 0.0)
         schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
@@ -125,14 +127,14 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class StatisticsLayer:
-    """A BatchNormalization layer that has nothing to train (`scale=False, center=False`), so that no row speaks of it.
+    """A BatchNormalization layer without trainable variables (`scale=False, center=False`), which has no row.
 
     Args:
         path: Its layer-tree path.
-        layer: The layer; `None` where only the saved data is known.
+        layer: The layer; `None` if only saved data is known.
         frozen: Whether it is frozen, by the plan or by the user.
         by_user: Whether `trainable = False` was set on it outside difflr.
-        place: Its identity in files, as that of a row.
+        place: Its identity in files, as for a row.
     """
 
     path: str
@@ -174,5 +176,5 @@ class Group:
 
     @property
     def min_learning_rate(self) -> float:
-        """Below which the effective rate never is."""
+        """The floor of the effective rate."""
         return self.rows[0].min_learning_rate

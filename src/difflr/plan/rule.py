@@ -1,4 +1,4 @@
-"""`Rule`: who gets what."""
+"""`Rule`: settings for the variables that a target matches."""
 
 import dataclasses
 import types
@@ -13,7 +13,7 @@ from difflr.plan.group_names import check_group_name
 from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
-# What a rule can set; a learning rate becomes a multiplier, and each hyperparameter is an axis of its own.
+# What a rule can set. A learning rate becomes a multiplier; each hyperparameter is an axis of its own.
 FIELDS = (*AXES, "learning_rate", "hyperparameters")
 
 Target: TypeAlias = (
@@ -46,35 +46,38 @@ class _Value(Mapping):
 
 
 FROZEN = _Value("FROZEN", {"frozen": True})
-"""The value of a rule that freezes: no update, no decay, no optimizer state, no gradient computed."""
+"""The value of a rule that freezes: no update, no decay, no optimizer state, no gradient."""
 
 TRAINABLE = _Value("TRAINABLE", {"frozen": False})
-"""The value of a rule that undoes an earlier rule's freezing."""
+"""The value of a rule that undoes the freezing of an earlier rule."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rule:
-    """One rule of a plan: a target, and what it gets on independent axes.
+    """One rule of a plan: a target, and its settings on independent axes.
 
-    What is `None` is left as it is: a rule about the rate never undoes a rule about the decay.
+    Arguments that are `None` set nothing: a rule about the rate never changes the decay.
 
     Args:
-        target: Who. A layer or variable of the model; a layer class, for all its layers inside the model; a string,
-            matched against layer-tree paths such as `"backbone/stem/kernel"` (a pattern that names a layer covers
-            everything below it, `*` stands for any characters, `/` included, `**/` also for nothing, `?` for one
-            character); a kind, such as `"kind:bias"` (one of kernel, bias, norm, embedding, vector, no_decay, head); a
-            function `variable -> bool`; `difflr.everything_but(...)`; or a list of these, for all that any of them names.
+        target: A layer or variable of the model; a layer class, for all layers of that class; a string, matched against
+            layer-tree paths such as `"backbone/stem/kernel"` (a pattern that matches a layer covers everything below it;
+            `*` matches any characters, `/` included, `**/` also nothing, `?` one character); a kind, such as
+            `"kind:bias"` (one of kernel, bias, norm, embedding, vector, no_decay, head); a function `variable -> bool`;
+            `difflr.everything_but(...)`; or a list of these.
         multiplier: Float >= 0. The effective rate is the base rate times this. 0 freezes.
         weight_decay_multiplier: Float >= 0. Multiplies the optimizer's `weight_decay`.
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on top of the base rate as a function of
-            the optimizer's step. `difflr.schedules.Constant()` takes an earlier rule's schedule away.
+            the optimizer's step. `difflr.schedules.Constant()` removes an earlier rule's schedule.
         frozen: Boolean. `True` freezes, `False` undoes an earlier rule's freezing.
-        name: String, the group's name in logs, tables and plots. What has a name is a group of its own.
-        learning_rate: Float >= 0, instead of `multiplier`: the effective rate itself. It becomes a multiplier of the base
-            rate when the plan is made, and follows the base rate from then on.
+        name: String, the group's name in logs, tables and plots. A named group is not merged with others.
+        learning_rate: Float >= 0, the effective rate, instead of `multiplier`. The plan converts it to a multiplier of
+            the base rate, which it follows from then on.
+        min_learning_rate: Float >= 0, the floor of the effective rate.
+        hyperparameters: Mapping from the optimizer's other hyperparameters (momentum, betas, weight decay, `clipnorm`) to
+            numbers or schedules; `None` returns to the optimizer's own.
 
     Raises:
-        ValueError: If a value is not of its kind, or the rule sets nothing or contradicts itself.
+        ValueError: If a value is invalid, or the rule sets nothing or contradicts itself.
 
     Example:
 
@@ -100,7 +103,7 @@ class Rule:
     hyperparameters: Mapping[str, Value | None] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.target, list):  # the list may change after the rule was made
+        if isinstance(self.target, list):  # the caller may change the list later
             object.__setattr__(self, "target", tuple(self.target))
         for field in ("multiplier", "weight_decay_multiplier", "learning_rate"):
             value = getattr(self, field)
@@ -148,10 +151,10 @@ class Rule:
         return {**axes, **(self.hyperparameters or {})}
 
     def relative_to(self, base_rate: float | None) -> "Rule":
-        """This rule with a multiplier in the place of its learning rate.
+        """This rule with a multiplier instead of its learning rate.
 
         Args:
-            base_rate: The rate of the optimizer; `None` if it is not known, or not one number.
+            base_rate: The optimizer's base rate; `None` if unknown or a schedule.
 
         Raises:
             ValueError: If the rule sets a learning rate and there is no base rate.
@@ -169,7 +172,7 @@ class Rule:
 
     @classmethod
     def of(cls, target: Target, value: Any) -> "Rule":
-        """The rule that `target: value` in a mapping stands for.
+        """The rule for `target: value` in a mapping.
 
         Args:
             target: As for the class.
@@ -177,7 +180,7 @@ class Rule:
                 names to values.
 
         Raises:
-            ValueError: If an axis is unknown or a value is not of its kind.
+            ValueError: If an axis is unknown or a value is invalid.
         """
         if isinstance(value, Mapping):
             unknown = [field for field in value if field not in FIELDS]
@@ -210,8 +213,8 @@ class Rule:
 def flattened(target: Target) -> Iterator[Target]:
     """The single targets in `target`, which may be a list, or a list of lists."""
     if isinstance(target, (list, tuple)):
-        for each in target:
-            yield from flattened(each)
+        for part in target:
+            yield from flattened(part)
     else:
         yield target
 

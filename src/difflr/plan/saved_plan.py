@@ -19,6 +19,7 @@ from difflr.plan.check_config import FORMAT, check_config
 from difflr.plan.layer_tree import set_frozen, walk
 from difflr.plan.rows import BY_USER, StatisticsLayer
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.plan.plan import Plan
@@ -143,8 +144,9 @@ def bind_to_variables(config: dict[str, Any], variables: "Plan") -> "Plan":
     absent = len(saved) - len(variables.rows)
     if absent * len(saved) > MAX_WORK:
         raise ValueError(
-            f"The saved plan has {len(saved)} rows and this model {len(variables.rows)} variables that are trained: too "
-            "far apart to find out which is which. Load the model with `compile=False` and make a new plan."
+            f"The saved plan has {counted(len(saved), 'row')}, and this model trains "
+            f"{counted(len(variables.rows), 'variable')}: too far apart to find out which is which. "
+            "Load the model with `compile=False` and make a new plan."
         )
     places = _align(saved, [row.variable for row in variables.rows])
     if places is None:
@@ -182,7 +184,7 @@ def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.
 def _report_by_order(saved: list[dict[str, Any]], rows: Sequence["Row"]) -> str:
     """What matches and what does not where only the order tells: as few differences as possible."""
     if len(saved) * len(rows) > MAX_WORK:
-        return report("plan", 0, [f"{len(saved)} variables"], [f"{len(rows)} variables"], [])
+        return report("plan", 0, [counted(len(saved), "variable")], [counted(len(rows), "variable")], [])
     was = [(row["variable"], tuple(row["shape"])) for row in saved]
     now = [(short_name(row.variable), row.shape) for row in rows]
     matched, missing, new, reshaped = 0, [], [], []
@@ -280,7 +282,9 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
         new: What is in the model and was not saved.
         reshaped: What has another shape.
     """
-    parts = [f"The saved {what} does not fit this model. {matched} variables match."]
+    parts = [
+        f"The saved {what} does not fit this model. {counted(matched, 'variable')} {'matches' if matched == 1 else 'match'}."
+    ]
     for title, names in (
         (f"In the {what} but not in the model", missing),
         (f"In the model but not in the {what}", new),

@@ -1,4 +1,4 @@
-"""Rules as data: what an optimizer that is not built yet holds in its config."""
+"""Rules as plain data, for the config of an unbuilt optimizer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 from difflr.plan.targets import has_nothing_to_train
 
-ANY, NONE = "any of", "everything but"  # the keys of lists of targets, and of what `everything_but` leaves out
+ANY, NONE = "any of", "everything but"  # the keys for lists of targets and for `everything_but`
 
 
 def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """Rules as plain data: layers and variables as targets become the paths of their variables.
+    """Rules as plain data. Targets that are layers or variables become variable paths.
 
-    Layers that have nothing to train have no paths, and are left out.
+    Layers without trainable or frozen weights are left out.
 
     Raises:
         ValueError: If a target is a function, a class, or a layer that is not built.
@@ -35,7 +35,7 @@ def _target_to_config(target: Target) -> Any:
     if isinstance(target, str):
         return target
     if isinstance(target, (list, tuple)):
-        return {ANY: [_target_to_config(each) for each in flattened(target) if not has_nothing_to_train(each)]}
+        return {ANY: [_target_to_config(item) for item in flattened(target) if not has_nothing_to_train(item)]}
     if isinstance(target, EverythingBut):
         return {NONE: list(map(_target_to_config, target.targets))}
     variables = target.variables if isinstance(target, keras.Layer) else [target]
@@ -43,8 +43,8 @@ def _target_to_config(target: Target) -> Any:
     paths = [variable.path for variable in variables if isinstance(variable, keras.Variable)]
     if unbuilt or len(paths) != len(variables):
         raise ValueError(
-            f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is no text, no "
-            "variable and no built layer. Build the model first, or use a difflr.Plan."
+            f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is not text, "
+            "a variable or a built layer. Build the model first, or use a difflr.Plan."
         )
     return paths
 
@@ -59,14 +59,14 @@ def _values_to_config(rule: Rule) -> dict[str, Any]:
 
 
 def rules_from_config(config: Any) -> list[Rule]:
-    """The rules that `rules_to_config` wrote, for optimizers that know variables only.
+    """Restore rules from `rules_to_config`, for optimizers that know only variables.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a list of rules.
     """
     checks.check(config, "The rules")
     if not isinstance(config, list) or not all(isinstance(entry, dict) and "target" in entry for entry in config):
-        raise ValueError(f"Saved rules are a list of mappings with a 'target'. Received: {shown(config)}.")
+        raise ValueError(f"Saved rules must be a list of mappings with a 'target'. Received: {shown(config)}.")
     rules = []
     for entry in config:
         values = {name: value for name, value in entry.items() if name != "target"}
@@ -80,10 +80,10 @@ def rules_from_config(config: Any) -> list[Rule]:
 
 
 def target_from_config(config: Any) -> Target:
-    """The target that a saved rule names.
+    """The target of a saved rule.
 
     Args:
-        config: Text, a list of the paths of variables, or a mapping of `ANY` or `NONE` to such.
+        config: Text, a list of variable paths, or a mapping from `ANY` or `NONE` to targets.
 
     Raises:
         ValueError: If it is none of these.
@@ -96,13 +96,13 @@ def target_from_config(config: Any) -> Target:
         targets = tuple(map(target_from_config, inside))
         return targets if ANY in config else EverythingBut(targets)
     raise ValueError(
-        f"The target of a saved rule is text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "
+        f"The target of a saved rule must be text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "
         f"Received: {shown(config)}."
     )
 
 
 class _HasPath:
-    """A target: the variables with one of these paths, which are `variable.path`, as a clone of the model has them."""
+    """A target that matches variables with one of these `variable.path`s, which a clone of the model also has."""
 
     def __init__(self, paths: frozenset[str]):
         self.paths = paths

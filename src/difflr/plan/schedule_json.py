@@ -1,4 +1,4 @@
-"""Schedules as JSON, and the product of schedules: what a variable gets whose two plans both have one."""
+"""Schedules as JSON, and products of schedules, for variables with a schedule in both of two plans."""
 
 import inspect
 import math
@@ -15,17 +15,17 @@ def schedule_to_json(schedule: Any) -> dict[str, Any]:
 
 
 def _without_identity(config: Any) -> Any:
-    """`config` without the object numbers that Keras adds while it saves or loads a model."""
+    """`config` without the object ids that Keras adds when saving or loading a model."""
     if isinstance(config, dict):
         return {key: _without_identity(value) for key, value in config.items() if key != "shared_object_id"}
-    return [_without_identity(each) for each in config] if isinstance(config, (list, tuple)) else config
+    return [_without_identity(item) for item in config] if isinstance(config, (list, tuple)) else config
 
 
 def schedule_from_json(config: Any) -> Any:
-    """The schedule that `schedule_to_json` wrote; nothing else is built from it.
+    """Restore a schedule from `schedule_to_json`. Builds nothing else.
 
     Raises:
-        ValueError: If it is no schedule.
+        ValueError: If it is not a schedule.
     """
     schedules = keras.optimizers.schedules
     name = config.get("class_name") if isinstance(config, dict) else None
@@ -40,26 +40,26 @@ def schedule_from_json(config: Any) -> Any:
         )
     try:
         made = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except Exception as error:  # whatever the code of the class raises
-        raise ValueError(f"The plan's schedule {shown(name)} cannot be made: {shown(str(error))}") from None
+    except Exception as error:  # the class may raise anything
+        raise ValueError(f"The plan's schedule {shown(name)} cannot be created: {shown(str(error))}") from None
     if not isinstance(made, known):
-        raise ValueError(f"The plan's schedule {shown(name)} is none. Received: {shown(config)}")
+        raise ValueError(f"The plan's schedule {shown(name)} is not a schedule. Received: {shown(config)}")
     return made
 
 
 def check_schedule(config: dict[str, Any]) -> None:
-    """Checks that a schedule can be made, and gives a factor.
+    """Check that a schedule can be created and gives a factor.
 
     Raises:
-        ValueError: If it cannot be made, or its first value is negative or infinite.
+        ValueError: If it cannot be created, or its first value is negative or infinite.
     """
     schedule = schedule_from_json(config)
     try:
         first = float(keras.ops.convert_to_numpy(schedule(0)))
-    except Exception as error:  # whatever its code raises
-        raise ValueError(f"The plan's schedule {schedule!r} gives no number: {shown(str(error))}") from None
-    if first < 0 or first == math.inf:  # that of a newcomer is NaN before it joins
-        raise ValueError(f"A factor is a finite number >= 0. The plan's schedule {schedule!r} begins with {first}.")
+    except Exception as error:  # its code may raise anything
+        raise ValueError(f"The plan's schedule {schedule!r} does not return a number: {shown(str(error))}") from None
+    if first < 0 or first == math.inf:  # a newly unfrozen variable has NaN before it joins
+        raise ValueError(f"A factor must be finite and >= 0. The plan's schedule {schedule!r} starts with {first}.")
 
 
 @keras.saving.register_keras_serializable(package="difflr")
@@ -88,6 +88,6 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
         """The product that `get_config` describes.
 
         Raises:
-            ValueError: If it holds anything but schedules; nothing else is built from it.
+            ValueError: If it contains anything but schedules. Builds nothing else.
         """
         return cls([schedule_from_json(schedule) for schedule in config["schedules"]])

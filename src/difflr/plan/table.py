@@ -1,9 +1,8 @@
-"""A plan as text and as HTML: in short, rows that say the same in one; or in full, a line for each variable."""
+"""A plan as text or HTML: short, with equal rows merged, or full, with a line per variable."""
 
 import collections
 import dataclasses
 import functools
-import html
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,21 +14,21 @@ from difflr.plan.kinds import is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
-from difflr.text_table import screen_width, text_table
+from difflr.text_table import counted, html_table, screen_width, text_table
 
 if TYPE_CHECKING:
     from difflr.plan import Plan
 
 LEFT = ("variables", "variable", "schedule", "name", "decided by")
-OPTIONAL = ("number", "shape", "parameters", "decided by")  # columns that give way on a narrow screen, in this order
+OPTIONAL = ("number", "shape", "parameters", "decided by")  # columns dropped on a narrow screen, in this order
 MAX_NAMES = 4
 MAX_CHARACTERS = 80
 MAX_REASONS = 3
 MAX_NOTES = 4  # values of one axis below the table
-MAIN_AXES = ("multiplier", "schedule", "frozen", "name")  # what differs in one of these is never in one row
+MAIN_AXES = ("multiplier", "schedule", "frozen", "name")  # rows that differ in one of these are never merged
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Row)}
-KINDS = ("bias", "norm", "embedding", "no_decay", "vector", "kernel")  # the one that says most comes first
-DETAIL = re.compile(r": (height -?\d+|group \d+ of \d+)")  # what a recipe says of one depth group
+KINDS = ("bias", "norm", "embedding", "no_decay", "vector", "kernel")  # most specific first
+DETAIL = re.compile(r": (height -?\d+|group \d+ of \d+)")  # how a recipe names one depth group
 
 Rows = Sequence[Row]
 
@@ -37,13 +36,13 @@ Rows = Sequence[Row]
 def table_rows(
     plan: "Plan", learning_rate: float | None = None, step: int | None = None, full: bool = False
 ) -> tuple[list[str], list[list[str]]]:
-    """The table as data: the header, and its rows as text.
+    """The table as data: the header and the rows, as text.
 
     Args:
         plan: The plan.
-        learning_rate: The base rate, for the column of effective rates.
-        step: The step at which schedules are counted in; `None`: they are not.
-        full: Whether each variable has a line of its own.
+        learning_rate: The base rate, for the effective-rate column.
+        step: The step at which to evaluate schedules; `None`: without schedules.
+        full: Whether each variable gets its own line.
     """
     folds = [[row] for row in plan.rows] if full else _folds(plan.rows)
     trained = [row for row in plan.rows if not row.frozen]
@@ -75,31 +74,31 @@ def _of_trained(cell: Callable[[Row], str]) -> Callable[[Rows], str]:
 
 
 def _folds(rows: Iterable[Row]) -> list[list[Row]]:
-    """The rows that agree in the main axes together; those that nobody decided, or the user froze, apart."""
+    """Group rows that agree on the main axes. Rows without a rule, or frozen by the user, stay separate."""
     folded: dict[Any, list[Row]] = {}
     for row in rows:
         reason = _reasons([row], (), False)
         who = reason if reason in ("", BY_USER) else "somebody"
-        schedule = row.setting[2]  # as text, with its start
+        schedule = row.setting[2]  # as text, with its start step
         key = (row.multiplier, schedule, row.name) if not row.frozen else ()
         folded.setdefault((row.frozen, *key, who), []).append(row)
     return list(folded.values())
 
 
 def _axes_with_values(trained: Rows) -> list[str]:
-    """The axes beside the main ones in which something trained differs from the default; hyperparameters by name."""
+    """Other axes on which a trainable row differs from the default; hyperparameters by name."""
     others = [axis for axis in AXES if axis not in MAIN_AXES]
     names = dict.fromkeys(name for row in trained for name in row.hyperparameters)
     return [axis for axis in [*others, *names] if any(_value(row, axis) != DEFAULTS.get(axis) for row in trained)]
 
 
 def _value(row: Row, axis: str) -> Any:
-    """What a row has on an axis; of hyperparameters `None` where it is the optimizer's own."""
+    """The value of a row on an axis; `None` for a hyperparameter that the optimizer decides."""
     return getattr(row, axis) if axis in AXES else row.hyperparameters.get(axis)
 
 
 def _fits(axis: str, folds: Sequence[Rows]) -> bool:
-    """Whether all that is folded into one row has one value, so that a column can hold it."""
+    """Whether all merged rows have one value, so that it fits in a column."""
     return all(rows[0].frozen or len({_shown(_value(row, axis)) for row in rows}) == 1 for rows in folds)
 
 
@@ -143,7 +142,7 @@ def _shape(row: Row) -> str:
 
 
 def _reasons(rows: Rows, axes: Iterable[str], full: bool) -> str:
-    """Who decided what is in the rows, in the main axes and `axes`; for frozen rows only who froze them."""
+    """The reasons for the values of the rows on the main axes and `axes`; for frozen rows, only for freezing."""
     found: dict[str, None] = {}
     for row in rows:
         known = row.decided if full else (*MAIN_AXES, *axes)
@@ -156,13 +155,13 @@ def _reasons(rows: Rows, axes: Iterable[str], full: bool) -> str:
 
 
 def _one_reason(folds: Sequence[Rows], axes: Sequence[str]) -> str | None:
-    """The one reason of all rows, where there are several rows."""
+    """The common reason of several rows, if there is one."""
     reasons = {_reasons(rows, axes, False) for rows in folds}
     return reasons.pop() if len(folds) > 1 and len(reasons) == 1 else None
 
 
 def _some(targets: list[str]) -> str:
-    """Targets in one line: all of them, or the first and the last and how many there are."""
+    """Targets on one line: all of them, or the first, the last and their number."""
     text = ", ".join(targets)
     if len(targets) <= 2 or (len(targets) <= MAX_NAMES and len(text) <= MAX_CHARACTERS):
         return text
@@ -170,16 +169,17 @@ def _some(targets: list[str]) -> str:
 
 
 def footer(plan: "Plan", learning_rate: float | None = None, full: bool = False) -> str:
-    """What stands below the table: totals, what BatchNormalization statistics do, and what rows do not say.
+    """The notes below the table: totals, BatchNormalization statistics, and values not in the columns.
 
     Args:
         plan: The plan.
-        learning_rate: The base rate, where it is known.
-        full: Whether the table has a line for each variable.
+        learning_rate: The base rate, if known.
+        full: Whether the table has a line per variable.
     """
     frozen = sum(row.num_parameters for row in plan.rows if row.frozen)
     trainable = sum(row.num_parameters for row in plan.rows) - frozen
-    text = f"{len(plan.rows)} variables: {trainable:,} parameters are trained, {frozen:,} frozen"
+    trained = f"{counted(trainable, 'parameter')} {'is' if trainable == 1 else 'are'}"
+    text = f"{counted(len(plan.rows), 'variable')}: {trained} trained, {frozen:,} frozen"
     if learning_rate is not None:
         text += f"; base rate {learning_rate:g}"
     statistics = len(plan.kept_statistics())
@@ -190,7 +190,7 @@ def footer(plan: "Plan", learning_rate: float | None = None, full: bool = False)
 
 
 def _notes(plan: "Plan") -> list[str]:
-    """What is the same in all rows, and what differs inside them."""
+    """Values that are the same in all rows, and values that differ within them."""
     folds = _folds(plan.rows)
     trained = [row for row in plan.rows if not row.frozen]
     axes = _axes_with_values(trained)
@@ -204,7 +204,7 @@ def _notes(plan: "Plan") -> list[str]:
 
 
 def _notes_of(axis: str, trained: Rows, targets: CoveringTargets) -> list[str]:
-    """Who has which value of an axis, where that is not the default."""
+    """Which rows have which non-default value on an axis."""
     by_value: dict[str, list[Row]] = collections.defaultdict(list)
     for row in trained:
         if _value(row, axis) != DEFAULTS.get(axis):
@@ -217,13 +217,13 @@ def _notes_of(axis: str, trained: Rows, targets: CoveringTargets) -> list[str]:
     for value, rows in by_value.items():
         who = _kind(rows, trained) or _some(targets.of(rows))
         by = "; ".join(dict.fromkeys(row.decided[axis] for row in rows if axis in row.decided))
-        number = f"{len(rows)} variable{'s' if len(rows) > 1 else ''}"
+        number = f"{counted(len(rows), 'variable')}"
         notes.append(f"{title}{times} {value}: {who} ({number}{f', by {by}' if by else ''}).")
     return notes
 
 
 def _kind(rows: Rows, trained: Rows) -> str:
-    """The kind of which just these rows are, among all that is trained; or nothing."""
+    """The kind that matches exactly these rows among the trainable ones; or empty."""
     leaves = {id(row): Leaf(row.variable, row.layer, [row.path], row.path) for row in trained}
     wanted, known = {id(row) for row in rows}, known_kinds(list(leaves.values()))
     for kind in KINDS:
@@ -239,20 +239,20 @@ def as_text(
     full: bool = False,
     width: int | None = None,
 ) -> str:
-    """The plan as an aligned table; numbers to the right.
+    """The plan as an aligned table, with numbers right-aligned.
 
     Args:
         plan: The plan.
         learning_rate: As for `table_rows`.
         step: As there.
         full: As there.
-        width: How wide it may be; `None`: as wide as the screen, and in files as wide as it is.
+        width: The maximum width; `None`: the width of the terminal, unlimited in files.
     """
     header, lines = table_rows(plan, learning_rate, step, full)
     return text_table(
         header,
         lines,
-        {number for number, title in enumerate(header) if title in LEFT},
+        _left(header),
         footer(plan, learning_rate, full),
         width=width or screen_width(),
         optional=OPTIONAL,
@@ -262,13 +262,9 @@ def as_text(
 def as_html(plan: "Plan", learning_rate: float | None = None) -> str:
     """The plan as an HTML table, for notebooks."""
     header, lines = table_rows(plan, learning_rate)
+    return html_table(header, lines, _left(header), footer(plan, learning_rate))
 
-    def cells(tag: str, line: list[str]) -> str:
-        return "".join(
-            f'<{tag} style="text-align: {"left" if title in LEFT else "right"}">{html.escape(cell)}</{tag}>'
-            for title, cell in zip(header, line, strict=True)
-        )
 
-    body = "".join(f"<tr>{cells('td', line)}</tr>" for line in lines)
-    below = "<br>".join(map(html.escape, footer(plan, learning_rate).splitlines()))
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table><p>{below}</p>"
+def _left(header: Sequence[str]) -> set[int]:
+    """The columns of words."""
+    return {number for number, title in enumerate(header) if title in LEFT}

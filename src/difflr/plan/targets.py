@@ -1,4 +1,4 @@
-"""Targets: which leaves of the layer tree a rule speaks about."""
+"""Targets: which leaves of the layer tree a rule applies to."""
 
 import re
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from difflr.plan.rule import Target, describe, flattened
 
 MAX_PATTERN = 2_000
 
-# Position of a leaf, and the path by which it was met (None: the target is no path, so all its paths).
+# The position of a leaf and the path that matched (None: the target is not a path, so all its paths).
 Match = tuple[int, str | None]
 
 
 class Targets:
-    """Finds the leaves that a target names, in time proportional to what it finds.
+    """Find the leaves that a target matches, in time proportional to the number of matches.
 
     Args:
         leaves: The leaves of the layer tree.
-        model: The model they were walked from, or `None` for a flat list of variables.
+        model: The model they come from, or `None` for a flat list of variables.
     """
 
     def __init__(self, leaves: list[Leaf], model: keras.Layer | None):
@@ -41,41 +41,41 @@ class Targets:
         self._by_variable = {id(leaf.variable): (position, None) for position, leaf in enumerate(leaves)}
 
     def match(self, target: Target) -> list[Match]:
-        """What `target` names; of a list of targets what any of them names. A variable is among it.
+        """The matches of `target`, or of any target in a list, with at least one variable.
 
         Args:
             target: As for `difflr.Rule`.
 
         Raises:
-            ValueError: If it names nothing; the message has the closest matches.
-            TypeError: If it is no target.
+            ValueError: If nothing matches. The message lists the closest matches.
+            TypeError: If it is not a target.
         """
-        (matches,) = self.match_each([target])
+        (matches,) = self.match_all([target])
         if not any(self._leaves[position].variable is not None for position, _ in matches):
             raise ValueError(f"The rule for {describe(target)} matches no trainable variable, only moving statistics.")
         return matches
 
-    def match_each(self, targets: Sequence[Target]) -> list[list[Match]]:
-        """What each of `targets` names; of layers that only have moving statistics these.
+    def match_all(self, targets: Sequence[Target]) -> list[list[Match]]:
+        """The matches of each target, including layers that have only moving statistics.
 
-        A layer that has nothing to train names nothing. That is an error, unless another layer of the targets does:
-        `[(layer, 0.1) for layer in model.layers[:20]]` has the activations, too.
+        A layer without trainable variables is an error, unless another layer in the targets matches: the layers in
+        `[(layer, 0.1) for layer in model.layers[:20]]` include activations.
 
         Args:
             targets: As for `difflr.Rule`.
 
         Raises:
-            ValueError: If one of them names nothing; the message has the closest matches.
-            TypeError: If one of them is no target.
+            ValueError: If one of them matches nothing. The message lists the closest matches.
+            TypeError: If one of them is not a target.
         """
         singles = [list(flattened(target)) for target in targets]
-        layers = [each for single in singles for each in single if isinstance(each, keras.Layer)]
+        layers = [item for single in singles for item in single if isinstance(item, keras.Layer)]
         among_others = any(map(self._match_layer, layers))
         return [self._match_any(target, single, among_others) for target, single in zip(targets, singles, strict=True)]
 
     def _match_any(self, target: Target, singles: list[Target], among_others: bool) -> list[Match]:
         if not singles:
-            raise ValueError(f"A list of targets is empty: the rule for {shown(target)} names nothing.")
+            raise ValueError(f"A list of targets is empty: the rule for {shown(target)} matches nothing.")
         matches = []
         for single in singles:
             found = self._match_single(single)
@@ -88,7 +88,7 @@ class Targets:
         if isinstance(target, str):
             return self._match_kind(target) if target.startswith("kind:") else self._match_path(target)
         if isinstance(target, EverythingBut):
-            left_out = {position for each in self.match_each(target.targets) for position, _ in each}
+            left_out = {position for matches in self.match_all(target.targets) for position, _ in matches}
             return [(position, None) for position in range(len(self._leaves)) if position not in left_out]
         if isinstance(target, keras.Variable):
             return [self._by_variable[id(target)]] if id(target) in self._by_variable else []
@@ -96,7 +96,7 @@ class Targets:
             return self._match_layer(target)
         if isinstance(target, type) and issubclass(target, keras.Layer):
             return self._match_class(target)
-        if id(target) in self._by_layer:  # a module of PyTorch, or a parameter
+        if id(target) in self._by_layer:  # a PyTorch module or parameter
             return self._by_layer[id(target)]
         if callable(target) and not isinstance(target, type):
             return [(position, None) for position in self._with_variable() if target(self._leaves[position].variable)]
@@ -107,7 +107,7 @@ class Targets:
         )
 
     def _with_variable(self) -> list[int]:
-        """The positions of the leaves that are variables, and not just the statistics of a layer."""
+        """The positions of leaves that are variables, not just the moving statistics of a layer."""
         return [position for position, leaf in enumerate(self._leaves) if leaf.variable is not None]
 
     def _match_path(self, pattern: str) -> list[Match]:
@@ -117,7 +117,7 @@ class Targets:
                 f"The target {shown(pattern)} is a path in the layer tree, and only variables are known here, no model. "
                 "Give the optimizer `multipliers=difflr.Plan(model, rules)`, or use layers and variables as targets."
             )
-        if pattern in self._by_prefix or not re.search(r"[*?\[]", pattern):  # a name may hold a bracket
+        if pattern in self._by_prefix or not re.search(r"[*?\[]", pattern):  # a name may contain a bracket
             return self._by_prefix.get(pattern, [])
         expression = path_expression(pattern)
         return [
@@ -155,8 +155,8 @@ class Targets:
         parts = head_of(model)
         if not parts:
             raise ValueError(
-                f"{type(model).__name__} '{model.name}' has no head of its own: the weights of its last layer are used "
-                f"below as well, as a tied embedding's are. Please {FIX}."
+                f"{type(model).__name__} '{model.name}' has no separate head: the weights of its last layer are also "
+                f"used below it, like a tied embedding. Please {FIX}."
             )
         found = {match[0]: match for part in parts for match in self._match_part(part)}
         return list(found.values())
@@ -169,7 +169,7 @@ class Targets:
         top = list(dict.fromkeys(leaf.path.split("/")[0] for leaf in self._leaves))
         tree = f"The layer tree begins with: {', '.join(top[:12])}{', ...' if len(top) > 12 else ''}."
         if isinstance(target, keras.Variable):
-            return f"{start} of this model: it belongs to another model, or was never made to be trained. {tree}"
+            return f"{start} of this model: it belongs to another model, or was created as non-trainable. {tree}"
         if isinstance(target, keras.Layer):
             if not target.variables:
                 return f"{start}: the layer has no weights{'' if target.built else ' (it is not built)'}. {tree}"
@@ -184,7 +184,7 @@ class Targets:
             return f"{start}: it returned False for all {number} variables. {tree}"
         if target.startswith("kind:"):
             there = [f"kind:{kind}" for kind in known_kinds(self._leaves)]
-            return f"{start}. Of these kinds there are some: {', '.join(there) or 'none'}. {tree}"
+            return f"{start}. Kinds in this model: {', '.join(there) or 'none'}. {tree}"
         by_keras_path = [leaf.path for leaf in self._leaves if getattr(leaf.variable, "path", None) == target]
         if by_keras_path:
             return (
@@ -196,7 +196,7 @@ class Targets:
     def _closest(self, pattern: str) -> list[str]:
         known = list(self._by_prefix)
         close = nearest(pattern.strip("/"), known)
-        if not close:  # the right name at the wrong depth
+        if not close:  # right name, wrong depth
             last = pattern.strip("*/").split("/")[-1]
             deeper = [path for path in known if path.split("/")[-1].casefold() == last.casefold()]
             names = nearest(last, [path.split("/")[-1] for path in known], 1)
@@ -211,34 +211,34 @@ def prefixes(path: str) -> list[str]:
 
 
 def path_expression(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a path pattern: it matches a path, or a layer above it, as a whole.
+    """The regular expression of a path pattern. It must match a whole path, or the path of a layer above it.
 
-    It takes time proportional to the length of the path, whatever the pattern. What stands between two stars is looked
-    for once, and where it is found first is where it stays (`(?>...)`): the next star makes up for the rest.
+    Matching takes time proportional to the length of the path for any pattern: text between two stars is matched at
+    its first occurrence without backtracking (`(?>...)`), since the next star covers the rest.
 
     Args:
-        pattern: With `*` (any characters, `/` included), `**/` at the beginning or after a `/` (the same, or nothing),
-            `?` (one character, not `/`) and `[abc]`, `[1-4]`, `[!abc]` (one of these characters, or one that is none of
-            them and not `/`). At most 2,000 characters.
+        pattern: With `*` (any characters including `/`), `**/` at the start or after a `/` (the same, or nothing), `?`
+            (one character except `/`), `[abc]` or `[1-4]` (one of these characters) and `[!abc]` (any other character
+            except `/`). At most 2,000 characters.
 
     Raises:
-        ValueError: If a range is the wrong way round, as in `[9-1]`, or the pattern is too long.
+        ValueError: If a range is reversed, as in `[9-1]`, or the pattern is too long.
     """
     if len(pattern) > MAX_PATTERN:
-        raise ValueError(f"A pattern has at most {MAX_PATTERN} characters. Received: {shown(pattern)}")
+        raise ValueError(f"A pattern can have at most {MAX_PATTERN} characters. Received: {shown(pattern)}")
     fixed, stars = [""], []
     for piece in _PIECE.finditer(pattern):
         if piece.lastgroup in _STARS:
             stars.append(_STARS[piece.lastgroup])
             fixed.append("")
         else:
-            fixed[-1] += _one_character_each(piece)
+            fixed[-1] += _single_character(piece)
     between = "".join(f"(?>{star}{part})" for star, part in zip(stars[:-1], fixed[1:-1], strict=True))
     translated = fixed[0] + between + (stars[-1] + fixed[-1] if stars else "")
     try:
         return re.compile(f"{translated}(?:/.*)?", re.DOTALL)
     except re.error:
-        raise ValueError(f"The pattern '{pattern}' has a range the wrong way round; write it as in [1-9].") from None
+        raise ValueError(f"The pattern '{pattern}' has a reversed range. Write it as in [1-9].") from None
 
 
 _PIECE = re.compile(
@@ -247,8 +247,8 @@ _PIECE = re.compile(
 _STARS = {"star": ".*?", "skip": "(?:.*?/)??"}
 
 
-def _one_character_each(piece: re.Match[str]) -> str:
-    """The regular expression of a piece of a pattern that is no star."""
+def _single_character(piece: re.Match[str]) -> str:
+    """The regular expression of a piece of a pattern other than a star."""
     text = piece.group()
     if piece.lastgroup == "one":
         return "[^/]"
@@ -258,12 +258,12 @@ def _one_character_each(piece: re.Match[str]) -> str:
 
 
 def _characters(inside: str) -> str:
-    """What stands in a character class such as `1-4`, with everything but the hyphen taken literally."""
+    """The inside of a character class such as `1-4`, with everything but the hyphen escaped."""
     return "-".join(re.escape(part) for part in inside.split("-"))
 
 
 def layers_inside(model: keras.Layer) -> list[keras.Layer]:
-    """The layers inside `model` at all depths, each once."""
+    """All layers inside `model`, nested ones included, without duplicates."""
     found: dict[int, keras.Layer] = {}
     pending = keras_private.sublayers(model)
     while pending:
@@ -275,7 +275,7 @@ def layers_inside(model: keras.Layer) -> list[keras.Layer]:
 
 
 def has_nothing_to_train(target: Target) -> bool:
-    """Whether `target` is a layer without trainable weights, frozen ones too: an activation, an addition, an input."""
+    """Whether `target` is a layer without trainable or frozen weights: an activation, an addition, an input."""
     if not isinstance(target, keras.Layer) or not target.built:
         return False
     return not any(keras_private.own_trainable_variables(layer) for layer in [target, *layers_inside(target)])

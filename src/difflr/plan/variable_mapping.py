@@ -1,4 +1,4 @@
-"""`VariableMapping`: what a `dict` keyed by variables would be, if variables could be hashed."""
+"""`VariableMapping`: a `dict` keyed by variables, which are not hashable."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,19 +7,19 @@ import keras
 
 
 class VariableMapping(Mapping):
-    """A read-only mapping whose keys are Keras variables, told apart by identity.
+    """A read-only mapping with Keras variables as keys, compared by identity.
 
-    `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping takes
-    variables as keys all the same and prints by path.
+    `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping
+    accepts variables as keys and prints their paths.
 
     Args:
-        items: Pairs `(variable, value)`, or another mapping of variables. A variable that comes twice keeps
-            the later value, as in a `dict`.
-        paths: Function `variable -> str` that says how keys are printed. Defaults to `variable.path`.
+        items: Pairs `(variable, value)`, or another mapping of variables. If a variable appears twice,
+            the later value wins, as in a `dict`.
+        paths: Function `variable -> str` that prints a key. Defaults to `variable.path`.
 
     Raises:
         TypeError: If a key is not a `keras.Variable`.
-        KeyError: On look-up of a variable that is not in the mapping; the message lists what is.
+        KeyError: On lookup of a variable that is not in the mapping. The message lists those that are.
 
     Example:
 
@@ -51,7 +51,7 @@ class VariableMapping(Mapping):
             known = ", ".join(self._paths(key) for key in list(self)[:8])
             more = ", ..." if len(self) > 8 else ""
             name = getattr(variable, "path", repr(variable))
-            raise KeyError(f"{name} is not in this mapping. It holds: {known or 'nothing'}{more}")
+            raise KeyError(f"{name} is not in this mapping, which contains: {known or 'nothing'}{more}")
         return self._items[id(variable)][1]
 
     def __iter__(self) -> Iterator[keras.Variable]:

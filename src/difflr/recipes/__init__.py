@@ -1,4 +1,4 @@
-"""Recipes: functions that return plans."""
+"""Recipes: functions that return a plan for a model."""
 
 from difflr.recipes.discriminative import discriminative
 from difflr.recipes.biases_and_norms import bias_double, no_decay

@@ -9,7 +9,7 @@ from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
 def bias_double(model: keras.Layer) -> Plan:
-    """A plan in which biases train at twice the base rate, without weight decay.
+    """Train biases at twice the base rate, without weight decay.
 
     Args:
         model: A built model.
@@ -27,7 +27,7 @@ def bias_double(model: keras.Layer) -> Plan:
     ```
 
     Reference: Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014), whose reference models
-    say `param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }`.
+    have `param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }`.
     """
     biases = _matched(model, ["kind:bias"])
     axes = {"multiplier": 2.0, "weight_decay_multiplier": 0.0}
@@ -35,18 +35,18 @@ def bias_double(model: keras.Layer) -> Plan:
 
 
 def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
-    """A plan without weight decay on `"kind:no_decay"`: biases, norm weights and other vectors. Rates are left alone.
+    """No weight decay on `"kind:no_decay"`: biases, norm weights and other vectors. Learning rates do not change.
 
     Args:
         model: A built model.
-        also: Further targets (layers, path patterns, kinds, ...; as in `difflr.Rule`) that get no decay, such as
+        also: More targets (layers, path patterns, kinds, ...; as in `difflr.Rule`) without decay, such as
             `["kind:embedding", "*/class_token"]`.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If the model is not built, has nothing of `"kind:no_decay"`, or one of `also` matches nothing.
+        ValueError: If the model is not built, nothing in it is `"kind:no_decay"`, or one of `also` matches nothing.
 
     Example:
 
@@ -63,7 +63,7 @@ def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
 
 
 def _matched(model: keras.Layer, targets: list[Target]) -> set[int]:
-    Plan(model)  # says what is wrong with a model that is not built
+    Plan(model)  # raises a clear error if the model is not built
     leaves = layer_tree.walk(model)
     known = Targets(leaves, model)
     return {id(leaves[position].variable) for target in targets for position, _ in known.match(target)}

@@ -1,4 +1,4 @@
-"""`discriminative`: rates that rise geometrically from the bottom to the top."""
+"""`discriminative`: learning rates that grow geometrically from bottom to top."""
 
 from collections.abc import Sequence
 
@@ -21,27 +21,27 @@ def discriminative(
     head: Target = HEAD,
     within: Target = None,
 ) -> Plan:
-    """A plan whose multipliers rise from `low` at the bottom to `high` at the top, by the same factor from group to group.
+    """Multipliers from `low` at the bottom to `high` at the top, growing by the same factor from group to group.
 
-    `discriminative(model, 0.01)` is fastai's `slice(base / 100, base)`; without `low` it is `slice(base)`: `high` for
-    the last group, a tenth of it for all others.
+    `discriminative(model, 0.01)` is fastai's `slice(base / 100, base)`; without `low` it is `slice(base)`: the last
+    group gets `high`, all others a tenth of it.
 
     Args:
         model: A built model.
-        low: Float > 0, the multiplier of the lowest group; `None`: all groups but the last get `high / 10`.
+        low: Float > 0, the multiplier of the lowest group. `None`: all groups but the last get `high / 10`.
         high: Float > 0, the multiplier of the last group.
-        groups: From the bottom to the top, each a target (layer, path pattern, kind, ...; as in `difflr.Rule`) or a
-            list of targets; together they hold every variable once. `None`: `difflr.depth.depth_groups(model)`.
-        head: The target that is the head, or a list of targets, for `depth_groups`.
-        within: A target or a list of targets, such as `"encoder"`: only this part of the model gets multipliers, by its own
-            groups.
+        groups: From bottom to top, each a target (layer, path pattern, kind, ...; as in `difflr.Rule`) or a list of
+            targets; together they contain every variable once. `None`: `difflr.depth.depth_groups(model)`.
+        head: The target of the head, or a list of targets, for `depth_groups`.
+        within: A target or a list of targets, such as `"encoder"`: only this part of the model gets multipliers, from its
+            own groups.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If a value is not positive, `groups` leave out a variable or hold one twice or come with `head` or
-            `within`, or the model is not built or has no head.
+        ValueError: If a value is not positive; if `groups` miss a variable, contain one twice, or are combined with `head`
+            or `within`; or if the model is not built or has no head.
 
     Example:
 
@@ -55,13 +55,15 @@ def discriminative(
     """
     for name, value in (("low", low), ("high", high)):
         if value is not None and checked_multiplier(value, name) == 0:
-            raise ValueError(f"`{name}` must be above 0: no factor leads from 0 to anything else. Received: {value!r}.")
+            raise ValueError(
+                f"`{name}` must be above 0, as multipliers grow by a constant factor. Received: {value!r}."
+            )
     if groups is None:
         members = [list(group.variables) for group in depth_groups(model, head=head, within=within)]
     elif within is None and is_default(head):
         members = _variables_of(model, groups)
     else:
-        raise ValueError("`groups` name everything themselves: leave out `head` and `within`.")
+        raise ValueError("`groups` already cover the whole model: leave out `head` and `within`.")
     last = len(members) - 1
     multipliers = [
         high if position == last else high / 10 if low is None else low * (high / low) ** (position / last)
@@ -76,7 +78,7 @@ def discriminative(
 
 
 def _variables_of(model: keras.Layer, groups: Sequence[Target]) -> list[list[keras.Variable]]:
-    """The variables of the groups that the user named."""
+    """The variables of the user's groups."""
     rows = Plan(model).rows
     leaves = layer_tree.walk(model)
     targets = Targets(leaves, model)
@@ -89,13 +91,13 @@ def _variables_of(model: keras.Layer, groups: Sequence[Target]) -> list[list[ker
             if leaf.variable is None:
                 continue
             if id(leaf.variable) in found:
-                raise ValueError(f"Groups {found[id(leaf.variable)]} and {number} both hold {leaf.path}.")
+                raise ValueError(f"Groups {found[id(leaf.variable)]} and {number} both contain {leaf.path}.")
             found[id(leaf.variable)] = number
             members[-1].append(leaf.variable)
     missing = [row.path for row in rows if id(row.variable) not in found]
     if missing:
         raise ValueError(
-            f"No group holds {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''} ({len(missing)} in all). "
-            "`groups` must hold every variable once, the frozen ones too."
+            f"No group contains {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''} ({len(missing)} in all). "
+            "`groups` must contain every variable once, including frozen ones."
         )
     return members

@@ -1,4 +1,4 @@
-"""`head_and_backbone`: the head at the base rate, the body below it slower or not at all."""
+"""`head_and_backbone`: the head at the base rate, the backbone slower or frozen."""
 
 import keras
 
@@ -9,19 +9,19 @@ from difflr.recipes.plan_from_decisions import factor_or_frozen, plan_from_decis
 
 
 def head_and_backbone(model: keras.Layer, backbone: float = 0.1, *, head: Target = HEAD) -> Plan:
-    """A plan in which the head trains at the base rate and everything below it slower, or not at all.
+    """Train the head at the base rate and the backbone slower, or freeze it.
 
     Args:
-        model: A built model of any kind with a head: the last layer with weights before each output.
-        backbone: Float >= 0, the multiplier of everything but the head. 0 freezes it.
-        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head, or a list of targets, such as
-            `model.layers[-3:]`; with whatever takes all its inputs from it.
+        model: A built model with a head: the last layer with weights before each output.
+        backbone: Float >= 0, the multiplier of everything but the head. 0 freezes the backbone.
+        head: The target (layer, path, kind, ...; as in `difflr.Rule`) of the head, or a list of targets, such as
+            `model.layers[-3:]`. Layers that take all their inputs from it belong to it.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If the model is not built, has no head of its own, or its head cannot be read off its data flow.
+        ValueError: If the model is not built or has no separate head, or its head cannot be found in the data flow.
 
     Example:
 
@@ -31,7 +31,7 @@ def head_and_backbone(model: keras.Layer, backbone: float = 0.1, *, head: Target
     ```
 
     Reference: Caffe's example "Fine-tuning CaffeNet for Style Recognition on Flickr Style Data", where the new layer has a
-    larger `lr_mult` than the rest; with 0, the linear probing of Kumar et al., "Fine-Tuning can Distort Pretrained
+    larger `lr_mult` than the rest. With 0: the linear probing of Kumar et al., "Fine-Tuning can Distort Pretrained
     Features and Underperform Out-of-Distribution" (ICLR 2022).
     """
     multiplier = checked_multiplier(backbone, "backbone")
@@ -39,10 +39,10 @@ def head_and_backbone(model: keras.Layer, backbone: float = 0.1, *, head: Target
     in_head = named_head(model, head)
     body = [row for row in rows if id(row.variable) not in in_head]
     if not body or len(body) == len(rows):
-        why = "everything in it is the head" if not body else "the weights of its last layer are used below as well"
+        why = "the whole model is the head" if not body else "the weights of its last layer are also used below it"
         raise ValueError(
-            f"{type(model).__name__} '{model.name}' has no head that could train apart from its body: {why}. "
-            "Say which layer is the head, as in `head=model.get_layer(...)`."
+            f"{type(model).__name__} '{model.name}' has no head separate from its backbone: {why}. "
+            "Name the head, as in `head=model.get_layer(...)`."
         )
     axes = factor_or_frozen(multiplier)
     return plan_from_decisions(

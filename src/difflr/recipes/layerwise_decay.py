@@ -1,4 +1,4 @@
-"""`layerwise_decay`: the deeper, the slower."""
+"""`layerwise_decay`: lower layers train slower."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,34 +28,34 @@ def layerwise_decay(
     head: Target = HEAD,
     within: Target = None,
 ) -> Plan:
-    """A plan in which each block trains at `decay_rate` times the rate of the block above it.
+    """Train each block at `decay_rate` times the rate of the block above it.
 
-    The head gets 1, the block below it `decay_rate`, the next `decay_rate ** 2`, down to the embeddings. What a block is
-    is read off the model's data flow; `difflr.depth.depth_groups` shows it. In a model with several towers each
-    counts its own blocks, from where they meet.
+    The head gets 1, the block below it `decay_rate`, the next `decay_rate ** 2`, down to the embeddings. Blocks
+    are found in the model's data flow; `difflr.depth.depth_groups` shows them. Several towers each count their own
+    blocks, from where they merge.
 
     Args:
         model: A built model with pretrained weights.
-        decay_rate: Float in (0, 1]. 0.65 to 0.9 are usual: the larger the model and the data, the nearer to 1.
-        minimum_multiplier: Float in [0, 1]. No multiplier is smaller.
-        freeze_below: Float in [0, 1]. Blocks whose multiplier is smaller are frozen.
-        depth: A function that decides instead of the graph: layer-tree path of a variable -> its depth, a whole
-            number, larger nearer to the output; `None` for the head.
-        head: The target (layer, path, kind, ...; as in `difflr.Rule`) that is the head, or a list of targets; with
-            whatever takes all its inputs from it. `None`: the model has none, and the top of its body gets 1.
-        within: A target or a list of targets, such as `"encoder"`: only this part of the model decays, from 1 at its top;
-            the rest is left alone. Multiply the plan by others that set the rates of the rest.
+        decay_rate: Float in (0, 1]. Typically 0.65 to 0.9; closer to 1 for larger models and data.
+        minimum_multiplier: Float in [0, 1]. The smallest multiplier.
+        freeze_below: Float in [0, 1]. Blocks with a smaller multiplier are frozen.
+        depth: A function that replaces the graph: layer-tree path of a variable -> depth, an integer that grows
+            towards the output, or `None` for the head.
+        head: The target (layer, path, kind, ...; as in `difflr.Rule`) of the head, or a list of targets. Layers that take
+            all their inputs from it belong to it. `None`: no head; the top of the backbone gets 1.
+        within: A target or a list of targets, such as `"encoder"`: decay only in this part of the model, from 1 at its top.
+            To set rates elsewhere, multiply the plan by other plans.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If `decay_rate` is out of its range, or the model is not built or has no head, or its head cannot be
-            read off its data flow.
+        ValueError: If `decay_rate` is out of range, the model is not built or has no head, or its head cannot be found in
+            the data flow.
 
     Warns:
         UserWarning: If no depth was found, or the model looks freshly initialised, so that slow lower layers would
-            keep it from learning at all.
+            prevent learning.
 
     Example:
 
@@ -66,20 +66,20 @@ def layerwise_decay(
     ```
 
     Reference: Clark et al., "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators" (ICLR 2020);
-    Bao et al., "BEiT: BERT Pre-Training of Image Transformers" (ICLR 2022); the floor and the cut-off are timm's
+    Bao et al., "BEiT: BERT Pre-Training of Image Transformers" (ICLR 2022); minimum and cut-off are timm's
     `min_scale` and `no_opt_scale` (`param_groups_layer_decay` in `timm/optim/_param_groups.py`).
     """
     decay_rate = checked_multiplier(decay_rate, "decay_rate")
     if not 0 < decay_rate <= 1:
         raise ValueError(
-            "`decay_rate` must be above 0 and at most 1: what is multiplied into the rate with each block from the top "
-            f"down, such as 0.75. Received: {decay_rate:g}."
+            "`decay_rate` must be above 0 and at most 1: the factor from each block to the block below it, such as 0.75. "
+            f"Received: {decay_rate:g}."
         )
     for name, value in (("minimum_multiplier", minimum_multiplier), ("freeze_below", freeze_below)):
         if checked_multiplier(value, name) > 1:
-            raise ValueError(f"`{name}` must be in [0, 1]; the head has 1. Received: {value!r}.")
+            raise ValueError(f"`{name}` must be in [0, 1], as the head has multiplier 1. Received: {value!r}.")
     groups = depth_groups(model, head=head, depth=depth, within=within)
-    _warn_if_degenerate(model, groups)  # where `depth` is set, too: VideoMamba's put every layer at the top (#109)
+    _warn_if_degenerate(model, groups)  # also with `depth`: VideoMamba's put every layer at the top (#109)
     _warn_if_fresh(model, groups)
     axes: dict[int, tuple[dict[str, Any], str]] = {}
     frozen_layers: set[int] = set()
@@ -96,10 +96,10 @@ def layerwise_decay(
 
 def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
     name = f"{type(model).__name__} '{model.name}'"
-    fix = "`difflr.depth.depth_groups(model)` shows the groups; give `depth=` a function path -> depth."
+    fix = "`difflr.depth.depth_groups(model)` shows the groups; pass `depth=`, a function path -> depth."
     if len(groups) == 1:
         warnings.warn(
-            f"Layer-wise decay has no effect: {name} has all its variables in one depth group. {fix}", stacklevel=3
+            f"Layer-wise decay has no effect: all variables of {name} are in one depth group. {fix}", stacklevel=3
         )
     total = sum(group.num_parameters for group in groups)
     for group in groups:
@@ -107,7 +107,7 @@ def _warn_if_degenerate(model: keras.Layer, groups: Sequence[DepthGroup]) -> Non
         if len(groups) > 1 and kernels > MANY_KERNELS and group.num_parameters > total / 2:
             warnings.warn(
                 f"Most of {name} ({group.num_parameters:,} of {total:,} parameters, {kernels} kernels) is in one depth "
-                f"group, '{group.name}', so its layers all train at one rate. {fix}",
+                f"group, '{group.name}', so its layers all train at the same rate. {fix}",
                 stacklevel=3,
             )
 
@@ -117,23 +117,23 @@ def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
     if number:
         warnings.warn(
             f"{type(model).__name__} '{model.name}' looks freshly initialised: all {number} biases and norm weights "
-            "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; with fresh ones the lower "
-            "layers would hardly learn. Load the weights first.",
+            "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; otherwise the lower layers "
+            "hardly learn. Load the weights first.",
             stacklevel=3,
         )
 
 
 def looks_fresh(model: keras.Layer, groups: Sequence[DepthGroup] | None = None) -> int:
-    """How many biases and norm weights the body has if all are still exactly as they are initialised, at 0 or 1; else 0.
+    """The number of backbone biases and norm weights if all still have their initial values, 0 or 1; otherwise 0.
 
     Args:
         model: A built model.
-        groups: Its depth groups, where they are known.
+        groups: Its depth groups, if known.
     """
     groups = depth_groups(model) if groups is None else groups
     body = {id(variable) for group in groups if group.height for variable in group.variables}
-    telling = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
-    return len(telling) if all(_is_zeros_and_ones(row.variable) for row in telling) else 0
+    checked = [row for row in Plan(model).rows if id(row.variable) in body and _is_bias_or_norm(row)]
+    return len(checked) if all(_is_zeros_and_ones(row.variable) for row in checked) else 0
 
 
 def _is_bias_or_norm(row: Row) -> bool:

@@ -1,4 +1,4 @@
-"""`lora_plus`: a faster B than A in LoRA's products."""
+"""`lora_plus`: a higher learning rate for LoRA's B matrices than for A."""
 
 import keras
 
@@ -8,16 +8,16 @@ from difflr.recipes.plan_from_decisions import plan_from_decisions
 
 
 def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
-    """A plan in which the second factor of each LoRA product trains at `ratio` times the base rate.
+    """Train the B matrix of each LoRA adapter at `ratio` times the base rate.
 
-    LoRA adds `A @ B` to a frozen kernel, with B zero at the start. The two should not train at one rate. Keras makes
+    LoRA adds `A @ B` to a frozen kernel, with B initialised to zero. B should train faster than A. Keras creates
     A and B with `layer.enable_lora(rank)`: `lora_kernel_a`, `lora_kernel_b` of Dense, EinsumDense and convolutions,
     `lora_embeddings_a`, `lora_embeddings_b` of Embedding. Everything else keeps the base rate.
 
     Args:
         model: A built model with LoRA enabled in at least one layer.
-        ratio: Float > 0. The paper's advice for RoBERTa is 16; the best value depends on the model and the task, and
-            grows with the task's difficulty.
+        ratio: Float > 0. The paper recommends 16 for RoBERTa; the best value depends on the model and grows with the
+            difficulty of the task.
 
     Returns:
         A `difflr.Plan`.
@@ -33,8 +33,8 @@ def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
     ```
 
     Reference: Hayou, Ghosh and Yu, "LoRA+: Efficient Low Rank Adaptation of Large Models" (ICML 2024); PEFT's
-    `create_loraplus_optimizer` (`peft/optimizers/loraplus.py`), which also puts vectors on the faster rate; this does
-    not.
+    `create_loraplus_optimizer` (`peft/optimizers/loraplus.py`), which also gives vectors the higher rate; this function
+    does not.
     """
     if checked_multiplier(ratio, "ratio") == 0:
         raise ValueError(f"`ratio` must be above 0, such as 16. Received: {ratio!r}.")
@@ -43,7 +43,7 @@ def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
     if not second:
         raise ValueError(
             f"{type(model).__name__} '{model.name}' has no LoRA variables. Call `layer.enable_lora(rank)` on the built "
-            "layers that shall have them (Dense, EinsumDense, Embedding, convolutions), then make the plan."
+            "layers to adapt (Dense, EinsumDense, Embedding, convolutions), then create the plan."
         )
     return plan_from_decisions(
         model, lambda row: ({"multiplier": float(ratio)}, "lora_plus: B") if id(row.variable) in second else None

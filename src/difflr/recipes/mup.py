@@ -1,4 +1,4 @@
-"""`mup`: rates found on a narrow model, for a wide one."""
+"""`mup`: transfer a learning rate from a narrow model to a wide one."""
 
 import math
 from collections.abc import Sequence
@@ -8,32 +8,33 @@ import keras
 from difflr.checks import did_you_mean
 from difflr.plan import Plan, Row
 from difflr.recipes.plan_from_decisions import plan_from_decisions
+from difflr.text_table import counted
 
 OPTIMIZERS = ("adam", "sgd")
 
 
 def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") -> Plan:
-    """A plan under which a wide model changes as much in a step as the narrow one on which the rate was found.
+    """Scale learning rates so that a rate tuned on a narrow model works on a wide one.
 
-    The base rate is the one that is best for `base_model`. With `r_in` and `r_out` the factors by which a kernel's
-    inputs and outputs are wider than in `base_model`, its multiplier is `1 / r_in` for Adam-like optimizers and
-    `r_out / r_in` for SGD; vectors have `r_in = 1`. Where nothing is wider it is 1.
+    Use the base rate that is best for `base_model`. If a kernel has `r_in` times the inputs and `r_out` times the outputs
+    it has in `base_model`, its multiplier is `1 / r_in` for Adam-like optimizers and `r_out / r_in` for SGD. Vectors have
+    `r_in = 1`. Variables of the same shape get 1.
 
-    The plan is half of muP; the other half is how the model is made: kernels with variance `1 / fan_in` (Keras's
+    The plan is half of muP; the other half is how you build the model: kernels with variance `1 / fan_in` (Keras's
     `LecunNormal`; `GlorotUniform` where a layer is square), output layers with `1 / fan_in ** 2` or zeros, and attention
-    logits divided by the head's size rather than by its root. Weight decay is left as it is.
+    logits divided by the head size rather than its square root. Weight decay does not change.
 
     Args:
         model: The wide model, built.
-        base_model: The same model, narrower, built. Only its shapes are read.
-        optimizer: `"adam"` for Adam and its like, whose step does not depend on the gradient's scale (AdamW, Nadam,
+        base_model: The same model with smaller widths, built. Only its shapes are used.
+        optimizer: `"adam"` for Adam-like optimizers, whose step does not depend on the gradient's scale (AdamW, Nadam,
             RMSprop, Lion, ...); `"sgd"` for SGD, with or without momentum.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If the two models are not of one structure, or `optimizer` is neither of the two.
+        ValueError: If the two models differ in structure, or `optimizer` is not one of the two.
 
     Example:
 
@@ -54,7 +55,7 @@ def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") ->
 
     Reference: Yang et al., "Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer"
     (2022). The rates are those of `MuAdam` and `MuSGD` (`mup/optim.py`), with the output multiplier of its
-    `MuReadout` taken into the rate of the output layer.
+    `MuReadout` folded into the rate of the output layer.
     """
     if optimizer not in OPTIMIZERS:
         hint = did_you_mean(str(optimizer), OPTIMIZERS)
@@ -75,23 +76,23 @@ def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") ->
 def _check_structure(rows: Sequence[Row], base_rows: Sequence[Row]) -> None:
     problem = ""
     for row, base in zip(rows, base_rows, strict=False):
-        names = [each.path.rpartition("/")[2] for each in (row, base)]
+        names = [item.path.rpartition("/")[2] for item in (row, base)]
         if names[0] != names[1] or len(row.shape) != len(base.shape) or type(row.layer) is not type(base.layer):
-            problem = f"where the one has {row.path} {row.shape}, the other has {base.path} {base.shape}"
+            problem = f"`model` has {row.path} {row.shape} where `base_model` has {base.path} {base.shape}"
             break
     if not problem and len(rows) != len(base_rows):
         longer, shorter = sorted([rows, base_rows], key=len, reverse=True)
         extra = longer[len(shorter)]
-        problem = f"one has {len(rows)} variables, the other {len(base_rows)}; only one has {extra.path}"
+        problem = f"one has {counted(len(rows), 'variable')}, the other {len(base_rows)}; only one has {extra.path}"
     if problem:
         raise ValueError(
-            f"`base_model` must be of the same structure as `model`, with other widths only; but {problem}. Make both by "
+            f"`base_model` must have the structure of `model` and differ only in width, but {problem}. Create both with "
             "one function of the width."
         )
 
 
 def _input_axes(row: Row) -> tuple[int, ...]:
-    """The axes of a variable that its layer sums over."""
+    """The axes of a variable that are the inputs of its layer."""
     rank, layer, name = len(row.shape), row.layer, row.path.rpartition("/")[2]
     if isinstance(layer, keras.layers.EinsumDense) and name == "kernel":
         inputs, kernel, output = layer.equation.replace("...", "").replace("->", ",").split(",")

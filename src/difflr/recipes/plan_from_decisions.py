@@ -1,4 +1,4 @@
-"""What all recipes share: turning decisions about variables into a plan."""
+"""Turn decisions about variables into a plan: shared by all recipes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import keras
 from difflr.plan import Plan, Row
 from difflr.plan.rows import BY_USER
 
-# For one row: axis -> value, and who says so; None: the recipe says nothing about it.
+# For one row: axis -> value, and the name of the recipe; None: the recipe does not change this row.
 Decision = tuple[Mapping[str, Any], str] | None
 
 
@@ -18,14 +18,14 @@ def plan_from_decisions(
     decide: Callable[[Row], Decision],
     freezes: Callable[[keras.Layer], bool] = lambda layer: False,
 ) -> Plan:
-    """The plan of `model` in which `decide` has set what it sets.
+    """The plan of `model` with the values that `decide` returns.
 
-    What the user froze stays frozen.
+    Variables that the user froze stay frozen.
 
     Args:
         model: A built model.
-        decide: What each row gets.
-        freezes: Whether a layer that has nothing but statistics is frozen.
+        decide: Returns the values for a row.
+        freezes: Whether to freeze a layer that has only moving statistics.
     """
     plan = Plan(model)
     rows = []
@@ -37,14 +37,12 @@ def plan_from_decisions(
             if row.frozen:
                 row = dataclasses.replace(row, multiplier=0.0)
             elif row.multiplier == 0:
-                raise ValueError(
-                    f"The multiplier of {row.path} is smaller than any float ({who}): choose a larger one."
-                )
+                raise ValueError(f"The multiplier of {row.path} underflows to 0 ({who}). Choose a larger one.")
         rows.append(row)
-    statistics = [dataclasses.replace(each, frozen=each.frozen or freezes(each.layer)) for each in plan.statistics]
+    statistics = [dataclasses.replace(row, frozen=row.frozen or freezes(row.layer)) for row in plan.statistics]
     return Plan.from_rows(rows, statistics, plan.frozen_statistics, model=plan.model)
 
 
 def factor_or_frozen(multiplier: float) -> dict[str, Any]:
-    """The axes that `multiplier` sets; 0 freezes."""
+    """The axes that `multiplier` sets. 0 freezes."""
     return {"multiplier": multiplier} if multiplier else {"frozen": True}

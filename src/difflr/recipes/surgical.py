@@ -1,4 +1,4 @@
-"""`surgical`: one block trains, or the last few, and everything else is frozen."""
+"""`surgical`: train one block, or a few, and freeze everything else."""
 
 import re
 
@@ -9,6 +9,7 @@ from difflr.depth.depth_groups import DepthGroup, depth_groups
 from difflr.depth.named_head import HEAD, Target, as_list, ids_of, named_head
 from difflr.plan import Plan, layer_tree
 from difflr.recipes.plan_from_decisions import plan_from_decisions
+from difflr.text_table import counted
 
 
 def surgical(
@@ -19,26 +20,26 @@ def surgical(
     head: Target = HEAD,
     within: Target = None,
 ) -> Plan:
-    """A plan in which one block trains, or some of them, and everything else is frozen.
+    """Train one block, or a few, and freeze everything else.
 
-    Where the new data differ from the old in their looks (noise, blur, another camera), training the first block
-    alone can beat training them all; where they differ in what the classes mean, the last.
+    If the new data look different (noise, blur, another camera), training only the first block can beat training all
+    of them. If the meaning of the classes changed, train the last block.
 
     Args:
         model: A built model.
-        block: The name of a group of `difflr.depth.depth_groups(model)`; its position, 0 the lowest and -1 the last; a
-            slice of positions, `slice(-3, None)` or `"-3:"` for the last three, the head among them; or any target (layer,
-            path pattern, ...; as in `difflr.Rule`).
-        with_head: Whether the head trains too, as it must where it is new.
-        head: The target that is the head, or a list of targets, as in `difflr.head_and_backbone`.
-        within: A target or a list of targets, such as `"encoder"`: only this part of the model is frozen but for the block,
-            counted within it; the rest is left alone.
+        block: The name of a group of `difflr.depth.depth_groups(model)`; its index, 0 for the lowest and -1 for the
+            last; a slice, `slice(-3, None)` or `"-3:"` for the last three including the head; or any target (layer, path
+            pattern, ...; as in `difflr.Rule`).
+        with_head: Whether to train the head too. Use it if the head is new.
+        head: The target of the head, or a list of targets, as in `difflr.head_and_backbone`.
+        within: A target or a list of targets, such as `"encoder"`: count blocks in this part of the model and freeze only
+            its other blocks. The rest of the model does not change.
 
     Returns:
         A `difflr.Plan`.
 
     Raises:
-        ValueError: If there is no such block, or the model is not built or has no head.
+        ValueError: If the block does not exist, or the model is not built or has no head.
 
     Example:
 
@@ -74,19 +75,19 @@ def surgical(
 
 
 def _as_slice(block: int | slice | Target) -> int | slice | Target:
-    """`"-3:"` as a slice, which a shell can write, too."""
+    """`"-3:"` as a slice, so that a shell can pass one."""
     if not isinstance(block, str) or not re.fullmatch(r"(-?\d+)?:(-?\d+)?", block):
         return block
     return slice(*(int(end) if end else None for end in block.split(":")))
 
 
 def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGroup]) -> set[int]:
-    """The identities of the variables of a block, and of its layers that have statistics only."""
+    """The ids of the variables of a block, and of its layers that have only moving statistics."""
     names = [group.name for group in groups]
     if isinstance(block, int) and not isinstance(block, bool):
         if not -len(groups) <= block < len(groups):
             raise ValueError(
-                f"`block` must be in {-len(groups)} ... {len(groups) - 1}: the model has {len(groups)} groups, "
+                f"`block` must be in {-len(groups)} ... {len(groups) - 1}: the model has {counted(len(groups), 'group')}, "
                 f"{', '.join(names[:3])}, ... {names[-1]}. Received: {block}."
             )
         return groups[block].ids
@@ -94,8 +95,8 @@ def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGr
         chosen = groups[block]
         if not chosen or len(chosen) == len(groups):
             raise ValueError(
-                f"`block` must leave some of the {len(groups)} groups ({', '.join(names[:3])}, ... {names[-1]}) frozen and "
-                f"some trainable. Received: {block}, which chooses {'all' if chosen else 'none'}."
+                f"`block` must select some but not all of the {len(groups)} groups, {', '.join(names[:3])}, "
+                f"... {names[-1]}. Received: {block}, which selects {'all' if chosen else 'none'}."
             )
         return set().union(*(group.ids for group in chosen))
     if isinstance(block, str) and block in names:
@@ -105,4 +106,4 @@ def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGr
     except ValueError as error:
         hint = did_you_mean(block, names) if isinstance(block, str) else ""
         listed = f" Groups: {', '.join(names)}." if names else ""
-        raise ValueError(f"There is no block {block!r}.{hint}{listed} {error}") from None
+        raise ValueError(f"No block matches {block!r}.{hint}{listed} {error}") from None

@@ -7,6 +7,7 @@ import numpy as np
 
 from difflr.phases.metric import direction
 from difflr.report.record import Record, log_in
+from difflr.text_table import counted
 
 MAX_METRICS = 6
 MAX_DIFFERENCES = 40
@@ -99,11 +100,13 @@ def plan_differences(record: Record, earlier: Record) -> str:
     if changed:
         shown = [f"{path}: {_multiplier(before[path])}, now {_multiplier(plan[path])}" for path in changed[:3]]
         more = f", ... ({len(changed)} in all)" if len(changed) > 3 else ""
-        parts.append(f"{len(changed)} of {len(common)} variables have another multiplier ({'; '.join(shown)}{more})")
+        parts.append(
+            f"another multiplier for {len(changed)} of {counted(len(common), 'variable')} ({'; '.join(shown)}{more})"
+        )
     elif common:
         parts.append("the same multipliers" + (" where both have the variable" if others else ""))
     if others:
-        parts.append(f"{others} variables are in one of the models only")
+        parts.append(f"{counted(others, 'variable')} {'is' if others == 1 else 'are'} in one of the models only")
     return ", and ".join(parts) + "."
 
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from difflr.checks import nearest
+from difflr.text_table import counted
 
 MEASURES = {
     "learning_rate": "learning rate",
@@ -106,8 +107,8 @@ def _spread(name: str, values: Sequence[float], length: int) -> np.ndarray:
     every = length // len(values) if len(values) else 1
     if values and length // every != len(values):
         raise ValueError(
-            f"The history has {length} epochs and {len(values)} values of '{name}': it is not known to which epochs they "
-            "belong."
+            f"The history has {counted(length, 'epoch')} and {counted(len(values), 'value')} of '{name}': it is not known "
+            "to which epochs they belong."
         )
     spread = np.full(length, math.nan)
     spread[every - 1 :: every][: len(values)] = values

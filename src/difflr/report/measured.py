@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from difflr.report import drawing
+from difflr.text_table import html_table, text_table
 
 Shown: TypeAlias = "np.ndarray | str"  # a picture of bytes, (height, width, channels), or a text
 
@@ -92,6 +93,12 @@ class Measured(ABC):
     @abstractmethod
     def details(self) -> dict[str, Any]:
         """What `--json` has beside the numbers, as plain data."""
+
+    def __str__(self) -> str:
+        return text_table(*self.table(), left={0}, footer=self.sentence())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.table(), left={0}, footer=self.sentence())
 
     def mistakes(self, most: int) -> list[Mistake]:
         """The worst mistakes, the worst first.

@@ -27,6 +27,24 @@ class Band:
         """Its first row, which stands for all."""
         return self.rows[0]
 
+    def rate(self, base_rate: float | None) -> float:
+        """Its effective rate without schedules, not below its `min_learning_rate`; its multiplier if no base rate is known.
+
+        Args:
+            base_rate: The base rate, or `None`.
+        """
+        return rate_of(self.row, base_rate)
+
+
+def rate_of(row: Row, base_rate: float | None) -> float:
+    """The same for a row of a plan.
+
+    Args:
+        row: The row.
+        base_rate: The base rate, or `None`.
+    """
+    return row.multiplier if base_rate is None else max(row.multiplier * base_rate, row.min_learning_rate)
+
 
 def as_plan(plan: Plan | keras.Layer) -> Plan:
     """The plan itself, or the plan in force of a model.
@@ -64,6 +82,6 @@ def bands_of(*plans: Plan) -> list[Band]:
     ]
 
 
-def _rate_setting(row: Row) -> tuple[float, str, bool]:
+def _rate_setting(row: Row) -> tuple[float, str, bool, float]:
     multiplier, _, schedule, frozen, *_ = row.setting
-    return multiplier, schedule, frozen
+    return multiplier, schedule, frozen, row.min_learning_rate

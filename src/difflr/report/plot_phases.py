@@ -13,7 +13,7 @@ from difflr.report import drawing
 from difflr.report.heat_map import draw_heat_map
 from difflr.report.labels import MANY_ROWS, rows_of_map
 from difflr.report.phase_spans import AnyPhases, Span, checked_phases, counts_steps, plans_in, spans
-from difflr.report.plan_layers import as_plan, bands_of
+from difflr.report.plan_layers import as_plan, bands_of, rate_of
 from difflr.report.rates import Rate, first_rate
 
 
@@ -96,10 +96,9 @@ def rows_of(
     bands = bands_of(*plans)
     order, names = rows_of_map([(band.layer, band.variables) for band in bands])
     rows = [[in_force.row(bands[number].row.variable) for in_force in plans] for number in order]
-    if not known:
-        rates = [1.0] * len(rates)
+    base_rates = rates[1:] if known else [None] * len(phases)
     values = [
-        [np.nan if row.frozen else row.multiplier * rate for row, rate in zip(in_phases, rates[1:], strict=True)]
+        [np.nan if row.frozen else rate_of(row, rate) for row, rate in zip(in_phases, base_rates, strict=True)]
         for in_phases in rows
     ]
     return names, np.array(values), "learning rate" if known else "multiplier"

@@ -43,7 +43,7 @@ def plot_plan(
     axes = difflr.plot_plan(plan, learning_rate=1e-3)
     ```
     """
-    bands, rate = bands_of(as_plan(plan)), first_rate(learning_rate)
+    bands, rate = bands_of(as_plan(plan)), None if learning_rate is None else first_rate(learning_rate)
     own_figure = axes is None
     axes = drawing.new_axes(drawing.height_for(len({band.layer for band in bands}))) if axes is None else axes
     draw_plan(axes, bands, rate, own_figure)
@@ -54,24 +54,24 @@ def plot_plan(
     return axes
 
 
-def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float, outside: bool) -> None:
+def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float | None, outside: bool) -> None:
     """Draws the marks.
 
     Args:
         axes: The axes.
         bands: The layers, divided where their variables have different rates.
-        rate: Float > 0, the base rate.
+        rate: Float > 0, the base rate; `None` to draw the multipliers.
         outside: Whether the legend goes below the axes.
     """
     layers = list(dict.fromkeys(band.layer for band in bands))
     position = {layer: number for number, layer in enumerate(layers)}
     trainable, frozen = [b for b in bands if not b.row.frozen], [b for b in bands if b.row.frozen]
-    rates = [band.row.multiplier * rate for band in trainable] or [rate]
+    rates = [band.rate(rate) for band in trainable] or [rate or 1.0]
     left, right = drawing.log_axis(axes, "x", min(rates), max(rates))
     size = 6 if len(layers) <= 40 else 3.5
     handles, names = [], []
     for number, (kind, some) in enumerate(_by_variable(trainable).items()):
-        xs, ys = [band.row.multiplier * rate for band in some], [position[band.layer] for band in some]
+        xs, ys = [band.rate(rate) for band in some], [position[band.layer] for band in some]
         look: dict[str, Any] = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
         handles += axes.plot(xs, ys, markersize=size, alpha=0.85, **look)
         names.append(kind)

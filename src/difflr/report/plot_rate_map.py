@@ -15,7 +15,7 @@ from difflr.report.heat_map import draw_heat_map
 from difflr.report.labels import rows_of_map
 from difflr.report.phase_spans import AnyPhases, Span, checked_phases, plans_in, spans
 from difflr.report.plan_layers import as_plan, bands_of
-from difflr.report.rates import Rate, accumulation_of, base_rate, schedule_of, values_at
+from difflr.report.rates import Rate, accumulation_of, base_rate, planned_rates, schedule_of, values_at
 
 MAX_COLUMNS = 400
 
@@ -144,7 +144,8 @@ def rate_map(
                 key = (span.number, row.setting[2])
                 if key not in schedules:
                     schedules[key] = schedule_of(row, steps[inside], accumulation)
-                rates[number, inside] = (base_rates * warmup)[inside] * row.multiplier * schedules[key]
+                own = planned_rates(row, base_rates[inside], schedules[key])
+                rates[number, inside] = own * warmup[inside]  # which may be below the group's lowest rate
             trained = not row.frozen
     return RateMap(names, steps, rates, last, found if phases else [])
 

@@ -12,7 +12,7 @@ from difflr.plan import Plan
 from difflr.plan.group_names import group_names
 from difflr.report import drawing
 from difflr.report.labels import evenly
-from difflr.report.rates import accumulation_of, base_rate, schedule_of, values_at
+from difflr.report.rates import accumulation_of, base_rate, planned_rates, schedule_of, values_at
 
 MAX_POINTS = 600
 MAX_NAMES = 10
@@ -98,7 +98,8 @@ def lines_of(
             continue
         for name, group in zip(group_names(plan), plan.groups, strict=True):
             names.append(f"{name} (× {group.multiplier:.3g})")
-            rates.append(base * group.multiplier * schedule_of(group.rows[0], steps, accumulation_of(part)))
+            row = group.rows[0]
+            rates.append(planned_rates(row, base, schedule_of(row, steps, accumulation_of(part))))
     return names if len(names) == len(rates) else [], rates
 
 

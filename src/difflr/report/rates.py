@@ -79,6 +79,17 @@ def schedule_of(row: Row, steps: np.ndarray, accumulation: int = 1) -> np.ndarra
     return values_at(1.0 if row.schedule is None else row.schedule, begun)
 
 
+def planned_rates(row: Row, base_rates: np.ndarray, factors: np.ndarray | float = 1.0) -> np.ndarray:
+    """The effective rates of a row, none below its `min_learning_rate`.
+
+    Args:
+        row: The row of a plan.
+        base_rates: Float array, the base rate at each step.
+        factors: The factor of the row's own schedule at each step.
+    """
+    return np.maximum(base_rates * row.multiplier * factors, row.min_learning_rate)
+
+
 def accumulation_of(optimizer: keras.optimizers.Optimizer | None) -> int:
     """The number of batches in one update.
 

@@ -8,7 +8,6 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
 from difflr.checks import checked_steps
-from difflr.data.examples import counted
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.report.logs import AnyHistory, log_of
@@ -16,6 +15,7 @@ from difflr.report.phase_spans import AnyPhases, checked_phases
 from difflr.report.plan_layers import as_plan
 from difflr.report.plot_rate_map import RateMap, rate_map
 from difflr.report.rates import Rate, accumulation_of, base_rate, values_at
+from difflr.text_table import counted
 
 UNKNOWN_RATES = "The rates at each step are not drawn: {}."
 

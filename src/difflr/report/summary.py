@@ -13,6 +13,7 @@ import rich.table
 
 from difflr.plan import Plan
 from difflr.report.summary_numbers import LayerNumbers, SummaryNumbers, summary_numbers
+from difflr.text_table import counted
 
 WIDTH = 130
 DISPENSABLE = ("FLOPs", "State", "Decay")  # columns that give way in a narrow terminal, in this order
@@ -167,7 +168,7 @@ def footer(numbers: SummaryNumbers) -> list[str]:
     total = numbers.total
     lines = [
         f"Total params: {total.parameters:,}",
-        f"Trained now: {total.trainable:,} in {len(total.groups)} group{'s' if len(total.groups) != 1 else ''}",
+        f"Trained now: {total.trainable:,} in {counted(len(total.groups), 'group')}",
         f"Not trained: {total.parameters - total.trainable:,}",
     ]
     if numbers.optimizer_state is not None:

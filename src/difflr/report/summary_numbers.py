@@ -15,7 +15,7 @@ from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.plan import Plan, layer_tree
 from difflr.plan.group_names import group_names
 from difflr.report.flops import forward_flops, step_flops
-from difflr.report.rates import accumulation_of, base_rate, schedule_of, values_at
+from difflr.report.rates import accumulation_of, base_rate, planned_rates, schedule_of, values_at
 
 MAX_LOOKS = 200  # for the end of a warm-up
 
@@ -130,10 +130,11 @@ class _Numbers:
         """The rate of every trainable variable at a step, by the plan."""
         steps, rates = np.array([step]), {}
         for part in parts(optimizer):
-            base, trained = values_at(base_rate(part), steps)[0], set(map(id, keras_private.trained(part)))
+            base, trained = values_at(base_rate(part), steps), set(map(id, keras_private.trained(part)))
             for key, row in self.rows.items():
                 if not row.frozen and (key in trained or not trained):
-                    rates[key] = base * row.multiplier * schedule_of(row, steps, accumulation_of(part))[0]
+                    factors = schedule_of(row, steps, accumulation_of(part))
+                    rates[key] = float(planned_rates(row, base, factors)[0])
         return rates
 
     def of_layer(self, layer: keras.Layer, level: int) -> LayerNumbers:

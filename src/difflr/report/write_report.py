@@ -190,7 +190,7 @@ class Page:
         if any(phase.schedule is not None for phase in self.run.phases or ()):
             name += ", without the schedules of the phases"
         height = drawing.height_for(len({band.layer for band in bands})) + 0.3
-        plot = self.plot(name, lambda axes: draw_plan(axes, bands, rate or 1.0, True), height)
+        plot = self.plot(name, lambda axes: draw_plan(axes, bands, rate or None, True), height)
         header, lines = table_rows(plan, rate)
         return {"header": header, "lines": lines, "footer": footer(plan, rate), "plot": plot}
 

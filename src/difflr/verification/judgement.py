@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from difflr.checks import listed
-from difflr.text_table import text_table
+from difflr.text_table import counted, html_table, text_table
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"
@@ -19,6 +19,8 @@ OVERWRITTEN = "not judged: frozen, and changed by its own layer"
 OWN_RULE = "not judged: the optimizer has an update rule of its own"
 NOT_BY_RATE = "not judged: it differs in more than a factor on the rate"
 RESTS = "the schedule is at 0 now"
+HEADER = ("group", "variables", "expected", "measured", "")
+LEFT = (0, 4)  # columns of words
 BAD = (BROKEN, MOVES, UNUSED, NOT_FINITE)
 
 
@@ -83,14 +85,22 @@ class Verification:
         Args:
             footer: Text below it.
         """
-        lines = [
+        return text_table(HEADER, self._cells(), left=LEFT, footer=footer)
+
+    def _cells(self) -> list[list[str]]:
+        return [
             [name, str(count), _number(expected), _number(measured), verdict]
             for name, count, expected, measured, verdict in self.lines()
         ]
-        return text_table(["group", "variables", "expected", "measured", ""], lines, left={0, 4}, footer=footer)
 
     def __str__(self) -> str:
-        return self.table("\n".join([*self._conclusion(), *self.faults]))
+        return self.table(self._footer())
+
+    def _repr_html_(self) -> str:
+        return html_table(HEADER, self._cells(), LEFT, self._footer())
+
+    def _footer(self) -> str:
+        return "\n".join([*self._conclusion(), *self.faults])
 
     def _conclusion(self) -> list[str]:
         if not self.kept:
@@ -98,11 +108,11 @@ class Verification:
         if not any(row.verdict == KEPT for row in self.rows):
             return ["No trainable variable could be judged."]
         seen = sum(row.verdict in (KEPT, FROZEN) for row in self.rows)
-        return [f"The plan is kept: {seen} of {len(self.rows)} variables moved as the plan says."]
+        return [f"The plan is kept: {seen} of {counted(len(self.rows), 'variable')} moved as the plan says."]
 
     def __repr__(self) -> str:
         bad = sum(row.verdict in BAD for row in self.rows)
-        return f"<difflr.Verification: {len(self.rows)} variables, {'kept' if self.kept else f'{bad} not kept'}>"
+        return f"<difflr.Verification: {counted(len(self.rows), 'variable')}, {'kept' if self.kept else f'{bad} not kept'}>"
 
 
 class PlanNotKept(ValueError):

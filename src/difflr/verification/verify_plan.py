@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from difflr.plan import Plan
+from difflr.text_table import counted
 from difflr.verification.judge import judge
 from difflr.verification.judgement import PlanNotKept, Verification
 from difflr.verification.observation import MAX_BATCHES, Observation
@@ -73,8 +74,9 @@ class VerifyPlan(keras.callbacks.Callback):
     def on_train_end(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras
         if self._observation is not None:
             warnings.warn(
-                f"VerifyPlan could not verify anything: the weights were not updated in the {self._batches} steps it "
-                "watched. The learning rate is 0, or gradients are accumulated over more steps or not finite.",
+                "VerifyPlan could not verify anything: the weights were not updated in the "
+                f"{counted(self._batches, 'step')} it watched. The learning rate is 0, or gradients are "
+                "accumulated over more steps or not finite.",
                 stacklevel=2,
             )
         self._observation = None

@@ -1,4 +1,4 @@
-"""Caffe: the multipliers of a net's prototxt, and its solver."""
+"""Caffe: multipliers from a net's prototxt, and its solver."""
 
 from difflr.interop.caffe.from_caffe import from_caffe
 from difflr.interop.caffe.schedule import CaffeSchedule

@@ -1,4 +1,4 @@
-"""`from_caffe`: a net's multipliers and its solver."""
+"""`from_caffe`: convert a net's multipliers and its solver."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -19,28 +19,28 @@ _LSTM = {"kernel": 0, "bias": 1, "recurrent_kernel": 2}
 def from_caffe(
     prototxt: Any, model: keras.Layer, solver: Any = None, *, names: Mapping[str, Any] | None = None
 ) -> Translation:
-    """The plan that a Caffe net's prototxt describes, and the schedule and optimizer of its solver.
+    """Convert a Caffe net's prototxt to a plan, and its solver to a schedule and an optimizer.
 
     `lr_mult` becomes the multiplier of a variable, `decay_mult` its weight-decay multiplier; `lr_mult: 0` freezes. The
-    first `param` of a layer is about its weights, the second about its bias; what is not set is 1. Layers are
-    found by name, at any depth of the model: `conv1/7x7_s2` is a layer of that path, or one named `conv1_7x7_s2`.
-    A Scale layer behind a BatchNorm layer is also looked for under the name of the BatchNorm layer.
+    first `param` of a layer is for its weights, the second for its bias; unset values are 1. Layers are found by name at
+    any depth of the model: `conv1/7x7_s2` is the layer with that path, or one named `conv1_7x7_s2`. A Scale layer after a
+    BatchNorm layer is also searched by the name of the BatchNorm layer.
 
     Args:
-        prototxt: Path of the net (`train_val.prototxt`), or an open text file. Both spellings are read, `param { lr_mult }`
-            and the old `blobs_lr` and `weight_decay`. Layers that only test are left out.
+        prototxt: Path of the net (`train_val.prototxt`), or an open text file. Accepts `param { lr_mult }` and the
+            old `blobs_lr` and `weight_decay`. Ignores test-only layers.
         model: The built Keras model.
-        solver: Path of the `solver.prototxt`, or an open text file. The translation then holds `learning_rate` (a
-            number, or a `difflr.interop.CaffeSchedule`) and `optimizer`.
-        names: Where names differ: Caffe's name of a layer -> the Keras layer, or its layer-tree path.
+        solver: Path of the `solver.prototxt`, or an open text file. The translation then has `learning_rate` (a
+            number or a `difflr.interop.CaffeSchedule`) and `optimizer`.
+        names: For layers with different names: Caffe's name -> the Keras layer or its layer-tree path.
 
     Returns:
         A `difflr.interop.Translation`: its `plan`, `learning_rate`, `optimizer`, and a report of what matched.
 
     Raises:
-        ValueError: If a file is not in Caffe's format, too large (4 million characters) or too deep, or nothing in
-            it matches the model; or for what Caffe refuses: shared parameters with different multipliers, an unknown
-            policy, momentum with AdaGrad.
+        ValueError: If a file is not in Caffe's format, is too large (4 million characters) or too deep, or
+            matches nothing in the model; or if Caffe refuses it: shared parameters with different multipliers, an
+            unknown policy, momentum with AdaGrad.
         ImportError: If protobuf is not installed: `pip install "difflr[caffe]"`.
 
     Warns:
@@ -63,11 +63,11 @@ def from_caffe(
     read = None if solver is None else read_solver(solver)
     layers = layers_in_training(read_net(prototxt), read)
     if not layers:
-        raise ValueError("The net has no layer that trains. Expected the file of the net, such as train_val.prototxt.")
+        raise ValueError("The net has no trainable layer. Expected a net file, such as train_val.prototxt.")
     decisions = _decisions(layers, list(Plan(model).rows), dict(names or {}))
     notes = [f"{layer.name}: moving statistics have no learning rate" for layer in layers if layer.type == "BatchNorm"]
     notes += [
-        f"{layer.name}: `propagate_down: false` stops the gradient there; so must the model, by keras.ops.stop_gradient"
+        f"{layer.name}: `propagate_down: false` stops the gradient there; use keras.ops.stop_gradient in the model"
         for layer in layers
         if layer.stops_gradient
     ]
@@ -79,7 +79,7 @@ def from_caffe(
 
 
 def _with_weights(layers: Iterable[CaffeLayer]) -> list[CaffeLayer]:
-    """The layers whose parameters can have a rate: the statistics of BatchNorm have none."""
+    """The layers whose parameters can have a learning rate; BatchNorm statistics have none."""
     return [
         layer
         for layer in layers
@@ -88,7 +88,7 @@ def _with_weights(layers: Iterable[CaffeLayer]) -> list[CaffeLayer]:
 
 
 def _settings(layers: list[CaffeLayer]) -> list[str]:
-    """The names of all settings; one that several layers share has the name of the first."""
+    """The names of all settings; a shared one is named after its first layer."""
     return [
         name
         for layer in _with_weights(layers)
@@ -97,15 +97,15 @@ def _settings(layers: list[CaffeLayer]) -> list[str]:
 
 
 def _default_of(layer: CaffeLayer) -> CaffeParameter:
-    """Caffe's default for a parameter that the layer does not mention."""
+    """Caffe's default for a parameter that the layer does not set."""
     return CaffeParameter(f"{layer.name} (default)")
 
 
 def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any]) -> dict[int, Any]:
-    """By identity of the variable: its two multipliers, and the setting that says so."""
+    """Variable id -> its two multipliers and the setting that decides them."""
     unknown = sorted(set(names) - {layer.name for layer in layers})
     if unknown:
-        raise ValueError(f"`names` has layers that the net does not have in training: {', '.join(unknown)}.")
+        raise ValueError(f"`names` has layers that are not in the training net: {', '.join(unknown)}.")
     by_name = _rows_by_name(rows)
     decisions: dict[int, Any] = {}
     for layer in _with_weights(layers):
@@ -124,7 +124,7 @@ def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any])
 
 
 def _position(layer: CaffeLayer, row: Row) -> int:
-    """Which `param` of its layer a variable is: 0 the weights, 1 the bias."""
+    """The index of a variable's `param` in its layer: 0 for weights, 1 for the bias."""
     name = row.path.split("/")[-1]
     if layer.type == "LSTM":
         return _LSTM.get(name, 0)
@@ -134,7 +134,7 @@ def _position(layer: CaffeLayer, row: Row) -> int:
 
 
 def _rows_by_name(rows: list[Row]) -> dict[str, dict[str, list[Row]]]:
-    """End of a layer's path -> path -> the rows below it; with `/` as it is, and as `_`."""
+    """Last part of a layer's path -> path -> the rows below it; with `/` and with `_`."""
     found: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         for path in (row.path, *row.aliases):
@@ -148,7 +148,7 @@ def _rows_by_name(rows: list[Row]) -> dict[str, dict[str, list[Row]]]:
 
 
 def _rows_of(layer: CaffeLayer, by_name: dict[str, dict[str, list[Row]]], names: dict[str, Any]) -> list[Row]:
-    """The rows of the Keras layer that is meant."""
+    """The rows of the matching Keras layer."""
     if isinstance(names.get(layer.name), keras.Layer):
         inside = set(map(id, names[layer.name].variables))
         everything = {id(row.variable): row for places in by_name.values() for rows in places.values() for row in rows}
@@ -158,7 +158,7 @@ def _rows_of(layer: CaffeLayer, by_name: dict[str, dict[str, list[Row]]], names:
         places = {wanted: places[wanted]} if wanted in places else places
         if len({tuple(id(row.variable) for row in rows) for rows in places.values()}) > 1:
             raise ValueError(
-                f"Several layers of the model could be Caffe's '{layer.name}': {', '.join(places)}. Say which: "
+                f"Several layers of the model match Caffe's '{layer.name}': {', '.join(places)}. Choose one: "
                 f"names={{'{layer.name}': '{next(iter(places))}'}}."
             )
         if places:

@@ -1,4 +1,4 @@
-"""The parameters of a Caffe net as it trains: who has which multipliers, and who shares them."""
+"""The parameters of a Caffe training net: their multipliers and which layers share them."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ RATES = ("lr_mult", "decay_mult")
 
 @dataclasses.dataclass
 class CaffeParameter:
-    """What `param { ... }` sets, with Caffe's default of 1 for the rest.
+    """The values of `param { ... }`, with Caffe's default of 1 for unset ones.
 
     Args:
         name: `conv1 param 0`, for reports.
-        lr_mult: The factor on the rate.
-        decay_mult: The factor on the weight decay.
-        explicit: Which of the two the file sets; the others are defaults.
+        lr_mult: The learning-rate multiplier.
+        decay_mult: The weight-decay multiplier.
+        explicit: Which of the two the file sets.
     """
 
     name: str
@@ -31,10 +31,10 @@ class CaffeLayer:
 
     Args:
         name: Its name.
-        type: Its type, empty in nets of the old formats.
-        parameters: Those with a `param` of their own, by position: 0 the weights, 1 the bias.
-        normalizes: The name of the BatchNorm layer that a Scale layer completes: in Keras the two are one.
-        stops_gradient: Whether it is `propagate_down: false` for one of its bottoms.
+        type: Its type, empty in old formats.
+        parameters: The parameters with their own `param`, by index: 0 for weights, 1 for the bias.
+        normalizes: For a Scale layer, the BatchNorm layer it follows; in Keras the two are one layer.
+        stops_gradient: Whether it has `propagate_down: false` for an input.
     """
 
     name: str
@@ -45,14 +45,14 @@ class CaffeLayer:
 
 
 def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
-    """The layers of the net that trains, with the multipliers of their parameters.
+    """The layers of the training net, with the multipliers of their parameters.
 
     Args:
-        net: What `read_net` returned.
-        solver: What `read_solver` returned: its `train_state` chooses layers, too.
+        net: The result of `read_net`.
+        solver: The result of `read_solver`. Its `train_state` also selects layers.
 
     Raises:
-        ValueError: If layers that share a parameter set different values, as in Caffe.
+        ValueError: If layers that share a parameter set different values; Caffe refuses this too.
 
     Reference: `FilterNet` and `AppendParam` in Caffe's `net.cpp`; `UpgradeV0LayerParameter` and
     `UpgradeV1LayerParameter` in `upgrade_proto.cpp`.
@@ -64,7 +64,7 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
     for layer in [*net.layer, *net.layers]:
         if not _is_included(layer, states):
             continue
-        # In the oldest format (V0) the layer stands in a `layers` of its own, beside its bottoms and tops.
+        # In the oldest format (V0) the layer is nested in `layers`, next to its bottoms and tops.
         own = layer.layer if hasattr(layer, "layer") and layer.HasField("layer") else layer
         kind = getattr(layer, "type", "")
         below = producers.get(layer.bottom[0]) if layer.bottom else None
@@ -80,7 +80,7 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
 
 
 def _specs(layer: Any, own: Any) -> list[tuple[str, dict[str, float]]]:
-    """For each parameter of a layer, in any format: its name, and the rates that the file sets."""
+    """For each parameter of a layer, in any format: its name and the rates in the file."""
     if hasattr(own, "blobs_lr"):
         number = max(len(own.blobs_lr), len(own.weight_decay), len(layer.param))
         return [
@@ -98,7 +98,7 @@ def _specs(layer: Any, own: Any) -> list[tuple[str, dict[str, float]]]:
 
 
 def _shared(known: dict[str, CaffeParameter], name: str, parameter: CaffeParameter) -> CaffeParameter:
-    """The parameter of that name, to which later layers may add what the first left open."""
+    """The parameter with that name; later layers can set what the first left unset."""
     if not name:
         return parameter
     owner = known.setdefault(name, parameter)
@@ -106,7 +106,7 @@ def _shared(known: dict[str, CaffeParameter], name: str, parameter: CaffeParamet
         if axis in owner.explicit and getattr(owner, axis) != getattr(parameter, axis):
             raise ValueError(
                 f"The shared parameter '{name}' has different values of `{axis}`: {owner.name} sets "
-                f"{getattr(owner, axis):g}, {parameter.name} sets {getattr(parameter, axis):g}. Caffe refuses this, too."
+                f"{getattr(owner, axis):g}, {parameter.name} sets {getattr(parameter, axis):g}. Caffe refuses this too."
             )
         setattr(owner, axis, getattr(parameter, axis))
         owner.explicit.add(axis)
@@ -120,7 +120,7 @@ def _is_included(layer: Any, states: Iterable[Any]) -> bool:
 
 
 def _meets(rule: Any, states: Iterable[Any]) -> bool:
-    """Whether the net that trains, meets an `include` or `exclude` rule."""
+    """Whether the training net meets an `include` or `exclude` rule."""
     with_level = [state for state in states if state.HasField("level")]
     level = with_level[-1].level if with_level else 0
     stages = {stage for state in states for stage in state.stage}

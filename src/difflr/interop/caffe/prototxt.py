@@ -1,4 +1,4 @@
-"""Caffe's text files: protobuf's own parser, with the part of `caffe.proto` that speaks of learning rates."""
+"""Read Caffe's text files with protobuf's parser and the part of `caffe.proto` about learning rates."""
 
 import difflib
 import functools
@@ -9,13 +9,13 @@ from typing import Any
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
 
-# What the oldest format has in a layer besides rates.
+# Layer fields of the oldest format besides rates.
 _UNREAD = """type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio local_size
 alpha beta k source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold det_bg_threshold
 det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width shuffle_images concat_dim"""
 
-# Message -> field -> its type; `*`: repeated; empty: skipped. All inside `Skipped` is skipped.
-# Rates are `double` here and `float` in Caffe, so that 0.1 stays 0.1.
+# Message -> field -> type; `*`: repeated; empty: skipped. Everything inside `Skipped` is skipped.
+# Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1.
 # Reference: src/caffe/proto/caffe.proto in BVLC/caffe.
 _SCHEMA = {
     "Skipped": {},
@@ -43,7 +43,7 @@ _SCHEMA = {
     },
     "OldLayer": {  # V1LayerParameter, before 2014
         "name": "string",
-        "type": "",  # an enum to which every fork adds; nothing here depends on it
+        "type": "",  # an enum that forks extend; unused here
         "bottom": "*string",
         "top": "*string",
         "loss_weight": "*double",
@@ -56,7 +56,7 @@ _SCHEMA = {
         "exclude": "*NetStateRule",
         "layer": "OldestLayer",
     },
-    "OldestLayer": {  # V0LayerParameter, before V1: what is not `bottom` and `top`
+    "OldestLayer": {  # V0LayerParameter, before V1: everything except `bottom` and `top`
         "name": "string",
         "blobs_lr": "*double",
         "weight_decay": "*double",
@@ -125,31 +125,31 @@ _ENUMS = {
     "SolverMode": ["CPU", "GPU"],
     "SolverType": ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"],
 }
-_STRICT = ("ParamSpec", "Solver")  # here an unknown field may be a misspelt rate
-_RATES = ("lr_mult", "decay_mult", "blobs_lr", "weight_decay")  # and these are rates in the wrong place
+_STRICT = ("ParamSpec", "Solver")  # an unknown field here may be a misspelt rate
+_RATES = ("lr_mult", "decay_mult", "blobs_lr", "weight_decay")  # these are rates in the wrong place
 
 
 def read_net(source: Any) -> Any:
-    """The net in a `train_val.prototxt`, as a protobuf message.
+    """Read the net in a `train_val.prototxt` as a protobuf message.
 
     Args:
         source: A path, or an open text file.
 
     Raises:
-        ValueError: If it is no net in Caffe's text format, or too large, too deep, or has an unknown field about rates.
+        ValueError: If it is not a net in Caffe's text format, is too large or too deep, or has an unknown field about rates.
         ImportError: If protobuf is not installed.
     """
     return _read(source, "Net")
 
 
 def read_solver(source: Any) -> Any:
-    """The solver in a `solver.prototxt`, as a protobuf message.
+    """Read the solver in a `solver.prototxt` as a protobuf message.
 
     Args:
         source: A path, or an open text file.
 
     Raises:
-        ValueError: If it is no solver in Caffe's text format, or too large, too deep, or has an unknown field.
+        ValueError: If it is not a solver in Caffe's text format, is too large or too deep, or has an unknown field.
         ImportError: If protobuf is not installed.
     """
     return _read(source, "Solver")
@@ -162,11 +162,11 @@ def _read(source: Any, kind: str) -> Any:
     try:
         return text_format.Parse(text, messages[kind](), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeError) as error:
-        raise ValueError(f"{name} is no {kind.lower()} in Caffe's text format: {error}") from None
+        raise ValueError(f"{name} is not a {kind.lower()} in Caffe's text format: {error}") from None
 
 
 def _text(source: Any) -> tuple[str, str]:
-    """The text, of bounded length, and what to call it."""
+    """The text, of limited length, and its name for errors."""
     if hasattr(source, "read"):
         text, name = source.read(MAX_CHARACTERS + 1), str(getattr(source, "name", "The text"))
     elif isinstance(source, (str, os.PathLike)):
@@ -175,7 +175,7 @@ def _text(source: Any) -> tuple[str, str]:
             with open(source, encoding="utf-8") as file:
                 text = file.read(MAX_CHARACTERS + 1)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name} is no text in UTF-8: {error}") from None
+            raise ValueError(f"{name} is not UTF-8 text: {error}") from None
     else:
         raise TypeError(
             f"Expected the path of a prototxt, or an open text file. Received: {source!r} (of type "
@@ -184,12 +184,12 @@ def _text(source: Any) -> tuple[str, str]:
     if not isinstance(text, str):
         raise TypeError(f"{name} is open in binary mode. Open it as text.")
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"{name} is too large: a prototxt has at most {MAX_CHARACTERS} characters.")
+        raise ValueError(f"{name} is too large: a prototxt can have at most {MAX_CHARACTERS} characters.")
     return text, name
 
 
 def _check_fields(text: str, kind: str, name: str) -> None:
-    """Checks the depth, and finds what the parser would skip: it counts braces, and reads no values."""
+    """Check the nesting depth and find fields that the parser would skip, by counting braces."""
     _, text_format = _messages()
     tokenizer = text_format.Tokenizer(text.split("\n"))
     inside, field, previous, in_list = [kind], "", "", False
@@ -204,14 +204,14 @@ def _check_fields(text: str, kind: str, name: str) -> None:
             if len(inside) > MAX_DEPTH:
                 raise ValueError(f"{name} is nested more than {MAX_DEPTH} deep.")
         elif token in ("}", ">"):
-            inside = inside[:-1] or [kind]  # a brace too many is the parser's to report
+            inside = inside[:-1] or [kind]  # the parser reports an extra brace
         elif (token[0].isalpha() or token[0] == "_") and previous != ":" and not in_list:
             field = token
             _check_field(field, inside[-1], name, ignored)
         previous = token
         tokenizer.NextToken()
     if ignored:
-        warnings.warn(f"{name} has fields that Caffe does not know; ignored: {', '.join(ignored)}.", stacklevel=5)
+        warnings.warn(f"{name} has fields unknown to Caffe, which are ignored: {', '.join(ignored)}.", stacklevel=5)
 
 
 def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) -> None:
@@ -222,7 +222,7 @@ def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) 
         close = difflib.get_close_matches(field, known, 1, 0.4)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise ValueError(
-            f"{name} has the unknown field '{field}' where Caffe's {message} is expected.{hint} If it belongs to a fork "
+            f"{name} has the unknown field '{field}' in Caffe's {message}.{hint} If it belongs to a fork "
             "of Caffe and is not about learning rates, remove it."
         )
     ignored[field] = None

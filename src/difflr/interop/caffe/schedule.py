@@ -1,4 +1,4 @@
-"""Caffe's learning rate policies, as a Keras schedule."""
+"""Caffe's learning-rate policies as a Keras schedule."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-POLICIES = {  # what a policy needs besides `base_lr`
+POLICIES = {  # required arguments besides `base_lr`
     "fixed": (),
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
@@ -19,7 +19,7 @@ POLICIES = {  # what a policy needs besides `base_lr`
 
 @keras.saving.register_keras_serializable(package="difflr")
 class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a Caffe solver, by its `lr_policy`.
+    """The learning rate of a Caffe solver with its `lr_policy`.
 
     Args:
         base_lr: Float >= 0.
@@ -28,11 +28,11 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
         power: Float.
         stepsize: Integer > 0, in iterations.
         stepvalue: List of integers, in iterations.
-        max_iter: Integer > 0. From there on the rate of `"poly"` is 0.
-        iter_size: Integer > 0. Keras counts batches and Caffe iterations, of this many batches.
+        max_iter: Integer > 0. After it the rate of `"poly"` is 0.
+        iter_size: Integer > 0. Batches per Caffe iteration; Keras counts batches.
 
     Raises:
-        ValueError: If the policy is unknown, or a number that it needs is missing or out of its range.
+        ValueError: If the policy is unknown, or a required number is missing or out of range.
 
     Example:
 
@@ -93,7 +93,7 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return keras.ops.power(1 + gamma * _float(iteration), -power)
 
     def _multistep(self, iteration: Any, gamma: float, stepvalue: list[int], **_: Any) -> Any:
-        # Caffe goes on by one step value an iteration at most, whatever their order.
+        # Caffe advances by at most one step value per iteration, in any order.
         passed = itertools.accumulate(stepvalue, lambda before, value: max(before + 1, value))
         return _power(gamma, sum((_float(iteration >= value) for value in passed), 0 * _float(iteration)))
 
@@ -113,7 +113,7 @@ def _float(number: Any) -> Any:
 
 
 def _power(gamma: float, exponent: Any) -> Any:
-    """`gamma ** exponent`; of its logarithm float32 keeps more digits than of a `gamma` near 1 (0.9999 ** 100000)."""
+    """`gamma ** exponent` by its logarithm: more precise in float32 for `gamma` near 1 (0.9999 ** 100000)."""
     if gamma == 0:
         return _float(exponent == 0)
     return keras.ops.exp(exponent * math.log(gamma))

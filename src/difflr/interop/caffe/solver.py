@@ -1,4 +1,4 @@
-"""Caffe's solvers as optimizers: weight decay is part of the gradient, `delta` stands outside the root."""
+"""Caffe's solvers as optimizers: weight decay in the gradient, `delta` outside the square root."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from difflr.checks import checked_number, did_you_mean
 from difflr.interop.caffe.schedule import CaffeSchedule
 from difflr.optimizers import differential
 
-# The numbers of `SolverType`, the old spelling of `type`.
+# The values of `SolverType`, the old form of `type`.
 _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 
 
 class _DecayInGradient:
-    """Weight decay as in Caffe: part of the gradient, after clipping, times the plan's weight-decay multiplier.
+    """Weight decay as in Caffe: added to the gradient after clipping, times the plan's weight-decay multiplier.
 
-    `weight_decay` of Keras is decoupled: it never enters momenta and second moments.
+    Keras's `weight_decay` is decoupled: it never enters momentum or second moments.
 
     Args:
         coupled_weight_decay: Float >= 0.
@@ -31,8 +31,8 @@ class _DecayInGradient:
         self.regularization_type = regularization_type
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Adds the decay to the gradient; the rest is the optimizer's."""
-        # By group, not by `self.plan`: on TensorFlow `variable` is its own, and in a traced step no state can be read.
+        """Add the decay to the gradient, then update as the optimizer does."""
+        # Use groups, not `self.plan`: on TensorFlow `variable` is native, and a traced step cannot read state.
         multiplier = self.weight_decay_multiplier(variable)
         decay = self.coupled_weight_decay * multiplier
         if decay:
@@ -41,7 +41,7 @@ class _DecayInGradient:
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """The optimizer's own arguments and those of the decay."""
+        """The optimizer's arguments and those of the decay."""
         return {
             **super().get_config(),
             "coupled_weight_decay": self.coupled_weight_decay,
@@ -50,10 +50,10 @@ class _DecayInGradient:
 
 
 class _DividesByRootPlusEpsilon:
-    """`rate * g / (sqrt(mean square) + epsilon)`: Keras has epsilon inside the root."""
+    """`rate * g / (sqrt(mean square) + epsilon)`: in Keras epsilon is inside the root."""
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """The formula of Caffe's `adagrad_solver.cpp` and `rmsprop_solver.cpp`."""
+        """The update of Caffe's `adagrad_solver.cpp` and `rmsprop_solver.cpp`."""
         gradient = keras.ops.cast(gradient, variable.dtype)
         history, new = self._new_history(keras_private.position(self, variable), keras.ops.square(gradient))
         self.assign(history, new)
@@ -62,7 +62,7 @@ class _DividesByRootPlusEpsilon:
 
 
 class CaffeSGD(_DecayInGradient, keras.optimizers.SGD):
-    """Caffe's SGD; with `nesterov=True` its Nesterov."""
+    """Caffe's SGD, or its Nesterov with `nesterov=True`."""
 
 
 class CaffeAdam(_DecayInGradient, keras.optimizers.Adam):
@@ -89,7 +89,7 @@ class CaffeRMSProp(_DecayInGradient, _DividesByRootPlusEpsilon, keras.optimizers
         return history, self.rho * history + (1 - self.rho) * square
 
 
-# Type -> the class, and its arguments -> the solver's fields.
+# Type -> the class, and argument -> solver field.
 _SOLVERS: dict[str, tuple[type, dict[str, str]]] = {
     "SGD": (CaffeSGD, {"momentum": "momentum"}),
     "Nesterov": (CaffeSGD, {"momentum": "momentum"}),
@@ -100,14 +100,14 @@ _SOLVERS: dict[str, tuple[type, dict[str, str]]] = {
 }
 _FIXED: dict[str, dict[str, Any]] = {"Nesterov": {"nesterov": True}, "AdaGrad": {"initial_accumulator_value": 0.0}}
 _DEFAULTS = {"delta": 1e-8, "momentum2": 0.999, "rms_decay": 0.99, "clip_gradients": -1.0, "iter_size": 1}
-_CLASSES = {base: differential(base) for base, _ in _SOLVERS.values()}  # known to Keras when it loads a model
+_CLASSES = {base: differential(base) for base, _ in _SOLVERS.values()}  # so that Keras can load a saved model
 
 
 def learning_rate_of(solver: Any) -> Any:
-    """The base rate of a solver: a number for `lr_policy: "fixed"`, else a schedule.
+    """The base rate of a solver: a number for `lr_policy: "fixed"`, otherwise a schedule.
 
     Args:
-        solver: What `read_solver` returned.
+        solver: The result of `read_solver`.
 
     Raises:
         ValueError: If the solver has no `base_lr`, or its policy lacks a number.
@@ -128,15 +128,15 @@ def learning_rate_of(solver: Any) -> Any:
 
 
 def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
-    """The optimizer of a solver, unbuilt, with the plan.
+    """The unbuilt optimizer of a solver, with the plan.
 
     Args:
-        solver: What `read_solver` returned.
+        solver: The result of `read_solver`.
         learning_rate: The base rate.
         plan: The `difflr.Plan` of the net.
 
     Raises:
-        ValueError: If Caffe has no such solver, or refuses its settings.
+        ValueError: If Caffe has no such solver or refuses its settings.
     """
     kind = (
         solver.type if solver.HasField("type") or not solver.HasField("solver_type") else _OLD_TYPES[solver.solver_type]
@@ -151,19 +151,19 @@ def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
         checked_number(getattr(solver, field), field)
     base, arguments = _SOLVERS[kind]
     if solver.momentum and "momentum" not in arguments.values():
-        raise ValueError(f"{kind} has no momentum, and the solver sets `momentum: {solver.momentum:g}`. Remove it.")
+        raise ValueError(f"{kind} has no momentum, but the solver sets `momentum: {solver.momentum:g}`. Remove it.")
     if solver.regularization_type not in ("", "L1", "L2"):
         raise ValueError(f"`regularization_type` must be 'L1' or 'L2'. Received: {solver.regularization_type!r}.")
     clip, iter_size = _number(solver, "clip_gradients"), _number(solver, "iter_size")
     if clip == 0:
-        raise ValueError("With `clip_gradients: 0` Caffe trains nothing. Remove it, or give a norm above 0.")
+        raise ValueError("With `clip_gradients: 0` Caffe trains nothing. Remove it or set a norm above 0.")
     return _CLASSES[base](
         learning_rate,
         **{argument: _number(solver, field) for argument, field in arguments.items()},
         **_FIXED.get(kind, {}),
         coupled_weight_decay=solver.weight_decay,
         regularization_type=solver.regularization_type or "L2",
-        # Caffe clips the sum over `iter_size` batches, Keras the mean.
+        # Caffe clips the sum over `iter_size` batches; Keras clips the mean.
         global_clipnorm=clip / iter_size if clip > 0 else None,
         gradient_accumulation_steps=iter_size if iter_size > 1 else None,
         multipliers=plan,

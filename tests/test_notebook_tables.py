@@ -1,0 +1,82 @@
+"""What prints as a table shows as one in a notebook: the same cells, and no name becomes markup."""
+
+import html.parser
+
+import keras
+import numpy as np
+import pytest
+
+import difflr
+
+pytestmark = pytest.mark.same_everywhere
+
+EVIL = "<img src=x onerror=alert(1)>&'\""
+
+
+class Cells(html.parser.HTMLParser):
+    """The tags of a page, and the text in its cells and below its table."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.cells, self.below = set(), [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if "p" in self.tags:
+            self.below += data
+        else:
+            self.cells[-1] += data
+
+
+def compiled():
+    body = keras.layers.Dense(4, name="body <b>&")
+    model = keras.Sequential([keras.Input((3,)), body, keras.layers.Dense(2, name="head")])
+    model.compile(difflr.optimizers.SGD(0.1, multipliers=difflr.Plan(model, [(body, 0.5)])), loss="mse")
+    return model
+
+
+def plan():
+    return difflr.plan_of(compiled())
+
+
+def phases():
+    return difflr.Phases([difflr.Phase("body <b>&", epochs=1), difflr.Phase("*")])
+
+
+def verification():
+    return difflr.verify(compiled(), (np.ones((4, 3)), np.ones((4, 2))))
+
+
+def curve():
+    return difflr.LearningRateCurve(rates=[1e-4, 1e-3, 1e-2, 1e-1], losses=[3.0, 2.0, 1.0, 9.0], num_steps=4)
+
+
+def classes():
+    return difflr.evaluation([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], (EVIL, "dog"))
+
+
+def amounts():
+    return difflr.evaluation([[1.0], [2.0]], [[1.1], [1.9]])
+
+
+@pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts])
+def test_the_notebook_shows_what_is_printed(make):
+    thing = make()
+    text, page = str(thing), Cells(thing._repr_html_())
+    assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "br"}
+    assert len(page.cells) > 4
+    squeezed = "".join(text.split())
+    for cell in page.cells:
+        assert "".join(cell.split()) in squeezed, cell
+    assert "".join(page.below.split()) in squeezed
+    if make in (plan, phases):
+        assert any("body <b>&" in cell for cell in page.cells)
+
+
+def test_a_name_is_never_markup():
+    assert EVIL in Cells(classes()._repr_html_()).cells

@@ -25,6 +25,7 @@ def a_choice(model, rules, learning_rate=1e-2, head_first=True):
     return difflr.Choice(learning_rate, plan, head_first, "by hand", [], difflr.choosing.Cost(0, 0, 1), True)
 
 
+@pytest.mark.same_everywhere
 def test_a_choice_is_what_is_trained(eager_steps):
     first, second = network(), network()
     for model in (first, second):
@@ -70,10 +71,11 @@ def test_what_contradicts_is_told(arguments, message):
 
 
 def test_auto_searches_first_and_goes_on_after_an_interrupt(tmp_path, monkeypatch, eager_steps):
-    monkeypatch.setattr(layout, "FEW_STEPS", 36)
+    monkeypatch.setattr(layout, "FEW_STEPS", 18)
+    settings = {**SETTINGS, "batch_size": 32}
     expected, interrupted = network(), network()
     keras.utils.set_random_seed(2)
-    choice = difflr.fine_tune(expected, X, Y, learning_rate="auto", **SETTINGS).choice
+    choice = difflr.fine_tune(expected, X, Y, learning_rate="auto", **settings).choice
     keep = [difflr.BackupAndRestore(tmp_path / "backup")]
     run, made = trial.Trials.run, []
 
@@ -85,11 +87,11 @@ def test_auto_searches_first_and_goes_on_after_an_interrupt(tmp_path, monkeypatc
 
     monkeypatch.setattr(trial.Trials, "run", breaking)
     with pytest.raises(KeyboardInterrupt):
-        difflr.fine_tune(interrupted, X, Y, learning_rate="auto", callbacks=keep, **SETTINGS)
+        difflr.fine_tune(interrupted, X, Y, learning_rate="auto", callbacks=keep, **settings)
     assert (tmp_path / "backup.choosing.json").exists()
     resumed = network()
     keras.utils.set_random_seed(2)
-    found = difflr.fine_tune(resumed, X, Y, learning_rate="auto", callbacks=keep, **SETTINGS).choice
+    found = difflr.fine_tune(resumed, X, Y, learning_rate="auto", callbacks=keep, **settings).choice
     assert found.trials == choice.trials
     assert found.cost.train_steps < choice.cost.train_steps
     assert list(tmp_path.iterdir()) == []

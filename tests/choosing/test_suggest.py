@@ -254,6 +254,7 @@ def test_two_calls_agree_and_nothing_is_left(tmp_path, eager_steps):
         difflr.Choice.load(tmp_path / "other.json", model)
 
 
+@pytest.mark.same_everywhere
 def test_a_broken_search_leaves_nothing_and_goes_on_from_its_journal(tmp_path, monkeypatch, eager_steps):
     model = network()
     model.compile(difflr.optimizers.Adam(1e-3), LOSS, metrics=["accuracy"])
@@ -305,6 +306,7 @@ def test_it_is_drawn():
         dataclasses.replace(choice, trials=[]).plot()
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_is_kept_in_a_trial(eager_steps):
     """`difflr.verify` of what a trial trains with."""
     model = network(dropout=0)

@@ -7,6 +7,7 @@ import pytest
 import difflr
 from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()
 RATES = np.geomspace(1e-7, 10, 100)
 
@@ -143,6 +144,7 @@ class Spy(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
 
+@pytest.mark.same_everywhere
 def test_one_group_at_a_time(eager_steps):
     model = network()
     Spy.seen.clear()
@@ -155,6 +157,7 @@ def test_one_group_at_a_time(eager_steps):
         found(model, target="block", plan=difflr.Plan(model, {"block": difflr.FROZEN}))
 
 
+@pytest.mark.same_everywhere
 def test_it_stops_where_the_loss_explodes(eager_steps):
     model = network(norm=False)
     curve = found(model, highest=1e6, num_steps=30, optimizer="sgd")
@@ -164,6 +167,7 @@ def test_it_stops_where_the_loss_explodes(eager_steps):
     assert_unchanged(before, model)
 
 
+@pytest.mark.same_everywhere
 def test_under_mixed_float16_with_accumulated_gradients(eager_steps):
     keras.config.set_dtype_policy("mixed_float16")
     try:

@@ -11,8 +11,9 @@ from choosing.networks import LOSS, clusters, network
 from difflr.choosing import layout, trial
 from difflr.fine_tuning.keep_better_head import KeepBetterHead
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()
-SETTINGS = {"epochs": 3, "loss": LOSS, "batch_size": 16, "verbose": 0}
+SETTINGS = {"epochs": 1, "loss": LOSS, "batch_size": 16, "verbose": 0}
 
 
 def weights(model):
@@ -24,6 +25,7 @@ def a_choice(model, rules, learning_rate=1e-2, head_first=True):
     return difflr.Choice(learning_rate, plan, head_first, "by hand", [], difflr.choosing.Cost(0, 0, 1), True)
 
 
+@pytest.mark.same_everywhere
 def test_a_choice_is_what_is_trained(eager_steps):
     first, second = network(), network()
     for model in (first, second):
@@ -35,7 +37,7 @@ def test_a_choice_is_what_is_trained(eager_steps):
             else {"learning_rate": 1e-2, "plan": plan}
         )
         history = difflr.fine_tune(model, X, Y, **SETTINGS, **rate)
-        assert len(history.epoch) == 4
+        assert len(history.epoch) == 2
     for ours, expected in zip(weights(first), weights(second), strict=True):
         np.testing.assert_array_equal(ours, expected)
 
@@ -45,7 +47,7 @@ def test_the_head_alone_trains_as_long(eager_steps):
     before = weights(model)
     choice = a_choice(model, {"stem": difflr.FROZEN, "norm": difflr.FROZEN, "block": difflr.FROZEN}, head_first=False)
     history = difflr.fine_tune(model, X, Y, learning_rate=choice, **SETTINGS)
-    assert len(history.epoch) == 4
+    assert len(history.epoch) == 2
     changed = [not np.array_equal(b, a) for b, a in zip(before, weights(model), strict=True)]
     assert changed[-2:] == [True, True]
     assert not any(changed[:4])
@@ -69,26 +71,27 @@ def test_what_contradicts_is_told(arguments, message):
 
 
 def test_auto_searches_first_and_goes_on_after_an_interrupt(tmp_path, monkeypatch, eager_steps):
-    monkeypatch.setattr(layout, "FEW_STEPS", 100)
+    monkeypatch.setattr(layout, "FEW_STEPS", 18)
+    settings = {**SETTINGS, "batch_size": 32}
     expected, interrupted = network(), network()
     keras.utils.set_random_seed(2)
-    choice = difflr.fine_tune(expected, X, Y, learning_rate="auto", **SETTINGS).choice
+    choice = difflr.fine_tune(expected, X, Y, learning_rate="auto", **settings).choice
     keep = [difflr.BackupAndRestore(tmp_path / "backup")]
     run, made = trial.Trials.run, []
 
     def breaking(self, *args):
         made.append(1)
-        if len(made) == 4:
+        if len(made) == 3:
             raise KeyboardInterrupt
         return run(self, *args)
 
     monkeypatch.setattr(trial.Trials, "run", breaking)
     with pytest.raises(KeyboardInterrupt):
-        difflr.fine_tune(interrupted, X, Y, learning_rate="auto", callbacks=keep, **SETTINGS)
+        difflr.fine_tune(interrupted, X, Y, learning_rate="auto", callbacks=keep, **settings)
     assert (tmp_path / "backup.choosing.json").exists()
     resumed = network()
     keras.utils.set_random_seed(2)
-    found = difflr.fine_tune(resumed, X, Y, learning_rate="auto", callbacks=keep, **SETTINGS).choice
+    found = difflr.fine_tune(resumed, X, Y, learning_rate="auto", callbacks=keep, **settings).choice
     assert found.trials == choice.trials
     assert found.cost.train_steps < choice.cost.train_steps
     assert list(tmp_path.iterdir()) == []
@@ -105,12 +108,12 @@ class Spoil(keras.callbacks.Callback):
                 variable.assign(-30 * keras.ops.convert_to_numpy(variable))
 
 
-@pytest.mark.parametrize("metrics", [["accuracy"], None])
+@pytest.mark.parametrize("metrics", [["accuracy"], pytest.param(None, marks=pytest.mark.same_everywhere)])
 def test_a_spoiled_body_is_put_back(metrics, eager_steps):
     model, kept = network(), []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append(weights(model)))
     choice = a_choice(model, {}, learning_rate=3e-2)
-    settings = {**SETTINGS, "callbacks": [note, Spoil()], "validation_data": (X, Y), "metrics": metrics}
+    settings = {**SETTINGS, "epochs": 3, "callbacks": [note, Spoil()], "validation_data": (X, Y), "metrics": metrics}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         difflr.fine_tune(model, X, Y, learning_rate=choice, **settings)

@@ -8,6 +8,7 @@ import difflr
 from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
 from difflr.choosing.snapshot import Snapshot
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()
 
 

@@ -9,11 +9,15 @@ from choosing.networks import LOSS, assert_unchanged, clusters, network, state_o
 from difflr.choosing.examples import read_examples
 from difflr.choosing.layout import budget_in_steps, layout_for
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+SAME = pytest.mark.same_everywhere
 X, Y = clusters(72)
 
 
 def suggest(model, *data, **arguments):
-    return difflr.suggest(model, *data, **{"epochs": 2, "loss": LOSS, "verbose": 0, "budget": 3.0, **arguments})
+    return difflr.suggest(
+        model, *data, **{"epochs": 1, "loss": LOSS, "verbose": 0, "budget": 1.5, **arguments}
+    )  # two trials
 
 
 class Parts(keras.utils.PyDataset):
@@ -45,32 +49,39 @@ class Walked:
 
 
 def datasets():
-    yield "PyDataset", Parts, {}
-    yield "generator", endless, {"steps_per_epoch": 6}
-    yield "generator with validation data", endless, {"steps_per_epoch": 6, "validation_data": (X, Y)}
+    yield "PyDataset", Parts
+    yield "generator", endless
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        yield "tf.data", lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(12), {}
+        yield "tf.data", lambda: tf.data.Dataset.from_tensor_slices((X, Y)).batch(12)
     if keras.backend.backend() == "torch":
         import torch
 
         tensors = torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y))
-        yield "DataLoader", lambda: torch.utils.data.DataLoader(tensors, batch_size=12), {}
+        yield "DataLoader", lambda: torch.utils.data.DataLoader(tensors, batch_size=12)
 
 
-@pytest.mark.parametrize(("make", "more"), [pytest.param(make, more, id=name) for name, make, more in datasets()])
-def test_other_data_gives_what_arrays_give(make, more, eager_steps):
-    model = network()
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in datasets()])
+def test_other_data_is_read_as_arrays_are(make):
+    data = read_examples(make(), max_batches=6)
+    assert (len(data), data.batch_size) == (72, 12)
+    for ours, expected in zip(data.at(np.arange(72)), (X, Y), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_generator_with_validation_data_gives_what_arrays_give(eager_steps):
+    model, validation = network(), (X[:24], Y[:24])
     before = state_of(model)
-    arrays = {name: value for name, value in more.items() if name == "validation_data"}
-    expected = suggest(model, X, Y, batch_size=12, **arrays)
-    found = suggest(model, make(), **more)
+    settings = {"validation_data": validation, "budget": 2.2}
+    expected = suggest(model, X, Y, batch_size=12, **settings)
+    found = suggest(model, endless(), steps_per_epoch=6, **settings)
     assert found.trials == expected.trials
     assert_unchanged(before, model)
 
 
-def test_anything_that_can_be_walked_through(eager_steps):
+@pytest.mark.same_everywhere
+def test_anything_that_can_be_walked_through():
     data = read_examples(Walked())
     assert (len(data), data.batch_size) == (72, 12)
     weighted = read_examples({"a": X, "b": [X, X]}, {"one": Y}, np.ones(72), batch_size=8)
@@ -79,6 +90,7 @@ def test_anything_that_can_be_walked_through(eager_steps):
         read_examples(iter([]))
 
 
+@pytest.mark.same_everywhere
 def test_batches_of_different_lengths_stay_whole():
     batches = [(np.ones((4, 3 + n % 2)), np.ones(4)) for n in range(6)]
     data = read_examples(iter(batches))
@@ -141,7 +153,9 @@ def binary():
     return model, (Y > 0).astype("int32"), "binary_crossentropy"
 
 
-@pytest.mark.parametrize("make", [regression, own_loss, two_outputs, subclassed, binary])
+@pytest.mark.parametrize(
+    "make", [regression, two_outputs, subclassed, *(pytest.param(m, marks=SAME) for m in (own_loss, binary))]
+)
 def test_every_model_and_loss(make, eager_steps):
     model, y, loss = make()
     before = state_of(model)
@@ -152,6 +166,7 @@ def test_every_model_and_loss(make, eager_steps):
     assert_unchanged(before, model)
 
 
+@pytest.mark.same_everywhere
 def test_one_hot_probabilities_and_sample_weights(eager_steps):
     model = network()
     model.add(keras.layers.Softmax())
@@ -175,21 +190,24 @@ def test_mixed_float16_with_accumulated_gradients(eager_steps):
     assert_unchanged(before, model)
 
 
+@pytest.mark.same_everywhere
 def test_the_rates_of_adapters(eager_steps):
     model = network()
     for name in ("stem", "block"):
         model.get_layer(name).enable_lora(2)
-    choice = suggest(model, X, Y, batch_size=12, budget=5.0)
+    choice = suggest(model, X, Y, batch_size=12)
     assert any("LoRA+" in tried.profile for tried in choice.trials)
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_or_rules_fix_their_part(eager_steps):
     model = network()
     plan = difflr.Plan(model, {"stem": 0.25})
     choice = suggest(model, X, Y, plan=plan, batch_size=12)
     assert choice.plan == plan
     assert {tried.profile for tried in choice.trials} == {"the given plan"}
-    choice = suggest(model, X, Y, plan={"stem": difflr.FROZEN, "norm": 0.125}, batch_size=12, budget=5.0)
+    rules = {"stem": difflr.FROZEN, "norm": 0.125}
+    choice = suggest(model, X, Y, plan=rules, batch_size=12, validation_data=(X[:24], Y[:24]), budget=3.5)
     assert choice.plan.row(model.get_layer("stem").kernel).frozen
     assert choice.plan.row(model.get_layer("norm").gamma).multiplier == 0.125
     assert len({tried.profile for tried in choice.trials}) > 1
@@ -202,6 +220,7 @@ def adafactor():
     return keras.optimizers.Adafactor(relative_step=True)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -211,7 +230,7 @@ def adafactor():
         ({"fresh": True}, "looks freshly initialised"),
     ],
 )
-def test_what_cannot_be_known_is_told(arguments, reason, eager_steps):
+def test_what_cannot_be_known_is_told(arguments, reason):
     model = network(norm=False)
     if arguments.pop("fresh", False):
         for name in ("stem", "block"):
@@ -224,7 +243,7 @@ def test_what_cannot_be_known_is_told(arguments, reason, eager_steps):
     assert "the constants of `fine_tune` are kept" in choice.reason
     assert not choice.is_measured
     assert choice.cost.train_steps == 0
-    expected = difflr.fine_tune_settings(model, epochs=2, steps_per_epoch=18)
+    expected = difflr.fine_tune_settings(model, epochs=1, steps_per_epoch=18)
     assert choice.learning_rate == expected.learning_rate
     assert "chosen" in str(choice)
 
@@ -247,11 +266,14 @@ def test_a_profile_is_compiled_once():
     body.bias.assign(np.full(6, 0.1, "float32"))
     Counted.traces = 0
     plan = difflr.Plan(model)
-    choice = suggest(model, X, Y, plan=plan, batch_size=12, budget=8.0)
+    given = {"batch_size": 12, "validation_data": (X[:24], Y[:24])}
+    before = state_of(model)
+    choice = suggest(model, X, Y, plan=plan, **given, budget=3.5)
+    assert_unchanged(before, model)
     first, rates = Counted.traces, len({tried.learning_rate for tried in choice.trials})
     assert rates == 3
     Counted.traces = 0
-    suggest(model, X, Y, plan=plan, batch_size=12, budget=1.6)
+    assert suggest(model, X, Y, plan=plan, **given, budget=2.3).trials == choice.trials[:2]
     assert first == Counted.traces  # more trials, no more traces
 
 

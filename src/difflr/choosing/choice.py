@@ -140,14 +140,20 @@ class Choice:
 
         Raises:
             ImportError: If matplotlib is not installed.
+            ValueError: If nothing was tried.
         """
-        axes = drawing.new_axes() if axes is None else axes
+        if not self.trials:
+            raise ValueError(f"There is no bar to draw, as nothing was tried: {self.reason}.")
+        axes = drawing.new_axes(drawing.height_for(2 * len(self.trials))) if axes is None else axes
         by_accuracy = all(tried.accuracy is not None for tried in self.trials)
         values = [(tried.accuracy or 0.0) if by_accuracy else tried.loss for tried in self.trials]
-        names = [f"{tried.profile}, {tried.learning_rate:.2g}" for tried in self.trials]
+        names = [f"{tried.profile}, rate {tried.learning_rate:.2g}" for tried in self.trials]
         style = drawing.line_styles(1)[0]
         axes.barh(range(len(values)), [v if math.isfinite(v) else 0.0 for v in values], color=style["color"])
-        axes.set_yticks(range(len(values)), names)
+        for position, value in enumerate(values):
+            if not math.isfinite(value):
+                axes.text(0.0, position, "no number", verticalalignment="center")
+        axes.set_yticks(range(len(values)), names, parse_math=False)
         axes.invert_yaxis()
         axes.set_xlabel("right, of held-out examples" if by_accuracy else "loss on held-out examples")
         return axes

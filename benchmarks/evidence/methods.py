@@ -138,6 +138,16 @@ def fine_tune(job: Job) -> dict[str, Any]:
     return {"chosen": settings.learning_rate, "normalization": settings.normalization}
 
 
+def choice(job: Job) -> dict[str, Any]:
+    """`fine_tune` with "auto"; it sees the training data alone, and searches in addition to the epochs of the run."""
+    found = job.fine_tune(learning_rate="auto").choice
+    return {
+        "chosen": found.learning_rate,
+        "left_constants": found.is_measured,
+        "search_runs": round(found.cost.runs, 2),
+    }
+
+
 def finder(job: Job) -> dict[str, Any]:
     """fastai's `lr_find` and its `valley`, then one rate; the lowest rate where there is no valley."""
     curve = difflr.find_learning_rate(job.model, *job.data.train, loss=LOSS, batch_size=job.task.batch_size)
@@ -240,4 +250,5 @@ METHODS = {
     "finder, one rate": Method(finder, "fastai's `lr_find` and its `valley`, then one rate"),
     "L-DoG": Method(l_dog, "rates from distances and gradients of each layer, no rate to choose (Ivgi et al., 2023)"),
     "fine_tune": Method(fine_tune, "`difflr.fine_tune(model, x, y, epochs=...)`: nothing else is said"),
+    "choice": Method(choice, 'the same with `learning_rate="auto"`: it measures first, on the training data'),
 }

@@ -91,9 +91,9 @@ def fine_tune(
         str | None,
         typer.Option(
             metavar="RATE or auto",
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default one "
-            "over the features that come into the head, within 0.001 and 0.02; auto: what `difflr suggest` measures, with "
-            "its plan.",
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default 2 / "
+            "the number of input features of the head, limited to 0.001 ... 0.03; auto: what `difflr suggest` measures, "
+            "with its plan.",
             show_default=False,
             rich_help_panel=RUN,
         ),

@@ -77,6 +77,21 @@ def test_a_method_without_a_grid_is_only_tested(results, trained):
     assert [(rate, tested) for rate, _, _, tested in trained] == [(None, True)] * len(runs.SEEDS)
 
 
+def test_after_a_change_ours_and_the_best_by_hand_run_with_seeds_not_used_before(results, trained):
+    for method in ("one rate, head first", "head only", "fine_tune"):
+        runs.run_method(results, "emoji", method, on_run=lambda line: None)
+    for line in results.of(method="head only", stage="test"):
+        line["test"] += 0.1
+    trained.clear()
+    for _ in range(2):  # the second time there is nothing to do
+        runs.run_again(results, ["emoji"], on_run=lambda line: None)
+    rates = [None, results.best_rate("emoji", "one rate, head first"), results.best_rate("emoji", "head only")]
+    assert [(rate, seed) for rate, seed, _, _ in trained] == [(rate, seed) for rate in rates for seed in runs.AGAIN]
+    assert not set(runs.AGAIN) & {*runs.SEEDS, *runs.SEARCH_SEEDS}
+    found = {outcome.method for outcome in report.outcomes(results, runs.AGAIN)}
+    assert found == {"fine_tune", "one rate, head first", "head only"}
+
+
 def test_intervals_are_students():
     """The first five sepal lengths of Iris: mean 4.86, standard deviation 0.2074, so 2.776 * 0.2074 / sqrt(5)."""
     assert report.half_width([5.1, 4.9, 4.7, 4.6, 5.0]) == pytest.approx(0.2575, abs=1e-3)
@@ -98,8 +113,8 @@ def test_the_page_says_who_is_better_and_where_it_loses(results, trained, tmp_pa
     assert "| one rate | -7.0 ± 0.0: worse | +10.0 ± 0.0: better |" in page
     assert "- **label shift**: 7.0 ± 0.0 points below one rate." in page
     assert "| fine_tune | -1.5 | 7.0, label shift | 2 |" in page
-    assert "| fine_tune: worst loss | ≤ 6 | 7.0 | **no** |" in page
-    assert "| fine_tune: mean loss | ≤ 3 | -1.5 | yes |" in page
+    assert "| fine_tune: worst loss | ≤ 6 | 7.00 | **no** |" in page
+    assert "| fine_tune: mean loss | ≤ 3 | -1.50 | yes |" in page
     assert "**Not measured yet**, by method and task: one rate (input shift, both shifts, BatchNorm, " in page
     assert "; LP-FT (all); " in page
     assert (tmp_path / "images" / "comparison.png").exists()

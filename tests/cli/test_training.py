@@ -195,5 +195,5 @@ def test_few_steps_leave_normalization_as_it_was(here):
 
 def test_the_rate_is_chosen_by_the_model(here):
     result = succeeded("fine-tune", "net.keras", "pictures", "--epochs", "1")
-    assert result["learning_rate"] == 0.02  # four features
-    assert any("learning rate 0.02: 1 / 4 features" in note for note in result["notes"])
+    assert result["learning_rate"] == 0.03  # four features
+    assert any("learning rate 0.03: 2 / 4 input features" in note for note in result["notes"])

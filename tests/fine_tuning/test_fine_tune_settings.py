@@ -40,23 +40,23 @@ def is_unmoved(before, layer):
     return all(np.array_equal(a, b) for a, b in zip(before, values(layer), strict=True))
 
 
-@pytest.mark.parametrize(("width", "rate"), [(8, 2e-2), (100, 1e-2), (500, 2e-3), (5000, 1e-3)])
+@pytest.mark.parametrize(("width", "rate"), [(8, 3e-2), (100, 2e-2), (500, 4e-3), (5000, 1e-3)])
 def test_the_rate_falls_with_the_features_that_come_into_the_head(width, rate):
     found = settings(network(layers.Dense(width)))
     assert found.learning_rate == pytest.approx(rate)
-    assert f"1 / {width} features" in found.reasons["learning_rate"]
+    assert f"2 / {width} input features" in found.reasons["learning_rate"]
 
 
 def test_a_head_of_several_layers_counts_where_it_begins():
     model = network(layers.Dense(100, name="body"), layers.Dense(4, name="top"))
-    assert settings(model).learning_rate == pytest.approx(2e-2)
-    assert settings(model, head=["top", "head"]).learning_rate == pytest.approx(1e-2)
+    assert settings(model).learning_rate == pytest.approx(3e-2)
+    assert settings(model, head=["top", "head"]).learning_rate == pytest.approx(2e-2)
 
 
 def test_a_convolution_as_head():
     x = inputs = keras.Input((4, 4, 3))
     x = layers.Conv2D(5, 1, name="head")(layers.Conv2D(200, 3, name="body")(x))
-    assert settings(keras.Model(inputs, x)).learning_rate == pytest.approx(5e-3)
+    assert settings(keras.Model(inputs, x)).learning_rate == pytest.approx(1e-2)
 
 
 @pytest.mark.parametrize(

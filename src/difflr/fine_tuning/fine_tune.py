@@ -65,8 +65,8 @@ def fine_tune(
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator.
         y: As in `fit`: the targets, unless `x` includes them.
         epochs: Integer. Epochs with everything trainable; they follow the `freeze_epochs`.
-        learning_rate: Float > 0. The peak rate, that of the head while it trains alone. By default 1 / the number of input
-            features of the head, limited to 1e-3 ... 2e-2. Or a `difflr.Choice`, whose plan is used, too; or
+        learning_rate: Float > 0. The peak rate, that of the head while it trains alone. By default 2 / the number of input
+            features of the head, limited to 1e-3 ... 3e-2. Or a `difflr.Choice`, whose plan is used, too; or
             `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
             on that than its own head-only stage.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.

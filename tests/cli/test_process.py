@@ -34,6 +34,7 @@ def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
         stderr=subprocess.PIPE,
         text=True,
         env={**environment, "PYTHONUNBUFFERED": ""},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     try:
         running.stdin.write("red.png\n" * 80)

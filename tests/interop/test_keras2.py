@@ -309,7 +309,7 @@ def test_what_layers_cannot_declare():
     schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 10, 0.5)
     with pytest.raises(ValueError, match="schedules, which layers cannot declare"):
         declare_multipliers(difflr.Plan(model, {"own": schedule}), model)
-    with pytest.warns(UserWarning, match=r"declare no weight decay: the multipliers of 1 variables \(own/bias"):
+    with pytest.warns(UserWarning, match=r"declare no weight decay: the multipliers of 1 variable \(own/bias"):
         declare_multipliers(difflr.Plan(model, {"own/bias": {"weight_decay_multiplier": 0.0}}), model)
 
 

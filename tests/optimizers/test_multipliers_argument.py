@@ -188,7 +188,7 @@ def test_bad_values_of_a_function_name_the_variable(value):
 
 def test_plan_of_another_model():
     plan = difflr.Plan(chain(), {"body": 0.1})
-    with pytest.raises(ValueError, match=r"does not cover 4 of the 4 variables .*Make the plan for this model"):
+    with pytest.raises(ValueError, match=r"does not cover 4 of the 4 variables .*Make a plan for this model"):
         SGD(multipliers=plan).build(chain().trainable_variables)
 
 

@@ -101,8 +101,8 @@ def test_products(model):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "is a mapping from names of the optimizer's arguments"),
-        ([("momentum", 1)], "is a mapping from names of the optimizer's arguments"),
+        ({}, "must map names of the optimizer's arguments"),
+        ([("momentum", 1)], "must map names of the optimizer's arguments"),
         ({"momentum": True}, "a finite number, a keras.optimizers.schedules"),
         ({"momentum": float("nan")}, "a finite number, a keras.optimizers.schedules"),
         ({"momentum": lambda step: 0.5}, "derive it from LearningRateSchedule"),
@@ -112,7 +112,7 @@ def test_products(model):
         ({"weight_decay": -1}, "is a number >= 0"),
         ({"betas": (0.9, 0.9)}, "they are `beta_1` and `beta_2`"),
         ({"lr": 0.1}, "set `learning_rate` or `multiplier` of the rule"),
-        ({"two words": 1}, "are those of the optimizer's arguments"),
+        ({"two words": 1}, "must be arguments of the optimizer"),
     ],
 )
 def test_refused(values, message):

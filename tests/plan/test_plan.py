@@ -162,7 +162,7 @@ def test_look_up():
     assert plan.row(kernel).num_parameters == 8
     with pytest.raises(KeyError, match="does not cover"):
         plan.row(kinds.nested().get_layer("head").kernel)
-    assert repr(plan) == "<difflr.Plan: 8 variables, 1 groups, 0 frozen>"
+    assert repr(plan) == "<difflr.Plan: 8 variables, 1 group, 0 frozen>"
     assert plan != 3
 
 
@@ -347,7 +347,7 @@ def test_schedules_make_groups_by_what_they_are():
 def test_frozen_rows_are_in_no_group():
     plan = difflr.Plan(kinds.nested(), {"backbone": difflr.FROZEN})
     assert [[r.path for r in group.rows] for group in plan.groups] == [["head/kernel", "head/bias"]]
-    assert repr(plan) == "<difflr.Plan: 8 variables, 1 groups, 6 frozen>"
+    assert repr(plan) == "<difflr.Plan: 8 variables, 1 group, 6 frozen>"
 
 
 def test_rows_of_layers_shared_by_two_towers_move_as_one():

@@ -46,6 +46,7 @@ def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
         assert running.stderr.read() == "\nInterrupted: what was printed is not all.\n"
     finally:
         running.kill()
+        running.wait()
         for stream in (running.stdin, running.stdout, running.stderr):
             stream.close()
 

@@ -142,7 +142,7 @@ def test_two_equal_layers_swapped(saved, monkeypatch):
         assert not net.two.bias.trainable
     else:
         # Keras tells the optimizer of a plain model no names that would survive loading: `bind` finds out.
-        with pytest.raises(ValueError, match=f"in another order, beginning with {prefix}one/kernel"):
+        with pytest.raises(ValueError, match=f"in another order: {prefix}one/kernel first"):
             loaded.optimizer.bind(loaded)
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -93,7 +94,11 @@ def main(seconds, path, least=0):
             keras.callbacks.BackupAndRestore(f"{folder}/backup"),
             Recorder(seconds, least, file),
         ]
-        model.fit(x, y, batch_size=BATCH, epochs=len(phases) * EPOCHS_PER_PHASE, verbose=0, callbacks=callbacks)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="A callback such as EarlyStopping ended"
+            )  # by the clock, on purpose
+            model.fit(x, y, batch_size=BATCH, epochs=len(phases) * EPOCHS_PER_PHASE, verbose=0, callbacks=callbacks)
 
 
 if __name__ == "__main__":

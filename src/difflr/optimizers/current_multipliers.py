@@ -69,6 +69,11 @@ class CurrentValues(VariableMapping):
                 )
             return found
         rows = self._plan.rows
+        if isinstance(target, str):  # a loaded plan has paths and knows no model yet
+            below = f"{target.strip('/')}/"
+            found = [row.variable for row in rows if any(f"{p}/".startswith(below) for p in (row.path, *row.aliases))]
+            if found:
+                return found
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
         found = Targets(leaves, self._plan.model).match(target)
         return [rows[position].variable for position, _ in found]

@@ -77,3 +77,11 @@ def of_zeros():
         for name in ("VarianceScaling", "RandomNormal", "RandomUniform", "TruncatedNormal", "Zeros"):
             patch.setattr(getattr(keras.initializers, name), "__call__", zeros)
         yield
+
+
+@pytest.fixture(autouse=True)
+def figures_are_closed():
+    """Pyplot keeps every figure, and warns at the twentieth."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")

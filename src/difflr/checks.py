@@ -235,10 +235,8 @@ def checked_steps(value: Any, name: str = "num_steps", lowest: int = 1) -> int:
     """
     number = checked_multiplier(value, name, zero_freezes=False)
     if number < lowest or number != int(number):
-        raise ValueError(
-            f"`{name}` counts optimizer steps (batches, not epochs) and must be an integer >= {lowest}. "
-            f"Received: {shown(value)}."
-        )
+        counted = "epochs" if "epochs" in name else "optimizer steps (batches, not epochs)"
+        raise ValueError(f"`{name}` counts {counted} and must be an integer >= {lowest}. Received: {shown(value)}.")
     return int(number)
 
 

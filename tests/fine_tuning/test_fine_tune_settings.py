@@ -131,3 +131,24 @@ def test_with_a_plan_the_plan_says():
     found = tuned(model, plan=difflr.Plan(model, {"body": 0.5})).settings
     assert (found.rate_ratio, found.normalization) == (None, None)
     assert str(found).count("  -  as the plan says") == 2
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"epochs": -1, "steps_per_epoch": 5}, "`epochs` must be a finite number >= 0"),
+        ({"epochs": 1.5, "steps_per_epoch": 5}, "`epochs` counts epochs and must be an integer >= 0"),
+        ({"epochs": 1, "steps_per_epoch": 0}, "`steps_per_epoch` counts optimizer steps"),
+    ],
+)
+def test_numbers_out_of_range(numbers, message):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="head")])
+    with pytest.raises(ValueError, match=message):
+        difflr.fine_tune_settings(model, **numbers)
+
+
+@pytest.mark.same_everywhere
+def test_a_model_that_is_not_built():
+    with pytest.raises(ValueError, match="is not built"):
+        difflr.fine_tune_settings(keras.Sequential([keras.layers.Dense(2)]), epochs=1, steps_per_epoch=5)

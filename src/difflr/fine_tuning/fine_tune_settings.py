@@ -6,6 +6,7 @@ from typing import Literal
 
 import keras
 
+from difflr.checks import checked_steps
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
 from difflr.text_table import counted, text_table
@@ -84,7 +85,7 @@ def fine_tune_settings(
         A `FineTuneSettings`.
 
     Raises:
-        ValueError: If the model is not built, or has no head.
+        ValueError: If the model is not built or has no head, or a number is out of its range.
 
     Example:
 
@@ -93,8 +94,10 @@ def fine_tune_settings(
     print(settings.learning_rate)
     ```
     """
+    steps = checked_steps(epochs, "epochs", lowest=0) * checked_steps(steps_per_epoch, "steps_per_epoch")
+    Plan(model)  # says so if the model is not built
     rate, why_rate = _rate(model, head)
-    normalization, why_normalization = _normalization(model, epochs * steps_per_epoch, head)
+    normalization, why_normalization = _normalization(model, steps, head)
     return FineTuneSettings(
         learning_rate=rate,
         rate_ratio=RATE_RATIO,

@@ -9,26 +9,22 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.data_options import (
+    DATA,
+    RUN,
+    BatchSize,
+    Features,
+    FileColumn,
+    KindOfTargets,
+    LabelColumn,
+    NewHead,
+    ScaleOfPictures,
+    Seed,
+    SizeOfPictures,
+    TextColumn,
+)
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.settings import Settings
-
-
-class Scale(enum.StrEnum):
-    """The names in `difflr.data.SCALES`, which is not at hand before Keras is imported."""
-
-    BYTES = "0..255"
-    UNIT = "0..1"
-    SIGNED = "-1..1"
-    IMAGENET = "imagenet"
-    CAFFE = "caffe"
-
-
-class Targets(enum.StrEnum):
-    """What the labels in a table, or `y` of an `.npz` file, are."""
-
-    LABELS = "labels"
-    SEVERAL = "several"
-    NUMBERS = "numbers"
 
 
 class Norm(enum.StrEnum):
@@ -51,7 +47,7 @@ EPILOG = (
     "Ctrl-C keeps what was reached after the last complete epoch, and says how to go on. "
     "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
 )
-PLAN, DATA, RUN, FILES = "Who trains at which rate", "Model and data", "Training", "What is written"
+FILES = "What is written"
 
 
 def fine_tune(
@@ -98,7 +94,7 @@ def fine_tune(
             rich_help_panel=RUN,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
+    batch_size: BatchSize = 32,
     accumulate: Annotated[
         int,
         typer.Option(
@@ -152,69 +148,18 @@ def fine_tune(
             rich_help_panel=RUN,
         ),
     ] = Precision.AUTO,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
-    ] = 0,
+    seed: Seed = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.", rich_help_panel=RUN)
     ] = False,
-    new_head: Annotated[
-        bool,
-        typer.Option(
-            "--new-head", help="Give the model a new last layer for the classes in DATA.", rich_help_panel=DATA
-        ),
-    ] = False,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYER", help="With --new-head: the layer after which the new one comes.", rich_help_panel=DATA
-        ),
-    ] = None,
-    scale: Annotated[
-        Scale | None,
-        typer.Option(
-            metavar="SCALE",
-            help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
-            "By default 0..255 if it begins with a Rescaling or Normalization layer; else you have to say.",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of a table with the texts. [default: text]", show_default=False, rich_help_panel=DATA
-        ),
-    ] = None,
-    file_column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of a table with the paths of pictures. [default: file, path, image or the like]",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    label_column: Annotated[
-        str,
-        typer.Option(
-            help="The column of a table with the labels; or several, with commas between them: amounts, or 0 and 1 for a "
-            "label each.",
-            rich_help_panel=DATA,
-        ),
-    ] = "label",
-    targets: Annotated[
-        Targets | None,
-        typer.Option(
-            help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
-            "each; or numbers to predict. By default what they look like, which is said.",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    new_head: NewHead = False,
+    features: Features = None,
+    scale: ScaleOfPictures = None,
+    size: SizeOfPictures = None,
+    text_column: TextColumn = None,
+    file_column: FileColumn = None,
+    label_column: LabelColumn = "label",
+    targets: KindOfTargets = None,
     validation: Annotated[
         pathlib.Path | None,
         typer.Option(

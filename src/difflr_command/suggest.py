@@ -8,7 +8,19 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, ModelArgument, Traceback
-from difflr_command.fine_tune import DATA, RUN, Scale, Targets
+from difflr_command.data_options import (
+    RUN,
+    BatchSize,
+    Features,
+    FileColumn,
+    KindOfTargets,
+    LabelColumn,
+    NewHead,
+    ScaleOfPictures,
+    Seed,
+    SizeOfPictures,
+    TextColumn,
+)
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.settings import Settings
 
@@ -40,52 +52,16 @@ def suggest(
             rich_help_panel=RUN,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)] = 32,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of the new head, the split and the order.", rich_help_panel=RUN)
-    ] = 0,
-    new_head: Annotated[
-        bool,
-        typer.Option(
-            "--new-head", help="Give the model a new last layer for the classes in DATA.", rich_help_panel=DATA
-        ),
-    ] = False,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYER", help="With --new-head: the layer after which the new one comes.", rich_help_panel=DATA
-        ),
-    ] = None,
-    scale: Annotated[
-        Scale | None,
-        typer.Option(
-            metavar="SCALE",
-            help="The numbers that the model wants pictures in, as for `difflr fine-tune`.",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        typer.Option(help="The column of a table with the texts.", show_default=False, rich_help_panel=DATA),
-    ] = None,
-    file_column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of a table with the paths of pictures.", show_default=False, rich_help_panel=DATA
-        ),
-    ] = None,
-    label_column: Annotated[
-        str, typer.Option(help="The column of a table with the labels.", rich_help_panel=DATA)
-    ] = "label",
-    targets: Annotated[
-        Targets | None,
-        typer.Option(help="What the labels are, as for `difflr fine-tune`.", show_default=False, rich_help_panel=DATA),
-    ] = None,
+    batch_size: BatchSize = 32,
+    seed: Seed = 0,
+    new_head: NewHead = False,
+    features: Features = None,
+    scale: ScaleOfPictures = None,
+    size: SizeOfPictures = None,
+    text_column: TextColumn = None,
+    file_column: FileColumn = None,
+    label_column: LabelColumn = "label",
+    targets: KindOfTargets = None,
     output: Annotated[
         pathlib.Path | None,
         typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from difflr_command.fine_tune import Scale
+from difflr_command.data_options import Scale
 
 OTHER = "A model that difflr did not write"
 

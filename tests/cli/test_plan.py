@@ -13,7 +13,7 @@ from rich.console import Console
 
 import difflr as library
 from cli.commands import difflr, refused
-from difflr_command import fine_tune, layers_table, plan_options, plan_table
+from difflr_command import data_options, layers_table, plan_options, plan_table
 
 
 def test_a_plan_of_rules_is_printed_and_written(here):
@@ -251,4 +251,4 @@ def test_the_backends_start_in_silence():
 
 
 def test_scales_are_those_of_the_library():
-    assert [str(scale) for scale in fine_tune.Scale] == list(library.data.SCALES)
+    assert [str(scale) for scale in data_options.Scale] == list(library.data.SCALES)

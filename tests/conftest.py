@@ -22,6 +22,7 @@ import pytest
 from processes import compiled_quickly, forget_tensorflow
 
 forget_tensorflow()
+os.environ.pop("COLUMNS", None)  # test processes side by side get 80 from pytest-xdist: tables are as in a pipe
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
 _UNSHRUNK = (hypothesis.Phase.explicit, hypothesis.Phase.generate)

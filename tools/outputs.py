@@ -155,4 +155,5 @@ def main():
 
 if __name__ == "__main__":
     os.environ.setdefault("MPLBACKEND", "agg")
+    os.environ.pop("COLUMNS", None)  # tables as in a pipe, whatever the terminal's width
     main()

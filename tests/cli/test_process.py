@@ -16,7 +16,12 @@ from difflr_command import backend
 from difflr_command.app import app
 
 BACKEND = keras.backend.backend()
-PROGRAM = [sys.executable, "-c", "from difflr_command import main; main()"]
+# Python leaves Ctrl-C ignored where its parent ignores it, as a shell does for what runs in the background.
+INTERRUPTIBLE = [
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from difflr_command import main; main()",
+]
 
 
 def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
@@ -28,13 +33,12 @@ def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
         name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")
     }
     running = subprocess.Popen(
-        [*PROGRAM, *words],
+        [*INTERRUPTIBLE, *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**environment, "PYTHONUNBUFFERED": ""},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     try:
         running.stdin.write("red.png\n" * 80)

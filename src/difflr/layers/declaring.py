@@ -90,15 +90,15 @@ class DeclaresMultipliers:
                 raise ValueError(
                     f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
                 )
-        from difflr.plan import layer_tree
+        from difflr.plan import freezing, layer_tree
 
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
-                layer_tree.set_frozen(variable, True)
+                freezing.set_frozen(variable, True)
         for leaf in layer_tree.walk(self):  # frozen completely: do not update moving statistics, as in a plan
             layer = leaf.layer
-            if isinstance(layer, keras.layers.BatchNormalization) and layer_tree.layer_frozen_by_plan(layer):
-                layer_tree.set_frozen(layer, True)
+            if isinstance(layer, keras.layers.BatchNormalization) and freezing.layer_frozen_by_plan(layer):
+                freezing.set_frozen(layer, True)
 
     def get_config(self) -> dict[str, Any]:
         """The layer's config with its declared multipliers, 0.0 included."""

@@ -9,6 +9,7 @@ import keras
 from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import torch_passes
+from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.groups import Tensor, unstack
 from difflr.optimizers.planned_optimizer import PlannedOptimizer
 
@@ -29,15 +30,20 @@ class GroupedUpdate(PlannedOptimizer):
         return self._groups.floors(for_decay)
 
     def _hyperparameters_now(self) -> dict[int, dict[str, Any]]:
-        return self._groups.hyperparameters.by_group()
+        own = self._groups.hyperparameters
+        return {} if own is None else own.by_group()
+
+    def _clip_norms(self) -> GroupHyperparameters | None:
+        own = None if self._groups is None else self._groups.hyperparameters
+        return own if own is not None and own.clips else None
 
     def _begin_update(self, variables: Sequence[keras.Variable]) -> None:
-        if self._groups is not None and self._groups.hyperparameters.clips:
-            self._groups.hyperparameters.begin(self._groups.members(variables).positions)
+        if (norms := self._clip_norms()) is not None:
+            norms.begin(self._groups.members(variables).positions)
 
     def _clipped_by_group(self, grads: list[Tensor]) -> list[Tensor]:
-        clips = self._groups is not None and self._groups.hyperparameters.clips
-        return self._groups.hyperparameters.clipped(grads) if clips else grads
+        norms = self._clip_norms()
+        return grads if norms is None else norms.clipped(grads)
 
     def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
@@ -46,7 +52,7 @@ class GroupedUpdate(PlannedOptimizer):
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
         own = self._groups.hyperparameters
-        if not own.set_of:
+        if own is None or not own.set_of:
             torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
             return
         by_set: dict[int, list[int]] = {}

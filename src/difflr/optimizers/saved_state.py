@@ -14,14 +14,11 @@ import numpy as np
 
 from difflr import checks, keras_private
 from difflr.checks import listed, shown
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import Key, LateStart
 from difflr.plan import Row, hyperparameters, saved_plan
 
 HEADER = "difflr"
 _CHECKSUM = 8
-
-# Of which variable and under which name the optimizer keeps something: (place, slot), or (None, name) if of none.
-Key = tuple[str | None, str]
 
 
 @dataclasses.dataclass

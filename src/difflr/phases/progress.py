@@ -59,29 +59,9 @@ class Progress:
         over = self.over or phase.is_reached(self.epoch, self.logs)
         return dataclasses.replace(self, logs={}, waited=waited, best=value if better else self.best, over=over)
 
-    def has_ended(self, phase: Phase, epoch: int, step: int) -> bool:
-        """Whether a phase does not train in an epoch any more.
-
-        Args:
-            phase: The phase.
-            epoch: The epoch.
-            step: The optimizer's step at its beginning.
-        """
-        if self.over:
-            return True
-        if phase.steps is not None:
-            return step - self.start_step >= phase.steps
-        if phase.epochs is not None and epoch - self.start_epoch >= phase.epochs:
-            return True
-        return phase.longest_wait is not None and self.waited >= phase.longest_wait
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**dataclasses.asdict(self), "phases": list(self.phases)}
-
     @classmethod
     def from_dict(cls, data: Any) -> "Progress":
-        """What `to_dict` returned.
+        """The progress that was saved, checked.
 
         Raises:
             ValueError: If it is something else; the message names the field.

@@ -27,14 +27,15 @@ def warn_of_rates_over(
         num_batches: The length of the phase in batches, which schedules count.
         accumulation: The number of batches in a step.
     """
+    rows = optimizer.plan.rows
     base = keras_private.live_learning_rate(optimizer)
     base_schedule = base if isinstance(base, LearningRateSchedule) else None
     base_is_over = _is_over(base_schedule, step * accumulation, num_batches)
     own: dict[Any, list[str]] = {}
-    for row in optimizer.plan_in_force.rows:
+    for row in rows:
         if not row.frozen and row.schedule is not None:
             own.setdefault((id(row.schedule), row.schedule_start), []).append(row.path)
-    schedules = {id(row.schedule): row.schedule for row in optimizer.plan_in_force.rows}
+    schedules = {id(row.schedule): row.schedule for row in rows}
     over = [
         path
         for (key, start), paths in own.items()
@@ -42,7 +43,7 @@ def warn_of_rates_over(
         for path in paths
     ]
     if base_is_over:
-        names = listed([row.path for row in optimizer.plan_in_force.rows if not row.frozen])
+        names = listed([row.path for row in rows if not row.frozen])
         warnings.warn(
             f"In phase {number} {names} train at a rate close to 0: the schedule of the optimizer's base rate is over. "
             "It counts from the first step. Make it as long as the whole training, or give each phase a schedule: "

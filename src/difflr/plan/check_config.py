@@ -86,8 +86,10 @@ def _check_optional(row: dict[str, Any], where: str) -> None:
         if field in row and not isinstance(row[field], kinds):
             raise ValueError(f"{where} has no valid '{field}'. Received: {shown(row[field])}.")
     try:
-        hyperparameters.check_json(row.get("hyperparameters", {}))
-        checks.checked_number(row.get("min_learning_rate", 0.0), "min_learning_rate")
+        if "hyperparameters" in row:
+            hyperparameters.check_json(row["hyperparameters"])
+        if "min_learning_rate" in row:
+            checks.checked_number(row["min_learning_rate"], "min_learning_rate")
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if row["frozen"] and (row.get("hyperparameters") or row.get("min_learning_rate")):

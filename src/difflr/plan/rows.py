@@ -112,8 +112,8 @@ class Row:
         if self.frozen:
             return (0.0, 0.0, "", True, "", "", 0.0)
         schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
-        schedule += f" from {self.schedule_start}" if self.has_schedule and self.schedule_start else ""
-        others = as_key(self.hyperparameters)
+        schedule += f" from {self.schedule_start}" if self.schedule_start and self.has_schedule else ""
+        others = as_key(self.hyperparameters) if self.hyperparameters else ""
         return (
             self.multiplier,
             self.weight_decay_multiplier,

@@ -9,7 +9,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers.differential_optimizer import FOLLOWS
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Plan, Row
 from difflr.plan.group_names import names_of
 from difflr.plan.hyperparameters import as_key

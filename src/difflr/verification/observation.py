@@ -10,7 +10,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
 from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart
 from difflr.optimizers.unwrap import base_rate, is_scaled, parts
 from difflr.plan import Plan
 

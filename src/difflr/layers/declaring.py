@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier
+from difflr.checks import checked_multiplier, did_you_mean
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
 
@@ -87,8 +87,9 @@ class DeclaresMultipliers:
         known = [name for _, names in weights for name in names]
         for weight in declaration if isinstance(declaration, Mapping) else ():
             if weight not in known:
+                hint = did_you_mean(str(weight), dict.fromkeys(known))
                 raise ValueError(
-                    f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
+                    f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}.{hint}"
                 )
         from difflr.plan import freezing, layer_tree
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import checked_rate, shown
+from difflr.checks import checked_option, checked_rate, did_you_mean, shown
 from difflr.phases import saved_phase
 from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
@@ -114,10 +114,7 @@ class Phase:
             ("restore_best", (True, False)),
             ("mode", MODES),
         ):
-            value = getattr(self, name)
-            if not any(value is known or (isinstance(value, str) and value == known) for known in allowed):
-                *others, last = (repr(known) for known in allowed)
-                raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.")
+            checked_option(getattr(self, name), name, allowed)
         if self.schedule is not None and not isinstance(self.schedule, LearningRateSchedule):
             raise ValueError(
                 "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
@@ -152,6 +149,7 @@ class Phase:
             raise ValueError(
                 f"`until` of a phase must be a function (epoch, logs) -> bool, or {BY_HAND!r} for a phase that ends when "
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
+                f"{did_you_mean(str(self.until), [BY_HAND])}"
             )
 
         if callable(self.until):
@@ -239,7 +237,7 @@ class Phase:
         except KeyError as error:
             raise ValueError(
                 f"`until` of a phase asks for {error}, which the logs of epoch {epoch + 1} do not have. Received: "
-                f"{', '.join(logs)}."
+                f"{', '.join(logs)}.{did_you_mean(str(error.args[0]), logs)}"
             ) from error
 
     @property

@@ -9,6 +9,7 @@ import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
+from difflr.checks import did_you_mean
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import base_rate, inner
@@ -173,9 +174,10 @@ class PhaseScheduler(keras.callbacks.Callback):
         if logs is not None:
             logs.update(self.entries())
         if phase.monitor is not None and phase.monitor not in progress.logs:
+            hint = did_you_mean(phase.monitor, progress.logs)
             raise ValueError(
                 f"Phase {progress.number + 1} monitors '{phase.monitor}', which epoch {epoch + 1} did not report. "
-                f"Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
+                f"Received: {', '.join(logs or {})}.{hint} Give `fit` `validation_data` (with `validation_freq=1`), or "
                 "set `monitor` to another metric."
             )
         if progress.number == len(self.phases) - 1:

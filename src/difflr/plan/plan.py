@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, checked_rate
+from difflr.checks import checked_multiplier, checked_option, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, scaled, times
@@ -76,8 +76,7 @@ class Plan:
         frozen_statistics: str = "keep",
         learning_rate: float | None = None,
     ):
-        if frozen_statistics not in STATISTICS:
-            raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        checked_option(frozen_statistics, "frozen_statistics", STATISTICS)
         base_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]

@@ -12,6 +12,7 @@ from difflr.optimizers import build_checks
 from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
 from difflr.optimizers.groups import Groups
 from difflr.optimizers.multipliers_argument import MultipliersArgument
+from difflr.optimizers.shared_models import watch_shared_models
 from difflr.optimizers.state_by_place import Key, LateStart, StateByPlace, as_numpy, check_known, entries
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze, with_frozen_by_hand
@@ -47,6 +48,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         keras_private.let_trainable_be_set()
         if argument.plan is not None:
             freeze(argument.plan)
+            watch_shared_models(argument.plan)
 
     @property
     def plan(self) -> Plan:
@@ -196,6 +198,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         if self._groups is not None and self._groups.trainable:
             self._bind_plan(model)
             freeze(self._groups.plan)
+            watch_shared_models(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
             # from here on Keras lists what is unfrozen
             freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))

@@ -190,6 +190,8 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._note(finished=True)
         if self._progress.number == len(self.phases) - 1:
             self._leave()
+            if self._phase.restore_best and self._optimizer.use_ema:  # as Keras does, which came before this callback
+                self._optimizer.finalize_variable_values(self.model.trainable_variables)
         elif self._phase.until != BY_HAND:
             warnings.warn(fit_checks.unfinished(self.phases, self._progress, self.model.stop_training), stacklevel=2)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COUNTS = ("passed", "failed", "skipped")
+BACKENDS = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 
 
 def outcome(case: ElementTree.Element) -> tuple[str, str]:
@@ -90,35 +91,37 @@ def table(titles: list[str], rows: list[list[Any]]) -> str:
 
 
 def matrix_table(rows: list[dict[str, Any]]) -> str:
-    """Keras by Python."""
-    titles = ["Python", "Keras", "backend", "tests", *COUNTS, "minutes", "measured"]
-    cells = [
-        [
-            row["python"],
-            f"nightly, {row['keras_version']}" if row["keras"] == "nightly" else row["keras"],
-            f"{row['backend']} {row['backend_version']}",
-            row["tests"],
-            *(row[kind] for kind in COUNTS),
-            f"{row['seconds'] / 60:.1f}",
-            row["date"],
-        ]
-        for row in rows
-    ]
+    """Keras by Python, a column for each backend."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        keras = f"nightly, {row['keras_version']}" if row["keras"] == "nightly" else row["keras"]
+        found = counts(row, {"failed": "**failed**", "skipped": "skipped"})
+        text = f"{row['backend_version']}: {row['passed']} {row['tests']}{found}"
+        cells.setdefault((row["python"], keras), {})[row["backend"]] = text
     failures = [f"- {line(row).split(':')[0]}: `{each}`" for row in rows for each in row["failures"]]
-    return "\n\n".join(each for each in (table(titles, cells), "\n".join(failures)) if each)
+    dates = sorted({row["date"] for row in rows})
+    measured = (
+        f"Measured {' to '.join([*dates[:1], *dates[1:][-1:]])}. Cells: the backend's version, passed tests, their set."
+    )
+    return "\n\n".join(each for each in (measured, by_backend(["Python", "Keras"], cells), "\n".join(failures)) if each)
 
 
 def own_table(rows: list[dict[str, Any]]) -> str:
-    """Keras's own tests by part and backend."""
-    titles = [
-        "tests of",
-        "multiplier",
-        "backend",
-        "passed",
-        "differ on purpose",
-        "fail with stock, too",
-        "skipped",
-        "failed",
-    ]
-    names = ("part", "multiplier", "backend", "passed", "expected", "stock", "skipped", "failed")
-    return table(titles, [[row[name] for name in names] for row in rows])
+    """Keras's own tests by part and multiplier, a column for each backend."""
+    words = {"expected": "intended", "stock": "stock", "skipped": "skipped", "failed": "**failed**"}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        text = f"{row['passed']} passed{counts(row, words)}"
+        cells.setdefault((row["part"], str(row["multiplier"])), {})[row["backend"]] = text
+    return by_backend(["tests of", "multiplier"], cells)
+
+
+def counts(row: dict[str, Any], words: dict[str, str]) -> str:
+    """What else a row counts, where that is not 0."""
+    return "".join(f", {row[kind]} {word}" for kind, word in words.items() if row[kind])
+
+
+def by_backend(titles: list[str], cells: dict[tuple[str, str], dict[str, str]]) -> str:
+    """A row for each key, a column for each backend."""
+    rows = [[*key, *(found.get(backend, "") for backend in BACKENDS)] for key, found in cells.items()]
+    return table([*titles, *BACKENDS.values()], rows)

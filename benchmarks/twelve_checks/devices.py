@@ -149,10 +149,9 @@ def device_trial(make: Callable[[keras.Model], Any], one_strategy: bool = False)
 
 DEVICE = Check(
     "Two devices, after another optimizer has trained there",
-    "`body` at a tenth of the rate of Adam, on two devices on which stock Adam has trained the same network before: "
-    "TensorFlow's `MirroredStrategy`, Keras's `DataParallel` on JAX, torch's `DistributedDataParallel`, made anew for "
-    "either. The weights are to be those of one device. (Networks of *different* sizes, each with a `MirroredStrategy` of "
-    "its own, TensorFlow 2.21 does not train one after another with any optimizer, stock ones and difflr's included.)",
+    "`body` at a tenth of Adam's rate, on two devices where stock Adam has trained the same network before: `DataParallel`, "
+    "`MirroredStrategy` and `DistributedDataParallel`, a new one for each. The weights should equal those of one device. "
+    "(With networks of *different* sizes, a second `MirroredStrategy` fails in TensorFlow 2.21 with any optimizer.)",
     device_trial,
     keras={
         PLAIN: {"make": two_adams},

@@ -98,8 +98,8 @@ def freeze_trial(make: Callable[[keras.Model], Any], callback: Callable[[], Any]
 
 FREEZE = Check(
     "Freezing in the middle of `fit`",
-    "`body`, a dense layer and a batch normalisation, trains in the first epoch of a `fit` and is frozen in the second: "
-    "neither its weights nor its moving statistics are to move, and the head is to train on.",
+    "`body`, `Dense` and `BatchNormalization`, trains in the first epoch and is frozen in the second: its weights and "
+    "moving statistics should stay while the head trains.",
     freeze_trial,
     keras={
         PLAIN: {"make": stock, "callback": lambda: Flag(trainable=(0,))},
@@ -141,8 +141,8 @@ def thaw_trial(make: Callable[[keras.Model], Any], callback: Callable[[], Any]) 
 
 THAW = Check(
     "Unfreezing in the middle of `fit`, momenta kept",
-    "SGD with momentum, one `fit`: the head alone, everything, the head alone, everything, an epoch each. The head is to go "
-    "as if nothing had happened, and the body to go on with the momentum it had when it was frozen.",
+    "SGD with momentum, one `fit`, an epoch each: the head, everything, the head, everything. The head should train as if "
+    "nothing had changed, the body continue with the momentum it had when it was frozen.",
     thaw_trial,
     keras={
         PLAIN: {"make": stock, "callback": lambda: Flag(trainable=(1, 3))},

@@ -51,8 +51,8 @@ def plateau_trial(compile: Callable[[keras.Model], None]) -> Outcome:
 
 PLATEAU = Check(
     "`mixed_float16` and `ReduceLROnPlateau`",
-    "`body` at a tenth of the rate, in half precision with its loss scale; the callback divides the rate by ten after the "
-    "second epoch. Ratios are to stay.",
+    "`body` at a tenth of the rate, in half precision with a loss scale. The callback divides the rate by ten after the "
+    "second epoch; the ratio should stay.",
     plateau_trial,
     keras={
         PLAIN: {"compile": lambda model: model.compile(two_rates(), loss=effects.mean_output)},
@@ -88,7 +88,7 @@ def halved_again(epoch: int, learning_rate: float) -> float:
 
 SCHEDULER = Check(
     "`LearningRateScheduler` keeps the ratios",
-    "`body` at a tenth of the rate; the callback says 0.5, 0.25 and 0.125, by a function of the epoch. Ratios are to stay.",
+    "`body` at a tenth of the rate; the callback sets 0.5, 0.25 and 0.125. The ratio should stay.",
     scheduler_trial,
     keras={
         PLAIN: {
@@ -123,8 +123,8 @@ def clip_trial(make: Callable[[keras.Model], Any]) -> Outcome:
 
 CLIP = Check(
     "One clip norm over all groups",
-    "`body` at a tenth of the rate, `global_clipnorm=1`, large gradients. The norm of the gradient that is applied, "
-    "seen from how far the weights moved, divided by their rates, is to be 1 over both layers.",
+    "`body` at a tenth of the rate, `global_clipnorm=1`, large gradients. The norm of the applied gradient (moves of the "
+    "weights divided by their rates) should be 1 over both layers.",
     clip_trial,
     keras={PLAIN: {"make": lambda model: two_rates(1.0, global_clipnorm=1.0)}},
     difflr={PLAIN: {"make": lambda model: a_plan(model, 1.0, global_clipnorm=1.0)}},

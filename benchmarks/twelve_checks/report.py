@@ -1,6 +1,7 @@
 """docs/twelve_checks.md from the results."""
 
 import inspect
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,18 @@ from benchmarks.folding import folded as section
 from benchmarks.twelve_checks.runs import BACKENDS, SIDES, Line, Results
 
 TEMPLATE = Path(__file__).with_name("page.md")
+LONGEST = 120  # characters of an error
 
 
 def cell(lines: list[Line]) -> str:
-    """A check on one side of one backend: the verdict of the plain way, and whether a way round passes."""
+    """A check on one side of one backend: the verdict of the plain way, and whether a workaround passes."""
     plain = [line for line in lines if not line["way"]]
     if not plain:
         return ""
     verdict = plain[0]["verdict"]
     text = verdict if verdict == "passed" else f"**{verdict}**"
-    round_about = any(line["verdict"] == "passed" for line in lines if line["way"])
-    return f"{text}; a way round passes" if verdict != "passed" and round_about else text
+    workaround = any(line["verdict"] == "passed" for line in lines if line["way"])
+    return f"{text}, workaround" if verdict != "passed" and workaround else text
 
 
 def overview(results: Results, checks: dict[str, Any]) -> str:
@@ -47,13 +49,13 @@ def counts(results: Results) -> str:
                 for other in results.of(check=line["check"], side=side, backend=line["backend"])
             )
         ]
-        ways = f", {len(more)} more by a way round" if more else ""
+        ways = f", {len(more)} more with a workaround" if more else ""
         sentences.append(f"{side} passes {len(passed)} of {len(plain)}{ways}")
     return "; ".join(sentences) + "."
 
 
 def differences(results: Results, checks: dict[str, Any]) -> str:
-    """What Keras passes everywhere, and what it does not do alike everywhere."""
+    """The checks that Keras passes on every backend, and those on which its backends differ."""
     backends = {line["backend"] for line in results.lines}
     verdicts = {
         name: {x["backend"]: x["verdict"] for x in results.of(check=name, side="Keras", way="")} for name in checks
@@ -86,7 +88,7 @@ def folded(lines: list[Line], who: str) -> list[str]:
     """One row for all backends on which the same was seen."""
     seen: dict[tuple[str, str], list[str]] = {}
     for line in lines:
-        text = line["seen"].replace("|", "\\|")
+        text = textwrap.shorten(line["seen"].replace("|", "\\|"), LONGEST, placeholder=" ...")
         quoted = f"`{text}`" if line["verdict"] == "refused" else text
         seen.setdefault((line["verdict"], quoted), []).append(BACKENDS[line["backend"]])
     return [f"| {who} | {', '.join(where)} | {verdict} | {text} |" for (verdict, text), where in seen.items()]

@@ -52,8 +52,8 @@ def nested(pattern: str) -> keras.optimizers.Optimizer:
 
 RESUME = Check(
     "Saving and resuming, with a nested backbone",
-    "`backbone`, a `Sequential` within the model, at a tenth of the rate of Adam; two epochs, save, load, two epochs. The "
-    "weights are to be those of four epochs without a break, bit for bit.",
+    "`backbone`, a nested `Sequential`, at a tenth of Adam's rate; two epochs, save, load, two epochs. The weights should "
+    "equal those of four epochs without a break, bit for bit.",
     resume_trial,
     keras={
         PLAIN: {"make": lambda model: nested("backbone/.*")},
@@ -102,8 +102,8 @@ def exclude_again(optimizer: Any) -> None:
 
 
 DECAY = Check(
-    "What was excluded from weight decay, after loading",
-    '`exclude_from_weight_decay(var_names=["bias"])`, save, load, train on without a gradient: the bias is not to decay.',
+    "Exclusion from weight decay, after loading",
+    '`exclude_from_weight_decay(var_names=["bias"])`, save, load, train without a gradient: the bias should not decay.',
     decay_trial,
     keras={
         PLAIN: {"make": keras.optimizers.AdamW},

@@ -53,9 +53,8 @@ def many_optimizers(model: keras.Model) -> keras.optimizers.Optimizer:
 
 STEP = Check(
     "A training step with 49 groups",
-    f"48 dense layers, each at a rate of its own, and a head, with Adam: a step of `fit` beside that of one stock Adam with "
-    f"one rate, in turn, {STEPS} steps each, in processor time. The median of the ratios of neighbours is to be at most "
-    f"{MOST:.2f}.",
+    f"48 dense layers with a rate each, and a head, with Adam: CPU time of a step of `fit` against stock Adam with one "
+    f"rate, {STEPS} steps each, in turn. The median ratio should be at most {MOST:.2f}.",
     step_trial,
     keras={PLAIN: {"make": many_optimizers}},
     difflr={PLAIN: {"make": lambda model: difflr.optimizers.Adam(1e-3, multipliers=difflr.Plan(model, multipliers()))}},

@@ -47,7 +47,7 @@ def by_layer(layer: keras.Layer) -> keras.optimizers.Optimizer:
 
 BACKBONE = Check(
     "A `keras.applications` backbone by its name",
-    "A MobileNet named `backbone` gets a tenth of the rate of the head. One step of gradients of 1 with SGD at a rate of 1.",
+    "A MobileNet named `backbone` trains at a tenth of the head's rate. One SGD step, gradients and rate 1.",
     backbone_trial,
     keras={
         PLAIN: {"make": lambda model: multi(keras.optimizers.SGD(1.0), {"backbone/.*": keras.optimizers.SGD(0.1)})},
@@ -85,7 +85,7 @@ def nothing_trial(make: Callable[[keras.Model], Any]) -> Outcome:
 
 NOTHING = Check(
     "A pattern that matches nothing",
-    "The layer is called `body`, and the rule says `bodi`. What is asked for is to be told, by an error or a warning.",
+    "The layer is `body`, the rule says `bodi`. An error or a warning should say so.",
     nothing_trial,
     keras={PLAIN: {"make": lambda model: multi(keras.optimizers.SGD(1.0), {"bodi/.*": keras.optimizers.SGD(0.1)})}},
     difflr={
@@ -112,7 +112,7 @@ def overlapping(body: str) -> keras.optimizers.Optimizer:
 
 OVERLAP = Check(
     "Overlapping rules",
-    "`body` at 0.1, and then all biases at 2: the second rule is to win where both speak.",
+    "`body` at 0.1, then all biases at 2: the second rule should win where both apply.",
     overlap_trial,
     keras={
         PLAIN: {"make": lambda model: overlapping("body/.*")},

@@ -6,10 +6,8 @@ and completion are quick.
 """
 
 import codecs
-import importlib
 import io
 import sys
-import types
 
 # What a terminal without them shows instead: cp1252 on Windows, ASCII where no language is set.
 PLAIN = {"─": "-", "━": "-", "│": "|", "└": "`", "→": "->", "…": "...", "×": "x", "²": "2", "–": "-", "−": "-"}
@@ -25,24 +23,6 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     return shown, error.end
 
 
-# What typer imports to show help and never uses there: half of the time that `--help` takes.
-UNUSED = {"rich.markdown": "Markdown", "rich.traceback": "Traceback"}
-
-
-def _import_help() -> None:
-    """Imports what shows help, without what it does not need; that can be imported as ever afterwards."""
-    stand_ins = [name for name in UNUSED if name not in sys.modules]
-    for name in stand_ins:
-        module = types.ModuleType(name)
-        setattr(module, UNUSED[name], type(UNUSED[name], (), {}))
-        sys.modules[name] = module
-    try:
-        importlib.import_module("typer.rich_utils")
-    finally:
-        for name in stand_ins:
-            del sys.modules[name]
-
-
 def main() -> None:
     """Runs the command line."""
     codecs.register_error("difflr", _plain)
@@ -50,7 +30,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a class name
             stream.reconfigure(errors="difflr")
     try:
-        _import_help()
         from difflr_command.app import app
     except ImportError as error:
         if error.name not in ("typer", "rich", "click"):

@@ -19,11 +19,14 @@ from difflr_command import (
     summary,
 )
 from difflr_command.common import Backend, Traceback
+from difflr_command.help import Command, Group
 
 EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
 
 app = typer.Typer(
     name="difflr",
+    cls=Group,
+    rich_markup_mode=None,
     help="Differential learning rates for Keras 3: every layer trains at its own rate.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
@@ -52,13 +55,13 @@ def main(
     backends.asked, console.show_traceback = backend, traceback
 
 
-app.command(name="summary")(summary.summary)
-app.command(name="plan")(plan.plan)
-app.command(name="fine-tune", epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
-app.command(name="suggest")(suggest.suggest)
-app.command(name="models")(models_list.models)
-app.command(name="evaluate")(evaluate.evaluate)
-app.command(name="predict", epilog=predict.EPILOG)(predict.predict)
-app.command(name="export")(export.export)
+app.command(name="summary", cls=Command)(summary.summary)
+app.command(name="plan", cls=Command)(plan.plan)
+app.command(name="fine-tune", cls=Command, epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
+app.command(name="suggest", cls=Command)(suggest.suggest)
+app.command(name="models", cls=Command)(models_list.models)
+app.command(name="evaluate", cls=Command)(evaluate.evaluate)
+app.command(name="predict", cls=Command, epilog=predict.EPILOG)(predict.predict)
+app.command(name="export", cls=Command)(export.export)
 app.add_typer(import_settings.app)
-app.command(name="demo")(demo.demo)
+app.command(name="demo", cls=Command)(demo.demo)

@@ -3,10 +3,8 @@
 import contextlib
 import importlib
 import importlib.util
-import logging
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -26,6 +24,8 @@ def import_keras() -> None:
     choose(asked)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    import logging
+
     for name in LOGGERS:  # what they say of devices that they find, or do not
         logging.getLogger(name).setLevel(logging.ERROR)
     with quietly():
@@ -39,6 +39,8 @@ def quietly() -> Iterator[None]:
     TensorFlow writes some before it reads how much it may write, and Keras imports it on every backend when it saves a
     model. They do not come from Python, so stderr is replaced below it.
     """
+    import tempfile  # slow
+
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:

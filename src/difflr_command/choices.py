@@ -37,7 +37,7 @@ def class_weights(train: Examples) -> tuple[dict[int, float] | None, str | None]
         max(counts, key=lambda name: counts[name]),
     )
     note = (
-        f"uneven classes ({commonest} {counts[commonest]}, {rarest} {counts[rarest]}): weighted in the loss, by "
+        f"uneven classes ({commonest} {counts[commonest]:,}, {rarest} {counts[rarest]:,}): weighted in the loss, by "
         f"{min(weights.values()):.2g} to {max(weights.values()):.2g} (--no-class-weights leaves that out)"
     )
     return weights, note

@@ -4,12 +4,14 @@ import contextlib
 import os
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -32,14 +34,20 @@ SPOKEN = (
 show_traceback = False
 
 
-def output() -> Console:
+def output() -> "Console":
     """For results."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return _console(stderr=False)
 
 
-def messages() -> Console:
+def messages() -> "Console":
     """For everything else."""
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    return _console(stderr=True)
+
+
+def _console(stderr: bool) -> "Console":
+    from rich.console import Console  # slow
+
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def tell(kind: str, text: object) -> None:
@@ -56,6 +64,8 @@ def tell(kind: str, text: object) -> None:
 def stop(error: BaseException, code: int) -> typer.Exit:
     """Tells of an error; what it returns is to be raised."""
     if show_traceback:
+        import traceback
+
         traceback.print_exception(error)
     name = "" if code == BAD_INPUT else f"{type(error).__name__}: "
     tell("error", f"{name}{_said(error)}")

@@ -1,6 +1,9 @@
-"""The options about model and data that `fine-tune` and `suggest` share."""
+"""The options about model and data that commands share, and the checks of what they say."""
 
 import enum
+import importlib.util
+import pathlib
+import re
 from typing import Annotated
 
 import typer
@@ -26,7 +29,13 @@ class Targets(enum.StrEnum):
     NUMBERS = "numbers"
 
 
+TrainedModel = Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.", show_default=False),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)]
+BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples that are predicted at once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")]
 Seed = Annotated[
     int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
 ]
@@ -45,7 +54,8 @@ ScaleOfPictures = Annotated[
     typer.Option(
         metavar="SCALE",
         help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
-        "By default 0..255 if it begins with a Rescaling or Normalization layer; else you have to say.",
+        "By default 0..255 if `difflr fine-tune` wrote it, or it begins with a Rescaling or Normalization layer; else you "
+        "have to say.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -85,3 +95,40 @@ KindOfTargets = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+
+
+def pixels(size: str | None) -> tuple[int, int] | None:
+    """Height and width.
+
+    Args:
+        size: The option `--size`.
+
+    Raises:
+        ValueError: If `size` is neither a number nor two.
+    """
+    if size is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", size.strip().lower())
+    if not found:
+        raise ValueError(f"--size is a number of pixels, or height x width, such as 160 or 120x160. Received: {size}.")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def columns_in(label_column: str) -> tuple[str, ...]:
+    """The columns with the labels.
+
+    Args:
+        label_column: The option `--label-column`.
+    """
+    return tuple(name.strip() for name in label_column.split(",") if name.strip())
+
+
+def can_report(option: str) -> None:
+    """Checks that pages and plots can be made.
+
+    Raises:
+        ValueError: If a package is not installed.
+    """
+    for name in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f'{option} needs {name}: pip install "difflr[report]"')

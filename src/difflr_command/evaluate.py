@@ -8,28 +8,28 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, Traceback
-from difflr_command.use_options import (
-    BatchSize,
+from difflr_command.data_options import (
+    BatchToPredict,
+    FileColumn,
     Json,
     LabelColumn,
     ScaleOfPictures,
     SizeOfPictures,
     TextColumn,
+    TrainedModel,
     can_report,
-    pixels,
 )
 
 
 def evaluate(
-    model: Annotated[
-        pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
-    ],
+    model: TrainedModel,
     data: Annotated[
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
             help="Data with the answers, as for `difflr fine-tune`: a folder with a folder of pictures for each class (or "
-            "with one of these in test/), a .csv or .tsv, or an .npz with x and y.",
+            "with one of these in test/), a table (.csv, .tsv, .jsonl or .parquet), or an .npz with x and y.",
+            show_default=False,
         ),
     ],
     report: Annotated[
@@ -44,10 +44,11 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchToPredict = 32,
     scale: ScaleOfPictures = None,
     size: SizeOfPictures = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
+    file_column: FileColumn = None,
     label_column: LabelColumn = "label",
     json: Json = False,
     backend: Backend = "",
@@ -63,10 +64,19 @@ def evaluate(
             console.writable_folder(pictures)
         if not data.exists():
             raise ValueError(f"There is no data at {data}.")
-        shape = pixels(size)
         import_keras()
         from difflr_command.evaluating import Asked, evaluate_files
 
-        scaled = None if scale is None else str(scale)
-        asked = Asked(model, data, report, pictures, batch_size, scaled, shape, text_column, label_column)
+        asked = Asked(
+            model=model,
+            data=data,
+            report=report,
+            pictures=pictures,
+            batch_size=batch_size,
+            scale=None if scale is None else str(scale),
+            size=size,
+            text_column=text_column,
+            file_column=file_column,
+            label_column=label_column,
+        )
     evaluate_files(asked, as_json=json)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import shlex
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +17,9 @@ from difflr.data.examples import check_skipped, some
 from difflr.report.measured import Measured
 from difflr.report.write_evaluation import write_evaluation, write_pictures
 from difflr.text_table import counted
-from difflr_command import console
-from difflr_command.labelled import Labelled, labelled
+from difflr_command import console, settings
+from difflr_command.data_options import pixels
+from difflr_command.labelled import Columns, Labelled, labelled
 from difflr_command.network import How, Network
 from difflr_command.progress import reading
 from difflr_command.table import print_table
@@ -38,24 +38,10 @@ class Asked:
     pictures: Path | None = None
     batch_size: int = 32
     scale: str | None = None
-    size: tuple[int, int] | None = None
-    text_column: str = "text"
+    size: str | None = None
+    text_column: str | None = None
+    file_column: str | None = None
     label_column: str = "label"
-
-    def command(self, backend: str) -> str:
-        """The command line that does it again.
-
-        Args:
-            backend: On which backend.
-        """
-        words = ["difflr", "evaluate", str(self.model), str(self.data), "--backend", backend]
-        for name, value in (("scale", self.scale), ("batch-size", self.batch_size)):
-            words += [f"--{name}", str(value)] if value not in (None, 32) else []
-        words += ["--size", f"{self.size[0]}x{self.size[1]}"] if self.size else []
-        for name, value, usual in (("text", self.text_column, "text"), ("label", self.label_column, "label")):
-            words += [f"--{name}-column", value] if value != usual else []
-        words += ["--report", str(self.report)] if self.report else []
-        return shlex.join(words)
 
 
 def evaluate_files(asked: Asked, as_json: bool) -> None:
@@ -63,8 +49,8 @@ def evaluate_files(asked: Asked, as_json: bool) -> None:
     out = console.messages() if as_json else console.output()
     with console.quiet() if as_json else contextlib.nullcontext():
         with console.bad_input():
-            network = Network(asked.model, How(asked.scale, asked.size))
-            data = labelled(network, asked.data, asked.text_column, asked.label_column)
+            network = Network(asked.model, How(asked.scale, pixels(asked.size)))
+            data = labelled(network, asked.data, Columns(asked.text_column, asked.file_column, asked.label_column))
         with console.running("nothing is written"):
             with reading(out, "examples", "predicting") as on_example:
                 found, skipped = measured(network, data, asked.batch_size, on_example)
@@ -80,6 +66,7 @@ def evaluate_files(asked: Asked, as_json: bool) -> None:
         "task": network.info.task,
         **found.as_data(),
         "skipped": [list(pair) for pair in skipped],
+        "notes": data.notes,
         "written": [str(path) for path in written],
     }
     if as_json:
@@ -152,7 +139,7 @@ def stacked(inputs: Sequence[np.ndarray | str]) -> np.ndarray:
 def _notes_of(skipped: list[tuple[str, str]]) -> list[str]:
     if not skipped:
         return []
-    return [f"skipped, {len(skipped)}: {some([f'{name} ({reason})' for name, reason in skipped])}"]
+    return [f"skipped, {len(skipped):,}: {some([f'{name} ({reason})' for name, reason in skipped])}"]
 
 
 def show(out: Console, asked: Asked, network: Network, found: Measured, notes: list[str]) -> None:
@@ -197,11 +184,11 @@ def _write(
     written = []
     if asked.report is not None:
         backend = keras.backend.backend()
-        settings = {"model": str(asked.model), "data": str(asked.data), "backend": backend, "keras": keras.__version__}
+        shown = {"model": str(asked.model), "data": str(asked.data), "backend": backend, "keras": keras.__version__}
         title = f"{asked.model.name} on {asked.data.name or asked.data}"
-        command = asked.command(backend)
+        command = settings.command("evaluate", asked, backend)
         write_evaluation(
-            asked.report, found, title=title, notes=notes, skipped=skipped, command=command, settings=settings
+            asked.report, found, title=title, notes=notes, skipped=skipped, command=command, settings=shown
         )
         written.append(asked.report)
     if asked.pictures is not None:

@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, Traceback
-from difflr_command.use_options import Json, ScaleOfPictures, SizeOfPictures, pixels
+from difflr_command.data_options import Json, ScaleOfPictures, SizeOfPictures, TrainedModel, pixels
 
 
 class Format(enum.StrEnum):
@@ -26,9 +26,7 @@ SUFFIXES = {".onnx": Format.ONNX, ".tflite": Format.LITERT, ".pt2": Format.TORCH
 
 
 def export(
-    model: Annotated[
-        pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
-    ],
+    model: TrainedModel,
     output: Annotated[
         pathlib.Path,
         typer.Option(

@@ -24,7 +24,6 @@ from difflr_command.data_options import (
     TextColumn,
 )
 from difflr_command.plan_options import PlanFile, Recipes, Rules
-from difflr_command.settings import Settings
 
 
 class Norm(enum.StrEnum):
@@ -211,6 +210,8 @@ def fine_tune(
 
     Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
+    from difflr_command.settings import Settings  # slow, and `--help` does without
+
     with console.bad_input():
         rate = _rate(learning_rate)
     settings = Settings(

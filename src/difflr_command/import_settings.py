@@ -9,6 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras, quietly
 from difflr_command.common import Backend, Traceback
+from difflr_command.help import Command, Group
 
 if TYPE_CHECKING:
     import keras
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="import",
+    cls=Group,
+    rich_markup_mode=None,
     help="Turn settings of other systems into a plan for `difflr fine-tune --plan`.",
     no_args_is_help=True,
 )
@@ -44,7 +47,7 @@ Output = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def caffe(
     net: Annotated[
         pathlib.Path, typer.Argument(metavar="NET", help="The net, train_val.prototxt.", show_default=False)
@@ -75,7 +78,7 @@ def caffe(
     _run(translation, model, output)
 
 
-@app.command()
+@app.command(cls=Command)
 def keras2(
     old: Annotated[
         pathlib.Path,
@@ -124,7 +127,7 @@ def _command(peer: str, help: str) -> Callable[..., None]:
 
 
 for _peer, _help in PEERS.items():
-    app.command(name=_peer, help=_help)(_command(_peer, _help))
+    app.command(name=_peer, help=_help, cls=Command)(_command(_peer, _help))
 
 
 def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Path, output: pathlib.Path | None) -> None:

@@ -6,18 +6,28 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import difflr
-from difflr.data.folder import PARTS, classes_in
+from difflr.data.folder import PARTS, classes_in, left_out
 from difflr.data.picture import too_large_is_an_error
 from difflr.data.table import picture_targets
+from difflr_command.data_options import columns_in
 from difflr_command.network import ARRAYS, NUMBERS, PICTURES, TEXTS, Network
 from difflr_command.settings import form_of
 
 Read = tuple["np.ndarray | str | None", str | None]
 AT_ONCE = 64  # pictures that are decoded and wait
+
+
+class Columns(NamedTuple):
+    """The columns of a table, as the options say; `None` for the usual one."""
+
+    text: str | None = None
+    file: str | None = None
+    label: str = "label"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,43 +58,66 @@ class Labelled:
         return len(self.names)
 
 
-def labelled(network: Network, path: Path, text_column: str, label_column: str) -> Labelled:
+def labelled(network: Network, path: Path, columns: Columns) -> Labelled:
     """The examples at `path`.
+
+    Args:
+        network: What takes them.
+        path: Where they are.
+        columns: The columns, if it is a table.
 
     Raises:
         ValueError: If the network takes other data, or has other classes.
     """
     form, takes = form_of(path), network.info.data
     if form == "table" and takes == PICTURES:
-        return _picture_table(network, path, label_column)
+        only_for("--text-column", "tables of texts", columns.text, network)
+        return _picture_table(network, path, columns)
     form = TEXTS if form == "table" else form
     if form != takes:
         raise ValueError(f"{network.file} takes {takes}, and {path} holds {form}.")
     if form == PICTURES:
         return _pictures(network, path)
     if form == TEXTS:
-        return _texts(network, path, text_column, label_column)
+        only_for("--file-column", "tables of pictures", columns.file, network)
+        return _texts(network, path, columns)
     assert form == ARRAYS
     return _arrays(network, path)
 
 
+def only_for(option: str, owner: str, value: str | None, network: Network) -> None:
+    """Checks that an option about other data is left out.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value is not None:
+        raise ValueError(f"{option} is for {owner}, and the model takes {network.info.data}: leave it out.")
+
+
 def _pictures(network: Network, path: Path) -> Labelled:
     known = network.info.class_names or None
-    notes = []
+    notes: list[str] = []
     if (path / "test").is_dir() and all(part.name.lower() in PARTS for part in path.iterdir() if part.is_dir()):
         notes, path = [f"of the parts of {path}, test is taken"], path / "test"
     names, classes = classes_in(path, known)
     _check_classes(network, names, f"The folder {path}")
+    notes += left_out(path)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
     labels = np.array([label for label, _ in files], "int64")
     return _of_files(network, path, [file for _, file in files], labels, notes)
 
 
-def _picture_table(network: Network, path: Path, label_column: str) -> Labelled:
-    columns = tuple(name.strip() for name in label_column.split(","))
-    files, targets = picture_targets(path, columns, targets=_targets(network), class_names=network.info.class_names)
+def _picture_table(network: Network, path: Path, columns: Columns) -> Labelled:
+    files, targets = picture_targets(
+        path,
+        columns_in(columns.label),
+        file_column=columns.file,
+        targets=_targets(network),
+        class_names=network.info.class_names or None,
+    )
     if targets.class_names:
-        _check_classes(network, targets.class_names, f"The column '{label_column}' of {path}")
+        _check_classes(network, targets.class_names, f"The column '{columns.label}' of {path}")
     return _of_files(
         network, path.parent, files, targets.y if not targets.class_names else targets.y.astype("int64"), []
     )
@@ -140,14 +173,16 @@ def _picture_or_reason(network: Network, file: Path) -> Read:
         return None, "there is no such file" if "No such file" in text else text
 
 
-def _texts(network: Network, path: Path, text_column: str, label_column: str) -> Labelled:
-    known = network.info.class_names or None
-    columns = [name.strip() for name in label_column.split(",")]
+def _texts(network: Network, path: Path, columns: Columns) -> Labelled:
     table = difflr.data.read_table(
-        path, text_column=text_column, label_column=columns, class_names=known, targets=_targets(network)
+        path,
+        text_column=columns.text or "text",
+        label_column=columns_in(columns.label),
+        class_names=network.info.class_names or None,
+        targets=_targets(network),
     )
     if table.class_names:
-        _check_classes(network, table.class_names, f"The column '{label_column}' of {path}")
+        _check_classes(network, table.class_names, f"The column '{columns.label}' of {path}")
     names = [f"text {number + 1}" for number in range(len(table))]
     return Labelled(
         path,

@@ -9,7 +9,16 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.common import Backend, Traceback
-from difflr_command.use_options import BatchSize, Json, ScaleOfPictures, SizeOfPictures, TextColumn, pixels
+from difflr_command.data_options import (
+    BatchToPredict,
+    FileColumn,
+    Json,
+    ScaleOfPictures,
+    SizeOfPictures,
+    TextColumn,
+    TrainedModel,
+    pixels,
+)
 
 EPILOG = (
     "Exit codes: 0 done; 1 something could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
@@ -18,15 +27,14 @@ EPILOG = (
 
 
 def predict(
-    model: Annotated[
-        pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
-    ],
+    model: TrainedModel,
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[FILES]...",
-            help="Pictures, or folders of them; for texts a .csv or .tsv, or a .txt with a text in each line; or an .npz "
-            "with x. - or nothing: read from a pipe, a name of a picture, or a text, in each line.",
+            help="Pictures, folders of them, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts a table, "
+            "or a .txt with a text in each line; or an .npz with x. - or nothing: read from a pipe, a name of a picture, or "
+            "a text, in each line.",
             show_default=False,
         ),
     ] = None,
@@ -44,10 +52,11 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    batch_size: BatchSize = 32,
+    batch_size: BatchToPredict = 32,
     scale: ScaleOfPictures = None,
     size: SizeOfPictures = None,
-    text_column: TextColumn = "text",
+    text_column: TextColumn = None,
+    file_column: FileColumn = None,
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
@@ -66,11 +75,12 @@ def predict(
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
         shape = pixels(size)
         import_keras()
+        from difflr_command.labelled import Columns
         from difflr_command.network import How, Network
         from difflr_command.predicting import predict_items
         from difflr_command.unlabelled import unlabelled
 
         network = Network(model, How(None if scale is None else str(scale), shape))
-        items = unlabelled(network, given, text_column)
+        items = unlabelled(network, given, Columns(text_column, file_column))
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

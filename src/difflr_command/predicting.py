@@ -61,7 +61,7 @@ def predict_items(
     if output is not None:
         console.messages().print(f"Written: {output} ({counted(number - failed, 'prediction')})")
     if failed:
-        console.tell("error", f"{failed} of {counted(number, 'example')} could not be read")
+        console.tell("error", f"{failed:,} of {counted(number, 'example')} could not be read")
         raise typer.Exit(console.FAILED)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from rich.console import Console
 
 import difflr
@@ -17,7 +16,7 @@ from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates
 from difflr_command.run import Run
-from difflr_command.run_report import columns
+from difflr_command.run_report import columns, of_several_classes
 from difflr_command.settings import Settings
 
 MOST_CLASSES = 50
@@ -36,9 +35,9 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
     parameters = counted(run.whole.count_params(), "parameter")
     _line(out, "model", f"{settings.model}: {parameters}; {keras.backend.backend()}")
     _line(out, "data", inputs.described(settings.data, run.info.data, data))
-    counts = [f"{name}: {train} + {validation}" for name, (train, validation) in data.counts().items()]
+    counts = [f"{name}: {train:,} + {validation:,}" for name, (train, validation) in data.counts().items()]
     if counts:
-        rest = f", ... ({len(counts)} in all)" if len(counts) > MOST_CLASSES else ""
+        rest = f", ... ({len(counts):,} in all)" if len(counts) > MOST_CLASSES else ""
         _line(out, "classes", f"{', '.join(counts[:MOST_CLASSES])}{rest} (to train on + to validate on)")
     for note in run.notes:
         _line(out, "", note)
@@ -103,7 +102,7 @@ def write_sheet(settings: Settings, run: Run) -> Path | None:
         return None
     from PIL import Image
 
-    sheet = difflr.models.augmentation_sheet(np.asarray(run.data.train.x[:SHOWN]), run.changes)
+    sheet = difflr.models.augmentation_sheet(of_several_classes(run.data.train, SHOWN), run.changes)
     file = settings.report.with_suffix(".augmented.png")
     with whole_file(file) as unfinished:
         Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(unfinished, "PNG")
@@ -164,7 +163,7 @@ def conclude(out: Console, settings: Settings, result: dict[str, Any]) -> None:
     if "val_accuracy" in last and result["task"] == "classes":
         number = result["num_validation"]
         right = round(last["val_accuracy"] * number)
-        out.print(f"\nValidation accuracy: {100 * last['val_accuracy']:.1f} % ({right} of {number} right).")
+        out.print(f"\nValidation accuracy: {100 * last['val_accuracy']:.1f} % ({right:,} of {number:,} right).")
     elif "val_mae" in last:
         out.print(f"\nValidation: off by {last['val_mae']:.4g} on the average.")
     elif "val_f1" in last:

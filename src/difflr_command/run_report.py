@@ -8,6 +8,7 @@ import numpy as np
 
 import difflr
 from difflr.data import PictureFiles
+from difflr.models.augmented import augmented_pictures
 from difflr.report.measured import Measured, Shown
 from difflr_command import inputs
 from difflr_command.backend import quietly
@@ -38,7 +39,7 @@ def write_report(settings: Settings, run: Run) -> None:
         settings=shown_settings(settings, run),
         evaluation=evaluation_of(settings, run),
         data=_summary_of(run),
-        command=command(settings, keras.backend.backend()),
+        command=command("fine-tune", settings, keras.backend.backend()),
         earlier=settings.compare,
         steps_per_epoch=data.batches(settings.batch_size, settings.seed).num_batches,
     )
@@ -48,10 +49,8 @@ def _summary_of(run: Run) -> difflr.report.DataSummary:
     """The data, and how some pictures may look while the model trains."""
     data, pictures = run.data, np.empty(0)
     if run.changes:
-        few = np.asarray(data.train.x[:AUGMENTED])
-        sheet = difflr.models.augmentation_sheet(few, run.changes, COLUMNS)
-        tiles = sheet.reshape(len(few), few.shape[1], COLUMNS, *few.shape[2:])
-        pictures = tiles.swapaxes(1, 2).reshape(-1, *few.shape[1:])
+        few = of_several_classes(data.train, AUGMENTED)
+        pictures = augmented_pictures(few, run.changes, COLUMNS).reshape(-1, *few.shape[1:])
     return difflr.report.DataSummary(
         data.counts(),
         skipped=data.skipped,
@@ -59,6 +58,22 @@ def _summary_of(run: Run) -> difflr.report.DataSummary:
         pictures=list(pictures),
         caption=f"Some pictures, and how they may look while the model trains: {', '.join(run.changes)}.",
     )
+
+
+def of_several_classes(examples: difflr.data.Examples, number: int) -> np.ndarray:
+    """Some pictures: the first of each class, then the second ones; without classes such that lie far apart.
+
+    Args:
+        examples: All.
+        number: How many.
+    """
+    positions = np.linspace(0, len(examples) - 1, min(number, len(examples))).astype("int64")
+    if examples.task == "classes":
+        order = np.argsort(examples.y, kind="stable")
+        labels = examples.y[order]
+        turn = np.arange(len(order)) - np.searchsorted(labels, labels)  # the how manieth of its class
+        positions = order[np.lexsort((labels, turn))][:number]
+    return np.asarray(examples.x[positions])
 
 
 def _with_phases(run: Run) -> dict[str, list[float]]:

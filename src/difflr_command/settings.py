@@ -1,14 +1,17 @@
 """What `difflr fine-tune` was asked for, and what of it can be checked before Keras is imported and data is read."""
 
 import dataclasses
-import importlib.util
 import math
-import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from difflr_command import console, known_models
+from difflr_command.data_options import can_report, columns_in, pixels
 from difflr_command.trackers import trackers_in
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # The options of fields that are called otherwise; of those that are on, the word that switches them off.
 NAMES = {
@@ -65,7 +68,7 @@ class Settings:
     @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns with the labels."""
-        return tuple(name.strip() for name in self.label_column.split(",") if name.strip())
+        return columns_in(self.label_column)
 
     @property
     def is_named(self) -> bool:
@@ -80,14 +83,7 @@ class Settings:
     @property
     def pixels(self) -> tuple[int, int] | None:
         """Height and width that were asked for."""
-        if self.size is None:
-            return None
-        found = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", self.size.strip().lower())
-        if not found:
-            raise ValueError(
-                f"--size is a number of pixels, or height x width, such as 160 or 120x160. Received: {self.size}."
-            )
-        return int(found[1]), int(found[2] or found[1])
+        return pixels(self.size)
 
     def check(self) -> None:
         """Checks what can be checked without the model and the data.
@@ -110,7 +106,7 @@ class Settings:
             raise ValueError("--features says where a new head begins: give --new-head too.")
         trackers_in(self.log)
         if self.report is not None:
-            _check_can_report()
+            can_report("--report")
         elif self.compare:
             raise ValueError("--compare is about the report: give --report too.")
         for file in self.compare:
@@ -162,16 +158,18 @@ def option(name: str) -> str:
     return "--" + NAMES.get(name, name).replace("_", "-")
 
 
-def command(settings: Settings, backend: str) -> str:
-    """The command line of these settings.
+def command(name: str, asked: "DataclassInstance", backend: str) -> str:
+    """The command line of these options.
 
     Args:
-        settings: The settings.
+        name: The command.
+        asked: Its options; the first two are its arguments.
         backend: On which backend.
     """
-    words = ["difflr", "--backend", backend, "fine-tune", str(settings.model), str(settings.data)]
-    for field in dataclasses.fields(settings)[2:]:
-        value = getattr(settings, field.name)
+    first, second, *fields = dataclasses.fields(asked)
+    words = ["difflr", "--backend", backend, name, str(getattr(asked, first.name)), str(getattr(asked, second.name))]
+    for field in fields:
+        value = getattr(asked, field.name)
         if value == field.default:
             continue
         for one in value if isinstance(value, tuple) else (value,):
@@ -181,9 +179,3 @@ def command(settings: Settings, backend: str) -> str:
 
 def _default(name: str) -> object:
     return next(field.default for field in dataclasses.fields(Settings) if field.name == name)
-
-
-def _check_can_report() -> None:
-    for name in ("jinja2", "matplotlib"):
-        if importlib.util.find_spec(name) is None:
-            raise ValueError(f'--report needs {name}: pip install "difflr[report]"')

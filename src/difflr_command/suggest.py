@@ -22,7 +22,6 @@ from difflr_command.data_options import (
     TextColumn,
 )
 from difflr_command.plan_options import PlanFile, Recipes, Rules
-from difflr_command.settings import Settings
 
 
 def suggest(
@@ -76,6 +75,8 @@ def suggest(
 
     The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
+    from difflr_command.settings import Settings
+
     settings = Settings(
         model=model,
         data=data,

@@ -50,7 +50,7 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
             results.introduce(out, settings, run)
             total = run.freeze_epochs + run.epochs
             progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
-            to_go_on = f"{command(settings, keras.backend.backend())} --resume"
+            to_go_on = command("fine-tune", settings, keras.backend.backend()) + " --resume"
             with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
                 _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)

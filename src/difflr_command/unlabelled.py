@@ -1,22 +1,26 @@
 """What `difflr predict` predicts: pictures, texts and rows, one after the other, however many come out of a pipe."""
 
-import csv
 import dataclasses
 import io
+import itertools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.checks import did_you_mean
 from difflr.data.picture import SUFFIXES
-from difflr_command.labelled import decoded
+from difflr.data.rows import SUFFIXES as TABLES
+from difflr.data.rows import rows_of
+from difflr.data.table import FILE_COLUMNS
+from difflr.text_table import counted
+from difflr_command import console
+from difflr_command.labelled import Columns, decoded, only_for
 from difflr_command.network import PICTURES, TEXTS, Network
 
 PIPE = "-"
-TABLES = {".csv": ",", ".tsv": "\t"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +38,13 @@ class Item:
     reason: str | None = None
 
 
-def unlabelled(network: Network, given: Sequence[str], text_column: str) -> Iterator[Item]:
+def unlabelled(network: Network, given: Sequence[str], columns: Columns) -> Iterator[Item]:
     """What is to be predicted.
 
     Args:
         network: What takes it.
         given: Files and folders; `-` for what a pipe holds.
-        text_column: The column with the texts.
+        columns: The columns of tables.
 
     Raises:
         ValueError: If a file is not there, or not of the kind that the model takes.
@@ -49,13 +53,19 @@ def unlabelled(network: Network, given: Sequence[str], text_column: str) -> Iter
         if name != PIPE and not os.path.exists(name):
             raise ValueError(_missing(name))
     if network.info.data == PICTURES:
-        return _pictures(network, _listed(given))
+        only_for("--text-column", "tables of texts", columns.text, network)
+        named = FILE_COLUMNS if columns.file is None else [columns.file]
+        tables = {name: _paths_in(Path(name), named) for name in given if Path(name).suffix.lower() in TABLES}
+        return _pictures(network, _listed(given, tables))
+    only_for("--file-column", "tables of pictures", columns.file, network)
     if network.info.data == TEXTS:
         for name in given:
-            _check_suffix(name, (*TABLES, ".txt"), "texts, from a .csv, a .tsv or a .txt with a text in each line")
-        texts = [list(_texts_in(Path(name), text_column)) for name in given if name != PIPE]
-        piped = (line for line in _lines()) if PIPE in given else ()
-        return (Item(text, text) for part in (*texts, piped) for text in part)
+            _check_suffix(
+                name, (*TABLES, ".txt"), f"texts, from a table ({', '.join(TABLES)}) or a .txt with a text in each line"
+            )
+        texts = [list(_texts_in(Path(name), columns.text or "text")) for name in given if name != PIPE]
+        piped = (Item(line, line) for line in _lines()) if PIPE in given else ()
+        return itertools.chain(*texts, piped)
     for name in given:
         _check_suffix(name, (".npz",), "arrays, from the x of an .npz")
     return _rows(network, given)
@@ -83,17 +93,27 @@ def _lines() -> Iterator[str]:
             yield text
 
 
-def _listed(given: Sequence[str]) -> Iterator[Path]:
-    """The pictures, those in folders sorted; hidden ones are left out there."""
+def _paths_in(table: Path, columns: Sequence[str]) -> list[Path]:
+    return [table.parent / row.content.strip() for row in rows_of(table, columns, (), "file")]
+
+
+def _listed(given: Sequence[str], tables: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
+    """The pictures, those in folders sorted; hidden ones are left out there, and what is no picture, which is said."""
     for name in given:
         if name == PIPE:
             yield from map(Path, _lines())
+        elif name in tables:
+            yield from tables[name]
         elif os.path.isdir(name):
+            others = 0
             for folder, below, files in os.walk(name):
                 below[:] = sorted(one for one in below if not one.startswith("."))
-                for file in sorted(files):
-                    if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
-                        yield Path(folder, file)
+                shown = [Path(folder, file) for file in sorted(files) if not file.startswith(".")]
+                pictures = [file for file in shown if file.suffix.lower() in SUFFIXES]
+                others += len(shown) - len(pictures)
+                yield from pictures
+            if others:
+                console.tell("note", f"{counted(others, 'file')} in {name} left out: no pictures")
         else:
             yield Path(name)
 
@@ -110,24 +130,16 @@ def _pictures(network: Network, files: Iterator[Path]) -> Iterator[Item]:
         yield Item(names.pop(0), value, reason)
 
 
-def _texts_in(file: Path, column: str) -> Iterable[str]:
-    try:
-        content = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
+def _texts_in(file: Path, column: str) -> Iterator[Item]:
     if file.suffix.lower() not in TABLES:
-        return [line for line in content.splitlines() if line.strip()]
-    first = content.split("\n", 1)[0]
-    separator = max(
-        (",", ";", "\t"), key=lambda one: (column in next(csv.reader([first], delimiter=one), []), first.count(one))
-    )
-    rows = csv.DictReader(io.StringIO(content, newline=""), delimiter=separator)
-    if column not in (rows.fieldnames or ()):
-        raise ValueError(
-            f"{file} has no column '{column}'. Its columns are: {', '.join(rows.fieldnames or ()) or 'none'}. Say which: "
-            "--text-column."
-        )
-    return [row[column] or "" for row in rows]
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
+        yield from (Item(line, line) for line in lines if line.strip())
+        return
+    for row in rows_of(file, [column], (), "text"):
+        yield Item(row.content or row.place, None if row.reason else row.content, row.reason)
 
 
 def _rows(network: Network, given: Sequence[str]) -> Iterator[Item]:

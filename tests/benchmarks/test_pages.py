@@ -1,5 +1,6 @@
 """The pages of evidence are what their numbers make of them: a field that is renamed, a line that is edited shows here."""
 
+import json
 import pathlib
 import shutil
 
@@ -7,6 +8,9 @@ import pytest
 from benchmarks.soak import report as soak
 from benchmarks.twelve_checks import report as twelve_checks
 from benchmarks.twelve_checks import runs
+
+from benchmarks import pictures, versions
+from benchmarks import report as cost
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 
@@ -21,3 +25,17 @@ def test_the_twelve_checks(tmp_path):
 def test_the_hour_of_training(tmp_path):
     shutil.copytree(DOCS / "measured" / "soak", tmp_path / "measured" / "soak")
     assert soak.write(tmp_path).read_text() == (DOCS / "soak.md").read_text()
+
+
+def test_the_cost(tmp_path, monkeypatch):
+    names = [path.name for path in (DOCS / "images").glob("cost-*-cpu.png")]
+    monkeypatch.setattr(pictures, "draw_all", lambda *_: {name.split("-")[1]: name for name in names})
+    shutil.copytree(DOCS / "measured" / "cost", tmp_path / "measured" / "cost")
+    assert cost.write(tmp_path).read_text() == (DOCS / "cost.md").read_text()
+
+
+def test_the_versions(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "DOCS", tmp_path)
+    shutil.copy(DOCS / "versions.md", tmp_path)
+    versions.write(json.loads((DOCS / "measured" / "versions.json").read_text()))
+    assert (tmp_path / "versions.md").read_text() == (DOCS / "versions.md").read_text()

@@ -46,8 +46,9 @@ def test_targets_say_what_is_missed(device):
     assert found["torch, eager: SGD step, small"] == (0.5, 0.25)
     assert found["JAX, jit: difflr / MultiOptimizer, small, 150 groups"] == (1.0, 1.01 / 2)
     text = targets.target_table(device())
-    assert "| JAX: plan of 10,000 variables, s | ≤ 1 | 1.50 | **no** |" in text
-    assert "| JAX: `import difflr`, s | ≤ 0.05 | 0.040 | yes |" in text
+    assert "| JAX: plan of 10,000 variables, s | ≤ 1 | 1.50 |" in text
+    assert "| JAX: `import difflr`" not in text
+    assert f" of {len(found)} targets are reached" in text
 
 
 def test_a_backend_measured_alone_leaves_the_others_numbers(docs, device):

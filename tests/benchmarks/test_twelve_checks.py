@@ -117,12 +117,12 @@ def test_the_page_says_what_was_seen(results, tmp_path):
     assert "Keras alone passes on every backend" not in page
 
 
-def test_a_way_round_is_counted_apart(results, tmp_path):
+def test_a_workaround_is_counted_apart(results, tmp_path):
     lines = [made_up("failed", check="clip", side="Keras", backend="torch")]
     lines.append(made_up("passed", check="clip", side="Keras", backend="torch", way="by hand"))
     results.replace("torch", "Keras", ["clip"], lines)
-    assert report.cell(results.of(check="clip", side="Keras", backend="torch")) == "**failed**; a way round passes"
-    assert report.counts(results).startswith("Keras passes 2 of 4, 1 more by a way round; ")
+    assert report.cell(results.of(check="clip", side="Keras", backend="torch")) == "**failed**, workaround"
+    assert report.counts(results).startswith("Keras passes 2 of 4, 1 more with a workaround; ")
 
 
 def test_a_check_run_again_replaces_its_lines(results):

@@ -66,7 +66,8 @@ def test_what_is_shown_and_written(colours):
     assert "green/wrong.png" in page
     assert page.index("data:image/jpeg;base64,") < page.index("<svg")  # the worst mistakes first
     command = re.search(r"<pre>(.*?)</pre>", page)[1]
-    assert command == f"difflr evaluate colours.keras mixed --backend {keras.backend.backend()} --report page.html"
+    written = "--report page.html --pictures shots"
+    assert command == f"difflr --backend {keras.backend.backend()} evaluate colours.keras mixed {written}"
     again = difflr(*command.split()[1:])
     assert again.code == 0
 
@@ -78,7 +79,21 @@ def test_of_ready_parts_the_test_part_is_taken(colours):
     (colours / "test").rename(colours / "all" / "test")
     (colours / "all" / "train").mkdir()
     assert succeeded("evaluate", "colours.keras", "all")["num_examples"] == 6
-    assert "test is taken" in difflr("evaluate", "colours.keras", "all").out
+    (colours / "all" / "test" / "readme.txt").write_text("no picture")
+    shown = difflr("evaluate", "colours.keras", "all").out
+    assert "test is taken" in shown
+    assert "left out, in no class folder: 1 file (readme.txt)" in shown
+
+
+@pytest.mark.same_everywhere
+def test_a_table_of_pictures(colours):
+    """In any form of table; the column is found, or named; and a table of texts is told from it."""
+    lines = [{"where": f"mixed/{name}", "label": name[:-6]} for name in ("blue/1.png", "green/1.png", "red/2.png")]
+    (colours / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert succeeded("evaluate", "colours.keras", "list.jsonl", "--file-column", "where")["accuracy"] == 1
+    assert "--file-column" in refused("evaluate", "colours.keras", "list.jsonl")
+    (colours / "texts.csv").write_text("text,label\nsky,blue\n")
+    assert "A table of texts needs a model that takes texts" in refused("evaluate", "colours.keras", "texts.csv")
 
 
 @pytest.mark.same_everywhere

@@ -319,7 +319,10 @@ WRONG = [
         "1 amount to predict, and the model puts .* softmax.*--new-head.*--targets labels",
     ),
     (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
-    (["net.keras", "text.csv"], "no column 'file'.* are: text, label.*Say which one it is: --file-column"),
+    (
+        ["net.keras", "text.csv"],
+        "no column 'file'.* paths of pictures.* are: text, label.*--file-column. A table of texts needs a model that",
+    ),
     (["one.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
     (
         ["net.keras", "text.csv", "--text-column", "text"],

@@ -204,13 +204,35 @@ def test_the_plan_fits_a_terminal(width, here):
     assert {row.path for row in plan.rows} <= set(text.split())
 
 
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_help_fits_and_breaks_no_word(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for words in (["--help"], ["fine-tune", "--help"], ["import", "--help"], ["export", "-h"]):
+        shown = difflr(*words)
+        lines = shown.out.splitlines()
+        assert shown.code == 0
+        assert all(len(line) <= width or len(line.split()) <= 3 for line in lines), width  # a word is longer
+    text = difflr("fine-tune", "--help").out
+    assert {"'backbone/stem=frozen',", "--no-class-weights", "Training:"} <= {*text.split(), *text.splitlines()}
+
+
+@pytest.mark.same_everywhere
+def test_wrong_usage_is_one_line():
+    assert "Did you mean 'evaluate'? See: difflr --help" in refused("evalute")
+    assert "--epoch" in refused("fine-tune", "net.keras", "pictures", "--epoch", "3")
+    assert "Missing argument 'MODEL'. See: difflr plan --help" in refused("plan")
+
+
 def test_help_is_quick():
-    """It does not import Keras, which takes seconds; neither does completion."""
+    """It imports neither Keras, which takes seconds, nor rich; neither does completion."""
     code = "import sys; sys.argv = ['difflr', '--help']; from difflr_command import main\n"
-    code += "try: main()\nexcept SystemExit: print('keras' in sys.modules, 'difflr' in sys.modules)"
+    code += (
+        "try: main()\nexcept SystemExit: print([name for name in ('keras', 'difflr', 'rich') if name in sys.modules])"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "fine-tune" in shown
-    assert shown.splitlines()[-1] == "False False"
+    assert shown.splitlines()[-1] == "[]"
 
 
 def test_options_of_every_command_stand_before_its_name_or_after(here):

@@ -75,6 +75,19 @@ def test_a_pipe_of_names_and_a_folder(shots):
 
 
 @pytest.mark.same_everywhere
+def test_a_table_of_pictures_and_what_a_folder_holds_besides(shots):
+    (shots / "below").mkdir()
+    (shots / "red.png").rename(shots / "below" / "red.png")
+    (shots / "below" / "readme.txt").write_text("no picture")
+    (shots / "below" / "list.jsonl").write_text('{"picture": "red.png"}\n{"picture": "../blue.png"}\n')
+    found = rows(difflr("predict", "colours.keras", "below/list.jsonl", "--csv").out)
+    assert [row["class"] for row in found] == ["red", "blue"]
+    assert "2 files in below left out: no pictures" in difflr("predict", "colours.keras", "below").err
+    assert "no column 'path'" in refused("predict", "colours.keras", "below/list.jsonl", "--file-column", "path")
+    assert "for tables of texts" in refused("predict", "colours.keras", "blue.png", "--text-column", "text")
+
+
+@pytest.mark.same_everywhere
 def test_what_cannot_be_read_is_named_and_the_others_are_predicted(shots):
     (shots / "damaged.png").write_bytes(b"nothing")
     names = "red.png\ngone.png\ndamaged.png\nblue.png\n"

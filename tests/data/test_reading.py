@@ -32,11 +32,15 @@ def test_a_folder_of_pictures(pictures):
     picture(pictures / "9" / ".thumbnails" / "1.png", "red")
     (pictures / "9" / "notes.txt").write_text("no picture")
     (pictures / "9" / ".thumbnail.png").write_bytes(b"")
+    (pictures / "readme.txt").write_text("no picture either")
     examples = data.read_folder(pictures, (8, 5))
     assert examples.class_names == ("9", "10")  # as numbers
     assert (examples.x.shape, examples.x.dtype) == ((4, 8, 5, 3), np.uint8)
     assert examples.skipped == ()
-    assert examples.notes == ("no pictures, left out: 1 file (.txt)",)
+    assert examples.notes == (
+        "left out, in no class folder: 1 file (readme.txt)",
+        "left out, no pictures: 1 file (9/notes.txt)",
+    )
     assert examples.counts() == {"9": 2, "10": 2}
     assert {tuple(one[0, 0]) for one in examples.x[examples.y == 1]} == {(255, 0, 0)}
     assert data.read_folder(pictures, (8, 5), channels=1).x.shape == (4, 8, 5, 1)
@@ -193,10 +197,10 @@ def test_texts_take_no_more_memory_than_they_are_long(tmp_path):
     [
         (
             b"texts,label\na,b\n",
-            "no column 'text'. Its columns, separated by commas, are: texts, label. .*Say .* `text_column`",
+            "no column 'text' with texts. Its columns, separated by commas, are: texts, label. .*Say .* `text_column`",
         ),
         (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
-        (b"", "no column 'text'. Its columns, .*: none"),
+        (b"", "no column 'text' with texts. Its columns, .*: none"),
         (b"text,label\n", "no rows"),
         (b"text,label\na,x\nb,x\n", "one class only, x"),
         (b"text,label\n\xff\xfe,x\n", "not in UTF-8"),

@@ -32,7 +32,7 @@ def assert_same(expected, found):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("name", ["fine_tune", "text", "audio", "shift", "gan", "muon"])
+@pytest.mark.parametrize("name", ["fine_tune", "text", "audio", "shift", "gan", "muon", "embedding_rows"])
 def test_an_example_prints_what_the_overview_shows(outputs, name):
     shown = {match["name"]: match["shown"] for match in outputs.EXAMPLE.finditer(outputs.OVERVIEW.read_text())}
     if name == "muon" and not hasattr(keras.optimizers, "MultiOptimizer"):

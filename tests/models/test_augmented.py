@@ -46,9 +46,11 @@ def test_what_is_random_is_set_by_the_epoch(network, pictures):
 @pytest.mark.same_everywhere
 def test_the_sheet_begins_each_row_with_the_picture_as_it_is(pictures):
     sheet = augmentation_sheet(pictures, columns=3)
-    assert (sheet.shape, sheet.dtype) == ((32, 24, 3), np.uint8)
-    np.testing.assert_array_equal(sheet[8:16, :8], pictures[1].astype("uint8"))
-    assert (sheet[8:16, 8:16] != sheet[8:16, :8]).any()
+    assert (sheet.shape, sheet.dtype) == ((4 * 12 + 4, 3 * 12 + 4, 3), np.uint8)
+    first, second = sheet[16:24, 4:12], sheet[16:24, 16:24]
+    np.testing.assert_array_equal(first, pictures[1].astype("uint8"))
+    assert (second != first).any()
+    assert (sheet[12:16] == sheet[0, 0]).all()  # the gap
 
 
 @pytest.mark.same_everywhere

@@ -1,6 +1,6 @@
-"""What docs/recipes.md shows: rows of an embedding with a rate of their own, and one loss that moves the body less."""
+"""What docs/recipes.md and its examples show: embedding rows with their own rate, and a loss that moves the body less."""
 
-import ast
+import importlib.util
 import pathlib
 
 import keras
@@ -10,22 +10,20 @@ import pytest
 import difflr
 from test_documents import python_blocks
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs" / "recipes.md"
+ROOT = pathlib.Path(__file__).parents[2]
 
 
-def shown(name):
-    """What the page defines under a name, from the beginning of its block to the first line that is no part of it."""
-    blocks = [code for _, code in python_blocks(PAGE.read_text(encoding="utf-8"))]
-    (tree,) = [tree for tree in map(ast.parse, blocks) if any(getattr(each, "name", "") == name for each in tree.body)]
-    tree.body = [each for each in tree.body if isinstance(each, ast.Import) or getattr(each, "name", "") == name]
-    namespace = {"keras": keras, "np": np, "difflr": difflr}
-    exec(compile(tree, str(PAGE), "exec"), namespace)
-    return namespace[name]
+def example(name):
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def embedding_class():
-    return shown("EmbeddingWithOwnRows")
+    return example("embedding_rows").EmbeddingWithOwnRows
 
 
 def network(embedding):
@@ -97,7 +95,10 @@ def test_it_is_saved_and_loaded(embedding_class, tmp_path):
 
 
 def test_a_share_of_the_gradient_is_a_rate_under_sgd():
-    share_of_gradient = shown("share_of_gradient")
+    blocks = [code for _, code in python_blocks((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"))]
+    (block,) = [code for code in blocks if "def share_of_gradient" in code]
+    exec(block, namespace := {"keras": keras})
+    share_of_gradient = namespace["share_of_gradient"]
     moved = []
     for share in (1.0, 0.25, 0.0):
         inputs = keras.Input((3,))
@@ -118,13 +119,13 @@ def test_a_share_of_the_gradient_is_a_rate_under_sgd():
 
 def test_an_optimizer_for_each_loss_moves_the_body_at_its_own_rate():
     """A tenth of the rate is a tenth of the way under Adam, where a tenth of the gradient is the whole way."""
-    gradients = shown("gradients")
+    gradients = example("gan").gradients
     x = keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(8, 4)), "float32")
     body, top = keras.layers.Dense(3, name="body"), keras.layers.Dense(1, name="top")
     model = keras.Sequential([keras.Input((4,)), body, top])
     optimizer = difflr.optimizers.Adam(1e-2, multipliers={body: 0.1})
     variables = body.trainable_variables + top.trainable_variables
     before = [keras.ops.convert_to_numpy(each) for each in variables]
-    optimizer.apply(gradients(model, lambda y: keras.ops.mean((y - 1) ** 2), variables, x), variables)
+    optimizer.apply(gradients(lambda: keras.ops.mean((model(x) - 1) ** 2), variables), variables)
     for variable, old, rate in zip(variables, before, [1e-3, 1e-3, 1e-2, 1e-2], strict=True):
         np.testing.assert_allclose(np.abs(keras.ops.convert_to_numpy(variable) - old), rate, rtol=1e-2)

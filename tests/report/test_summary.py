@@ -185,3 +185,16 @@ def test_it_prints_and_returns_nothing(capsys):
     assert 'Model: "nested"' in capsys.readouterr().out
     wide = text(nested(), positions=[0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0])
     assert {len(line) for line in wide.splitlines() if line.startswith("│")} == {120}
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("width", [40, 80, 130])
+def test_no_word_is_broken(width):
+    """In a terminal that is too narrow columns are left out, and then the table is wider."""
+    layers = [keras.layers.Dense(2, name=name) for name in ("backbone_stem_conv_block1_expand", "body", "head")]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    rate = difflr.schedules.WarmupCosine(1e-3, warmup_steps=100, num_steps=1000)
+    model.compile(difflr.optimizers.Adam(rate, multipliers=difflr.no_decay(model)), loss="mse")
+    shown = text(model, line_length=width, num_steps=1000)
+    assert {"backbone_stem_conv_block1_expand", "(Dense)", "Multiplier", "warm-up"} <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= max(width, 110)

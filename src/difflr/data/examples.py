@@ -98,7 +98,7 @@ def check_skipped(skipped: Sequence[tuple[str, str]], number: int, where: str) -
     """
     if len(skipped) > max(1, MOST_SKIPPED * number):
         raise ValueError(
-            f"{len(skipped)} of {number} in {where} cannot be read, more than {MOST_SKIPPED:.0%}: "
+            f"{len(skipped):,} of {number:,} in {where} cannot be read, more than {MOST_SKIPPED:.0%}: "
             f"{some([f'{name} ({reason})' for name, reason in skipped])}. Remove or replace them."
         )
 
@@ -108,4 +108,4 @@ def some(names: Collection[str]) -> str:
     listed = [str(name) for name in names]
     if len(listed) <= MOST_NAMED:
         return ", ".join(listed) or "none"
-    return f"{', '.join(listed[:MOST_NAMED])}, ... ({len(listed)} in all)"
+    return f"{', '.join(listed[:MOST_NAMED])}, ... ({len(listed):,} in all)"

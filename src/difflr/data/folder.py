@@ -119,7 +119,7 @@ def open_folder(
     for name in classes:
         if names.index(name) not in labels:
             raise ValueError(f"None of the pictures of class '{name}' in {folder} can be read.")
-    return Examples(pictures, labels, names, tuple(skipped), _notes(remarks, _others(folder, classes)))
+    return Examples(pictures, labels, names, tuple(skipped), (*_notes(remarks), *left_out(folder)))
 
 
 def classes_in(folder: Path, class_names: Sequence[str] | None = None) -> tuple[tuple[str, ...], dict[str, list[Path]]]:
@@ -185,16 +185,22 @@ def _is_picture(entry: Path) -> bool:
     return entry.suffix.lower() in SUFFIXES and entry.is_file()
 
 
-def _others(folder: Path, classes: dict[str, list[Path]]) -> list[str]:
-    """The files beside the pictures, by how their names end."""
-    return [
-        file.suffix.lower() or file.name for name in classes for file in _files(folder / name) if not _is_picture(file)
-    ]
+def left_out(folder: Path) -> list[str]:
+    """What is no picture or lies beside the class folders, in a note; nothing if there is no such file.
+
+    Args:
+        folder: With a folder for each class.
+    """
+    loose = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
+    others = [file for file in _files(folder) if not _is_picture(file) and file not in loose]
+    notes = []
+    for files, what in ((loose, "in no class folder"), (others, "no pictures")):
+        if files:
+            names = some(sorted(str(file.relative_to(folder)) for file in files))
+            notes.append(f"left out, {what}: {counted(len(files), 'file')} ({names})")
+    return notes
 
 
-def _notes(remarks: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+def _notes(remarks: Sequence[str]) -> list[str]:
     numbers = collections.Counter(remarks)
-    notes = [f"{counted(number, 'picture')} with {remark}" for remark, number in numbers.items()]
-    if others:
-        notes.append(f"no pictures, left out: {counted(len(others), 'file')} ({some(sorted(set(others)))})")
-    return tuple(notes)
+    return [f"{counted(number, 'picture')} with {remark}" for remark, number in numbers.items()]

@@ -13,6 +13,8 @@ from difflr.data.examples import check_skipped
 MOST_CHARACTERS = 10_000_000  # of one field; Python's csv allows 131,072
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+# What the content is -> what it holds, and what the model takes otherwise.
+HOLDS = {"text": ("texts", "pictures"), "file": ("paths of pictures", "texts")}
 Value = str | float | list[str] | tuple[str, ...] | None
 
 
@@ -43,17 +45,32 @@ def read_rows(
         ValueError: If it is no such table, a column is missing, there are no rows, or more than a tenth of them lack
             something.
     """
-    readers = {".jsonl": _json_rows, ".ndjson": _json_rows, ".parquet": _parquet_rows}
-    reader = readers.get(file.suffix.lower(), _csv_rows)
-    try:
-        rows = list(reader(file, content_columns, label_columns, what))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
+    rows = list(rows_of(file, content_columns, label_columns, what))
     if not rows:
         raise ValueError(f"{file} has no rows below the names of its columns.")
     skipped = [(row.place, row.reason) for row in rows if row.reason is not None]
     check_skipped(skipped, len(rows), str(file))
     return [row for row in rows if row.reason is None], skipped
+
+
+def rows_of(file: Path, content_columns: Sequence[str], label_columns: Sequence[str], what: str) -> Iterator[Row]:
+    """All rows, also those that lack something, as they are read.
+
+    Args:
+        file: As in `read_rows`, like all others.
+        content_columns: The column with the texts or files: the first of these that is there.
+        label_columns: The columns with the labels; none for a table without labels.
+        what: What the content is.
+
+    Raises:
+        ValueError: If it is no such table, or a column is missing.
+    """
+    readers = {".jsonl": _json_rows, ".ndjson": _json_rows, ".parquet": _parquet_rows}
+    reader = readers.get(file.suffix.lower(), _csv_rows)
+    try:
+        yield from reader(file, content_columns, label_columns, what)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in UTF-8 ({error.reason} at byte {error.start}). Save it so.") from None
 
 
 def _csv_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: str) -> Iterator[Row]:
@@ -161,7 +178,13 @@ def _content_column(
         return content
     argument = f"{what}_column" if content is None else "label_column"
     hint = did_you_mean(str(missing), columns, 1, 0.6)
+    if content is None:
+        held, other = HOLDS[what]
+        like = " or the like" if len(contents) > 1 else ""
+        missing, other = f"'{missing}'{like} with {held}", f" A table of {other} needs a model that takes {other}."
+    else:
+        missing, other = f"'{missing}'", ""
     raise ValueError(
-        f"{file} has no column '{missing}'. Its columns{how or ''} are: {', '.join(map(str, columns)) or 'none'}.{hint} Say "
-        f"which one it is: `{argument}`."
+        f"{file} has no column {missing}. Its columns{how or ''} are: {', '.join(map(str, columns)) or 'none'}.{hint} Say "
+        f"which one it is: `{argument}`.{other}"
     )

@@ -9,6 +9,7 @@ from difflr.checks import did_you_mean
 from difflr.models.new_head import as_functional
 
 RANGE = (0, 255)
+GAP, GREY = 4, 160  # of a contact sheet
 # Name -> layers. Mild, as fastai's `aug_transforms`: rotate by 10 degrees, zoom by 1.1, lighting 0.2.
 CHANGES: dict[str, Callable[[], list[keras.Layer]]] = {
     "flip": lambda: [keras.layers.RandomFlip("horizontal", name="augment_flip")],
@@ -67,23 +68,16 @@ def _layers(changes: Sequence[str]) -> list[keras.Layer]:
     return [layer for name in changes for layer in CHANGES[name]()]
 
 
-def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
-    """A contact sheet: each image with augmented versions next to it.
+def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
+    """Each image, and augmented versions of it.
 
     Args:
         pictures: Values 0..255, `(num_pictures, height, width, channels)`.
         changes: As in `augmented`.
-        columns: Integer. Images per row; the first is the original.
+        columns: Integer. How many of each; the first is the original.
 
     Returns:
-        Array `(num_pictures * height, columns * width, channels)`, uint8.
-
-    Example:
-
-    ```python
-    sheet = difflr.models.augmentation_sheet(np.zeros((3, 8, 8, 3), "uint8"), columns=4)
-    print(sheet.shape)  # (24, 32, 3)
-    ```
+        Array `(num_pictures, columns, height, width, channels)`, uint8.
     """
     layers = _layers(changes)
     rows = [pictures.astype("float32")]
@@ -92,6 +86,31 @@ def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, c
         for layer in layers:
             x = layer(x, training=True)
         rows.append(keras.ops.convert_to_numpy(x))
-    sheet = np.clip(np.stack(rows, 1), *RANGE).astype("uint8")  # picture, column, height, width, channels
-    number, _, height, width, channels = sheet.shape
-    return sheet.transpose(0, 2, 1, 3, 4).reshape(number * height, columns * width, channels)
+    return np.clip(np.stack(rows, 1), *RANGE).astype("uint8")
+
+
+def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
+    """A contact sheet: each image with augmented versions next to it.
+
+    Args:
+        pictures: As in `augmented_pictures`.
+        changes: As in `augmented`.
+        columns: Integer. Images per row; the first is the original.
+
+    Returns:
+        Array `(num_pictures * (height + 4) + 4, columns * (width + 4) + 4, channels)`, uint8: a grey gap of 4 pixels is
+        around each image.
+
+    Example:
+
+    ```python
+    sheet = difflr.models.augmentation_sheet(np.zeros((3, 8, 8, 3), "uint8"), columns=4)
+    print(sheet.shape)  # (40, 52, 3)
+    ```
+    """
+    shown = augmented_pictures(pictures, changes, columns)
+    sides = ((0, 0), (0, 0), (GAP, 0), (GAP, 0), (0, 0))
+    tiles = np.pad(shown, sides, constant_values=GREY).transpose(0, 2, 1, 3, 4)
+    number, height, _, width, channels = tiles.shape
+    rows = tiles.reshape(number * height, columns * width, channels)
+    return np.pad(rows, ((0, GAP), (0, GAP), (0, 0)), constant_values=GREY)

@@ -10,7 +10,9 @@ from difflr import keras_private
 from difflr.checks import checked_steps
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
-from difflr.report.logs import AnyHistory, log_of
+from difflr.plan.covering_targets import CoveringTargets
+from difflr.plan.group_names import group_names
+from difflr.report.logs import AnyHistory, Log, log_of
 from difflr.report.phase_spans import AnyPhases, checked_phases
 from difflr.report.plan_layers import as_plan
 from difflr.report.plot_rate_map import RateMap, rate_map
@@ -64,6 +66,17 @@ class Run:
         self.fit: dict[str, Any] = getattr(history, "params", None) or {}
         self.accumulation = accumulation_of(self.optimizer)
         self._first_epoch = (getattr(history, "epoch", None) or [0])[0]
+
+    @property
+    def shown_log(self) -> Log:
+        """The log with groups named as in the plan's table: `fire2_*/kernel`, not `fire2_squeeze1x1/kernel_and_2_more`."""
+        targets = CoveringTargets(self.plan.rows)
+        shown: dict[str, str] = {}
+        for name, group in zip(group_names(self.plan), self.plan.groups, strict=True):
+            found = targets.of(group.rows)
+            if len(found) == 1 and not group.rows[0].name:
+                shown |= {f"{measure}/{name}": f"{measure}/{found[0]}" for measure in self.log.measures}
+        return Log(self.log.epochs, {shown.get(name, name): values for name, values in self.log.values.items()})
 
     @property
     def steps_per_epoch(self) -> int | None:

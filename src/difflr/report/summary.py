@@ -16,7 +16,8 @@ from difflr.report.summary_numbers import LayerNumbers, SummaryNumbers, summary_
 from difflr.text_table import counted
 
 WIDTH = 130
-DISPENSABLE = ("FLOPs", "State", "Decay")  # columns that give way in a narrow terminal, in this order
+BORDERS = 3  # a line and two spaces, of each column
+DISPENSABLE = ("FLOPs", "State", "Decay", "Group", "Param #", "Trainable")  # give way in a narrow terminal, in order
 
 
 def summary(
@@ -37,7 +38,7 @@ def summary(
     effective rate (from the smallest to the largest of its weights), the factor on the weight decay; the memory of the
     optimizer's state for it, and its part in the arithmetic of the forward pass. Below the table: what is trained and what
     is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML. Names are never cut:
-    in a narrow terminal some columns are left out.
+    in a narrow terminal some columns are left out, and where that is not enough the table is wider.
 
     The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position, in the
     forward pass, as many again for its gradient where it is trainable, and as many for the gradient of its input where
@@ -81,10 +82,12 @@ def summary(
     columns["Layer (type)"][-1] = "total"
     left_out = [] if positions is not None else _left_out(columns, width)
     columns = {name: column for name, column in columns.items() if name not in left_out}
+    screen, widths = width, _fitted(columns, width) if positions is None else _placed(positions, len(columns), width)
+    if positions is None:
+        width = max(width, sum(widths) + BORDERS * len(columns) + 1)
     table = rich.table.Table(width=width)
-    for number, name in enumerate(columns):
+    for name, column_width in zip(columns, widths, strict=True):
         justify: Literal["left", "right"] = "left" if name in ("Layer (type)", "Group") else "right"
-        column_width = _width(positions, number, len(columns), width)
         table.add_column(name, justify=justify, width=column_width, overflow="fold")
     for number, row in enumerate(zip(*columns.values(), strict=True)):
         table.add_row(*map(rich.markup.escape, row), end_section=number == len(layers) - 1)
@@ -101,7 +104,7 @@ def summary(
     for line in footer(numbers):
         console.print(f" {line}")
     if left_out:
-        console.print(f" Left out at a width of {width}: {', '.join(left_out)}. A larger `line_length` shows them.")
+        console.print(f" Left out at a width of {screen}: {', '.join(left_out)}. A larger `line_length` shows them.")
     if print_fn:
         print_fn(console.end_capture())
 
@@ -148,12 +151,29 @@ def _trainable(layer: LayerNumbers) -> str:
     return "Y" if layer.trainable == layer.planned else "partly" if layer.trainable else "N"
 
 
+def _needed(columns: dict[str, list[str]]) -> dict[str, int]:
+    """How wide each column is at least, with its border."""
+    return {name: max(map(len, " ".join([name, *cells]).split())) + BORDERS for name, cells in columns.items()}
+
+
+def _fitted(columns: dict[str, list[str]], width: int) -> list[int]:
+    """The width of each column: words are whole, and what room is left goes to numbers first, from the right."""
+    needed = _needed(columns)
+    rest = max(0, width - 1 - sum(needed.values()))
+    widths = []
+    for name, cells in reversed(columns.items()):
+        more = min(rest, max(map(len, [name, *cells])) + BORDERS - needed[name])
+        rest -= more
+        widths.append(needed[name] - BORDERS + more)
+    return [widths.pop() + rest, *reversed(widths)]
+
+
 def _left_out(columns: dict[str, list[str]], width: int) -> list[str]:
-    """The columns for which there is no room. Lines break between words; words are not cut as long as this helps."""
-    needed = {name: max(map(len, " ".join([name, *cells]).split())) + 3 for name, cells in columns.items()}
+    """The columns for which there is no room. Lines break between words, which are never cut."""
+    needed = _needed(columns)
     left_out: list[str] = []
     for name in DISPENSABLE:
-        if sum(needed.values()) + 1 > width:
+        if name in needed and sum(needed.values()) + 1 > width:
             left_out.append(name)
             del needed[name]
     return left_out
@@ -199,20 +219,20 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels) if len(labels) <= 2 else f"{labels[0]} and {len(labels) - 1} more"
 
 
-def _width(positions: Sequence[float] | None, number: int, columns: int, width: int) -> int | None:
-    if positions is None:
-        return None
+def _placed(positions: Sequence[float], columns: int, width: int) -> list[int]:
+    """The width of each column, that ends at a position."""
     if len(positions) != columns or any(late <= early for early, late in itertools.pairwise(positions)):
         raise ValueError(
             f"`positions` must be {columns} ascending numbers, one for each column. Received: {list(positions)}."
         )
-    ends = [int(position * width) if position <= 1 else int(position) for position in positions]
-    room = ends[number] - (ends[number - 1] if number else 0) - 3  # a line and two spaces
-    if room < 4:
-        raise ValueError(
-            f"Column {number + 1} has {room} characters; 4 are needed. Pass a larger `line_length`, or fewer columns."
-        )
-    return room
+    ends = [0, *(int(position * width) if position <= 1 else int(position) for position in positions)]
+    widths = [end - begin - BORDERS for begin, end in itertools.pairwise(ends)]
+    for number, room in enumerate(widths, start=1):
+        if room < 4:
+            raise ValueError(
+                f"Column {number} has {room} characters; 4 are needed. Pass a larger `line_length`, or fewer columns."
+            )
+    return widths
 
 
 def _in_range(layers: Sequence[LayerNumbers], layer_range: Sequence[str] | None) -> list[LayerNumbers]:

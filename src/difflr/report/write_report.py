@@ -175,7 +175,7 @@ class Page:
         return [self._log_plot(name, f"{MEASURES[name].capitalize()} of each group") for name in self.run.log.measures]
 
     def _log_plot(self, measure: str, name: str) -> dict[str, str]:
-        log = self.run.log
+        log = self.run.shown_log
         lines = len(lines_of(log, measure)[0])
         height = 3.0 + 0.08 * lines if lines <= MAX_LINES else drawing.height_for(lines)
         return self.plot(name, lambda axes: draw_log(axes, log, measure, True), height)

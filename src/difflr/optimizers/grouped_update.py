@@ -12,6 +12,7 @@ from difflr.optimizers import torch_passes
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.groups import Tensor, unstack
 from difflr.optimizers.planned_optimizer import PlannedOptimizer
+from difflr.plan.rows import grouped
 
 
 class GroupedUpdate(PlannedOptimizer):
@@ -55,9 +56,8 @@ class GroupedUpdate(PlannedOptimizer):
         if own is None or not own.set_of:
             torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
             return
-        by_set: dict[int, list[int]] = {}
-        for place, number in enumerate(self._groups.members(variables).numbers):
-            by_set.setdefault(own.set_of.get(number, -1), []).append(place)
+        numbers = self._groups.members(variables).numbers
+        by_set = grouped(range(len(numbers)), lambda place: own.set_of.get(numbers[place], -1))
         now = own.by_set()
         for turn, (number, places) in enumerate(by_set.items(), 1):
             optimizer = self._with(now[number]) if number >= 0 else self

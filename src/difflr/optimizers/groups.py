@@ -12,6 +12,7 @@ from difflr.checks import checked_multiplier
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Group, Plan, Row
+from difflr.plan.rows import grouped
 from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
@@ -31,9 +32,7 @@ class Members:
         self.variables = variables
         self.positions = positions
         self.numbers = numbers
-        self.by_group: dict[int, list[int]] = {}
-        for place, number in enumerate(numbers):
-            self.by_group.setdefault(number, []).append(place)
+        self.by_group: dict[int, list[int]] = grouped(range(len(numbers)), numbers.__getitem__)
 
 
 class Groups:
@@ -61,10 +60,11 @@ class Groups:
         self.plan = plan
         self.trainable = list(trainable)
         self._optimizer = optimizer
-        members: dict[Any, list[Row]] = {}
-        for row in map(plan.row, self.trainable):
-            start = starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
-            members.setdefault((row.setting, start), []).append(row)
+
+        def start_of(row: Row) -> LateStart:
+            return starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
+
+        members = grouped(map(plan.row, self.trainable), lambda row: (row.setting, start_of(row)))
         self._starts = [start for _, start in members]
         self._groups = [Group(tuple(rows)) for rows in members.values()]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}

@@ -13,7 +13,7 @@ from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, scaled, times
 from difflr.plan.resolution import leaves_of, resolve
-from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
+from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer, grouped
 from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.text_table import counted
@@ -151,11 +151,8 @@ class Plan:
     @property
     def groups(self) -> Sequence[Group]:
         """The trainable rows, grouped by equal settings, in order of first appearance."""
-        members: dict[tuple, list[Row]] = {}
-        for row in self.rows:
-            if not row.frozen:
-                members.setdefault(row.setting, []).append(row)
-        return tuple(Group(tuple(rows)) for rows in members.values())
+        trainable = (row for row in self.rows if not row.frozen)
+        return tuple(Group(tuple(rows)) for rows in grouped(trainable, lambda row: row.setting).values())
 
     @property
     def multipliers(self) -> VariableMapping:

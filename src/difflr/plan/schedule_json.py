@@ -48,6 +48,16 @@ def schedule_from_json(config: Any) -> Any:
     return made
 
 
+def value_at(schedule: Any, step: int) -> float:
+    """The value of a schedule at a step.
+
+    Args:
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+        step: The step.
+    """
+    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+
+
 def check_schedule(config: dict[str, Any]) -> None:
     """Check that a schedule can be created and gives a factor.
 

@@ -1,4 +1,4 @@
-"""The update of an optimizer, group by group; and what is checked before it."""
+"""The update of an optimizer, group by group, and the checks before it."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from difflr.plan.rows import grouped
 
 
 class GroupedUpdate(PlannedOptimizer):
-    """The part of a differential optimizer that updates variables: the answers to the questions of the hooks."""
+    """The part of a differential optimizer that updates variables. It answers the questions of the hooks."""
 
-    continues_phases = False  # set by `PhaseScheduler`, which goes on in the phase of a loaded state
+    continues_phases = False  # set by `PhaseScheduler`, which continues the phase of a loaded state
 
     def _rate_factors(self) -> dict[int, Tensor]:
         return dict(enumerate(unstack(self._groups.factors())))
@@ -66,15 +66,15 @@ class GroupedUpdate(PlannedOptimizer):
             torch_passes.run(name, optimizer, self._groups, *picked, learning_rate, is_last)  # type: ignore[arg-type]
 
     def weight_decay_multiplier(self, variable: keras.Variable) -> float:
-        """The factor of the plan on the weight decay of a trained variable; TensorFlow's own variables are known, too.
+        """The plan's factor on the weight decay of a trainable variable.
 
         Args:
-            variable: The variable.
+            variable: The variable; on TensorFlow also a `tf.Variable`.
         """
         return self._groups.weight_decay_multipliers[self._groups.of(keras_private.position(self, variable))]
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Updates the variables, as in Keras; gradients of frozen variables are left out.
+        """Updates the variables, as in Keras. Ignores gradients of variables that the plan freezes.
 
         Args:
             grads: Gradients.
@@ -116,10 +116,10 @@ class GroupedUpdate(PlannedOptimizer):
             )
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-        """As in Keras, for JAX: `trainable_variables` and `grads` are those of the trainable variables.
+        """As in Keras, for JAX: updates the values of all trainable variables.
 
         Raises:
-            ValueError: If their number is another, the message says how many the plan freezes; or if their shapes are.
+            ValueError: If the number or the shapes of the variables differ from those of the build.
         """
         if self.built:
             self._check_number(len(trainable_variables), "trainable variables")
@@ -138,7 +138,7 @@ class GroupedUpdate(PlannedOptimizer):
             )
 
     def _check_shapes(self, values: Sequence[Any]) -> None:
-        """JAX gives arrays without names: those of other variables would train at the rates of these."""
+        """Checks shapes: JAX passes arrays without names, and other variables would train at these rates."""
         for variable, value in zip(self._groups.trainable if self._groups else (), values, strict=False):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
@@ -148,10 +148,10 @@ class GroupedUpdate(PlannedOptimizer):
                 )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        """As in Keras; here it is saved with the plan.
+        """As in Keras, but saved with the plan.
 
         Raises:
-            ValueError: If the optimizer is built already: Keras means to refuse this and does not.
+            ValueError: If the optimizer is built, which Keras intends to refuse but does not.
         """
         if self.built:
             raise ValueError(
@@ -161,7 +161,7 @@ class GroupedUpdate(PlannedOptimizer):
         super().exclude_from_weight_decay(var_list, var_names)
 
     def summary(self, print_function: Any = print) -> None:
-        """Prints the plan with the effective rates of this moment.
+        """Prints the plan with the current effective rates.
 
         Args:
             print_function: What receives the text. Defaults to `print`.

@@ -21,19 +21,19 @@ Key = tuple[str | None, str]
 
 @dataclasses.dataclass(frozen=True)
 class LateStart:
-    """When a variable joined the training.
+    """The late start of a newly unfrozen variable: its warm-up and its own bias correction.
 
-    The rate rises linearly from `1 / warmup_steps` to 1 after joining.
+    During the warm-up the rate rises linearly from `1 / warmup_steps` to 1.
 
-    Adam corrects the bias of its moments by the step `t` of the whole optimizer; the moments of a variable that joined
-    late have seen `t - behind` gradients only. As Keras's Adam applies both corrections to its rate,
-    `sqrt(1 - beta_2^t) / (1 - beta_1^t)`, another factor on the rate makes them exact. Without it the first step of such
-    a variable is 3 times too far (`0.1 / sqrt(0.001)`). It is on the rate only, not on the weight decay.
+    Adam corrects the bias of its moments by the optimizer's step `t`, but the moments of a newly unfrozen variable have
+    seen only `t - behind` gradients. Keras's Adam applies both corrections to its rate,
+    `sqrt(1 - beta_2^t) / (1 - beta_1^t)`, so a factor on the rate makes them exact. Without it the variable's first step
+    is 3 times too large (`0.1 / sqrt(0.001)`). The factor does not apply to weight decay.
 
     Args:
-        joined_at: Integer, the optimizer's step at which the variable joined.
+        joined_at: Integer, the optimizer's step at which the variable was unfrozen.
         warmup_steps: Integer, the length of the warm-up; 0 for none.
-        behind: Integer, how many gradients fewer than the optimizer's its state has seen.
+        behind: Integer, how many of the optimizer's gradients its state has not seen.
 
     Reference: Kingma and Ba, "Adam", 2015, section 2 (the factor on the rate) and 7.1 (Adamax). `torch.optim.Adam`
     keeps a step for each parameter.
@@ -53,12 +53,12 @@ class LateStart:
         return LateStart(joined_at, self.warmup_steps, behind)
 
     def factor(self, updates: Any, betas: tuple[Any, Any] | None, for_decay: bool = False) -> Any:
-        """The factor on the rate at this step, a scalar tensor; 1.0 where it is that at all times.
+        """The factor on the rate at this step: a scalar tensor, or 1.0 if it never differs.
 
         Args:
-            updates: How many updates the optimizer has made, a scalar tensor.
-            betas: What `keras_private.bias_correction` says of the optimizer.
-            for_decay: Whether it is for the weight decay.
+            updates: The number of updates so far, a scalar tensor.
+            betas: The result of `keras_private.bias_correction`.
+            for_decay: Whether the factor is for weight decay.
         """
         factor: Any = 1.0
         if self.warmup_steps:
@@ -69,7 +69,7 @@ class LateStart:
 
 
 def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
-    """Adam's factor on the rate; without `beta_2` that of Adamax."""
+    """The bias correction of Adam, or of Adamax if `beta_2` is `None`."""
     correction = 1.0 / (1.0 - keras.ops.power(keras.ops.cast(beta_1, step.dtype), step))
     if beta_2 is None:
         return correction

@@ -68,8 +68,8 @@ class Progress:
         """
         kinds = typing.get_type_hints(cls)
         if not isinstance(data, Mapping):
-            raise ValueError(f"What was saved of the phases is no mapping. Received: {shown(data)}.")
-        check_fields(dict(data), kinds, "What was saved of the phases")
+            raise ValueError(f"The saved progress of the phases is no mapping. Received: {shown(data)}.")
+        check_fields(dict(data), kinds, "The saved progress of the phases")
         for name, kind in kinds.items():
             value = data.get(name)
             if name == "phases":
@@ -85,9 +85,9 @@ class Progress:
             else:
                 fits = value is None or _is_number(value)
             if not fits:
-                raise ValueError(f"What was saved of the phases has no valid '{name}'. Received: {shown(value)}.")
+                raise ValueError(f"The saved progress of the phases has no valid '{name}'. Received: {shown(value)}.")
         if data["number"] >= len(data["phases"]):
-            raise ValueError(f"What was saved of the phases has no valid 'number'. Received: {data['number']}.")
+            raise ValueError(f"The saved progress of the phases has no valid 'number'. Received: {data['number']}.")
         return cls(**{**data, "phases": tuple(data["phases"])})
 
 

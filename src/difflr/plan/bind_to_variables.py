@@ -54,7 +54,7 @@ def bind_to_variables(config: dict[str, Any], variables: Sequence[keras.Variable
 
 
 def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[keras.Variable]) -> str:
-    """What matches and what does not where only the order tells: as few differences as possible."""
+    """What matched and what did not, by order alone, with as few differences as possible."""
     if len(saved) * len(variables) > MAX_WORK:
         return report("plan", 0, [counted(len(saved), "variable")], [counted(len(variables), "variable")], [])
     was = [(row["variable"], tuple(row["shape"])) for row in saved]
@@ -72,7 +72,7 @@ def _report_by_order(saved: list[dict[str, Any]], variables: Sequence[keras.Vari
 
 
 def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | None] | None:
-    """For each row the position of its variable, `None` where it is absent; or `None` if there is no one way."""
+    """The position of each row's variable, `None` if absent; or `None` instead of the list if that is ambiguous."""
     absent = len(saved) - len(variables)
     if absent < 0:
         return None
@@ -92,8 +92,8 @@ def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | 
             possible[i][s] = (fits[i][s] and possible[i + 1][s]) or (optional[i] and possible[i + 1][s + 1])
     if not possible[0][0]:
         return None
-    # reached: the numbers of rows skipped on some way here. That a trainable row has one place matters; which of two frozen
-    # rows is absent hardly does: it is rather that of a layer frozen as a whole.
+    # reached: how many rows may have been skipped so far. A trainable row must have exactly one place. Of frozen rows it
+    # hardly matters which is absent: preferably one of a layer that is frozen as a whole.
     places: list[int | None] = []
     reached, skipped = {0}, 0
     for i in range(len(saved)):

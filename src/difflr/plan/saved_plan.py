@@ -1,7 +1,7 @@
 """Plans as data, and data bound to a model again.
 
-A plan is saved row by row, never as rules: rules may hold layers and functions. Binding never guesses: what does not
-fit one row to one variable raises, with a report of what matched and what did not.
+A plan is saved row by row, not as rules, which may hold layers and functions. Binding never guesses: unless every row
+matches exactly one variable, it raises an error that lists what matched and what did not.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ def to_config(plan: "Plan") -> dict[str, Any]:
 
 
 def _optional_to_config(row: "Row") -> dict[str, Any]:
-    """What few rows have: it is left out where there is none."""
+    """The fields that most rows do not need; left out if unset."""
     values: dict[str, Any] = {}
     if row.hyperparameters:
         values["hyperparameters"] = hyperparameters.to_json(row.hyperparameters)
@@ -85,7 +85,7 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
 
     Args:
         config: What `to_config` returned.
-        fresh: A plan of the model without rules: its rows know the variables.
+        fresh: A plan of the model without rules, for its variables.
 
     Raises:
         ValueError: If the places or shapes differ.
@@ -127,7 +127,7 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
 
 
 def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.Variable]) -> bool:
-    """Whether the saved rows have the places of a model, and the trainable ones are among the variables to be trained.
+    """Whether the saved rows have the places of a model, and Keras trains the variables of the trainable ones.
 
     Args:
         config: What `to_config` returned.
@@ -142,7 +142,7 @@ def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.
 
 
 def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
-    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan.
+    """A saved row for the variable of `known`. What the user has frozen since stays frozen.
 
     Args:
         saved: The saved row.
@@ -164,20 +164,20 @@ def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
 
 
 def short_name(variable: Any) -> str:
-    """Layer and variable name without counters: what survives `load_model` of `variable.path`."""
+    """Layer and variable name without counters: the part of `variable.path` that `load_model` preserves."""
     path = getattr(variable, "path", variable.name)
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/")[-2:])
 
 
 def report(what: str, matched: int, missing: list[str], new: list[str], reshaped: list[str]) -> str:
-    """What matched and what did not, told to a user.
+    """The error text: what matched and what did not.
 
     Args:
         what: What was saved, such as "plan".
         matched: How many variables match.
-        missing: What was saved and is not in the model.
-        new: What is in the model and was not saved.
-        reshaped: What has another shape.
+        missing: Variables in the file but not in the model.
+        new: Variables in the model but not in the file.
+        reshaped: Variables with another shape.
     """
     parts = [
         f"The saved {what} does not fit this model. {counted(matched, 'variable')} {'matches' if matched == 1 else 'match'}."
@@ -199,7 +199,7 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
 
 
 def mark_frozen(model: keras.Layer, config: dict[str, Any]) -> None:
-    """Marks in a loaded model what a plan froze: a file holds that a layer is not trainable, not who decided it.
+    """Marks in a loaded model what a plan froze. The file says that a layer is not trainable, but not who froze it.
 
     Args:
         model: The model.

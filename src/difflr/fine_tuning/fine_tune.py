@@ -24,6 +24,7 @@ from difflr.recipes import discriminative, no_decay
 from difflr.schedules import OneCycle
 
 WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0  # as BERT was fine-tuned, and what transformers' Trainer does
 FREEZE_EPOCHS = 1
 NORMALIZATION = ("frozen", "trained")
 
@@ -81,7 +82,7 @@ def fine_tune(
             plan is used, if it has one.
         optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; the
             cycles replace its learning rate. By default the optimizer of the compiled model, else AdamW with a weight decay
-            of 0.01, except on biases and norms.
+            of 0.01, except on biases and norms, and a global norm of the gradients of at most 1.
         loss: As in `compile`; needed if the model is not compiled.
         metrics: As in `compile`.
         callbacks: As in `fit`. Both phases are one training for them.
@@ -276,7 +277,8 @@ def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
         plan: Its plan.
     """
     if optimizer is None:
-        return differential(keras.optimizers.AdamW)(learning_rate, weight_decay=WEIGHT_DECAY, multipliers=plan)
+        settings = {"weight_decay": WEIGHT_DECAY, "global_clipnorm": CLIP_NORM, "multipliers": plan}
+        return differential(keras.optimizers.AdamW)(learning_rate, **settings)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return rewrap(optimizer, fresh(optimizer.inner_optimizer, learning_rate, plan))
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves

@@ -61,6 +61,21 @@ def meant(names: list[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
+def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Collection[str]) -> Exception:
+    """Keras's error about an unknown argument, with the nearest known one; any other error as it is.
+
+    Args:
+        error: The error.
+        arguments: The names that were received.
+        known: The names of all arguments.
+    """
+    unknown = next((name for name in arguments if name not in known and f"'{name}'" in str(error)), "")
+    if not unknown:
+        return error
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{error}{did_you_mean(unknown, known, 1)}")
+
+
 def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:
     """`value`, if it is one of `options`.
 

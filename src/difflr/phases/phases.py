@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.checks import shown
+from difflr.checks import did_you_mean, shown
 from difflr.phases.phase import Phase
 from difflr.yaml_text import read_yaml, write_yaml
 
@@ -99,8 +99,9 @@ class Phases(tuple[Phase, ...]):
         """
         checks.check(config, "What phases are made of")
         if not isinstance(config, Mapping) or set(config) != {"phases"} or not isinstance(config["phases"], list):
+            hint = did_you_mean(str(next(iter(config), "")), ["phases"]) if isinstance(config, Mapping) else ""
             raise ValueError(
-                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}."
+                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}.{hint}"
             )
         made = []
         for number, data in enumerate(config["phases"], start=1):

@@ -49,7 +49,7 @@ def layer_frozen_by_plan(layer: keras.Layer) -> bool:
 def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
     """Whether the user, not a plan, froze this variable or the layer that owns it."""
     by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
-    return not variable.trainable and (by_layer or not marked_frozen(variable))
+    return not variable.trainable and (by_layer or not was_marked(variable))
 
 
 def with_frozen_by_hand(plan: "Plan", trained: Collection[int] = ()) -> "Plan":

@@ -81,14 +81,11 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return self.plan
         if self._groups.trainable:
             self._bind_plan(model)
-        return with_frozen_by_hand(self.plan, self._trained())
+        return with_frozen_by_hand(self.plan, self._groups.trainable)
 
     def whole_plan(self) -> Plan:
         """The whole plan of a built optimizer, with its original multipliers: the one that phases change."""
-        return with_frozen_by_hand(self._groups.plan, self._trained()).whole
-
-    def _trained(self) -> set[int]:
-        return {id(variable) for variable in self._groups.trainable if variable.trainable}
+        return with_frozen_by_hand(self._groups.plan, self._groups.trainable).whole
 
     @property
     def multipliers(self) -> CurrentMultipliers:
@@ -268,7 +265,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         multipliers, numbers = self._groups.multipliers(), self._groups.numbers()
         if multipliers or states.changed:
             plan = states.with_changed_multipliers(plan, before, multipliers)
-        states.move(before, plan)
+        if plan.model is None or plan.model is not before.model:
+            states.move(before, plan)
         states.change(before, plan, step, warmup_steps, own_bias_correction)
         self._rebuild(plan, states.aside)
         if numbers or states.numbers:

@@ -80,7 +80,7 @@ class SavedOptimizer(GroupedUpdate):
         elif HEADER not in state:
             self._load_by_position(state)
         else:
-            loading.load(self, State.load(state))
+            loading.load(self, self._groups.plan, State.load(state))
 
     def _load_by_position(self, state: dict[str, Any]) -> None:
         """Loads the state of a stock optimizer, or of one that was saved before it was built."""
@@ -101,11 +101,6 @@ class SavedOptimizer(GroupedUpdate):
             variable.assign(state[str(number)])
 
     # -- what `loading` asks for ----------------------------------------------------------------------------------------
-
-    @property
-    def plan_in_force(self) -> Plan:
-        """The plan in force, with its own multipliers."""
-        return self._groups.plan
 
     def take(
         self,

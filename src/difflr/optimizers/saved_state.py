@@ -207,7 +207,7 @@ def _check(header: Any) -> None:
     require(isinstance(header, dict), "plan", header)
     for field, kind in _FIELDS.items():
         require(isinstance(header.get(field), kind), field, header.get(field))
-    checks.check({**header, "callbacks": {}}, "The saved state of the optimizer")
+    checks.check({**header, "callbacks": {}, "plan": {}}, "The saved state of the optimizer")  # the plan: see below
     checks.check_fields(header, _FIELDS, "The saved state of the optimizer")
     saved_plan.check_config(header["plan"])
     known = {row["place"] for row in header["plan"]["rows"]}

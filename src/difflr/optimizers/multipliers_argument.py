@@ -38,7 +38,7 @@ class MultipliersArgument:
         self.number: float | None = None
         if isinstance(value, Plan):
             self.plan = value
-        elif isinstance(value, VariableMapping):  # has no hashable keys, of which there could be a set
+        elif isinstance(value, VariableMapping):  # its keys are not hashable, so they form no set
             self.rules = [Rule.of(variable, number) for variable, number in value.items()]
         elif isinstance(value, Mapping) and set(value) == {SAVED_PLAN}:
             saved_plan.check_config(value[SAVED_PLAN])
@@ -173,7 +173,7 @@ def _check_takes_a_variable(function: Callable[[Any], float]) -> None:
         raise TypeError(
             f"A function as `multipliers` takes one variable and returns its multiplier. Received: {shown(function)}."
         ) from None
-    except ValueError:  # no signature to be had
+    except ValueError:  # a builtin without a signature
         return
 
 

@@ -197,8 +197,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             freeze(self._groups.plan)
             watch_shared_models(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
-            # from here on Keras lists what is unfrozen
-            freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
+            plan = self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
+            freeze(plan)  # from here on Keras lists what is unfrozen
+            watch_shared_models(plan)
         self._model = weakref.ref(model)
 
     def _bind_plan(self, model: keras.Layer) -> None:

@@ -1,6 +1,7 @@
 """Checks of arguments, text for errors, and bounded reading of plain data."""
 
 import difflib
+import inspect
 import json
 import math
 import numbers
@@ -74,6 +75,27 @@ def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Col
         return error
     kind = TypeError if isinstance(error, TypeError) else ValueError
     return kind(f"{error}{did_you_mean(unknown, known, 1)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a Python number, not a boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def why_it_does_not_take(function: Callable[..., Any], *arguments: Any) -> str:
+    """Why a function cannot be called with these arguments; an empty string if it can, or is a builtin that does not tell.
+
+    Args:
+        function: The function.
+        *arguments: Positional arguments.
+    """
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return ""
+    return ""
 
 
 def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:

@@ -164,12 +164,33 @@ def bars_table(found):
     return table(["", "bar", "measured", "met"], lines)
 
 
+def choice_table(results, found):
+    """Task by task: whether the choice left the constants, what it gained and what it cost."""
+    methods, lines = by_method(found), []
+    for task, chosen in methods.get("choice", {}).items():
+        if task not in methods.get("fine_tune", {}):
+            continue
+        constants, uniform = methods["fine_tune"][task], methods.get("one rate", {}).get(task)
+        runs = [line for line in results.of(task=task, method="choice", stage="test") if line["seed"] in SEEDS]
+        points, wide = difference(chosen, constants)
+        left = sum(line["left_constants"] for line in runs)
+        worst = "" if uniform is None else f"{np.subtract(chosen.accuracies, uniform.accuracies).min():+.1f}"
+        search = f"{np.mean([line['search_runs'] for line in runs]):.1f}"
+        whole = f"{chosen.seconds / constants.seconds:.1f}"
+        lines.append([task, f"{left} of {len(SEEDS)}", f"{points:+.1f} ± {wide:.1f}", worst, search, whole])
+    header = ["", "left the constants", "gain over fine_tune", "worst seed against one rate"]
+    return table([*header, "search, in runs", "search and run, in processor time of a run"], lines)
+
+
 def where_it_loses(found, ours="fine_tune"):
     best, own, lines = best_by_hand(found), by_method(found).get(ours, {}), []
     for task, outcome in own.items():
         points, wide = difference(outcome, best[task])
         if points < 0:
-            lines.append((points, f"- **{task}**: {-points:.1f} ± {wide:.1f} points below {best[task].method}."))
+            unclear = "" if -points > wide else ", within the noise"
+            lines.append(
+                (points, f"- **{task}**: {-points:.1f} ± {wide:.1f} points below {best[task].method}{unclear}.")
+            )
     return "\n".join(line for _, line in sorted(lines)) or "Nowhere, to the best by hand."
 
 
@@ -258,6 +279,7 @@ def write(results, docs):
         "losses": loss_table(found),
         "bars": bars_table(found),
         "where it loses": where_it_loses(found),
+        "choices": choice_table(results, found),
         "over tasks": over_tasks_table(found),
         "gains": difference_table(found),
         "accuracies": accuracy_table(found),

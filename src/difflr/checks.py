@@ -1,6 +1,7 @@
 """Checks of arguments, text for errors, and bounded reading of plain data."""
 
 import difflib
+import inspect
 import json
 import math
 import numbers
@@ -59,6 +60,42 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
 def meant(names: list[str]) -> str:
     """` Did you mean 'a' or 'b'?`; empty without names."""
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
+
+
+def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Collection[str]) -> Exception:
+    """Keras's error about an unknown argument, with the nearest known one; any other error as it is.
+
+    Args:
+        error: The error.
+        arguments: The names that were received.
+        known: The names of all arguments.
+    """
+    unknown = next((name for name in arguments if name not in known and f"'{name}'" in str(error)), "")
+    if not unknown:
+        return error
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{error}{did_you_mean(unknown, known, 1)}")
+
+
+def is_number(value: object) -> bool:
+    """Whether `value` is a Python number, not a boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def why_it_does_not_take(function: Callable[..., Any], *arguments: Any) -> str:
+    """Why a function cannot be called with these arguments; an empty string if it can, or is a builtin that does not tell.
+
+    Args:
+        function: The function.
+        *arguments: Positional arguments.
+    """
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return ""
+    return ""
 
 
 def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:

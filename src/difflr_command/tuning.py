@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 import difflr
-from difflr.fine_tuning.fine_tune import cycles
+from difflr.fine_tuning.fine_tune import ADAMW, cycles
 from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly
@@ -228,7 +228,7 @@ def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[
 def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:
     optimizer = None
     if settings.accumulate > 1:
-        optimizer = keras.optimizers.AdamW(weight_decay=0.01, gradient_accumulation_steps=settings.accumulate)
+        optimizer = keras.optimizers.AdamW(gradient_accumulation_steps=settings.accumulate, **ADAMW)
     total = run.freeze_epochs + run.epochs
     first = total if run.checkpoint.is_over else run.checkpoint.epochs  # it was interrupted while the model was written
     if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):

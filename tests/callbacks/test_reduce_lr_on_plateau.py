@@ -123,7 +123,7 @@ def test_after_a_backup(tmp_path):
 def test_a_state_that_was_saved_before_is_said():
     model = compiled()
     rates(model, 2, plateau())
-    with pytest.warns(UserWarning, match="begins anew: its state was saved after epoch 2, and training goes on at 4"):
+    with pytest.warns(UserWarning, match="starts fresh: .* after epoch 2, but training continues after epoch 4"):
         rates(model, 5, plateau(), initial_epoch=4)
 
 

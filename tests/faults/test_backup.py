@@ -153,7 +153,7 @@ def test_a_backup_that_cannot_be_read(tmp_path):
     fit(small(), difflr.BackupAndRestore(tmp_path, delete_checkpoint=False))
     path = backups(tmp_path)[2]
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"(?s)The backup .*backup-2-.* cannot be restored: .*Remove the file"):
+    with pytest.raises(ValueError, match=r"(?s)The backup .*backup-2-.* cannot be restored: .*remove the file"):
         fit(small(), difflr.BackupAndRestore(tmp_path))
     with pytest.raises(ValueError, match="`backup_dir` is empty"):
         difflr.BackupAndRestore("")

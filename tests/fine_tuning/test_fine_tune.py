@@ -238,7 +238,7 @@ def test_a_compiled_model_keeps_loss_metrics_and_the_kind_of_its_optimizer():
 
     model = make_model()
     model.compile(keras.optimizers.SGD(123.0, momentum=0.7, nesterov=True), loss=own_loss, metrics=["accuracy"])
-    history = difflr.fine_tune(model, X, Y, epochs=1, verbose=0)
+    history = difflr.fine_tune(model, X, Y, epochs=1, learning_rate=1e-2, verbose=0)
     assert isinstance(model.optimizer, difflr.optimizers.SGD)
     assert (model.optimizer.momentum, model.optimizer.nesterov) == (0.7, True)
     assert set(history.history) == {"loss", "accuracy", "phase"}
@@ -248,7 +248,7 @@ def test_the_default_is_adamw():
     model = make_model()
     tuned(model)
     assert isinstance(model.optimizer, difflr.optimizers.AdamW)
-    assert model.optimizer.weight_decay == 0.01
+    assert (model.optimizer.weight_decay, model.optimizer.global_clipnorm) == (0.01, 1.0)
 
 
 def test_what_layers_declare_comes_on_top():
@@ -271,6 +271,20 @@ def test_the_plan_of_a_differential_optimizer_is_used():
     tuned(model)  # once more: the same optimizer's settings and plan
     assert isinstance(model.optimizer, difflr.optimizers.Adam)
     assert model.optimizer.plan.multipliers[model.get_layer("block").kernel] == 0.5
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "Adadelta", "Ftrl", "Adafactor"])
+def test_a_default_rate_that_is_not_for_this_optimizer_is_warned_of(name):
+    with pytest.raises(UserWarning, match=f"may be far from right for {name}. Give a `learning_rate`"):
+        tuned(make_model(), optimizer=name, learning_rate=None, epochs=1)
+    tuned(make_model(), optimizer=name, learning_rate=0.1, epochs=1)
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "nadam", "adamax", "lion", "muon"])
+def test_optimizers_with_steps_of_adams_size_take_the_default_rate(name):
+    tuned(make_model(), optimizer=name, learning_rate=None, epochs=1)
 
 
 def test_under_mixed_float16():

@@ -256,7 +256,7 @@ def two(slow, fast):
 
 @HAS_SEVERAL
 def test_multi_optimizer_of_stock_optimizers_is_refused():
-    with pytest.raises(ValueError, match=r"may hold differential optimizers, but is none itself"):
+    with pytest.raises(ValueError, match=r"cannot be differential, but the optimizers in it can"):
         differential(two(keras.optimizers.SGD(), keras.optimizers.Adam()))
     holding = two(ours("SGD", None), ours("Adam", None))
     assert differential(holding) is holding

@@ -43,6 +43,16 @@ def test_who_trains_it_alone_is_warned_of_what_stands_still(models, optimizers):
     assert moves(gan, ["generator"], Z) == [True]
 
 
+@pytest.mark.filterwarnings("ignore:__array__")
+def test_a_part_frozen_during_training_is_warned_of_too(models):
+    discriminator, gan = models
+    gan.compile(difflr.optimizers.SGD(0.1), loss="mse")
+    difflr.replan(gan, Plan(gan, {"discriminator/last": FROZEN}))
+    discriminator.compile(keras.optimizers.SGD(0.1), loss="mse")
+    with pytest.warns(UserWarning, match="without .*last/kernel"):
+        assert moves(discriminator, ["first", "last"], X) == [True, False]
+
+
 def test_it_trains_whole_once_the_plan_freezes_nothing_of_it(models):
     discriminator, gan = models
     difflr.replan(gan, Plan(gan))

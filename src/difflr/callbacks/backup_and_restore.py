@@ -1,4 +1,4 @@
-"""`BackupAndRestore`: Keras's callback with a backup that is written whole or not at all."""
+"""`BackupAndRestore`: Keras's callback, with backups written atomically."""
 
 import contextlib
 import os
@@ -17,19 +17,19 @@ PREFIX = "difflr-backup-"
 class BackupAndRestore(keras.callbacks.Callback):
     """Resumes an interrupted training from the end of its last complete epoch, bit for bit.
 
-    Like `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but a kill while it saves does no harm. Keras
-    overwrites its only copy, and then writes the number of the epoch into a second file: a process that is killed in
-    between leaves a file that cannot be read, or weights of one epoch with the number of another, which nothing
-    notices. Here weights and number are one file, which replaces the old one once it is complete.
+    Like `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but safe if the process is killed while saving. Keras
+    overwrites its only copy and then writes the number of the epoch to a second file: a process killed in between leaves
+    an unreadable file, or the weights of one epoch with the number of another. Here both are in one file, which replaces
+    the old one once it is complete.
 
-    Phases, schedules, multipliers and the optimizer's state continue exactly. Two things are not in a backup, as Keras does
-    not save them: the order of the data, which should not depend on what was before; and the seeds of dropout and
+    Phases, schedules, multipliers and the optimizer's state continue exactly. Two things that Keras does not save are not
+    in a backup: the order of the data, which should not depend on earlier epochs; and the seeds of dropout and
     augmentation layers.
 
     Args:
-        backup_dir: The folder for the backup, of one run at a time. It is made where it is missing. Only files named
-            `difflr-backup-...` in it are read, replaced and removed; the folder is removed when it is empty.
-        delete_checkpoint: Boolean. Whether the backup is removed when training has ended. Defaults to `True`.
+        backup_dir: The folder for the backup of one run at a time, created if missing. Only its files named
+            `difflr-backup-...` are read, replaced and removed; the folder is removed when empty.
+        delete_checkpoint: Boolean. Whether to remove the backup when training has ended. Defaults to `True`.
 
     Raises:
         ValueError: If `backup_dir` is empty; on `fit`, if the backup is of another model or cannot be restored.
@@ -70,8 +70,8 @@ class BackupAndRestore(keras.callbacks.Callback):
             keras_private.load_lora(self.model, path)
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise ValueError(
-                f"The backup {path} cannot be restored: {error}\nA backup is written whole, so either the file was "
-                f"damaged later, or the model or its optimizer is another one. Remove the file to begin again."
+                f"The backup {path} cannot be restored: {error}\nBackups are written atomically, so the file was damaged "
+                "later, or the model or its optimizer has changed. To start from the first epoch, remove the file."
             ) from error
         keras_private.begin_with_epoch(self.model, epoch)
 
@@ -100,13 +100,13 @@ class BackupAndRestore(keras.callbacks.Callback):
             )
 
     def _saved(self) -> dict[int, Path]:
-        """The backups of this model that are there, by the epoch at which they continue."""
+        """The backups of this model, by the epoch at which they continue."""
         pattern = re.compile(rf"{PREFIX}(\d+)-{_fingerprint(self.model)}\.weights\.h5")
         found = {path: pattern.fullmatch(path.name) for path in Path(self.backup_dir).glob(f"{PREFIX}*")}
         return {int(match[1]): path for path, match in found.items() if match}
 
 
 def _fingerprint(model: keras.Model) -> str:
-    """What tells a model from others: the shapes of its weights. Keras would load the weights of a larger one in part."""
+    """A checksum of the shapes of the model's weights. Keras would load some weights of a larger model."""
     shapes = [tuple(weight.shape) for weight in model.weights]
     return f"{zlib.crc32(repr(shapes).encode()):08x}"

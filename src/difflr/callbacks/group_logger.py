@@ -23,30 +23,29 @@ Logs = dict[str, float] | None
 
 
 class GroupLogger(keras.callbacks.Callback):
-    """Puts the learning rate, the size of the update and of the gradient of every group of the plan into Keras's logs.
+    """Logs the learning rate, update and gradient of every group of the plan.
 
-    History, `CSVLogger`, `TensorBoard` and whatever else reads logs then have, for each group:
+    All callbacks that read Keras's logs, such as `CSVLogger` and `TensorBoard`, get for each group:
 
     - `learning_rate/<group>`: its effective rate in the measured step;
-    - `update_ratio/<group>`: the norm of that step's update over the norm of the weights before it (weight decay
-      included); 1 if these weights were all 0, as the biases of a new layer are;
-    - `gradient_norm/<group>`: the norm of the gradient that the model passed to the optimizer in that step: before
-      clipping and accumulation, without the scale of the loss; on several TensorFlow replicas that of the first one's part.
+    - `update_ratio/<group>`: the norm of that step's update, weight decay included, over the norm of the weights before
+      it; 1 if these weights were all 0, like the biases of a new layer;
+    - `gradient_norm/<group>`: the norm of the gradient in that step, before clipping and accumulation and without the loss
+      scale; with several TensorFlow replicas, of the first replica's part of the batch.
 
-    Its position in the list of callbacks does not matter; the progress bar leaves its entries out. Groups are named by
-    layer-tree paths, the same in all tables and plots; groups that the plan freezes are left out. With
-    `difflr.PhaseScheduler`, groups are split so that each one has one rate, or is frozen, in every phase: the names stay
-    the same in all epochs, and a group that is frozen in a phase is logged as 0. A stock Keras optimizer has one
-    group, `all`. The callback does not change training, bit for bit.
+    The callback works at any position in the list and does not change training, bit for bit. The progress bar does not
+    show its entries. Groups have the same names as in all tables and plots; groups that the plan freezes are left out.
+    With `difflr.PhaseScheduler`, groups are split so that each has one rate, or is frozen, in every phase: names stay the
+    same in all epochs, and a group that a phase freezes is logged as 0. A stock Keras optimizer has one group, `all`.
 
     Args:
-        freq: `"epoch"`, the default: the last batch but one of each epoch is measured (the last may be smaller), or the
-            first where the number of batches is not known yet. Or a number of batches: every so many are measured; the
-            logs of that batch have the values, those of the epoch the last rates and the means of the others.
+        freq: `"epoch"`, the default, to measure the last batch but one of each epoch (the last may be smaller), or the
+            first if the number of batches is not known yet. Or an integer n, to measure every n-th batch: the logs of that
+            batch have the values, and the logs of the epoch the last rates and the means of the others.
 
     Raises:
-        ValueError: If `freq` is neither; or, on `fit`, if there are two of them, or the model trains with further
-            optimizers beside that of `compile`.
+        ValueError: If `freq` is neither; on `fit`, if there are two `GroupLogger`s, or the model has other optimizers
+            besides that of `compile`.
 
     Example:
 
@@ -73,19 +72,19 @@ class GroupLogger(keras.callbacks.Callback):
         if not valid:
             raise ValueError(f"`freq` must be 'epoch' or a number of batches, 1 or more. Received: {freq!r}.")
         self.freq = freq
-        self._groups: dict[str, frozenset[int]] = {}  # label -> identities of variables, in each `fit` found anew
+        self._groups: dict[str, frozenset[int]] = {}  # label -> identities of variables, for each `fit`
         self._step: MeasuredStep | None = None
         self._rates: dict[int, float] = {}  # of the last measured step
         self._schedulers: list[PhaseScheduler] = []
         if freq != "epoch":
-            # Keras runs callbacks beside the training, which is faster, unless one of them has this method.
+            # Keras runs callbacks asynchronously, which is faster, unless one has this method.
             self.on_train_batch_end = self._after_batch
 
     # -- what Keras calls ---------------------------------------------------------------------------------------------
 
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
-        self._watched = model  # on JAX `self.model` stops to hand the state back, in every batch in which it is asked
+        self._watched = model  # on JAX each access to `self.model` syncs the state back, after every batch
         self._schedulers = []
         neighbours = keras_private.callback_list()
         if neighbours is None:
@@ -93,7 +92,7 @@ class GroupLogger(keras.callbacks.Callback):
         others = [callback for callback in neighbours.callbacks if callback is not self]
         if any(isinstance(callback, GroupLogger) for callback in others):
             raise ValueError("`callbacks` has two GroupLoggers, whose logs would have the same names. Take one out.")
-        # A new list: Keras is walking along the old one, in which a progress bar is still without its model.
+        # A new list: Keras is iterating over the old one, in which the progress bar does not have its model yet.
         neighbours.callbacks = [self, *(_shortened(callback, model) for callback in others)]
         self._schedulers = [callback for callback in others if isinstance(callback, PhaseScheduler)]
 
@@ -113,7 +112,7 @@ class GroupLogger(keras.callbacks.Callback):
         self._measured: list[list[list[float]]] = []
         self._rates = {}
         self._batch, self._is_over = 0, False
-        if self._step is None:  # not earlier: what other callbacks restore is restored by now
+        if self._step is None:  # not earlier, as other callbacks may restore checkpoints
             self._groups = self._find_groups()
             self._step = MeasuredStep(norms(list(self._groups.values())), before=self._note_rates)
         self._applied = keras_private.applications(parts(self._watched.optimizer)[0])
@@ -138,7 +137,7 @@ class GroupLogger(keras.callbacks.Callback):
     # -- when ---------------------------------------------------------------------------------------------------------
 
     def _is_due(self, batch: int) -> bool:
-        """Whether the call of the model's step that begins with this batch is to be measured."""
+        """Whether to measure the call of the model's step that begins with this batch."""
         if self.freq == "epoch":
             due = self._target is None or batch >= self._target
             if not due or self._is_over or not self._changes_weights(batch):
@@ -151,7 +150,7 @@ class GroupLogger(keras.callbacks.Callback):
         return True
 
     def _target_of_epoch(self) -> int | None:
-        """Where the last call begins that changes the weights, without the last batch where that is possible."""
+        """The batch at which the last call begins that changes the weights, before the last batch if possible."""
         number, stride = self._num_batches, self._watched.steps_per_execution
         if number is None:
             return None
@@ -160,7 +159,7 @@ class GroupLogger(keras.callbacks.Callback):
         return next(fitting, last) if last is not None and last + stride >= number else last
 
     def _changes_weights(self, batch: int) -> bool:
-        """Whether the weights change at the end of the call that begins with this batch: gradients may be accumulated."""
+        """Whether the call that begins with this batch ends with an update, as gradients may be accumulated."""
         after = self._applied + batch + self._watched.steps_per_execution
         return after % max(part.gradient_accumulation_steps or 1 for part in parts(self._watched.optimizer)) == 0
 
@@ -170,14 +169,14 @@ class GroupLogger(keras.callbacks.Callback):
         self._rates = effective_rates(self._watched.optimizer)
 
     def _note(self) -> bool:
-        """Whether the last step was measured; then its measures are kept."""
+        """Stores the measures of the last step, and returns whether there are any."""
         found = None if self._step is None else self._step.take()
         if found is not None:
             self._measured.append(found.tolist())
         return found is not None
 
     def _entries(self, measured: Sequence[Sequence[Sequence[float]]]) -> dict[str, float]:
-        """What goes into the logs: rates, and the means of what was measured."""
+        """The entries for the logs: rates, and means of the measures."""
         rates = self._rates or effective_rates(self._watched.optimizer)
         entries = {}
         for number, (label, group) in enumerate(self._groups.items()):
@@ -187,8 +186,8 @@ class GroupLogger(keras.callbacks.Callback):
         return entries
 
     def _find_groups(self) -> dict[str, frozenset[int]]:
-        """Which variables belong together, by the name of the group: from the plan of the optimizer."""
-        # An optimizer that knows its variables alone has other paths.
+        """The variables of each group of the optimizer's plan, by the group's name."""
+        # The plan of an optimizer without a model has other paths.
         paths = {id(leaf.variable): leaf.path for leaf in layer_tree.walk(self._watched) if leaf.variable is not None}
         every: dict[int, Row] = {}
         members: dict[Hashable, list[Row]] = {}
@@ -223,9 +222,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _shortened(callback: keras.callbacks.Callback, model: keras.Model) -> keras.callbacks.Callback:
-    """A progress bar without our entries, several for each group, which its line has no room for; others as they are.
+    """A copy of a progress bar that does not show these entries, for which it has no room; other callbacks as they are.
 
-    A copy: the progress bar may be the user's, and of use in another `fit`.
+    A copy, as the progress bar may be the user's, for use in other `fit`s.
     """
     if not isinstance(callback, keras.callbacks.ProgbarLogger):
         return callback

@@ -1,4 +1,4 @@
-"""One training step that also returns what the optimizer did."""
+"""A training step that also returns what the optimizer did."""
 
 import contextlib
 import threading
@@ -16,12 +16,12 @@ Function: TypeAlias = Callable[..., Tensor]
 
 
 class Move(NamedTuple):
-    """What the optimizer did to one variable in one step, without changes that layers make in the forward pass.
+    """What the optimizer did to one variable in one step; changes by layers in the forward pass are not included.
 
     Args:
         before: Tensor, the value before the update.
         after: Tensor, the value after it.
-        gradient: Tensor, the gradient that the model passed to it, without the scale of the loss; `None` if there was none.
+        gradient: Tensor, the gradient that the model passed to the optimizer, without the loss scale; `None` if none.
     """
 
     before: Tensor
@@ -30,21 +30,21 @@ class Move(NamedTuple):
 
 
 Moves: TypeAlias = Mapping[int, Move]  # by identity of the variable
-Measure: TypeAlias = Callable[[Moves], Tensor]  # or a nested structure of tensors: new ones, as weights change in place
+Measure: TypeAlias = Callable[[Moves], Tensor]  # or nested tensors; always new ones, as weights change in place
 
 
 class MeasuredStep:
     """Measures a real training step of a model, on the device.
 
     The step is compiled a second time, with the measures among its results, and replaces the model's own step for one
-    call. After that call the model is as before, also after an error, and none of its functions is kept: JAX reuses the
-    trace of a `train_step` for as long as it is referenced, even in a model that was compiled again. Several can measure
-    the same step.
+    call. After that call, even after an error, the model is as before. No reference to its functions is kept, because JAX
+    reuses the trace of a `train_step` while it is referenced, even if the model was compiled again. Several
+    `MeasuredStep`s can measure the same step.
 
     Args:
-        measure: Function of the step's `Moves`; its results are returned.
-        before: Called right before the step, where variables have the values with which it begins; of several
-            steps that are compiled into one call (`steps_per_execution`) the number of the last.
+        measure: Function of the step's `Moves`. Its results are returned.
+        before: Called right before the step, with the variables' values at that time. With `steps_per_execution`, the
+            optimizer's step counter is at the last step.
         after: Called right after the step, likewise.
     """
 
@@ -55,12 +55,12 @@ class MeasuredStep:
         self.before = before
         self.after = after
         self.result: Tensor = None
-        # The measuring function for each function of the model that it stands in for, for as long as that exists.
+        # The measuring function for each function of the model that it replaces, while that exists.
         self._compiled: weakref.WeakKeyDictionary[Function, tuple[list[MeasuredStep], Function]]
         self._compiled = weakref.WeakKeyDictionary()
 
     def arm(self, model: keras.Model) -> None:
-        """Lets a model measure its next step.
+        """Makes a model measure its next step.
 
         Args:
             model: A compiled model, between two steps.
@@ -70,12 +70,12 @@ class MeasuredStep:
         model.train_function.measuring.append(self)
 
     def take(self) -> Tensor:
-        """The measures of the last measured step, as NumPy arrays, once; `None` if there are none."""
+        """Returns the measures of the last measured step as NumPy arrays, once; `None` if there are none."""
         result, self.result = self.result, None
         return None if result is None else keras.tree.map_structure(keras.ops.convert_to_numpy, result)
 
     def function(self, model: keras.Model, own: Function, measuring: list["MeasuredStep"]) -> Function:
-        """The model's step with the measures of `measuring` (this one is the first of them) among its results."""
+        """The model's step with the measures of `measuring`, of which this is the first, among its results."""
         known, function = self._compiled.get(own, (None, None))
         if known != measuring or function is None:
             function = _compiled(model, [step.measure for step in measuring])
@@ -84,27 +84,27 @@ class MeasuredStep:
 
 
 def check_one_optimizer(model: keras.Model) -> None:
-    """Checks that a training step applies one optimizer, that of `compile`.
+    """Checks that the optimizer of `compile` is the model's only one.
 
     Args:
         model: A compiled model.
 
     Raises:
-        ValueError: If the model holds others, as that of a GAN does.
+        ValueError: If the model has others, like a GAN.
     """
     known = set(map(id, [model.optimizer, *parts(model.optimizer)]))
     held = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
     others = [name for name, value in held.items() if id(value) not in known]
     if others:
         raise ValueError(
-            f"Only the optimizer that was passed to `compile` can be measured, and '{model.name}' has others: "
-            f"{', '.join(others)}. What these do cannot be measured here. For a training step of your own there is "
+            f"Only the optimizer passed to `compile` can be measured, and '{model.name}' has others: "
+            f"{', '.join(others)}. For your own training step, use "
             "difflr.verify(model, data, plan=plan, step=..., reference=...)."
         )
 
 
 class _ArmedStep:
-    """Takes the place of a model's compiled step for one call.
+    """Replaces a model's compiled step for one call.
 
     Args:
         model: The model.
@@ -118,13 +118,13 @@ class _ArmedStep:
 
     def __call__(self, *args: Tensor) -> Tensor:
         model, measuring, own = self._model, self.measuring, self._own
-        # First of all: whatever happens from here on, the model has its own step again.
+        # First restore the model's own step, whatever happens afterwards.
         model.train_function = own
         del self._own
-        if getattr(model, "history", None) is not self._fit:  # the `fit` for which it was armed ended before this step
+        if getattr(model, "history", None) is not self._fit:  # the `fit` in which it was armed has ended
             return own(*args)
         function = measuring[0].function(model, own, measuring)
-        del own  # as above: else the traceback of an interrupted step would keep it
+        del own  # otherwise the traceback of an interrupted step would keep it
         on_jax = keras.backend.backend() == "jax"
         with _variables(model, args[0] if on_jax else None, steps=model.steps_per_execution):
             _call_all([step.before for step in measuring])
@@ -147,7 +147,7 @@ def _call_all(functions: Sequence[Callable[[], None] | None]) -> None:
 def _variables(
     model: keras.Model, state: tuple[Sequence[Tensor], ...] | None, steps: int = 1
 ) -> contextlib.AbstractContextManager[Any]:
-    """Where variables have the values of JAX's `state`, and optimizers are at the last of the next `steps` steps."""
+    """A scope with the values of JAX's `state`, and with the optimizers at the last of the next `steps` steps."""
     values = [] if state is None else keras_private.values_in_state(model, state)
     if steps > 1:
         clocks = {id(clock): clock for clock in map(keras_private.clock, parts(model.optimizer))}
@@ -159,7 +159,7 @@ def _variables(
 
 
 def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
-    """The function that Keras makes of a model's step, with measures among its results."""
+    """The compiled step of a model, with measures among its results."""
     recorder = _Recorder(measures)
     step = _measuring(model.train_step, recorder)
     own = model.train_function
@@ -171,7 +171,7 @@ def _compiled(model: keras.Model, measures: Sequence[Measure]) -> Function:
         model.train_function = own
 
     def call(*args: Tensor) -> Tensor:
-        # torch looks for `train_step` in every call; JAX and TensorFlow trace anew for a batch of another size.
+        # torch looks up `train_step` in every call; JAX and TensorFlow retrace for a batch of another size.
         with _replaced(model, train_step=step), _replaced(model.optimizer, **_recording(model.optimizer, recorder)):
             return function(*args)
 
@@ -196,7 +196,7 @@ def _measuring(train_step: Function, recorder: "_Recorder") -> Function:
 
 @contextlib.contextmanager
 def _replaced(target: object, **attributes: Function) -> Iterator[None]:
-    """Gives an object other attributes for a while, past Keras's `__setattr__`, which would look for layers in them."""
+    """Temporarily replaces attributes, bypassing Keras's `__setattr__`, which would search them for layers."""
     own = vars(target)
     before = {name: own[name] for name in attributes if name in own}
     own.update(attributes)
@@ -209,10 +209,10 @@ def _replaced(target: object, **attributes: Function) -> Iterator[None]:
 
 
 class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run in threads
-    """Measures what an optimizer does, as soon as it has done it: torch changes weights in place.
+    """Measures each application of gradients immediately, because torch changes weights in place.
 
     Args:
-        measures: What is computed.
+        measures: The measures to compute.
     """
 
     def __init__(self, measures: Sequence[Measure]):
@@ -220,7 +220,7 @@ class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run i
         self.clear()
 
     def clear(self) -> None:
-        """Forgets all, tensors too."""
+        """Drops everything, tensors included."""
         self._moves: dict[int, Move] = {}
         self._measured: tuple[Tensor, ...] | None = None
 
@@ -230,7 +230,7 @@ class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run i
         return tuple(measure({}) for measure in self._measures) if self._measured is None else self._measured
 
     def note(self, variables: Sequence[keras.Variable], *columns: Sequence[Tensor]) -> None:
-        """Notes one application: values before and after it, and gradients, in the order of `variables`."""
+        """Records one application of gradients: values before and after it, and gradients, in the order of `variables`."""
         for variable, before, after, gradient in zip(variables, *columns, strict=True):
             first = self._moves.get(id(variable))
             self._moves[id(variable)] = Move(first.before if first else before, after, gradient)
@@ -238,7 +238,7 @@ class _Recorder(threading.local):  # the replicas of a TensorFlow strategy run i
 
 
 def _recording(optimizer: keras.optimizers.Optimizer, recorder: _Recorder) -> dict[str, Function]:
-    """The method with which a training step applies gradients, by its name: what it does is noted."""
+    """The method by which a training step applies gradients, by name, with recording."""
     inherited_apply, inherited_stateless = optimizer.apply, optimizer.stateless_apply
 
     def stateless_apply(
@@ -279,7 +279,7 @@ def _value(variable: keras.Variable) -> Tensor:
 
 
 def _dense(gradient: Tensor) -> Tensor:
-    """TensorFlow's gradient of an embedding is a list of rows."""
+    """A dense gradient; TensorFlow's gradient of an embedding is a list of rows."""
     if keras.backend.backend() != "tensorflow":
         return gradient
     import tensorflow as tf
@@ -288,7 +288,7 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 def _loss_scale(optimizer: keras.optimizers.Optimizer, optimizer_variables: Sequence[Tensor] | None = None) -> Tensor:
-    """What the loss was multiplied by."""
+    """The factor on the loss."""
     if is_scaled(optimizer):
         if not optimizer.built:
             return optimizer.initial_scale

@@ -13,8 +13,8 @@ MEASURES = ("update_ratio", "gradient_norm")
 def norms(groups: Sequence[frozenset[int]]) -> Measure:
     """A measure: norm of the update over norm of the weights, and norm of the gradient, `(len(MEASURES), groups)`.
 
-    Both are 0 for a group that is not trained in the step, and NaN if the step applies no gradients at all. Where the
-    weights are 0 before the update, as the biases of a new layer are, the ratio is 1: the update is all there is.
+    Both are 0 for a group that does not train in the step, and NaN if the step applies no gradients. If all weights are 0
+    before the update, like the biases of a new layer, the ratio is 1.
 
     Args:
         groups: For each group the identities of its variables.
@@ -40,7 +40,7 @@ def _ratio(update: Tensor, before: Tensor, after: Tensor) -> Tensor:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    """The norm of several tensors together; 0 of none."""
+    """The joint norm of several tensors; 0 for none."""
     squares = [keras.ops.sum(keras.ops.square(_float(tensor))) for tensor in tensors]
     return keras.ops.sqrt(sum(squares, keras.ops.zeros((), "float32")))
 

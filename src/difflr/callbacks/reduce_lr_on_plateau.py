@@ -16,26 +16,24 @@ _KEPT = ("best", "wait", "cooldown_counter")
 class ReduceLROnPlateau(keras.callbacks.Callback):
     """Reduces the learning rate of one part of the model when a metric has stopped improving.
 
-    As `keras.callbacks.ReduceLROnPlateau`, but what is reduced are the multipliers of `target`: the other groups and the
-    base rate stay as they are, and the base rate may be a schedule. Nothing is compiled again. The multipliers, the best
-    value and the epochs waited are saved with the model; a `fit` that goes on at the next epoch (`initial_epoch`, or after
-    `BackupAndRestore`, which comes behind this callback in the list) continues with them. Epochs in which a phase freezes
-    all of `target` do not count.
+    Like `keras.callbacks.ReduceLROnPlateau`, but it reduces the multipliers of `target`. Other groups and the base rate do
+    not change; the base rate may be a schedule. Nothing is recompiled. The multipliers, the best value and the epochs
+    waited are saved with the model, and a `fit` that continues at the next epoch (`initial_epoch`, or `BackupAndRestore`
+    after this callback in the list) continues with them. Epochs in which a phase freezes all of `target` do not count.
 
     Args:
-        target: Whose rate: a layer, a variable, a path of the layer tree, or whatever else a rule can name. Variables that
-            share a multiplier are reduced together, so all of them have to be named.
-        monitor: As in Keras, as are all that follow.
+        target: A layer, a variable, a layer-tree path, or any other target of a rule. Variables that share a multiplier
+            are reduced together, so `target` must include all of them.
+        monitor: As in Keras, like all arguments below.
         factor: Float below 1.
-        patience: Integer, epochs without improvement.
-        min_lr: Float, the effective rate below which `target` is not reduced. `min_learning_rate` of a rule holds in any
-            case.
+        patience: Integer, the number of epochs without improvement.
+        min_lr: Float, the lowest effective rate to reduce `target` to. A rule's `min_learning_rate` applies as well.
         **settings: `verbose`, `mode`, `min_delta`, `cooldown`.
 
     Raises:
-        ValueError: If `factor` is not below 1; on `fit`, if others share a multiplier with `target`.
-        KeyError: On `fit`, if `target` names nothing that is trained.
-        TypeError: On `fit`, if the optimizer is none of difflr's.
+        ValueError: If `factor` is not below 1; on `fit`, if other variables share a multiplier with `target`.
+        KeyError: On `fit`, if nothing in `target` is trainable.
+        TypeError: On `fit`, if the optimizer is not a difflr optimizer.
 
     Example:
 
@@ -76,7 +74,7 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         optimizer = ready_optimizer(self.model, "ReduceLROnPlateau")
         if not optimizer.multipliers.waits(self.target):
             optimizer.multipliers.scale(self.target, 1.0)
-        # Keras's callback sees of a model its metrics, and of an optimizer its rate: here that of the target.
+        # Keras's callback uses the model's metrics and the optimizer's rate, here the rate of the target.
         self._keras.set_model(
             types.SimpleNamespace(optimizer=_RateOf(optimizer, self.target), metrics=self.model.metrics)
         )
@@ -90,8 +88,8 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
             return
         if saved["epoch"] != epoch:
             warnings.warn(
-                f"ReduceLROnPlateau begins anew: its state was saved after epoch {saved['epoch']}, and training goes on at "
-                f"{epoch}. It has to stand before the callback that saves the model.",
+                f"ReduceLROnPlateau starts fresh: its state was saved after epoch {saved['epoch']}, but training continues "
+                f"after epoch {epoch}. Put it before the callback that saves the model.",
                 stacklevel=2,
             )
             return
@@ -99,7 +97,7 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
             setattr(self._keras, name, saved[name])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
-        saved = self._saved()  # first, as it lets JAX's `fit` give the state back
+        saved = self._saved()  # first, as it syncs the state on JAX
         if not ready_optimizer(self.model, "ReduceLROnPlateau").multipliers.waits(self.target):
             self._keras.on_epoch_end(epoch, dict(logs or {}))
         best = self._keras.best
@@ -111,7 +109,7 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
 
 
 class _RateOf:
-    """What Keras's callback takes for an optimizer: the rate of a part of the model.
+    """The optimizer for Keras's callback, with the rate of a part of the model.
 
     Args:
         optimizer: The optimizer.
@@ -124,7 +122,7 @@ class _RateOf:
 
     @property
     def learning_rate(self) -> float:
-        """The highest effective rate in the part; a floor of the plan is not looked at."""
+        """The highest effective rate in the part, ignoring floors of the plan."""
         return base_rate(self._optimizer) * self._optimizer.multipliers.scale(self._target, 1.0)
 
     @learning_rate.setter

@@ -13,20 +13,21 @@ from difflr.plan.group_names import group_names
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
     """Stops training when the loss is NaN or infinite, and names the groups whose weights are not finite.
 
-    Like `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, every gradient is, so weights checked only then show all
+    Like `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, all gradients are, so weights checked only then name all
     groups that the last step trained. To find the group where it *began*, check the weights more often: `freq=1` checks
     after every batch, at the cost of one pass over the weights. The callback waits for the loss of every batch.
 
-    Keras decides what happens to a NaN gradient: a `LossScaleOptimizer` skips the step; without one the weights of the
+    What a NaN gradient does depends on the optimizer: a `LossScaleOptimizer` skips the step; otherwise the weights of its
     group become NaN, and with a global clip norm those of all groups.
 
     Args:
         raise_error: Boolean. `True` raises instead of stopping, so that `on_train_end` of other callbacks is not called
-            and a backup stays.
-        freq: Integer. Looks at the weights every so many batches too. Defaults to `None`: when the loss is not finite.
+            and a backup is kept.
+        freq: Integer n. Checks the weights after every n-th batch, too. Defaults to `None`: only when the loss is not
+            finite.
 
     Raises:
-        ValueError: If `freq` is no integer >= 1.
+        ValueError: If `freq` is not an integer >= 1.
         RuntimeError: During `fit` with `raise_error=True`.
 
     Example:
@@ -53,7 +54,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
         self.freq = freq
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: D102 - as in Keras
-        # Not `on_batch_end`, as in Keras's: that is called beside the training, whose weights are elsewhere by then.
+        # Not `on_batch_end` as in Keras's, which runs asynchronously: the weights would be those of a later batch.
         loss = (logs or {}).get("loss")
         bad = loss is not None and not np.isfinite(loss)
         if not bad and (self.freq is None or (batch + 1) % self.freq):
@@ -69,7 +70,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
         self.model.stop_training = True
 
     def _not_finite(self) -> list[str]:
-        """The names of the groups that hold a NaN or an infinity, and the paths of such variables that are not trained."""
+        """The names of groups with NaN or infinite weights, and the paths of such variables that are not trainable."""
         names: list[str] = []
         for part in parts(self.model.optimizer):
             if isinstance(part, DifferentialOptimizer) and keras_private.trained(part):

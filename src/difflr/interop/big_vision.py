@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 
+from difflr.checks import did_you_mean, nearest, shown
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.plan import Row
 
+_FIELDS = ("lr", "wd", "lr_mults", "wd_mults", "schedule")
 _FLAX_NAMES = {"gamma": "scale", "beta": "bias", "embeddings": "embedding"}
 
 
@@ -46,6 +48,9 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
 
     Reference: `make` in `big_vision/optax.py`, `make_mask_trees` in `big_vision/utils.py`.
     """
+    for name in config:
+        if name not in _FIELDS and nearest(str(name), _FIELDS, 1, 0.8):
+            raise ValueError(f"big_vision has no setting {shown(name)}.{did_you_mean(str(name), _FIELDS, 1)}")
     lr_mults = list(config.get("lr_mults") or [])
     wd_mults = list(config.get("wd_mults") or [(".*/kernel$", 1.0)])
     schedule = config.get("schedule") or {}

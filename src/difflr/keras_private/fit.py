@@ -14,15 +14,15 @@ from difflr.keras_private.optimizers import trained
 
 
 def compile_arguments(model: keras.Model) -> dict:
-    """The arguments with which a model was compiled, to compile it again; empty if it is not compiled.
+    """The arguments of `compile`, to compile the model again; empty if it is not compiled.
 
-    The public `get_compile_config` has them serialised, which losses and metrics that are plain functions do not survive.
+    The public `get_compile_config` serialises them, which fails for losses and metrics that are plain functions.
     """
     return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
 
 
 def forget_metrics(model):
-    """Takes away the metrics that `compile` was given, which another `compile` without any would leave in place."""
+    """Removes the metrics of `compile`, which another `compile` without metrics would keep."""
     if getattr(model, "_compile_metrics", None) is not None:
         vars(model)["_compile_metrics"] = None
 
@@ -30,14 +30,14 @@ def forget_metrics(model):
 def forget_step(model):
     """Makes Keras rebuild a model's compiled functions for the variables that its optimizer trains now.
 
-    Needed beyond `train_function = None`: a `LossScaleOptimizer` has a list of its own; JAX would take a function that was
-    compiled for variables of the same shapes in another order; and since Keras 3.16 `fit` in several processes of
-    torch keeps a `DistributedDataParallel`, which waits for the gradients of those who were trainable when it was made.
+    `train_function = None` is not enough: a `LossScaleOptimizer` has its own list of variables; JAX would reuse a function
+    compiled for variables of the same shapes in another order; and since Keras 3.16, `fit` in several torch processes
+    keeps a `DistributedDataParallel`, which waits for the gradients of the variables that were trainable at its creation.
     """
     if hasattr(model.optimizer, "inner_optimizer"):
         wrapper = model.optimizer
         trainable = trained(wrapper.inner_optimizer)
-        with DotNotTrackScope():  # else the variables of the model would become variables of the optimizer
+        with DotNotTrackScope():  # otherwise the model's variables would become variables of the optimizer
             wrapper._trainable_variables = trainable
         wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(trainable)}
     model.train_function = model.test_function = model.predict_function = None
@@ -48,7 +48,7 @@ def forget_step(model):
 def renew_step(model):
     """Rebuilds the compiled step for the variables that the optimizer trains now, also inside `fit`.
 
-    `fit` calls `model.train_function`, and makes it only when it begins.
+    `fit` creates `model.train_function` only when it begins.
     """
     in_fit = model.train_function is not None
     forget_step(model)
@@ -57,16 +57,16 @@ def renew_step(model):
 
 
 def sync_state(model):
-    """Writes JAX's state back into the variables: between batches, `fit` holds weights and optimizer state itself."""
+    """On JAX, writes the state back into the variables: between batches, `fit` holds weights and optimizer state."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
 def load_apart(wrapper):
-    """Loads a `LossScaleOptimizer`'s own numbers, whatever its inner optimizer trains at that moment.
+    """Makes a `LossScaleOptimizer` load only its own state, whatever its inner optimizer trains at that moment.
 
-    Keras saves the state of the inner optimizer twice, and leaves out all of it, the loss scale too, if its length
-    differs from that of the optimizer in memory; the inner one finds its state by itself.
+    Keras saves the state of the inner optimizer twice, and loads nothing, not even the loss scale, if its length differs
+    from that of the optimizer in memory. The inner optimizer loads its own state.
     """
     wrapper.load_own_variables = functools.partial(_load_own_variables, wrapper)
 
@@ -77,10 +77,10 @@ def _load_own_variables(wrapper, store):
 
 
 def callback_list():
-    """The `CallbackList` that is calling a callback's `set_model` at this moment, or `None`.
+    """The `CallbackList` that is calling a callback's `set_model`, or `None`; read from the caller's frame.
 
-    Keras shows a callback neither its neighbours nor its place among them, and what a callback adds to the logs is seen only
-    by those after it. A required order could not be checked without the list either. So it is read from the caller.
+    Keras does not give a callback the list it is in. The list is needed to check the order of callbacks, and because logs
+    that a callback adds are seen only by those after it.
     """
     caller = inspect.currentframe()
     while caller is not None and caller.f_code is not keras.callbacks.CallbackList.set_model.__code__:
@@ -89,9 +89,9 @@ def callback_list():
 
 
 def values_in_state(model: keras.Model, state: tuple) -> list:
-    """`(variable, value)` for each variable in the state that a train function takes and returns on JAX.
+    """`(variable, value)` for each variable in the state of a train function on JAX.
 
-    Inside `fit` the variables themselves hold no values there.
+    Inside `fit` the variables themselves hold no values.
     """
     variables = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
     return [pair for group, values in zip(variables, state, strict=False) for pair in zip(group, values, strict=True)]
@@ -100,8 +100,7 @@ def values_in_state(model: keras.Model, state: tuple) -> list:
 def weights_file(model):
     """The weights file of `model.save_weights`, as bytes.
 
-    Needed because HDF5 crashes the whole process when the disk is full under a file of its own. Keras makes the
-    weights inside a `.keras` file in memory as well.
+    Created in memory, as Keras does inside a `.keras` file: if the disk is full, HDF5 crashes the process.
     """
     memory = io.BytesIO()
     store = saving_lib.H5IOStore(memory, mode="w")
@@ -119,9 +118,9 @@ _LORA = "difflr_lora"
 
 
 def load_lora(model, path):
-    """Loads what `weights_file` saved of layers with LoRA.
+    """Loads the weights of layers with LoRA from a file of `weights_file`.
 
-    Keras saves kernel and factors merged, and sets both factors to 0 when it loads: neither would have a gradient again.
+    Keras saves the kernel merged with the factors and loads both factors as 0, so that neither would get a gradient again.
     """
     adapted = weights_with_lora(model)
     if adapted:
@@ -133,9 +132,9 @@ def load_lora(model, path):
 
 
 def begin_with_epoch(model, epoch):
-    """Sets the epoch with which the next `fit` starts; `None`: its own `initial_epoch`.
+    """Sets the epoch at which the next `fit` starts; `None`: its argument `initial_epoch`.
 
-    That is how Keras's own `BackupAndRestore` does it; it leaves the number behind, and the next `fit` takes it for its own.
+    Keras's `BackupAndRestore` does the same but does not reset it, so a later `fit` starts there, too.
     """
     model._initial_epoch = epoch
 

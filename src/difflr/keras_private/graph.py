@@ -1,7 +1,7 @@
-"""The calls inside a layer or model: read off the graph of a functional model, or off one traced call.
+"""The calls inside a layer or model, from the graph of a functional model or from one traced call.
 
-A traced call runs `layer.call` on `KerasTensor`s, which have a shape and no data. Keras records every layer and operation
-that is called on them, as it does when a functional model is made. Afterwards the layer is put back as it was.
+A traced call runs `layer.call` on `KerasTensor`s, which have a shape but no data. Keras records every layer and operation
+called on them, as when a functional model is created. Afterwards the layer is restored.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import keras
 from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 
-BATCH_SIZE, UNKNOWN_SIZE = 2, 32  # stand for the sizes that shapes leave open: of the batch, and others
+BATCH_SIZE, UNKNOWN_SIZE = 2, 32  # used for the unknown sizes in shapes: of the batch, and others
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # positional, and by name
 
@@ -41,7 +41,7 @@ class Call:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """What the call may train: the variables in the layer at all depths, and those among the arguments."""
+        """The variables that the call may train: those in the layer, at all depths, and those among the arguments."""
         inside = all_trainable_variables(self.operation) if isinstance(self.operation, keras.Layer) else []
         return inside + [
             argument for argument in keras.tree.flatten(self.arguments) if isinstance(argument, keras.Variable)
@@ -54,7 +54,7 @@ class Graph:
 
     Args:
         inputs: The tensors that the layer takes.
-        calls: The calls, each after those it needs.
+        calls: The calls, in topological order.
         outputs: The tensors that the layer returns.
     """
 
@@ -68,11 +68,11 @@ def graph_of(layer: keras.Layer, arguments: Arguments | None = None) -> Graph:
 
     Args:
         layer: A built layer or model of any kind.
-        arguments: What it is called with, as in `Call.arguments`. `None`: what it was built for.
+        arguments: Its arguments, as in `Call.arguments`. `None`: from the shapes it was built for.
 
     Raises:
-        UnreadableError: If `layer.call` does not run on symbolic tensors, as it does not with operations of one backend
-            (`tf.nn.relu`) in place of `keras.ops`.
+        UnreadableError: If `layer.call` does not run on symbolic tensors, for example because it uses operations of one
+            backend (`tf.nn.relu`) instead of `keras.ops`.
     """
     functional = layer
     if isinstance(layer, keras.Sequential) and type(layer).call is keras.Sequential.call and layer._functional:
@@ -91,19 +91,19 @@ def graph_of(layer: keras.Layer, arguments: Arguments | None = None) -> Graph:
 
 
 def all_trainable_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The variables in `layer`, at all depths, that were made to be trained, frozen ones too; each once.
+    """The variables in `layer`, at all depths, that were created as trainable, each once; frozen ones included.
 
-    `layer.trainable_variables` leaves out what is frozen.
+    `layer.trainable_variables` leaves out frozen ones.
     """
     found = {id(variable): variable for inner in layer._flatten_layers() for variable in inner._trainable_variables}
     return list(found.values())
 
 
 def _calls(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) -> list[Call]:
-    """The calls between `inputs` and `outputs`, each after those it needs.
+    """The calls between `inputs` and `outputs`, in topological order.
 
-    Keras keeps the way back from each tensor in `_keras_history`. A `keras.Function` would give it too, but refuses
-    layers of one name, which only functional models rule out.
+    Keras stores the origin of each tensor in `_keras_history`. A `keras.Function` would find the calls too, but refuses
+    layers with equal names, which subclassed models may have.
     """
     known = set(map(id, inputs))
     calls: dict[int, Call] = {}
@@ -125,10 +125,10 @@ def _calls(inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]) ->
 
 
 def _possible_arguments(layer: keras.Layer, arguments: Arguments | None) -> Iterator[Arguments]:
-    """What `layer` may be called with: `arguments`, or what it was built for, of which the dtype is not known.
+    """Possible arguments of `layer`: `arguments`, or tensors of the shapes it was built for, whose dtype is unknown.
 
-    Sizes that are left open get a number first, as Keras would trace each layer twice with two sizes of its own; then
-    they stay open, for what is built for larger ones.
+    Unknown sizes are first replaced by numbers, because otherwise Keras traces each layer twice with two sizes; then they
+    stay unknown, for layers that need larger sizes.
     """
     if isinstance(layer, Functional):
         arguments = arguments or ((layer.input,), {})
@@ -140,7 +140,7 @@ def _possible_arguments(layer: keras.Layer, arguments: Arguments | None) -> Iter
 
 
 def _built_for(layer: keras.Layer, dtype: str) -> Arguments | None:
-    """Tensors of the shapes that `layer` was built for: one is the first argument, several go by name."""
+    """Tensors of the shapes that `layer` was built for: one as the first argument, several by name."""
     tensors = {
         name.removesuffix("_shape"): keras.tree.map_shape_structure(
             lambda shape: keras.KerasTensor(shape, dtype, name="input"), shape
@@ -153,7 +153,7 @@ def _built_for(layer: keras.Layer, dtype: str) -> Arguments | None:
 
 
 def _copy(value: Any, batch_size: int | None, size: int | None) -> Any:
-    """A tensor like `value`: called on itself, Keras would note the call in the graph that it comes from."""
+    """A tensor like `value`; with `value` itself, Keras would record the call in its graph."""
     if not isinstance(value, keras.KerasTensor):
         return value
     shape = [n or (size if axis else batch_size) for axis, n in enumerate(value.shape)]
@@ -177,7 +177,7 @@ def _tensors(structure: Any) -> list[keras.KerasTensor]:
 
 @contextlib.contextmanager
 def _unchanged(layer: keras.Layer) -> Iterator[None]:
-    """Puts `layer`, the layers in it and Keras's counters of names back as they were, and lets no layer make weights."""
+    """Restores `layer`, the layers in it and Keras's name counters afterwards, and prevents new weights."""
     layers = layer._flatten_layers()
     attributes = [(vars(layer), dict(vars(layer))) for layer in layers]
     values: list[Any] = [value for _, kept in attributes for value in kept.values()]

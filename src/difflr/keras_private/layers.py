@@ -17,16 +17,16 @@ __all__ = ["Functional", "functional_init_arguments", "to_snake_case"]
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """The layers directly below `layer`, in Keras's order.
 
-    `Model.layers` is public, but plain layers with sublayers (`MultiHeadAttention`, `Bidirectional`, `LSTM` with its
-    cell) only have the private `_flatten_layers`; and a functional model's `layers` leaves out those outside its graph.
+    The public `Model.layers` does not exist for plain layers with sublayers (`MultiHeadAttention`, `Bidirectional`,
+    `LSTM`), and in a functional model it leaves out layers outside the graph.
     """
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def saves_its_layers(model: keras.Layer) -> bool:
-    """Whether the config of `model` holds its layers, names and all, as of a functional or Sequential model.
+    """Whether the config of `model` contains its layers with their names, as in functional and Sequential models.
 
-    A subclass with its own constructor creates them in code.
+    A subclass with its own constructor creates its layers in code.
     """
     if isinstance(model, Functional):
         return functional_like_constructor(type(model))
@@ -50,7 +50,7 @@ def weights_with_lora(model: keras.Model) -> list[keras.Variable]:
 def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
     """The variable that `layer.enable_lora` froze.
 
-    Needed as it means what `trainable = False` by hand means, whoever had frozen the variable before.
+    It counts as frozen by the user, even if a plan had frozen the variable before.
     """
     if not getattr(layer, "lora_enabled", False):
         return None
@@ -58,9 +58,9 @@ def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
 
 
 def trace(model, shapes):
-    """Calls a model on symbolic tensors, which have shapes and no data, so that every layer in it is called.
+    """Calls a model on symbolic tensors, so that every layer in it is called.
 
-    `model.compute_output_spec` asks only the graph of a functional model, which ends at layers that hold layers.
+    `model.compute_output_spec` only follows the graph of a functional model, not the layers inside layers.
     """
     tensors = [keras.KerasTensor(shape, dtype=tensor.dtype, name=tensor.name) for shape, tensor in shapes]
     several = isinstance(model, Functional) and isinstance(model.input, (list, tuple, dict))
@@ -71,8 +71,8 @@ def trace(model, shapes):
 def let_trainable_be_set():
     """Makes `layer.trainable = True` reach the layers below it, also on TensorFlow.
 
-    There `AutoTrackable.__setattr__` skips setting an attribute to the object it is already, so `model.trainable = True`
-    on a model whose own flag is `True` would leave frozen what was frozen below it. On JAX and torch it sets all of them.
+    There `AutoTrackable.__setattr__` does nothing if an attribute already has the value, so `model.trainable = True` on a
+    model whose own flag is `True` would not unfreeze the layers below, as it does on JAX and torch.
     """
     if keras.backend.backend() != "tensorflow" or "trainable" in getattr(keras.Layer.__setattr__, "always_sets", ()):
         return
@@ -91,13 +91,13 @@ def let_trainable_be_set():
 def attributes(layer: keras.Layer) -> dict:
     """The attributes in which the code of `layer` keeps its layers and variables: name -> value.
 
-    Left out is where Keras and torch's `Module` keep the same ones once more; `Module` keeps its layers apart.
+    Without the attributes in which Keras and torch's `Module` store them a second time.
     """
     everything = {**vars(layer), **vars(layer).get("_modules", {})}
     return {name: value for name, value in everything.items() if name not in _KERAS_STORES}
 
 
-# Where Keras (and torch's Module) keep the same layers and variables once more.
+# The attributes in which Keras and torch's Module store layers and variables a second time.
 _KERAS_STORES = {
     "_layers",
     "_operations",

@@ -9,19 +9,19 @@ from keras.src.backend.common.variables import get_autocast_scope
 
 
 def decays(optimizer, variable) -> bool:
-    """Whether `variable` decays, that is `exclude_from_weight_decay` does not name it, asked before `optimizer` is built.
+    """Whether `exclude_from_weight_decay` does not name `variable`, for an optimizer that is not built yet.
 
-    Until Keras 3.15 `_use_weight_decay` answers at any time, since 3.16 of a built optimizer only.
+    Up to Keras 3.15 `_use_weight_decay` works at any time, since 3.16 only once the optimizer is built.
     """
     excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
     return optimizer._use_weight_decay(variable) if excluded is None else not excluded(variable)
 
 
 def fast_class(optimizer_class: type) -> type:
-    """The class an instance of `optimizer_class` really has on this backend.
+    """The class that instances of `optimizer_class` really have on this backend.
 
-    On torch `TorchOptimizer.__new__` swaps exact classes only (`keras.optimizers.Adam`) for their vectorised
-    versions; a subclass of `keras.optimizers.Adam` silently loses the fast path, a subclass of this does not.
+    On torch, `TorchOptimizer.__new__` replaces exact classes only (`keras.optimizers.Adam`) with their vectorised
+    versions: a subclass of `keras.optimizers.Adam` silently loses the fast path, a subclass of the result does not.
     """
     return type(optimizer_class.__new__(optimizer_class))
 
@@ -46,12 +46,12 @@ def live_learning_rate(optimizer: keras.optimizers.Optimizer):
     """The schedule or callable given as `learning_rate`, or the current number as a float."""
     rate = optimizer._learning_rate
     if isinstance(rate, keras.Variable):
-        return float(str(keras.ops.convert_to_numpy(rate)))  # as short as its precision allows: 0.01, not 0.0099999998
+        return float(str(keras.ops.convert_to_numpy(rate)))  # the shortest decimal: 0.01, not 0.0099999998
     return rate
 
 
 def copy_weight_decay_exclusions(source, target) -> None:
-    """Copies what `exclude_from_weight_decay` set from `source` to `target`: no config has it (Keras 3.15)."""
+    """Copies what `exclude_from_weight_decay` set, which is not in the config (Keras 3.15)."""
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(source, name):
             setattr(target, name, getattr(source, name))
@@ -59,7 +59,7 @@ def copy_weight_decay_exclusions(source, target) -> None:
 
 @functools.cache
 def _torch_core():
-    """The module of Keras's backend that knows torch's devices; `ops.core` since Keras 3.16."""
+    """The module of Keras's torch backend with `get_device`; `ops.core` since Keras 3.16."""
     try:
         return importlib.import_module("keras.src.backend.torch.ops.core")
     except ModuleNotFoundError:
@@ -69,8 +69,8 @@ def _torch_core():
 def values(variables):
     """The tensors of Keras variables.
 
-    On torch `Variable.value` asks for Keras's scopes and the device each time, 4 microseconds: a third of a step of 150
-    small weights. Here they are asked for once.
+    On torch `Variable.value` looks up Keras's scopes and the device each time, which takes 4 microseconds: a third of a
+    step with 150 small weights. Here they are looked up once.
     """
     if keras.backend.backend() != "torch":
         return [variable.value for variable in variables]
@@ -79,7 +79,7 @@ def values(variables):
     return [variable.value if variable._value is None else variable._value for variable in variables]
 
 
-# Where Keras's vectorised optimizers keep their state, in the order in which `state_of` returns it.
+# The attributes with the state of Keras's vectorised optimizers, in the order of `state_of`.
 _STATE = {
     "SGD": ("momentums",),
     "Adam": ("_momentums", "_velocities", "_velocity_hats"),
@@ -93,53 +93,53 @@ _STATE = {
 
 
 def state_of(optimizer, name):
-    """The lists in which a built optimizer keeps the state of its variables, those that its settings call for.
+    """The lists with the state of a built optimizer, as far as its settings need them.
 
-    SGD: momenta. Adam (and AdamW): momenta, velocities, with `amsgrad` their maxima. Adagrad: sums of squares. Adadelta:
-    averages of squares, of the gradients and of the steps. Adamax: momenta, norms. Lion: momenta. Nadam: momenta,
-    velocities. RMSprop: velocities, if centered averages of the gradients, with momentum momenta.
+    SGD: momenta. Adam, AdamW: momenta, velocities, their maxima (`amsgrad`). Adagrad: sums of squares. Adadelta: averages
+    of squared gradients and squared steps. Adamax: momenta, norms. Lion: momenta. Nadam: momenta, velocities. RMSprop:
+    velocities, average gradients (centered), momenta (with momentum).
 
     Args:
-        optimizer: One that updates its variables as Keras's optimizer `name` does.
-        name: One of these.
+        optimizer: An optimizer with the update of Keras's optimizer `name`.
+        name: One of these names.
     """
     lists = [getattr(optimizer, attribute, None) for attribute in _STATE[name]]
     return [values for values in lists if values]
 
 
 def position(optimizer, variable):
-    """The position of `variable` in the list that the optimizer was built with; TensorFlow's own variables have one, too."""
+    """The position of `variable`, on TensorFlow also a `tf.Variable`, in the list the optimizer was built with."""
     return optimizer._get_variable_index(variable)
 
 
 def nadam_product(optimizer):
-    """Nadam's product of momenta: one variable of the whole optimizer, stepped inside its collective update."""
+    """Nadam's product of momenta: one variable for the whole optimizer, updated in its collective update."""
     return optimizer._u_product
 
 
 def is_away(variable):
-    """Whether JAX's `fit` has taken the value of `variable` into its own state, as it does between the batches."""
+    """Whether JAX's `fit` holds the value of `variable`, as it does between batches."""
     scope = get_stateless_scope() if in_stateless_scope() else None
     return variable._value is None and (scope is None or scope.get_current_value(variable) is None)
 
 
-# The lists of an optimizer with `use_ema` and with `gradient_accumulation_steps`: no public name leads to them.
+# The state of `use_ema` and `gradient_accumulation_steps`, which has no public name.
 AVERAGES = "_model_variables_moving_average"
 
 
 ACCUMULATORS = "_accumulated_gradients"
 
 
-# The names of the variables that an optimizer has before it is built.
+# The names of the variables of an unbuilt optimizer.
 ITERATION = "iteration"
 LEARNING_RATE = "learning_rate"
 
 
 def slots(optimizer, count):
-    """The lists in which a built optimizer keeps its state, one entry for each of the `count` variables it trains.
+    """The lists with the state of a built optimizer, by attribute; one entry for each of its `count` variables.
 
-    Keras's optimizers find the state of a variable by its position in such lists, under names of their own
-    (`_momentums`, `_velocities`, ...). An entry may be `None`. Muon of Keras 3.12 finds it by the path in dictionaries.
+    Keras's optimizers look up a variable's state by position in such lists (`_momentums`, `_velocities`, ...). An entry
+    may be `None`. Muon in Keras 3.12 has dictionaries by path instead.
     """
     own = set(map(id, optimizer.variables))
 
@@ -154,7 +154,7 @@ def slots(optimizer, count):
 
 
 def factored_shape(optimizer, name, shape):
-    """The shape of Adafactor's factor `name` of a variable; `None` if it is none. Of vectors Keras keeps a scalar there."""
+    """The shape of Adafactor's factor `name` for a variable, a scalar for vectors; `None` if it is not such a factor."""
     if not isinstance(optimizer, keras.optimizers.Adafactor) or name not in ("_r", "_c"):
         return None
     if len(shape) < 2:
@@ -163,7 +163,7 @@ def factored_shape(optimizer, name, shape):
 
 
 def shared_state(optimizer, before_build):
-    """The variables that `build` made and that belong to no variable of the model, such as Nadam's `_u_product`."""
+    """The variables that `build` created for the optimizer as a whole, such as Nadam's `_u_product`."""
     known = set(map(id, before_build))
     return {
         name: value
@@ -175,7 +175,7 @@ def shared_state(optimizer, before_build):
 def unbuild(optimizer, before_build):
     """Undoes `build`, but keeps the step counter and the learning rate.
 
-    Keras builds an optimizer once; there is no public way to train other variables with it.
+    Keras builds an optimizer only once, and offers no public way to train other variables with it.
     """
     kept = set(map(id, before_build))
     for variable in optimizer.variables:
@@ -186,14 +186,14 @@ def unbuild(optimizer, before_build):
 
 
 def trained(optimizer):
-    """The variables that an optimizer was built with; `optimizer.variables` are those of its own state."""
+    """The variables that an optimizer was built with (`optimizer.variables` is its state)."""
     return list(optimizer._trainable_variables) if optimizer.built else []
 
 
 def clock(optimizer):
-    """The step that Keras passes to a schedule: it counts batches, while `optimizer.iterations` counts updates.
+    """The step that Keras passes to schedules. It counts batches; `optimizer.iterations` counts updates.
 
-    They differ under gradient accumulation.
+    They differ with gradient accumulation.
     """
     return optimizer._iterations
 
@@ -209,7 +209,7 @@ def set_applications(optimizer, number):
 
 
 def clipped(optimizer, gradients):
-    """The gradients as the optimizer clips them, by a global norm or one by one."""
+    """The gradients, clipped as the optimizer clips them."""
     return optimizer._clip_gradients(gradients)
 
 

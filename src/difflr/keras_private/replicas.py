@@ -1,10 +1,10 @@
-"""Replicas of `tf.distribute`: gradients are summed first.
+"""Replicas of `tf.distribute`: gradients are summed before anything else.
 
-Keras 3 clips and accumulates the gradients of each replica apart, and sums them when it has done so: a global norm is then
-none (Keras 2 summed first). And its conditions, for the accumulation and for the averages, are in the replicas, where
-TensorFlow lets none of their branches meet the other replicas (keras-team/keras #20582). Here gradients are summed first,
-once a step, and the conditions are above the replicas, where these meet in a `merge_call` (compiled by XLA for several
-GPUs they do not, and a condition may stand in the replica).
+Keras 3 clips and accumulates gradients in each replica and sums them afterwards, so a global norm is not global (Keras 2
+summed first). Its conditions for accumulation and averages are inside the replicas, where TensorFlow allows no
+communication between replicas in a branch (keras-team/keras #20582). Here gradients are summed first, once per step, and
+the conditions are evaluated across replicas, in a `merge_call`. (Compiled by XLA for several GPUs there is no
+`merge_call`, and conditions inside replicas work.)
 """
 
 import keras

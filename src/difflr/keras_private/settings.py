@@ -1,4 +1,4 @@
-"""What the constructors of an optimizer take."""
+"""The arguments of an optimizer's constructors."""
 
 import functools
 import inspect

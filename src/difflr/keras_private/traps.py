@@ -22,31 +22,31 @@ class TrapHooks:
         # Since Keras 3.14.
         if isinstance(self, getattr(keras.optimizers, "ScheduleFreeAdamW", ())) and _is_graph():
             warnings.warn(
-                f"{type(self).__name__} starts from a copy of the weights. On TensorFlow Keras builds it inside the "
+                f"{type(self).__name__} starts from a copy of the weights. On TensorFlow, Keras builds it inside the "
                 "compiled step, where the copy is never made: the first step sets every weight to plus or minus the "
-                "learning rate, whatever was trained before. Build it before `fit`: "
+                "learning rate, whatever its value was. Build it before `fit`: "
                 "`optimizer.build(model.trainable_variables)`.",
                 stacklevel=3,
             )
 
     def __setattr__(self, name, value):
-        # Learning rate and multipliers are state of the step. To make more of the settings so, catch them here.
+        # The learning rate and the multipliers are state of the compiled step; other settings are constants.
         before = vars(self).get(name, value)
         super().__setattr__(name, value)
         if self._is_compiled and name in settings_of(type(self)) and isinstance(value, _SETTING) and before != value:
             warnings.warn(
                 f"`{name}` was set to {value!r}, and the compiled training step keeps {before!r}: on "
-                f"{keras.backend.backend()} it is a constant of the step. To change it compile the model again before the "
-                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the state of the optimizer. "
-                f"What a plan sets changes without that: difflr.Rule('*', hyperparameters={{'{name}': ...}}).",
+                f"{keras.backend.backend()} it is a constant of the step. To change it, compile the model again before the "
+                "next `fit`: `model.compile(optimizer=model.optimizer, ...)`, which keeps the optimizer's state. "
+                f"What a plan sets can change without that: difflr.Rule('*', hyperparameters={{'{name}': ...}}).",
                 stacklevel=2,
             )
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables):
         super()._overwrite_model_variables_with_average_value(trainable_variables)
         if keras.backend.backend() == "jax":
-            # On JAX a weight and its average would be one array from here on, and the next `fit`, which gives both to
-            # the compiled step to be overwritten, would fail: "Attempt to donate the same buffer twice".
+            # On JAX a weight and its average would share one array, and the next `fit`, which donates both to the compiled
+            # step, would fail: "Attempt to donate the same buffer twice".
             for average in getattr(self, AVERAGES):
                 if average is not None:
                     average.assign(keras.ops.copy(average))
@@ -65,7 +65,7 @@ def _is_graph():
 
 
 def _is_being_compiled(tensors):
-    """Whether this call is traced to be compiled; on torch never: it notices a setting that has changed."""
+    """Whether this call is traced for compiling. Never on torch, where steps read settings each time."""
     if keras.backend.backend() != "jax":
         return _is_graph()
     import jax

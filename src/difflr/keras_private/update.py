@@ -1,18 +1,18 @@
-"""Where a Keras optimizer uses its learning rate: there each group of variables gets its own.
+"""The hooks by which each group of variables gets its own learning rate inside a Keras optimizer.
 
-The multiplier multiplies the rate, never the gradient: Adam would divide a scaled gradient by itself again.
+The multiplier multiplies the rate, never the gradient: Adam would normalize a scaled gradient again.
 
-Keras computes an update in steps, each a method that an optimizer may replace (in brackets: where it is used):
+Keras computes an update in steps, each a method that an optimizer may override:
 
     apply -> _backend_apply_gradients -> _clip_gradients
                                       -> _apply_weight_decay          reads `self.learning_rate`
-                                      -> _backend_update_step         is handed the rate
-                                           -> update_step             once a variable (JAX, TensorFlow, torch)
+                                      -> _backend_update_step         gets the rate as an argument
+                                           -> update_step             once per variable (JAX, TensorFlow, torch)
                                            -> _parallel_update_step   once for all (torch's vectorised optimizers)
 
-A differential optimizer stands on both sides of the optimizer that it is made of: `OptimizerHooks` above it, where
-Keras's calls come in, and `UpdateByGroup` below it, where the rate is handed to `update_step`. Whatever a class in
-between, or a subclass of the whole, replaces is called as in Keras, on every backend, with the rate of its variables.
+A differential optimizer wraps the Keras optimizer on both sides: `OptimizerHooks` is above it in the inheritance and
+receives Keras's calls; `UpdateByGroup` is below it and passes the rate to `update_step`. Methods that a class in between
+or a subclass overrides are called as in Keras, on every backend, with the rate of their variables.
 """
 
 import functools
@@ -27,9 +27,9 @@ from difflr.keras_private.traps import TrapHooks
 def scaled(rate, factors):
     """`rate` times each of `factors`, a dict.
 
-    TensorFlow compiles with XLA's fast-math, which would reassociate `rate * factor * gradient / ...` and so round a
-    factor of 1 differently from no factor (seen in Adagrad and RMSprop). It cannot reach through the rounding of a
-    product taken in float64. (One product of vectors is quicker in a graph, but XLA then compiles each update apart.)
+    On TensorFlow, XLA's fast-math would reassociate `rate * factor * gradient / ...`, so that a factor of 1 rounds
+    differently from no factor (seen in Adagrad and RMSprop). A product computed in float64 prevents that. (One product of
+    vectors is faster in a graph, but then XLA compiles each update separately.)
     """
     if keras.backend.backend() != "tensorflow":
         return {key: rate * factor for key, factor in factors.items()}
@@ -41,7 +41,7 @@ def scaled(rate, factors):
 
 
 def _floored(rates, floors):
-    """The rates, those with a floor not below it."""
+    """The rates, raised to their floors."""
     floors = {key: floor for key, floor in floors.items() if key in rates}
     return {**rates, **{key: keras.ops.maximum(rates[key], floor) for key, floor in floors.items()}}
 
@@ -51,17 +51,17 @@ def _floored(rates, floors):
 
 @functools.cache
 def first_with(optimizer_class, *names):
-    """The first class in the order of inheritance that defines one of the methods `names`, our hooks left out."""
+    """The first class in the method resolution order, except the hooks, that defines one of the methods `names`."""
     others = (parent for parent in optimizer_class.__mro__ if not parent.__module__.startswith("difflr.keras_private."))
     return next(parent for parent in others if not vars(parent).keys().isdisjoint(names))
 
 
 @functools.cache
 def _updates_one_by_one(optimizer_class):
-    """Whether a vectorised optimizer of torch has to update its variables one by one.
+    """Whether a vectorised optimizer on torch has to update its variables one by one.
 
-    Keras's vectorised update never calls `update_step`, nor `assign` and its kin. It stands for those of Keras; where a
-    class above it replaces one of them, that class is asked, variable by variable.
+    Keras's vectorised update calls neither `update_step` nor `assign`, `assign_add` and `assign_sub`. If a class overrides
+    one of these, its variables are updated one by one, so that the override is called.
     """
     replaced = ("update_step", "assign", "assign_add", "assign_sub")
     return "_parallel_update_step" not in vars(first_with(optimizer_class, "_parallel_update_step", *replaced))
@@ -69,9 +69,9 @@ def _updates_one_by_one(optimizer_class):
 
 @functools.cache
 def vectorised_update(optimizer_class):
-    """The name of the Keras optimizer whose vectorised update and decay on torch `optimizer_class` has, or `None`.
+    """The name of the Keras optimizer whose vectorised update and decay `optimizer_class` uses on torch, or `None`.
 
-    A class that replaces a part of it has none: it is not passed over, but called once for each group.
+    `None` for a class that overrides a part of it: its methods are called once per group instead.
     """
     if not issubclass(optimizer_class, _torch_parallel_optimizer()) or _updates_one_by_one(optimizer_class):
         return None
@@ -82,7 +82,7 @@ def vectorised_update(optimizer_class):
 
 
 def decays_by_itself(optimizer_class):
-    """Whether the weight decay of an optimizer is that of a class from outside Keras."""
+    """Whether an optimizer has a weight decay of its own, from a class outside Keras."""
     return not is_in_keras(first_with(optimizer_class, "_apply_weight_decay"))
 
 
@@ -92,7 +92,7 @@ def is_in_keras(optimizer_class):
 
 
 def _torch_parallel_optimizer():
-    """The parent of torch's vectorised optimizers; on other backends no class at all."""
+    """The base class of torch's vectorised optimizers; an empty tuple on other backends."""
     if keras.backend.backend() != "torch":
         return ()
     from keras.src.backend.torch.optimizers.torch_parallel_optimizer import TorchParallelOptimizer
@@ -101,13 +101,13 @@ def _torch_parallel_optimizer():
 
 
 def bias_correction(optimizer, own=None):
-    """`(beta_1, beta_2)` where the update is Keras's Adam, `(beta_1, None)` where it is Adamax, else `None`.
+    """`(beta_1, beta_2)` if the update is Keras's Adam, `(beta_1, None)` if it is Adamax, otherwise `None`.
 
-    These two multiply their rate by the correction of the bias, so that a factor on the rate can change it exactly.
+    Both apply the bias correction to the rate, so a factor on the rate can change it exactly.
 
     Args:
         optimizer: An optimizer.
-        own: What a group has in the place of its numbers, by name.
+        own: The hyperparameters of a group, by name.
     """
     numbers = {**vars(optimizer), **(own or {})}
     update = first_with(type(optimizer), "update_step", "_parallel_update_step")
@@ -122,10 +122,10 @@ def bias_correction(optimizer, own=None):
 
 
 class UpdateByGroup(keras.optimizers.Optimizer):
-    """The lower half of the hooks, between an optimizer and Keras's own `Optimizer`.
+    """The lower half of the hooks, between an optimizer and Keras's `Optimizer`.
 
-    Nadam is the reason for a lower half: in `_backend_update_step` it advances a schedule of the whole optimizer and
-    hands the variables on. Here that has happened, once a step.
+    It is needed for Nadam, which advances a schedule of the whole optimizer in `_backend_update_step` and then passes the
+    variables on: split into groups here, the schedule advances once per step.
     """
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -136,12 +136,12 @@ class UpdateByGroup(keras.optimizers.Optimizer):
             super(UpdateByGroup, optimizer)._backend_update_step(*arguments)
 
     def _apply_weight_decay(self, variables):
-        if len(variables):  # a decay that picks its variables may pick none of a group: torch fails for an empty list
+        if len(variables):  # a custom decay may select no variable of a group, and torch fails on an empty list
             super()._apply_weight_decay(variables)
 
 
 def bases(optimizer_class):
-    """The bases of the differential version of `optimizer_class`, after the class with the upper half of the hooks."""
+    """The base classes of the differential version of `optimizer_class`, after the upper half of the hooks."""
     return (UpdateByGroup,) if optimizer_class is keras.optimizers.Optimizer else (optimizer_class, UpdateByGroup)
 
 
@@ -150,13 +150,13 @@ def _picked(items, places):
 
 
 def _once_a_group(decay):
-    """Has a method `_apply_weight_decay` called once for each group, by an optimizer with the rate of that group."""
+    """Calls a method `_apply_weight_decay` once per group, with the rate of the group as `self.learning_rate`."""
 
     @functools.wraps(decay)
     def decay_by_group(self, variables):
-        if not self.built or self._rate_of_group is not None:  # without groups; or called by the loop below
+        if not self.built or self._rate_of_group is not None:  # no groups yet, or called by the loop below
             decay(self, variables)
-        elif self._vectorised_update() is None:  # else that step decays, too: one way through the memory less
+        elif self._vectorised_update() is None:  # otherwise the vectorised step applies the decay, too
             rates, own = self._decay_rates(super(OptimizerHooks, self)._get_current_learning_rate()), None
             for number, places in self._places(variables).items():
                 if number in rates:
@@ -168,7 +168,7 @@ def _once_a_group(decay):
 
 
 def _hands_on(update):
-    """Checks that a method `_backend_update_step` has come to where the rates of the groups are put in."""
+    """Checks that a method `_backend_update_step` calls the hook that sets the rates of the groups."""
 
     @functools.wraps(update)
     def checked_update(self, grads, trainable_variables, learning_rate):
@@ -176,9 +176,9 @@ def _hands_on(update):
         update(self, grads, trainable_variables, learning_rate)
         if self._updates == before:
             raise NotImplementedError(
-                f"{first_with(type(self), '_backend_update_step').__name__} changes the variables in "
-                "`_backend_update_step` by itself, where there is one rate for all, so that multipliers have no effect. Do "
-                "it in `update_step`, which is called with the rate of its variable, or hand the gradients on: "
+                f"{first_with(type(self), '_backend_update_step').__name__} updates the variables in "
+                "`_backend_update_step`, where there is one rate for all, so multipliers have no effect. Update them in "
+                "`update_step`, which gets the rate of its variable, or pass the gradients on: "
                 "`super()._backend_update_step(grads, trainable_variables, learning_rate)`."
             )
 
@@ -187,46 +187,46 @@ def _hands_on(update):
 
 
 class OptimizerHooks(TrapHooks, ReplicaHooks):
-    """The upper half of the hooks: what Keras calls, and the questions about groups that a subclass answers."""
+    """The upper half of the hooks: the methods that Keras calls, and abstract ones about groups."""
 
-    VECTORISED_STEPS: frozenset[str] = frozenset()  # the optimizers of Keras for which `_vectorised_step` has an answer
+    VECTORISED_STEPS: frozenset[str] = frozenset()  # the Keras optimizers that `_vectorised_step` supports
 
-    _rate_of_group = None  # the rate in the place of the optimizer's own, in what `_with` returns
-    _updates = 0  # how often the rates of the groups were put in
+    _rate_of_group = None  # the rate of one group, in the copies that `_with` returns
+    _updates = 0  # how often the rates of the groups were computed
 
     def _rate_factors(self):
-        """What the rate of each group is multiplied by at this step: group number -> factor."""
+        """The factor on the rate of each group at this step: group number -> factor."""
         raise NotImplementedError
 
     def _decay_factors(self):
-        """The same for the weight decay, of the groups that decay."""
+        """The factor on the weight decay at this step, for groups that decay."""
         raise NotImplementedError
 
     def _floors(self, for_decay):
-        """Below which the rate of a group never is: group number -> rate, of the groups that have a floor."""
+        """The floors of the rates: group number -> rate, for groups that have one."""
         return {}
 
     def _hyperparameters_now(self):
-        """What the groups have in the place of the optimizer's own numbers at this step: group number -> name -> value."""
+        """The hyperparameters of the groups at this step: group number -> name -> value."""
         return {}
 
     def _clipped_by_group(self, grads):
-        """The gradients, those of groups with a norm of their own clipped by it."""
+        """The gradients, clipped by the norms that groups have."""
         return grads
 
     def _begin_update(self, variables):
-        """Notes to which variables the gradients of this step belong."""
+        """Receives the variables of this step's gradients."""
 
     def _places(self, variables):
-        """Where the members of each group stand in `variables`: group number -> places."""
+        """The positions of each group's members in `variables`: group number -> positions."""
         raise NotImplementedError
 
     def _vectorised_step(self, name, grads, variables, learning_rate):
-        """Decays and updates `variables` on torch as Keras's vectorised optimizer `name` does, each at its own rate."""
+        """Decays and updates `variables` on torch like Keras's vectorised optimizer `name`, each at its own rate."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **arguments):
-        # A subclass stands above the hooks. These two methods see the variables of all groups at once.
+        # These two methods of a subclass get the variables of all groups at once.
         super().__init_subclass__(**arguments)
         for name, hooked in (("_apply_weight_decay", _once_a_group), ("_backend_update_step", _hands_on)):
             method = getattr(cls, name)
@@ -234,28 +234,28 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
                 setattr(cls, name, hooked(method))
         if issubclass(cls, keras.optimizers.Optimizer) and not issubclass(cls, UpdateByGroup):
             raise TypeError(
-                f"{cls.__name__} has DifferentialOptimizer among its bases, but not what makes its variables train at their "
-                "own rates. Derive it from the Keras optimizer alone, and pass it to `difflr.optimizers.differential`."
+                f"{cls.__name__} derives from DifferentialOptimizer directly, so its variables would not get their own "
+                "rates. Derive it from the Keras optimizer alone, and pass it to `difflr.optimizers.differential`."
             )
 
     # -- the rates ----------------------------------------------------------------------------------------------------
 
     def _rates(self, learning_rate):
-        """The rate of each group; computed once a step, for on TensorFlow each product is an operation of the graph."""
+        """The rate of each group, computed once per step: on TensorFlow each product adds an operation to the graph."""
         self._updates += 1
         return _floored(scaled(learning_rate, self._rate_factors()), self._floors(for_decay=False))
 
     def _decay_rates(self, learning_rate):
-        """What the weight decay of each group that decays is multiplied by."""
+        """The factor on the weight decay of each group that decays."""
         return _floored(scaled(learning_rate, self._decay_factors()), self._floors(for_decay=True))
 
     def _with(self, hyperparameters, rate=None):
-        """This optimizer with other hyperparameters and another learning rate: the same state, in an object of its own.
+        """A copy of this optimizer with the same state but other hyperparameters and another learning rate.
 
-        Keras's update and its weight decay read them from the optimizer. To change them there for the length of a call is
-        not safe where replicas run in threads (`tf.distribute.MirroredStrategy`), whose calls meet in one thread.
+        Keras reads them from the optimizer. Changing them temporarily would not be safe with replicas in threads
+        (`tf.distribute.MirroredStrategy`).
         """
-        other = object.__new__(type(self))  # not by the class: torch's would be exchanged for the vectorised one
+        other = object.__new__(type(self))  # calling the class would return torch's vectorised one
         vars(other).update(vars(self), _rate_of_group=rate)
         vars(other).update(hyperparameters)
         return other
@@ -296,7 +296,7 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         self._begin_update(trainable_variables)
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
-            # Keras's `zero_grad` knows variables by path. Two towers with equal inner names have equal paths once the
-            # model was loaded: the gradients of one of them would add up from step to step.
+            # Keras's `zero_grad` identifies variables by path. In a loaded model, two towers with equal inner names have
+            # equal paths, and the gradients of one of them would accumulate from step to step.
             for value in values(trainable_variables):
                 value.grad = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, did_you_mean
+from difflr.checks import checked_multiplier, did_you_mean, with_nearest_argument
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
 
@@ -41,7 +41,11 @@ class DeclaresMultipliers:
 
     def __init__(self, *args: Any, learning_rate_multiplier: Any = None, **kwargs: Any):
         declaration = _checked_declaration(learning_rate_multiplier)
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            known = inspect.signature(type(self)).parameters
+            raise with_nearest_argument(error, kwargs, known) from None
         self._declare({"learning_rate_multiplier": declaration})
 
     def _declare(self, declarations: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Makes the differential version of any Keras optimizer."""
+"""`differential`: the differential version of any Keras optimizer."""
 
 import inspect
 import threading
@@ -27,23 +27,23 @@ def differential(
 ) -> OptimizerClass | keras.optimizers.Optimizer:
     """The differential version of any Keras optimizer: a class for a class, an instance for an unbuilt instance.
 
-    What a class replaces of Keras's `Optimizer` is called on every backend: `update_step` with the rate of its variable,
-    a weight decay of its own once for each group of variables, with `self.learning_rate` the rate of that group. The
-    same holds for subclasses of a differential optimizer.
+    Methods that the class overrides are called on every backend: `update_step` with the rate of its variable, and a weight
+    decay of its own once per group, with the rate of the group as `self.learning_rate`. This also holds for subclasses of
+    a differential optimizer.
 
     Args:
-        optimizer: A class derived from `keras.optimizers.Optimizer`, stock or third-party; an instance of one that
-            is not built yet; a name such as `"adam"`, or a serialised optimizer. A differential one is returned as it
-            is. In a `LossScaleOptimizer` the inner optimizer is made differential.
+        optimizer: A class derived from `keras.optimizers.Optimizer`, from Keras or elsewhere; an unbuilt instance; a name
+            such as `"adam"`; or a serialised optimizer. A differential one is returned unchanged. In a
+            `LossScaleOptimizer` the inner optimizer becomes differential.
 
     Returns:
         The class, which takes `multipliers`, `weight_decay_follows` and `fused` besides its own arguments; or a new instance
-        with the same settings. A class from outside Keras has to be made differential in the process that
-        loads a model saved with it, too.
+        with the same settings. To load a model saved with a class from outside Keras, first make that class
+        differential.
 
     Raises:
-        TypeError: If it is no Keras optimizer.
-        ValueError: If it is an instance that is built already, or a `MultiOptimizer` of stock optimizers.
+        TypeError: If it is not a Keras optimizer.
+        ValueError: If it is a built instance, a `MultiOptimizer` of stock optimizers, or Keras does not know the name.
 
     Example:
 
@@ -78,8 +78,8 @@ def differential(
         if all(isinstance(inner, DifferentialOptimizer) for inner in optimizer.optimizers):
             return optimizer
         raise ValueError(
-            "A keras.optimizers.MultiOptimizer may hold differential optimizers, but is none itself. Make those it "
-            "holds from difflr.optimizers, so that what the layers declare is not ignored."
+            "A keras.optimizers.MultiOptimizer cannot be differential, but the optimizers in it can. Take them from "
+            "difflr.optimizers, so that the multipliers that layers declare are not ignored."
         )
     config = {**optimizer.get_config(), "learning_rate": keras_private.live_learning_rate(optimizer)}
     result = _differential_class(type(optimizer)).from_config(config)
@@ -119,7 +119,7 @@ def _make_class(stock: OptimizerClass, base: OptimizerClass) -> OptimizerClass:
 
     Args:
         stock: The class.
-        base: The class that its instances really have: on torch the vectorised one.
+        base: The class of its instances, on torch the vectorised one.
     """
     in_keras = vars(keras.optimizers).get(base.__name__) is keras_private.public_class(base)
     package = "difflr" if in_keras else f"difflr.{base.__module__}"
@@ -134,7 +134,7 @@ def _make_class(stock: OptimizerClass, base: OptimizerClass) -> OptimizerClass:
 
 
 def _signature(base: OptimizerClass) -> inspect.Signature:
-    """The arguments of `base`, and behind them, by keyword only, those of a differential optimizer."""
+    """The arguments of `base`, then those of a differential optimizer, by keyword only."""
     parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
     own = [
         parameter
@@ -145,7 +145,7 @@ def _signature(base: OptimizerClass) -> inspect.Signature:
     return inspect.Signature([*(p for p in parameters if p not in rest), *own, *rest])
 
 
-# What a multiplier means where the update is not proportional to the rate, and what else a user has to know.
+# The meaning of a multiplier if the update is not proportional to the rate, and other notes for users.
 _NOTES = {
     "Adafactor": (
         "The multiplier scales the learning rate that Adafactor is given. With `relative_step=True` (the default) the "

@@ -1,8 +1,9 @@
 """The differential optimizer: the Keras optimizer it is named after, with a rate per group of variables."""
 
+import inspect
 from typing import Any
 
-from difflr.checks import checked_option
+from difflr.checks import checked_option, with_nearest_argument
 from difflr.optimizers import torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE
 from difflr.optimizers.multipliers_argument import MultipliersArgument
@@ -63,7 +64,12 @@ class DifferentialOptimizer(SavedOptimizer):
     ):
         checked_option(weight_decay_follows, "weight_decay_follows", FOLLOWS)
         checked_option(fused, "fused", (True, False))
-        super().__init__(*args, argument=MultipliersArgument(multipliers), **kwargs)
+        argument = MultipliersArgument(multipliers)
+        try:
+            super().__init__(*args, argument=argument, **kwargs)
+        except (TypeError, ValueError) as error:
+            known = inspect.signature(type(self)).parameters
+            raise with_nearest_argument(error, kwargs, known) from None
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused
         self.callback_state: dict[str, Any] = {}  # of callbacks, saved with the optimizer

@@ -10,8 +10,9 @@ from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import torch_passes
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
-from difflr.optimizers.groups import Tensor, unstack
+from difflr.optimizers.groups import Groups, Tensor, unstack
 from difflr.optimizers.planned_optimizer import PlannedOptimizer
+from difflr.optimizers.torch_passes.step import Step
 from difflr.plan.rows import grouped
 
 
@@ -52,18 +53,19 @@ class GroupedUpdate(PlannedOptimizer):
     def _vectorised_step(
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
-        own = self._groups.hyperparameters
+        groups: Groups = self._groups  # type: ignore[assignment] # it is built
+        own = groups.hyperparameters
         if own is None or not own.set_of:
-            torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
+            torch_passes.run(Step(name, self, groups, variables, grads, learning_rate))
             return
-        numbers = self._groups.members(variables).numbers
+        numbers = groups.members(variables).numbers
         by_set = grouped(range(len(numbers)), lambda place: own.set_of.get(numbers[place], -1))
         now = own.by_set()
         for turn, (number, places) in enumerate(by_set.items(), 1):
             optimizer = self._with(now[number]) if number >= 0 else self
             picked = [variables[place] for place in places], [grads[place] for place in places]
             is_last = turn == len(by_set)
-            torch_passes.run(name, optimizer, self._groups, *picked, learning_rate, is_last)  # type: ignore[arg-type]
+            torch_passes.run(Step(name, optimizer, groups, *picked, learning_rate, is_last))
 
     def weight_decay_multiplier(self, variable: keras.Variable) -> float:
         """The plan's factor on the weight decay of a trainable variable.

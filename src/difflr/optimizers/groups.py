@@ -60,11 +60,10 @@ class Groups:
         self.plan = plan
         self.trainable = list(trainable)
         self._optimizer = optimizer
-
-        def start_of(row: Row) -> LateStart:
-            return starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
-
-        members = grouped(map(plan.row, self.trainable), lambda row: (row.setting, start_of(row)))
+        members: dict[Any, list[Row]] = {}
+        for row in map(plan.row, self.trainable):
+            start = starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
+            members.setdefault((row.setting, start), []).append(row)
         self._starts = [start for _, start in members]
         self._groups = [Group(tuple(rows)) for rows in members.values()]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}

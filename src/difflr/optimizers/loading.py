@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,17 @@ from difflr.plan.rebinding import with_rows
 from difflr.plan.rule import AXES
 
 
-def load(optimizer: Any, state: State) -> None:
+def load(optimizer: Any, plan: Plan, state: State) -> None:
     """Loads `state` into a built differential optimizer, by variable.
 
     Args:
         optimizer: The optimizer.
-        state: What was saved.
+        plan: Its plan in force, with the planned multipliers.
+        state: The saved state.
 
     Raises:
         ValueError: If a value has the wrong shape; nothing is changed then.
     """
-    plan = optimizer.plan_in_force
     state = state.for_rows(plan.rows)
     saved = {row["place"]: row for row in state.plan["rows"]}
     known = {row.place for row in plan.rows if row.place in saved and saved[row.place]["shape"] == list(row.shape)}
@@ -35,7 +36,7 @@ def load(optimizer: Any, state: State) -> None:
     if (not known and (saved or plan.rows)) or slots != expected:
         warnings.warn(_not_loaded(optimizer, state, plan, slots, expected), stacklevel=4)
         return
-    _check_values(optimizer, state, known)
+    _check_values(optimizer, plan, state, known)
     whole, is_same = plan.whole, state.plan == optimizer.plan_config(plan)
     next_plan = plan if is_same else _as_far_as_saved(state, whole)
     step = int(state.values[None, keras_private.ITERATION])
@@ -51,7 +52,8 @@ def load(optimizer: Any, state: State) -> None:
     optimizer.take(next_plan, values, starts, {place: number for place, number in seen.items() if number}, state)
     texts = [] if is_same else _about_the_plan(optimizer, state, whole)
     if state.multipliers or state.hyperparameters:
-        texts += _restore_changed(optimizer, state, saved, known)
+        rows = [row for row in next_plan.rows if row.place in known and not row.frozen]
+        texts += _restore_changed(optimizer, rows, state, saved)
     texts += [*_about_variables(state, whole, known), *_about_the_rate(optimizer, state)]
     if texts:
         warnings.warn(" ".join(texts), stacklevel=4)
@@ -91,10 +93,10 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
     )
 
 
-def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
+def _check_values(optimizer: Any, plan: Plan, state: State, known: set[str]) -> None:
     """Checks all values before any is used, those of frozen variables too."""
     shapes = {key: tuple(variable.shape) for key, variable in optimizer.state_entries().items()}
-    of_row = {row.place: row.shape for row in optimizer.plan_in_force.rows}
+    of_row = {row.place: row.shape for row in plan.rows}
     others = {name for (place, name), shape in shapes.items() if place is not None and shape != of_row[place]}
     for (place, name), value in {**state.aside, **state.values}.items():
         if place in known and name not in others:
@@ -116,13 +118,12 @@ def _check_values(optimizer: Any, state: State, known: set[str]) -> None:
     check_held(list(state.multipliers.values()), [place[:100] for place in state.multipliers])
 
 
-def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known: set[str]) -> list[str]:
-    """Restores numbers that were changed while training, where the planned number is still the same.
+def _restore_changed(optimizer: Any, rows: Sequence[Row], state: State, saved: dict[str, Any]) -> list[str]:
+    """Restores numbers that were changed during training, if the planned number is still the same.
 
     Returns:
-        What to tell the user.
+        What was restored and what was not, in sentences.
     """
-    rows = [row for row in optimizer.plan_in_force.rows if row.place in known and not row.frozen]
     multipliers = {
         id(row.variable): state.multipliers[row.place]
         for row in rows

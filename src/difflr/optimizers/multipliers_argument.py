@@ -1,13 +1,12 @@
 """The argument `multipliers` of an optimizer, and its plan."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, shown
+from difflr.checks import checked_multiplier, shown, why_it_does_not_take
 from difflr.plan import Plan, Rule, VariableMapping, declared, freezing, layer_tree, saved_plan, saved_rules
 from difflr.plan.bind_to_variables import bind_to_variables
 from difflr.plan.rebinding import tied_to, with_layers
@@ -38,7 +37,7 @@ class MultipliersArgument:
         self.number: float | None = None
         if isinstance(value, Plan):
             self.plan = value
-        elif isinstance(value, VariableMapping):  # has no hashable keys, of which there could be a set
+        elif isinstance(value, VariableMapping):  # its keys are not hashable, so they form no set
             self.rules = [Rule.of(variable, number) for variable, number in value.items()]
         elif isinstance(value, Mapping) and set(value) == {SAVED_PLAN}:
             saved_plan.check_config(value[SAVED_PLAN])
@@ -54,7 +53,10 @@ class MultipliersArgument:
                 "For path patterns make a plan: multipliers=difflr.Plan(model, {'backbone': 0.1})."
             )
         elif callable(value) and not isinstance(value, type):
-            _check_takes_a_variable(value)
+            if why_it_does_not_take(value, None):
+                raise TypeError(
+                    f"A function as `multipliers` takes one variable and returns its multiplier. Received: {shown(value)}."
+                )
             self.function = value
         elif value is not None:
             self.number = checked_multiplier(value, "multipliers")
@@ -164,17 +166,6 @@ class MultipliersArgument:
 def _multiplier_of(function: Callable[[Any], float], variable: keras.Variable) -> float:
     name = getattr(function, "__name__", repr(function))
     return checked_multiplier(function(variable), f"{name}({getattr(variable, 'path', variable.name)})")
-
-
-def _check_takes_a_variable(function: Callable[[Any], float]) -> None:
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        raise TypeError(
-            f"A function as `multipliers` takes one variable and returns its multiplier. Received: {shown(function)}."
-        ) from None
-    except ValueError:  # no signature to be had
-        return
 
 
 def _warn_of_lost_statistics(config: dict[str, Any], plan: Plan) -> None:

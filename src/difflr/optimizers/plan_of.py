@@ -1,4 +1,4 @@
-"""`plan_of`: the one answer to the question which plan a model has."""
+"""`plan_of`: the plan in force of a model."""
 
 import dataclasses
 
@@ -14,21 +14,21 @@ from difflr.plan import Plan, Row
 def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = None) -> Plan:
     """The plan in force of a model.
 
-    It is asked of the optimizer: built or not, given a plan, a mapping, a number or a function, inside a
-    `LossScaleOptimizer` or a `MultiOptimizer`. A stock optimizer trains everything at the base rate that is trainable;
-    for a model without an optimizer the plan is what its layers declare. While a phase or `freeze_to` freezes a part,
-    the plan in force says so, and `plan.whole` is the plan without it. All tables, pictures, logs and phases use this.
+    It comes from the optimizer, built or not, made with a plan, a mapping, a number or a function, also inside a
+    `LossScaleOptimizer` or `MultiOptimizer`. A stock optimizer trains everything trainable at the base rate. Without an
+    optimizer, the plan is the multipliers that layers declare. What a phase or `freeze_to` freezes is frozen in the plan in
+    force; `plan.whole` is the plan without that. All tables, plots, logs and phases use this function.
 
     Args:
         model: A built Keras model.
-        optimizer: The optimizer that trains it, where that is not the one the model is compiled with.
+        optimizer: The optimizer that trains it, if not the one the model is compiled with.
 
     Returns:
-        The plan in force, with the multipliers of this moment.
+        The plan in force, with the current multipliers.
 
     Raises:
-        ValueError: If the model is not built, or the optimizer trains none of its variables, as with a GAN that has
-            two optimizers of its own.
+        ValueError: If the model is not built, or the optimizer trains none of its variables, like a GAN with two
+            optimizers of its own.
         RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
 
     Example:
@@ -65,7 +65,7 @@ def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer, alo
     trained = set(map(id, keras_private.trained(optimizer)))
     if not isinstance(optimizer, DifferentialOptimizer):
         plan = _stock_plan(model)
-    else:  # one of several knows the variables that it trains only
+    else:  # one of several optimizers knows only its own variables
         plan = optimizer.plan_for(model) if alone or not optimizer.built else optimizer.plan
     if trained and not any(id(row.variable) in trained for row in Plan(model).rows):
         return None
@@ -73,12 +73,12 @@ def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer, alo
 
 
 def _stock_plan(model: keras.Layer) -> Plan:
-    """What a stock optimizer does: it does not know of what layers declare."""
+    """The plan of a stock optimizer, which ignores the multipliers that layers declare."""
     return Plan(model).changed(Row.undeclared)
 
 
 def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
-    """One plan of several, each row of the optimizer that trains the variable."""
+    """The plans of several optimizers as one, with each row from the optimizer that trains the variable."""
     fresh = Plan(model)
     by_variable = {id(row.variable): row for plan in reversed(plans) for row in plan.rows}
 

@@ -81,14 +81,11 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return self.plan
         if self._groups.trainable:
             self._bind_plan(model)
-        return with_frozen_by_hand(self.plan, self._trained())
+        return with_frozen_by_hand(self.plan, self._groups.trainable)
 
     def whole_plan(self) -> Plan:
         """The whole plan of a built optimizer, with its original multipliers: the one that phases change."""
-        return with_frozen_by_hand(self._groups.plan, self._trained()).whole
-
-    def _trained(self) -> set[int]:
-        return {id(variable) for variable in self._groups.trainable if variable.trainable}
+        return with_frozen_by_hand(self._groups.plan, self._groups.trainable).whole
 
     @property
     def multipliers(self) -> CurrentMultipliers:
@@ -200,8 +197,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             freeze(self._groups.plan)
             watch_shared_models(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
-            # from here on Keras lists what is unfrozen
-            freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
+            plan = self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
+            freeze(plan)  # from here on Keras lists what is unfrozen
+            watch_shared_models(plan)
         self._model = weakref.ref(model)
 
     def _bind_plan(self, model: keras.Layer) -> None:
@@ -268,7 +266,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         multipliers, numbers = self._groups.multipliers(), self._groups.numbers()
         if multipliers or states.changed:
             plan = states.with_changed_multipliers(plan, before, multipliers)
-        states.move(before, plan)
+        if plan.model is None or plan.model is not before.model:
+            states.move(before, plan)
         states.change(before, plan, step, warmup_steps, own_bias_correction)
         self._rebuild(plan, states.aside)
         if numbers or states.numbers:

@@ -1,4 +1,4 @@
-"""Saving and loading an optimizer: its plan, and its state by variable."""
+"""Saves and loads an optimizer: its plan, and its state by variable."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -39,7 +39,7 @@ class SavedOptimizer(GroupedUpdate):
         """Saves the optimizer's state by variable, with the plan in force.
 
         Args:
-            store: What Keras saves it in.
+            store: A store of Keras.
         """
         if self._groups is None:
             super().save_own_variables(store)
@@ -69,7 +69,7 @@ class SavedOptimizer(GroupedUpdate):
         is not built cannot load state: Keras warns and continues without it.
 
         Args:
-            store: What it was saved in.
+            store: A store of Keras.
 
         Raises:
             ValueError: If the file is damaged; the optimizer is then as it was.
@@ -80,10 +80,10 @@ class SavedOptimizer(GroupedUpdate):
         elif HEADER not in state:
             self._load_by_position(state)
         else:
-            loading.load(self, State.load(state))
+            loading.load(self, self._groups.plan, State.load(state))
 
     def _load_by_position(self, state: dict[str, Any]) -> None:
-        """Loads what a stock optimizer has saved, or one that was not built."""
+        """Loads the state of a stock optimizer, or of one that was saved before it was built."""
         vectors = self._groups.vectors
         variables = [variable for variable in self.variables if all(variable is not vector for vector in vectors)]
         if len(state) == len(self._states.before_build):
@@ -102,11 +102,6 @@ class SavedOptimizer(GroupedUpdate):
 
     # -- what `loading` asks for ----------------------------------------------------------------------------------------
 
-    @property
-    def plan_in_force(self) -> Plan:
-        """The plan in force, with its own multipliers."""
-        return self._groups.plan
-
     def take(
         self,
         plan: Plan,
@@ -120,9 +115,9 @@ class SavedOptimizer(GroupedUpdate):
         Args:
             plan: The plan in force from now on.
             values: All state, by place and name.
-            starts: When variables joined, by place.
+            starts: The late starts of variables, by place.
             seen: How many gradients the state of frozen variables has seen, by place.
-            state: The saved state, for what concerns no variable.
+            state: The saved state, for data that belongs to no variable.
         """
         known = {row.place for row in plan.rows}
         same_groups = plan is self._groups.plan and starts == self._states.starts
@@ -140,10 +135,10 @@ class SavedOptimizer(GroupedUpdate):
         self._warn_at_next_step(plan)
 
     def restore_multipliers(self, multipliers: Mapping[int, float]) -> list[int]:
-        """Sets multipliers that were changed before, by identity of the variable, where a whole group had the same.
+        """Restores changed multipliers, by identity of the variable, if all variables of a group had the same.
 
         Returns:
-            The identities of those for which that is not so.
+            The identities of variables whose multiplier was not restored.
         """
         group_of = {id(variable): self._groups.of(n) for n, variable in enumerate(self._groups.trainable)}
         found: dict[int, set[float | None]] = {}

@@ -18,6 +18,7 @@ from difflr.optimizers.state_by_place import Key, LateStart
 from difflr.plan import Row, hyperparameters, saved_plan
 
 HEADER = "difflr"
+_BY_PLACE = ("starts", "seen", "multipliers", "hyperparameters", "changed", "changed_hyperparameters")
 _CHECKSUM = 8
 
 
@@ -63,17 +64,14 @@ class State:
             "plan": self.plan,
             "values": [list(key) for key in self.values],
             "aside": [list(key) for key in self.aside],
-            "starts": {place: list(dataclasses.astuple(start)) for place, start in self.starts.items()},
+            "starts": {place: dataclasses.astuple(start) for place, start in self.starts.items()},
             "seen": self.seen,
             "multipliers": self.multipliers,
             "hyperparameters": self.hyperparameters,
             "learning_rate": self.learning_rate,
             "callbacks": self.callbacks,
-            "changed": {place: list(numbers) for place, numbers in self.changed.items()},
-            "changed_hyperparameters": {
-                place: {name: list(pair) for name, pair in numbers.items()}
-                for place, numbers in self.changed_hyperparameters.items()
-            },
+            "changed": self.changed,
+            "changed_hyperparameters": self.changed_hyperparameters,
             "arrays": list(self.arrays),
         }
         for number, value in enumerate([*self.values.values(), *self.aside.values(), *self.arrays.values()]):
@@ -91,9 +89,6 @@ class State:
             ValueError: If it is damaged or not such a state; the message names the field.
         """
         header = _from_array(store[HEADER])
-        if isinstance(header, dict):
-            header.setdefault("hyperparameters", {})
-            header.setdefault("changed_hyperparameters", {})
         _check(header)
         keys = [*header["values"], *header["aside"], *((None, name) for name in header["arrays"])]
         missing = [f"{place or 'the optimizer'}: {name}" for n, (place, name) in enumerate(keys) if str(n) not in store]
@@ -112,11 +107,8 @@ class State:
             hyperparameters=header["hyperparameters"],
             learning_rate=header["learning_rate"],
             callbacks=header["callbacks"],
-            changed={place: tuple(numbers) for place, numbers in header["changed"].items()},
-            changed_hyperparameters={
-                place: {name: tuple(pair) for name, pair in numbers.items()}
-                for place, numbers in header["changed_hyperparameters"].items()
-            },
+            changed=header["changed"],
+            changed_hyperparameters=header["changed_hyperparameters"],
             arrays=dict(zip(header["arrays"], arrays[known:], strict=True)),
         )
 
@@ -140,18 +132,11 @@ class State:
         def moved(values: dict[Key, np.ndarray]) -> dict[Key, np.ndarray]:
             return {(None if place is None else places[place], name): v for (place, name), v in values.items()}
 
-        return dataclasses.replace(
-            self,
-            plan=_moved_plan(self.plan, places),
-            values=moved(self.values),
-            aside=moved(self.aside),
-            starts={places[place]: start for place, start in self.starts.items()},
-            seen={places[place]: number for place, number in self.seen.items()},
-            multipliers={places[place]: number for place, number in self.multipliers.items()},
-            hyperparameters={places[place]: numbers for place, numbers in self.hyperparameters.items()},
-            changed={places[place]: numbers for place, numbers in self.changed.items()},
-            changed_hyperparameters={places[place]: known for place, known in self.changed_hyperparameters.items()},
-        )
+        fields: dict[str, Any] = {
+            field: {places[place]: value for place, value in getattr(self, field).items()} for field in _BY_PLACE
+        }
+        plan = _moved_plan(self.plan, places)
+        return dataclasses.replace(self, plan=plan, values=moved(self.values), aside=moved(self.aside), **fields)
 
 
 def _moved_plan(config: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
@@ -207,7 +192,7 @@ def _check(header: Any) -> None:
     require(isinstance(header, dict), "plan", header)
     for field, kind in _FIELDS.items():
         require(isinstance(header.get(field), kind), field, header.get(field))
-    checks.check({**header, "callbacks": {}}, "The saved state of the optimizer")
+    checks.check({**header, "callbacks": {}, "plan": {}}, "The saved state of the optimizer")  # the plan: see below
     checks.check_fields(header, _FIELDS, "The saved state of the optimizer")
     saved_plan.check_config(header["plan"])
     known = {row["place"] for row in header["plan"]["rows"]}

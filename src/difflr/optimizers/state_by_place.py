@@ -99,11 +99,9 @@ class StateByPlace:
             to: The other plan.
         """
         places = {row.place: to.row(row.variable).place for row in plan.rows if row.variable in to}
-        self.starts = {places.get(place, place): start for place, start in self.starts.items()}
-        self.seen = {places.get(place, place): number for place, number in self.seen.items()}
         self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
-        self.changed = {places.get(place, place): numbers for place, numbers in self.changed.items()}
-        self.numbers = {places.get(place, place): numbers for place, numbers in self.numbers.items()}
+        for field in ("starts", "seen", "changed", "numbers"):
+            setattr(self, field, {places.get(place, place): v for place, v in getattr(self, field).items()})
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
         """Records which variables become frozen and which are newly unfrozen.

@@ -1,8 +1,8 @@
 """`Phase`: one stretch of training."""
 
 import dataclasses
-import inspect
 import json
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import checked_option, checked_rate, did_you_mean, shown
+from difflr.checks import checked_option, checked_rate, did_you_mean, is_number, shown, why_it_does_not_take
 from difflr.phases import saved_phase
 from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
@@ -103,9 +103,9 @@ class Phase:
             optional = name in ("epochs", "steps") and value is None
             if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < smallest):
                 raise ValueError(f"`{name}` of a phase must be an integer >= {smallest}. Received: {shown(value)}.")
-        if not _is_number(self.min_delta) or not self.min_delta >= 0:
+        if not is_number(self.min_delta) or not self.min_delta >= 0:
             raise ValueError(f"`min_delta` of a phase must be a number >= 0. Received: {shown(self.min_delta)}.")
-        if self.threshold is not None and not _is_number(self.threshold):
+        if self.threshold is not None and (not is_number(self.threshold) or math.isnan(self.threshold)):
             raise ValueError(f"`threshold` of a phase must be a number or None. Received: {shown(self.threshold)}.")
         self._check_ends()
         for name, allowed in (
@@ -151,17 +151,11 @@ class Phase:
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
                 f"{did_you_mean(str(self.until), [BY_HAND])}"
             )
-
-        if callable(self.until):
-            try:
-                inspect.signature(self.until).bind(0, {})
-            except TypeError as error:
-                raise ValueError(
-                    "`until` of a phase must be a function of two arguments, (epoch, logs) -> bool. Received: "
-                    f"{describe(self.until)}: {error}."
-                ) from None
-            except ValueError:
-                pass  # a builtin, which does not tell its arguments
+        if callable(self.until) and (why := why_it_does_not_take(self.until, 0, {})):
+            raise ValueError(
+                "`until` of a phase must be a function of two arguments, (epoch, logs) -> bool. Received: "
+                f"{describe(self.until)}: {why}."
+            )
 
     def _check_monitor(self) -> None:
         if not isinstance(self.monitor, str) or not self.monitor:
@@ -280,7 +274,3 @@ class Phase:
             ValueError: If it is not a phase; the message lists the known names.
         """
         return cls(**saved_phase.from_config(config, [field.name for field in dataclasses.fields(cls)]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value

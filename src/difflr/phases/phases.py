@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.checks import shown
+from difflr.checks import did_you_mean, shown
 from difflr.phases.phase import Phase
 from difflr.yaml_text import read_yaml, write_yaml
 
@@ -14,16 +14,17 @@ MAX_CHARACTERS = 100_000
 
 
 class Phases(tuple[Phase, ...]):
-    """The phases of one training, one after another. `difflr.PhaseScheduler` walks through them.
+    """The phases of one training, in order, for `difflr.PhaseScheduler`.
 
-    Phases can be printed, saved as YAML, edited and read back. Ready ones are made by `difflr.phases`.
+    Phases can be printed, saved as YAML, edited and read back. `difflr.phases` has functions that return common ones.
 
     Args:
-        phases: List of `difflr.Phase`. All but the last need an end. If the last has one as well and it comes by
-            steps or by a metric, training stops there.
+        phases: List of `difflr.Phase`. All but the last need an end. If the last phase ends by steps or by a metric, the
+            training stops there.
 
     Raises:
-        ValueError: If there is no phase, or one comes after a phase without an end.
+        TypeError: If an element is not a phase.
+        ValueError: If there is no phase, or a phase follows one without an end.
 
     Example:
 
@@ -61,7 +62,7 @@ class Phases(tuple[Phase, ...]):
         """The phases as an aligned table.
 
         Args:
-            model: A built model, or a plan: adds who is trainable, joins and freezes in numbers of parameters.
+            model: A built model, to add the numbers of trainable, newly unfrozen and newly frozen parameters.
 
         Raises:
             ValueError: If the phases do not fit the model.
@@ -82,24 +83,25 @@ class Phases(tuple[Phase, ...]):
         return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.ends}' for phase in self)}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """The phases as plain data, which JSON can hold.
+        """The phases as plain data, as for JSON.
 
         Raises:
-            ValueError: If a target is an object, for which there is no text.
+            ValueError: If a target is an object, which has no text.
         """
         return {"phases": [phase.to_dict() for phase in self]}
 
     @classmethod
     def from_dict(cls, config: Any) -> "Phases":
-        """The phases that `to_dict` wrote.
+        """Phases from the output of `to_dict`.
 
         Raises:
-            ValueError: If it holds no phases; the message says which one is wrong.
+            ValueError: If a phase is invalid; the message says which one.
         """
         checks.check(config, "What phases are made of")
         if not isinstance(config, Mapping) or set(config) != {"phases"} or not isinstance(config["phases"], list):
+            hint = did_you_mean(str(next(iter(config), "")), ["phases"]) if isinstance(config, Mapping) else ""
             raise ValueError(
-                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}."
+                f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}.{hint}"
             )
         made = []
         for number, data in enumerate(config["phases"], start=1):
@@ -110,24 +112,24 @@ class Phases(tuple[Phase, ...]):
         return cls(made)
 
     def to_yaml(self) -> str:
-        """The phases as YAML, to be edited.
+        """The phases as YAML, to edit.
 
         Raises:
             ImportError: If PyYAML is not installed.
-            ValueError: If a target is an object, for which there is no text.
+            ValueError: If a target is an object, which has no text.
         """
         return write_yaml(self.to_dict())
 
     @classmethod
     def from_yaml(cls, text: str) -> "Phases":
-        """The phases in a YAML text.
+        """Phases from YAML.
 
         Args:
-            text: The text; nothing but plain data is read from it.
+            text: The text. Only plain data is read from it.
 
         Raises:
             ImportError: If PyYAML is not installed.
-            ValueError: If it holds no phases.
+            ValueError: If it contains no valid phases.
 
         Example:
 

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from difflr.checks import check_fields, shown
+from difflr.checks import check_fields, is_number, shown
 from difflr.phases.phase import Phase
 
 
@@ -75,21 +75,15 @@ class Progress:
             if name == "phases":
                 fits = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
             elif name == "logs":
-                fits = isinstance(value, Mapping) and all(
-                    isinstance(k, str) and _is_number(v) for k, v in value.items()
-                )
+                fits = isinstance(value, Mapping) and all(isinstance(k, str) and is_number(v) for k, v in value.items())
             elif kind is int:
                 fits = type(value) is int and value >= 0
             elif kind is bool:
                 fits = isinstance(value, bool)
             else:
-                fits = value is None or _is_number(value)
+                fits = value is None or is_number(value)
             if not fits:
                 raise ValueError(f"The saved progress of the phases has no valid '{name}'. Received: {shown(value)}.")
         if data["number"] >= len(data["phases"]):
             raise ValueError(f"The saved progress of the phases has no valid 'number'. Received: {data['number']}.")
         return cls(**{**data, "phases": tuple(data["phases"])})
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

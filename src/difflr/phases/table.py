@@ -1,5 +1,7 @@
 """Phases as a table, to check before training."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from difflr.phases.phases import Phases
 
 MAX_CHARACTERS = 60
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Phase)}
 RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
@@ -48,28 +51,20 @@ def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], se
         right |= {3, 4, 5}
         for line, numbers in zip(lines, _numbers(phases, model), strict=True):
             line += [f"{number:,}" for number in numbers]
-    for name, title in RATES.items():
-        if any(getattr(phase, name) is not None for phase in phases):
+    planned = "as planned" if model is None else plan_of(model).whole.frozen_statistics
+    settings: list[tuple[str, str, Callable[[Any], str]]] = [
+        *((name, title, _cell) for name, title in RATES.items()),
+        ("restore_best", "then restored", lambda is_set: "best weights" if is_set else "-"),
+        ("warmup_steps", "warm-up", lambda steps: counted(steps, "step") if steps else "-"),
+        ("own_bias_correction", "bias correction", {None: "-", True: "own", False: "shared"}.__getitem__),
+        ("frozen_statistics", "frozen statistics", lambda kept: kept or planned),
+    ]
+    for name, title, cell in settings:
+        values = [getattr(phase, name) for phase in phases]
+        if any(value != DEFAULTS[name] for value in values) or (name == "frozen_statistics" and model is not None):
             header.append(title)
-            for line, phase in zip(lines, phases, strict=True):
-                line.append(_cell(getattr(phase, name)))
-    if any(phase.restore_best for phase in phases):
-        header.append("then restored")
-        for line, phase in zip(lines, phases, strict=True):
-            line.append("best weights" if phase.restore_best else "-")
-    if any(phase.warmup_steps for phase in phases):
-        header.append("warm-up")
-        for line, phase in zip(lines, phases, strict=True):
-            line.append(counted(phase.warmup_steps, "step") if phase.warmup_steps else "-")
-    if any(phase.own_bias_correction is not None for phase in phases):
-        header.append("bias correction")
-        for line, phase in zip(lines, phases, strict=True):
-            line.append({None: "-", True: "own", False: "shared"}[phase.own_bias_correction])
-    if model is not None or any(phase.frozen_statistics for phase in phases):
-        planned = "as planned" if model is None else plan_of(model).whole.frozen_statistics
-        header.append("frozen statistics")
-        for line, phase in zip(lines, phases, strict=True):
-            line.append(phase.frozen_statistics or planned)
+            for line, value in zip(lines, values, strict=True):
+                line.append(cell(value))
     return header, lines, set(range(len(header))) - right
 
 

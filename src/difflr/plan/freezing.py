@@ -1,6 +1,6 @@
 """What is frozen, and by whom: a plan marks what it freezes, so that it never unfreezes what the user froze."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import keras
@@ -49,16 +49,17 @@ def layer_frozen_by_plan(layer: keras.Layer) -> bool:
 def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
     """Whether the user, not a plan, froze this variable or the layer that owns it."""
     by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
-    return not variable.trainable and (by_layer or not marked_frozen(variable))
+    return not variable.trainable and (by_layer or not was_marked(variable))
 
 
-def with_frozen_by_hand(plan: "Plan", trained: Collection[int] = ()) -> "Plan":
+def with_frozen_by_hand(plan: "Plan", built_with: Iterable[keras.Variable]) -> "Plan":
     """The plan with what the user has frozen since it was created.
 
     Args:
         plan: The plan.
-        trained: The ids of variables to count as trainable in any case.
+        built_with: The variables that the optimizer was built with. It trains them while their own flag is set.
     """
+    trained = {id(variable) for variable in built_with if variable.trainable}
     by_hand = {
         id(row.variable)
         for row in plan.whole.rows
@@ -80,7 +81,8 @@ def freeze(plan: "Plan") -> None:
     Args:
         plan: The plan.
     """
-    for layer in plan.normalization_layers():
+    normalization = plan.normalization_layers()
+    for layer in normalization:
         if layer_frozen_by_plan(layer):
             set_frozen(layer, False)
     for row in plan.rows:
@@ -90,7 +92,7 @@ def freeze(plan: "Plan") -> None:
             set_frozen(row.variable, True)
         elif was_marked(row.variable):
             set_frozen(row.variable, False)
-    if plan.frozen_statistics == "keep":
+    if normalization and plan.frozen_statistics == "keep":
         by_plan = {id(layer.layer) for layer in plan.statistics if not layer.by_user}
         for layer in plan.kept_statistics():
             if layer.trainable or id(layer) in by_plan:

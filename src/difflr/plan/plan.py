@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, checked_option, checked_rate
+from difflr.checks import checked_multiplier, checked_option, checked_rate, did_you_mean
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, scaled, times
@@ -169,9 +169,11 @@ class Plan:
             KeyError: If the plan does not cover it.
         """
         if id(variable) not in self._by_variable:
+            name = getattr(variable, "path", variable)
+            hint = did_you_mean(str(name), [row.path for row in self.rows])
             raise KeyError(
-                f"The plan does not cover the variable {getattr(variable, 'path', variable)!r}. It was made for a "
-                f"model whose variables begin with {', '.join(row.path for row in self.rows[:3])}."
+                f"The plan does not cover the variable {name!r}.{hint} It was made for a model whose variables begin with "
+                f"{', '.join(row.path for row in self.rows[:3])}."
             )
         return self._by_variable[id(variable)]
 

@@ -11,31 +11,29 @@ from difflr.checks import did_you_mean, listed
 class VariableMapping(Mapping):
     """A read-only mapping with Keras variables as keys, compared by identity.
 
-        `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping
-        accepts variables as keys and prints their paths.
+    `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping
+    accepts variables as keys and prints their paths.
 
     Args:
-            items: Pairs `(variable, value)`, or another mapping of variables. If a variable appears twice,
-                the later value wins, as in a `dict`.
-            paths: Function `variable -> str` that prints a key. Defaults to `variable.path`.
+        items: Pairs `(variable, value)`, or another mapping of variables. If a variable appears twice,
+            the later value wins, as in a `dict`.
+        paths: Function `variable -> str` that prints a key. Defaults to `variable.path`.
 
     Raises:
-            TypeError: If a key is not a `keras.Variable`.
-            KeyError: On lookup of a variable that is not in the mapping. The message lists those that are.
+        TypeError: If a key is not a `keras.Variable`.
+        KeyError: On lookup of a variable that is not in the mapping. The message lists those that are.
 
     Example:
 
-        ```python
-        import keras
+    ```python
+    import keras
+    import difflr
 
-    from difflr.checks import did_you_mean, listed
-        import difflr
-
-        layer = keras.layers.Dense(2)
-        layer.build((None, 3))
-        mapping = difflr.VariableMapping([(layer.kernel, 0.1), (layer.bias, 0.2)])
-        assert mapping[layer.kernel] == 0.1
-        ```
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    mapping = difflr.VariableMapping([(layer.kernel, 0.1), (layer.bias, 0.2)])
+    assert mapping[layer.kernel] == 0.1
+    ```
     """
 
     def __init__(self, items: Any = (), paths: Any = None):

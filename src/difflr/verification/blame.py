@@ -18,8 +18,8 @@ def culprits(rows: Sequence[Row], parts: Sequence[PartState], judged: Sequence[V
 
     Args:
         rows: The rows of the plan.
-        parts: The optimizers that were watched.
-        judged: What was found, one for each row.
+        parts: The observed optimizers.
+        judged: The results, one for each row.
     """
     by_verdict: dict[str, list[str]] = {}
     for row in judged:
@@ -75,7 +75,7 @@ def _about_optimizer(part: PartState, rows: Sequence[Row]) -> list[str]:
 
 
 def statistics_faults(plan: Plan, observation: Observation) -> list[str]:
-    """What is wrong with the moving statistics of frozen BatchNormalization layers.
+    """Faults of the moving statistics of frozen BatchNormalization layers.
 
     Args:
         plan: The plan.

@@ -28,8 +28,8 @@ def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[in
     Args:
         plan: The plan.
         observation: The update.
-        tolerance: How far the measured ratio may be off, relatively.
-        unused: Variables that have no gradient whatever the weights are; `None` where that is not known.
+        tolerance: The largest relative error of a measured ratio.
+        unused: Variables without a gradient at any weights; `None` if unknown.
     """
     part_of = {id(v): part for part in observation.parts for v in part.variables}
     rows = [_in_current_phase(row, observation.parts) for row in plan.rows]
@@ -52,7 +52,7 @@ def in_groups(plan: Plan, rows: Sequence[VerifiedRow], faults: Sequence[str]) ->
     Args:
         plan: The plan.
         rows: One for each row of the plan.
-        faults: What is wrong besides.
+        faults: Other faults, in sentences.
     """
     members = grouped(range(len(plan.rows)), lambda number: plan.rows[number].setting)
     labels = names_of([[plan.rows[number] for number in group] for group in members.values()], plan.rows)
@@ -63,7 +63,7 @@ def has_gradient(gradients: Sequence[Values], key: int) -> bool:
     """Whether a variable has a gradient that is not 0.
 
     Args:
-        gradients: Those of one step or several.
+        gradients: The gradients of one or more steps.
         key: The identity of the variable.
     """
     return any(key in step and np.any(step[key]) for step in gradients)
@@ -72,16 +72,16 @@ def has_gradient(gradients: Sequence[Values], key: int) -> bool:
 def compared(
     row: Row, rate: float, real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float, tolerance: float
 ) -> VerifiedRow:
-    """The ratio at which a variable moved, from the move it should have made and how that grows with the rate.
+    """The ratio at which a variable moved, from its expected move and how that grows with the rate.
 
     Args:
         row: The row of the plan.
-        rate: Float, its rate over the base rate, as the plan promises it.
-        real: Array, how far it moved.
-        once: Array, how far it should have.
-        slope: Array, how much further it would at twice the rate.
-        noise: Float, the norm of what is lost in the precision of the weights.
-        tolerance: Float, how far the ratio may be off, relatively.
+        rate: Float, its rate over the base rate, by the plan.
+        real: Array, its move.
+        once: Array, its expected move.
+        slope: Array, how much further it would move at twice the rate.
+        noise: Float, the norm of the rounding error of the weights.
+        tolerance: Float, the largest relative error of the ratio.
     """
     if not (is_finite(real) and is_finite(once)):
         return VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
@@ -96,7 +96,7 @@ def compared(
 
 
 def noise_of(variable: keras.Variable, value: np.ndarray) -> float:
-    """How much of a move is lost where the weights are rounded: half a unit in the last place of each.
+    """The rounding error of the weights: half a unit in the last place of each.
 
     Args:
         variable: The variable.
@@ -126,7 +126,7 @@ def _judge_part(
     for members in by_factors.values():
         rate, decay = _factors(members[0], part)
         variables, own = [row.variable for row in members], hyperparameters_at(members[0], part)
-        # The slope tells the rate also where the update is not proportional to it: momentum from before, Ftrl.
+        # The slope gives the rate even if the update is not proportional to it: earlier momentum, Ftrl.
         once = reference.moves(variables, rate, decay, own) if rate else {}
         twice = reference.moves(variables, 2 * rate, 2 * decay, own) if rate else {}
         for row in members:
@@ -152,12 +152,12 @@ def _judge_part(
 
 
 def _is_comparable(along: Sequence[bool], rows: Sequence[VerifiedRow]) -> bool:
-    """Whether the moves of an optimizer differ from those it is compared with by what a plan can do.
+    """Whether an optimizer's moves differ from the reference only in ways that a plan can cause.
 
     Args:
-        along: For each variable whether it moved in the same direction. Most have to: where gradients are tiny, beside
-            Adam's epsilon, scaling them turns the update, too.
-        rows: What was measured. One factor for all of them is that of the update rule; a plan is about ratios.
+        along: For each variable whether it moved in the expected direction. Most must have: with gradients as small as
+            Adam's epsilon, scaling them changes the direction, too.
+        rows: The measurements. One common factor comes from the update rule; a plan is about ratios.
     """
     factors = [row.measured / row.expected for row in rows if row.verdict in (judgement.KEPT, judgement.BROKEN)]
     is_one_factor = bool(factors) and bool(np.allclose(factors, factors[0], rtol=0.02))
@@ -166,7 +166,7 @@ def _is_comparable(along: Sequence[bool], rows: Sequence[VerifiedRow]) -> bool:
 
 
 def _is_along(real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: float) -> bool:
-    """Whether a variable moved in the direction in which it should, however far."""
+    """Whether a variable moved in the expected direction, however far."""
     length = float(np.sum(slope * slope))
     across = real - once - slope * (float(np.sum((real - once) * slope)) / length if length else 0.0)
     return not is_finite(across) or float(np.linalg.norm(across)) <= 0.1 * float(np.linalg.norm(real)) + 4 * noise
@@ -178,7 +178,7 @@ def _not_judged(row: VerifiedRow) -> VerifiedRow:
 
 
 def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
-    """The row as a phase of freezing and unfreezing has it now."""
+    """The row with the settings of the current phase."""
     for part in parts:
         if part.plan is None or row.variable not in part.plan or row.frozen:
             continue
@@ -190,7 +190,7 @@ def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:
 
 
 def _factors(row: Row, part: PartState) -> tuple[float, float]:
-    """What the plan says that the base rate is multiplied by in this step, for the update and for the weight decay."""
+    """The plan's factors on the base rate in this step, for the update and for weight decay."""
     planned = row.multiplier * schedule_at(row.schedule, batch_of(row, part))
     planned = max(planned, row.min_learning_rate / part.base_rate)
     start = part.starts.get(id(row.variable), LateStart())

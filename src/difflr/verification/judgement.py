@@ -31,10 +31,10 @@ class VerifiedRow:
 
     Args:
         path: Its layer-tree path.
-        expected: Float, its rate over the base rate, as the plan promises it for this step.
-        measured: Float, the same as it moved; NaN where it cannot be told.
-        verdict: What that means.
-        weight: How much it counts in its group: the squared length of the update at rate 1.
+        expected: Float, its rate over the base rate in this step, by the plan.
+        measured: Float, the measured ratio; NaN if it cannot be measured.
+        verdict: The verdict, as text.
+        weight: Its weight in the mean of its group: the squared length of the update at rate 1.
     """
 
     path: str
@@ -50,7 +50,7 @@ class Verification:
     Args:
         rows: One `VerifiedRow` for each variable of the plan.
         groups: For each group its label and the positions of its rows.
-        faults: What is wrong besides, or why; sentences.
+        faults: Other faults and likely causes, in sentences.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ def listed_short(paths: Sequence[str]) -> str:
 
 
 def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
-    """What the measured numbers have in common, in sentences.
+    """What wrong measurements have in common, in sentences.
 
     Args:
         rows: All rows.
@@ -162,7 +162,7 @@ def patterns(rows: Sequence[VerifiedRow]) -> list[str]:
 
 
 def _is(row: VerifiedRow, other: float) -> bool:
-    """Whether a row moved at `other`: within a tenth of the way there from what was expected."""
+    """Whether a row moved at the ratio `other`, within a tenth of its distance from the expected one."""
     return abs(row.measured - other) < 0.1 * abs(row.expected - other)
 
 

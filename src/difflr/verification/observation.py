@@ -27,10 +27,10 @@ class PartState:
         variables: The variables it trains.
         base_rate: Float, its learning rate in this update.
         step: How many updates it has made.
-        slots: Its state by attribute, an array (or `None`) for each of the variables.
+        slots: Its state by attribute, an array or `None` for each variable.
         shared: Its state that belongs to no variable, by attribute.
-        plan: The plan in force, with the multipliers of that moment; `None` if it is none of difflr's.
-        starts: When its variables joined the training, where it knows: by identity.
+        plan: The plan in force, with the current multipliers; `None` for a stock optimizer.
+        starts: The late starts of its variables, by identity.
     """
 
     optimizer: keras.optimizers.Optimizer
@@ -55,18 +55,18 @@ class Observation:
         self._step = MeasuredStep(_everything, before=self._before_step, after=self._after_step)
         self._is_update = False
         self.parts: list[PartState] = []
-        self.before: Values = {}  # of all variables of the model: before the first step
+        self.before: Values = {}  # all variables of the model before the first step
         self.after: Values = {}  # and after the last
-        self.found: Values = {}  # of those to which the optimizer applied gradients: what it found
-        self.left: Values = {}  # and what it left
-        self.gradients: list[Values] = []  # of each step
+        self.found: Values = {}  # the optimizer's variables before it applied gradients
+        self.left: Values = {}  # and after
+        self.gradients: list[Values] = []  # per step
 
     def arm(self) -> None:
         """Records the model's next step."""
         self._step.arm(self._model)
 
     def take(self) -> bool:
-        """After a step: whether it updated the weights. If not, the next step belongs to the same update.
+        """Returns whether the last step updated the weights. If not, the next step belongs to the same update.
 
         Raises:
             ValueError: If the model does not train with its optimizer.
@@ -83,7 +83,7 @@ class Observation:
         gradients = {int(key): move["gradient"] for key, move in moves.items() if "gradient" in move}
         skipped = is_scaled(self._model.optimizer) and not all(map(is_finite, gradients.values()))
         if skipped or not all(part.base_rate for part in self.parts):
-            return False  # by a LossScaleOptimizer, which now scales less; or a warm-up begins with a rate of 0
+            return False  # a LossScaleOptimizer skipped the step, or a warm-up begins at 0
         self.gradients.append(gradients)
         self.found = {int(key): move["before"] for key, move in moves.items()}
         self.left = {int(key): move["after"] for key, move in moves.items()}
@@ -93,7 +93,7 @@ class Observation:
         states = [_state(part) for part in parts(self._model.optimizer)]
         if not self.gradients:
             self.before, self.parts = values(self._model.variables), states
-        else:  # gradients that are accumulated: the state before the first of them, the rate at the last
+        else:  # accumulation: the state before the first step, the rate of the last
             pairs = zip(self.parts, states, strict=True)
             self.parts = [dataclasses.replace(first, base_rate=now.base_rate) for first, now in pairs]
 

@@ -38,7 +38,7 @@ def batch_of(row: Row, part: PartState) -> int:
 
 
 def hyperparameters_at(row: Row, part: PartState) -> dict[str, float]:
-    """What the plan sets in the place of the optimizer's own numbers at this update.
+    """The hyperparameters that the plan sets, at this update.
 
     Args:
         row: A row of the plan.
@@ -49,14 +49,14 @@ def hyperparameters_at(row: Row, part: PartState) -> dict[str, float]:
 
 
 class Reference:
-    """The stock optimizer behind a watched one, applied to copies at a single rate.
+    """The stock optimizer behind an observed one, applied to copies of its variables at a single rate.
 
-    The watched optimizer itself would repeat its own fault.
+    The observed optimizer itself would repeat its fault.
 
     Args:
         part: The optimizer before the update.
         observation: The update.
-        rows: What the plan says of the variables of this optimizer.
+        rows: The plan's rows for the variables of this optimizer.
     """
 
     def __init__(self, part: PartState, observation: Observation, rows: Sequence[Row] = ()):
@@ -74,10 +74,10 @@ class Reference:
         """How far the variables would have moved.
 
         Args:
-            variables: Some of those that the optimizer trains.
+            variables: Some of the optimizer's variables.
             rate: The factor on the base rate.
-            decay: The factor on what the weight decay is multiplied by: rate and decay are separate here.
-            own: What they have in the place of the optimizer's own numbers.
+            decay: The factor on the weight decay, separate from the rate here.
+            own: Their hyperparameters, by name.
         """
         part = self._part
         config = {**self._config, **dict.fromkeys(CLIPPING), "gradient_accumulation_steps": None}
@@ -115,7 +115,7 @@ class Reference:
         keras_private.set_applications(optimizer, self._part.step)
 
     def _accumulated(self, batches: list[Values]) -> Values:
-        """The gradients of the update: the mean over the batches that were accumulated."""
+        """The gradients of the update: the mean over the accumulated batches."""
         steps = self._part.optimizer.gradient_accumulation_steps
         sums: Values = {}
         for gradients in batches if steps else batches[-1:]:
@@ -130,7 +130,7 @@ class Reference:
         return {key: gradient / steps for key, gradient in sums.items()}
 
     def _clipped_by_rule(self, gradients: Values, rows: Sequence[Row]) -> Values:
-        """The gradients, those to which a rule gives a norm of their own clipped by it."""
+        """The gradients, clipped by the norms of rules."""
         name, clipped = keras_private.CLIPNORM, dict(gradients)
         having = [row for row in rows if name in row.hyperparameters and id(row.variable) in gradients]
         members = grouped(having, lambda row: (row.decided.get(name), as_key({name: row.hyperparameters[name]})))
@@ -163,7 +163,7 @@ def stock_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
 
 
 def reference_class(optimizer_class: type) -> type[keras.optimizers.Optimizer]:
-    """The class to compare with: the stock one, or the class itself if a user derived it from one of difflr's.
+    """The class to compare with: the stock class, or the class itself if a user derived it from a difflr class.
 
     Args:
         optimizer_class: The class of an optimizer.

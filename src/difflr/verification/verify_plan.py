@@ -17,9 +17,9 @@ Logs = dict[str, float] | None
 class VerifyPlan(keras.callbacks.Callback):
     """Stops `fit` at its first step if the weights do not move as the plan says.
 
-    The check of `difflr.verify` on the first update of the training itself. With gradient accumulation, a loss scale that
-    starts too large or a warm-up from 0, that update comes after the first batch. The step is compiled once more. The
-    callback does not change training, bit for bit.
+    Does the check of `difflr.verify` on the first update of the training. With gradient accumulation, a loss scale that
+    starts too large or a warm-up from 0, that is not the first batch. The step is compiled a second time. The callback
+    does not change training, bit for bit.
 
     Args:
         plan: The `difflr.Plan` to check. `None`: the plan of the model's optimizer.
@@ -82,7 +82,7 @@ class VerifyPlan(keras.callbacks.Callback):
         self._observation = None
 
     def _look(self) -> None:
-        """After a step: whether it tells."""
+        """Verifies the plan once the weights were updated."""
         if self._observation is None or not self._observation.take():
             return
         observation, self._observation = self._observation, None

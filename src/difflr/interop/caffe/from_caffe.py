@@ -110,6 +110,10 @@ def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any])
         hint = did_you_mean(unknown[0], in_net)
         raise ValueError(f"`names` has layers that are not in the training net: {', '.join(unknown)}.{hint}")
     by_name = _rows_by_name(rows)
+    for name, path in names.items():
+        if isinstance(path, str) and path not in by_name:
+            hint = did_you_mean(path, by_name)
+            raise ValueError(f"`names` says that '{name}' is {path!r}, and the model has no such layer.{hint}")
     decisions: dict[int, Any] = {}
     for layer in _with_weights(layers):
         for row in _rows_of(layer, by_name, names):

@@ -24,6 +24,19 @@ def groups(step: Step) -> Iterator[tuple[Any, ...]]:
         yield number, *([column[place] for place in places] for column in columns)
 
 
+def decayed_groups(step: Step) -> Iterator[tuple[Any, ...]]:
+    """The same after weight decay.
+
+    Args:
+        step: The step.
+    """
+    kept = step.kept_by_decay()
+    for number, variables, *others in groups(step):
+        if kept[number] is not None:
+            decay(variables, [kept[number]] * len(variables))
+        yield number, variables, *others
+
+
 def adam(step: Step) -> None:
     """Adam and AdamW.
 
@@ -65,10 +78,8 @@ def sgd(step: Step) -> None:
     """SGD with momentum, `v = momentum * v - rate * g`: `dampening` scales the gradient, `lr=-1` adds v."""
     import torch
 
-    rates, kept = step.exact_rates.tolist(), step.kept_by_decay()
-    for number, variables, grads, momenta in groups(step):
-        if kept[number] is not None:
-            decay(variables, [kept[number]] * len(variables))
+    rates = step.exact_rates.tolist()
+    for number, variables, grads, momenta in decayed_groups(step):
         torch._fused_sgd_(
             variables,
             grads,
@@ -92,10 +103,8 @@ def adagrad(step: Step) -> None:
 
     first = step.optimizer.initial_accumulator_value
     beside = math.sqrt(first + step.optimizer.epsilon) - math.sqrt(first)
-    rates, kept, never_read = step.scalars(step.rates), step.kept_by_decay(), torch.tensor(1.0)
-    for number, variables, grads, accumulators in groups(step):
-        if kept[number] is not None:
-            decay(variables, [kept[number]] * len(variables))
+    rates, never_read = step.scalars(step.rates), torch.tensor(1.0)
+    for number, variables, grads, accumulators in decayed_groups(step):
         torch._fused_adagrad_(
             variables,
             grads,
@@ -113,11 +122,11 @@ PASSES: dict[str, Callable[[Step], None]] = {"SGD": sgd, "Adam": adam, "Adagrad"
 _KIND = operator.attrgetter("dtype", "device")
 
 
-def fits(name: str, step: Step) -> bool:
+def fits(step: Step) -> bool:
     """Whether the kernels can compute this step: same formula, one dtype and device, contiguous tensors."""
     import torch
 
-    optimizer, first = step.optimizer, step.variables[0]
+    name, optimizer, first = step.name, step.optimizer, step.variables[0]
     if (
         name not in PASSES
         or (name == "SGD" and (optimizer.nesterov or optimizer.momentum == 0))

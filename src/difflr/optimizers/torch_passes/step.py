@@ -20,13 +20,13 @@ class Step:
     Rates are Python floats on a CPU, and scalar tensors on a GPU, so that no step waits for it.
 
     Args:
-        name: As for `run`.
-        optimizer: As for `run`.
-        groups: As for `run`.
-        variables: As for `run`.
-        grads: As for `run`.
-        learning_rate: As for `run`.
-        is_last: As for `run`.
+        name: The Keras optimizer whose vectorised update to compute, one of `torch_passes.NAMES`.
+        optimizer: The optimizer, for its settings and state.
+        groups: Its groups.
+        variables: Keras variables.
+        grads: Their gradients, torch tensors.
+        learning_rate: The base rate, a scalar.
+        is_last: Whether these are the last variables of this step.
     """
 
     def __init__(
@@ -37,8 +37,9 @@ class Step:
         variables: Sequence[keras.Variable],
         grads: list[Tensor],
         learning_rate: Tensor,
-        is_last: bool,
+        is_last: bool = True,
     ):
+        self.name = name
         self.is_last = is_last
         self.optimizer = optimizer
         self.groups = groups

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import difflr
+from difflr.text_table import html_table
 
 pytestmark = pytest.mark.same_everywhere
 
@@ -64,18 +65,47 @@ def amounts():
     return difflr.evaluation([[1.0], [2.0]], [[1.1], [1.9]])
 
 
-@pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts])
+def choice():
+    plan = difflr.plan_of(compiled())
+    trials = [
+        difflr.choosing.Tried("rates 1 : 3", 0.1, 0.5, 0.9, 40, 0.0),
+        difflr.choosing.Tried(EVIL, 0.3, 0.4, 1.0, 40, 2.5),
+    ]
+    cost = difflr.choosing.Cost(40, 6, 100, 1.5)
+    return difflr.Choice(0.1, plan, True, "the constants of `fine_tune` are kept", trials, cost, is_measured=False)
+
+
+@pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts, choice])
 def test_the_notebook_shows_what_is_printed(make):
     thing = make()
     text, page = str(thing), Cells(thing._repr_html_())
-    assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "br"}
+    assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "p", "br", "code"}
     assert len(page.cells) > 4
-    squeezed = "".join(text.split())
+    squeezed = "".join(text.split()).replace("`", "")
     for cell in page.cells:
         assert "".join(cell.split()) in squeezed, cell
+    assert "`" not in page.below
     assert "".join(page.below.split()) in squeezed
     if make in (plan, phases):
         assert any("body <b>&" in cell for cell in page.cells)
+
+
+@pytest.mark.filterwarnings("ignore:.* have no effect on the model")
+def test_a_translation_shows_its_settings_as_a_table_and_the_rest_below_it():
+    translation = difflr.interop.from_lr_multiplier({"body <b>&": 0.1, "no such layer": 2.0}, compiled())
+    page = Cells(translation._repr_html_())
+    assert page.cells[:2] == ["setting", "layers"]
+    assert page.cells[2:] == ["body <b>&", "body <b>&"]
+    assert "Decides nothing: no such layer" in page.below
+    assert "1 setting took effect, 1 did not" in page.below
+    assert repr(translation) == "<difflr.interop.Translation from keras-lr-multiplier: 1 matched, 1 unmatched>"
+
+
+def test_code_below_a_table_is_marked_as_such():
+    html = html_table(["a"], [["`b`"]], {0}, "look at `plot()` & <more>")
+    assert html.endswith("<p>look at <code>plot()</code> &amp; &lt;more&gt;</p>")
+    assert "look at plot()" in Cells(curve()._repr_html_()).below
+    assert repr(choice()) == "<difflr.Choice: rate 0.1, 2 groups, 0 variables frozen, 2 candidates tried>"
 
 
 def test_a_name_is_never_markup():

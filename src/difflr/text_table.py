@@ -6,6 +6,7 @@ No word is ever cut, for rules need names whole.
 import html
 import itertools
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
@@ -48,7 +49,7 @@ def text_table(
 
 
 def html_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int], footer: str = "") -> str:
-    """The same table as HTML, as a notebook shows it. All text is escaped.
+    """The same table as HTML, as a notebook shows it. All text is escaped; `code` in the footer becomes `<code>`.
 
     Args:
         header: As in `text_table`, like all others.
@@ -65,7 +66,8 @@ def html_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Coll
         return f"<tr>{''.join(aligned)}</tr>"
 
     body = "".join(row("td", cells) for cells in lines)
-    below = f"<p>{'<br>'.join(map(html.escape, footer.splitlines()))}</p>" if footer else ""
+    notes = [re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(line)) for line in footer.splitlines()]
+    below = f"<p>{'<br>'.join(notes)}</p>" if footer else ""
     return f"<table><thead>{row('th', header)}</thead><tbody>{body}</tbody></table>{below}"
 
 

@@ -93,7 +93,7 @@ def test_a_curve_that_says_nothing(losses):
     assert found.valley is None
     assert found.steep is None
     assert set(found.suggestions.values()) == {None}
-    assert "no rate can be read off this curve" in str(found)
+    assert "this curve suggests no rate" in str(found)
 
 
 @pytest.mark.same_everywhere

@@ -14,7 +14,7 @@ from difflr.checks import check_fields, read_json
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.report import drawing
-from difflr.text_table import text_table
+from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,6 +114,17 @@ class Choice:
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
+        return text_table(*self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self._cells())
+
+    def __repr__(self) -> str:
+        return f"<difflr.Choice: {self._chosen()}, {counted(len(self.trials), 'candidate')} tried>"
+
+    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
+        """Header, lines, the columns of words, and what is below them."""
+
         def line(tried: Tried) -> list[str]:
             number = "-" if tried.accuracy is None else f"{tried.accuracy:.1%}"
             better = "-" if tried is self.trials[0] else f"{tried.better_by:+.1f}"
@@ -127,10 +138,13 @@ class Choice:
             ]
 
         header = ["tried", "rate", "right", "loss", "examples", "better by"]
+        footer = f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
+        return header, [line(tried) for tried in self.trials], {0}, footer
+
+    def _chosen(self) -> str:
         frozen = sum(row.frozen for row in self.plan.rows)
-        chosen = f"rate {self.learning_rate:.2g}, {len(self.plan.groups)} groups, {frozen} variables frozen"
-        footer = f"chosen: {chosen}\nwhy: {self.reason}\ncost: {self.cost}"
-        return text_table(header, [line(tried) for tried in self.trials], left={0}, footer=footer)
+        groups, variables = counted(len(self.plan.groups), "group"), counted(frozen, "variable")
+        return f"rate {self.learning_rate:.2g}, {groups}, {variables} frozen"
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
         """Draws what was measured: a bar for each candidate, the share that is right or else the loss.

@@ -158,7 +158,7 @@ class LearningRateCurve:
             f"{len(self.rates)} of {counted(self.num_steps, 'step')}, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
         )
         if not found:
-            footer += "; the loss falls nowhere, or is not a number: no rate can be read off this curve"
+            footer += "; the loss falls nowhere, or is not a number: this curve suggests no rate"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
         return ["suggestion", "rate", "which is"], lines, {0, 2}, footer

@@ -11,6 +11,7 @@ import keras
 from difflr.checks import nearest
 from difflr.plan import Plan, Row, Rule
 from difflr.plan.group_names import covering_names, layers_above
+from difflr.text_table import counted, html_table
 
 # The Keras layers for PyTorch's lists of normalization modules; InstanceNorm is a GroupNormalization.
 NORMS = (keras.layers.BatchNormalization, keras.layers.GroupNormalization, keras.layers.LayerNormalization)
@@ -54,10 +55,27 @@ class Translation:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"From {self.peer}: {len(self.matched)} settings took effect, {len(self.unmatched)} did not."]
+        settings = [f"  {setting} -> {layers}" for setting, layers in self._settings()]
+        return "\n".join([self._title(), *settings, *self._notes()])
+
+    def _repr_html_(self) -> str:
+        return html_table(["setting", "layers"], self._settings(), {0, 1}, "\n".join([self._title(), *self._notes()]))
+
+    def __repr__(self) -> str:
+        return f"<difflr.interop.Translation from {self.peer}: {len(self.matched)} matched, {len(self.unmatched)} unmatched>"
+
+    def _title(self) -> str:
+        took_effect = counted(len(self.matched), "setting")
+        return f"From {self.peer}: {took_effect} took effect, {len(self.unmatched)} did not."
+
+    def _settings(self) -> list[list[str]]:
+        """The settings that took effect, and the layers that they reach."""
         total = collections.Counter(layer for row in self.plan.rows for layer in layers_above(row.path))
-        for setting, paths in self.matched.items():
-            lines.append(f"  {setting} -> {', '.join(covering_names(paths, total))}")
+        return [[setting, ", ".join(covering_names(paths, total))] for setting, paths in self.matched.items()]
+
+    def _notes(self) -> list[str]:
+        """What took no effect, and what else there is to know."""
+        lines: list[str] = []
         for title, names in (
             ("Decides nothing", self.unmatched),
             ("Not mentioned (multiplier 1)", self.unmentioned),
@@ -67,7 +85,7 @@ class Translation:
             lines += [f"{title}: {name}" for name in names]
         lines += [] if self.learning_rate is None else [f"Base rate: {_in_words(self.learning_rate)}"]
         lines += [] if self.optimizer is None else [f"Optimizer: {_in_words(self.optimizer)}"]
-        return "\n".join(lines)
+        return lines
 
 
 _SAID_ELSEWHERE = ("name", "learning_rate", "multipliers")

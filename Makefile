@@ -84,6 +84,8 @@ lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell src docs examples benchmarks *.md
+	$(BIN)/codespell --builtin en-GB_to_en-US -L grey docs *.md
+	$(BIN)/python tools/prose.py
 
 .PHONY: format
 format: $(READY) ## put the form right, and what else ruff can

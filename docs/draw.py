@@ -34,7 +34,7 @@ def draw_mobilenet(path: Path) -> None:
     """The picture of a plan for a network with many layers; what it draws does not depend on the weights."""
     model = keras.applications.MobileNetV2((64, 64, 3), weights=None)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*freshly initialised")
+        warnings.filterwarnings("ignore", ".*freshly initiali")
         plan = difflr.layerwise_decay(model, 0.9)
     axes = difflr.plot_plan(plan)
     with matplotlib.rc_context(SVG):

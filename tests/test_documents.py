@@ -1,12 +1,15 @@
 """Whatever Python the documents show runs: the README, docs/ and the docstrings' examples.
 
-The ```python blocks of one file run in order in one namespace, in a folder of their own. A block
+The ```python blocks of one file run in order in one namespace, in a folder of their own. What a
+```text block right below shows is what the code printed; a line `...` stands for any lines. A block
 that cannot run says so, and why, in the line before it: `<!-- not run: reason -->`. One for a single
 backend is marked `<!-- run on jax -->`, and runs on that one alone. A docstring's
 blocks find `difflr`, `keras`, `np` and what `docstring_namespace` adds, and import the rest.
 """
 
+import contextlib
 import inspect
+import io
 import pkgutil
 import re
 import textwrap
@@ -28,6 +31,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NOT_RUN = re.compile(r"<!--\s*not run:\s*\S.*?-->\s*\Z", re.DOTALL)
+SHOWN = re.compile(r"```\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUN_ON = re.compile(r"<!--\s*run on (jax|tensorflow|torch)\s*-->\s*\Z")
 
 
@@ -42,9 +46,14 @@ def python_blocks(text):
 
 
 def run_blocks(text, file, namespace):
-    """Run the blocks; a traceback then names the document and its line."""
+    """Run the blocks; a traceback then names the document and its line. Compare what they print with what is shown."""
+    lines = text.splitlines(keepends=True)
     for line, code in python_blocks(text):
-        exec(compile("\n" * line + code, str(file), "exec"), namespace)
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile("\n" * line + code, str(file), "exec"), namespace)
+        if found := SHOWN.match("".join(lines[line + code.count("\n") :])):
+            pattern = re.escape(found[1]).replace(re.escape("...\n"), "(.*\n)*")
+            assert re.fullmatch(pattern, printed.getvalue()), f"{file}:{line + 1} prints\n{printed.getvalue()}"
 
 
 def examples_in_docstrings():
@@ -157,6 +166,13 @@ def test_a_block_for_one_backend_runs_there_alone():
         f"<!-- run on {backend} -->\n\n```python\n{backend}\n```\n" for backend in ("jax", "tensorflow", "torch")
     )
     assert [code.strip() for _, code in python_blocks(text)] == [keras.backend.backend()]
+
+
+def test_output_that_differs_from_what_is_shown_is_an_error():
+    page = "```python\nprint(1)\nprint(2)\nprint(3)\n```\n\n```text\n1\n...\n{}\n```\n"
+    run_blocks(page.format(3), "page.md", {})
+    with pytest.raises(AssertionError, match="page.md:2 prints"):
+        run_blocks(page.format(4), "page.md", {})
 
 
 def test_a_block_gives_its_line_in_the_document():

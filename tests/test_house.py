@@ -61,10 +61,13 @@ def test_all_is_complete():
 def test_every_public_name_has_a_place_in_the_documentation():
     page = "\n".join(path.read_text() for path in (ROOT / "docs" / "reference").glob("*.md"))
     documented = set(re.findall(r"^::: ([\w.]+)", page, re.MULTILINE))
+    for folder, names in re.findall(r"^::: ([\w.]+)\n    options:\n      members: \[(.*)\]", page, re.MULTILINE):
+        documented |= {f"{folder}.{name}" for name in names.split(", ")}
+    made_of_keras = ("difflr.layers", "difflr.optimizers")  # their pages list these names
     missing = [
         f"{namespace}.{name}"
         for namespace, name in public_names()
-        if f"{namespace}.{name}" not in documented and (namespace == "difflr" or namespace not in documented)
+        if not {f"{namespace}.{name}", f"difflr.{name}"} & documented and namespace not in made_of_keras
     ]
     assert not missing, f"docs/reference/ lacks {missing}: add '::: NAME' to the page of its folder"
 

@@ -24,14 +24,19 @@ def cell(lines: list[Line]) -> str:
 
 
 def overview(results: Results, checks: dict[str, Any]) -> str:
-    """A row for each check, a column for each side and backend."""
-    columns = [(side, backend) for side in SIDES for backend in BACKENDS if results.of(side=side, backend=backend)]
-    heads = " | ".join(f"{side}, {BACKENDS[backend]}" for side, backend in columns)
-    rows = [f"| | check | {heads} |", "|---" * (len(columns) + 2) + "|"]
+    """A row for each check, a column for each side."""
+    rows = [f"| | check | {' | '.join(SIDES)} |", "|---" * (len(SIDES) + 2) + "|"]
     for number, (name, check) in enumerate(checks.items(), start=1):
-        cells = [cell(results.of(check=name, side=side, backend=backend)) for side, backend in columns]
+        cells = [on_backends(results.of(check=name, side=side)) for side in SIDES]
         rows.append(f"| {number} | {check.title} | {' | '.join(cells)} |")
     return "\n".join(rows)
+
+
+def on_backends(lines: list[Line]) -> str:
+    """The verdict, or, if backends differ, the verdict of each."""
+    by = {backend: cell([line for line in lines if line["backend"] == backend]) for backend in BACKENDS}
+    by = {BACKENDS[backend]: verdict for backend, verdict in by.items() if verdict}
+    return "".join(set(by.values())) if len(set(by.values())) < 2 else "; ".join(map(": ".join, by.items()))
 
 
 def counts(results: Results) -> str:
@@ -52,23 +57,6 @@ def counts(results: Results) -> str:
         ways = f", {len(more)} more with a workaround" if more else ""
         sentences.append(f"{side} passes {len(passed)} of {len(plain)}{ways}")
     return "; ".join(sentences) + "."
-
-
-def differences(results: Results, checks: dict[str, Any]) -> str:
-    """The checks that Keras passes on every backend, and those on which its backends differ."""
-    backends = {line["backend"] for line in results.lines}
-    verdicts = {
-        name: {x["backend"]: x["verdict"] for x in results.of(check=name, side="Keras", way="")} for name in checks
-    }
-    passed = [
-        checks[name].title for name, by in verdicts.items() if set(by) == backends and set(by.values()) == {"passed"}
-    ]
-    differs = [checks[name].title for name, by in verdicts.items() if len(set(by.values())) > 1]
-    sentences = (
-        ("Keras alone passes on every backend", passed),
-        ("Keras differs between backends", differs),
-    )
-    return " ".join(f"{start}: {'; '.join(titles)}." for start, titles in sentences if titles)
 
 
 def details(results: Results, checks: dict[str, Any]) -> str:
@@ -110,7 +98,6 @@ def write(results: Results, docs: Path) -> Path:
     for name, part in {
         "overview": overview(results, CHECKS),
         "counts": counts(results),
-        "differences": differences(results, CHECKS),
         "details": details(results, CHECKS),
         "versions": versions(results),
     }.items():

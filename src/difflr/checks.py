@@ -61,6 +61,25 @@ def meant(names: list[str]) -> str:
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
+def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:
+    """`value`, if it is one of `options`.
+
+    Args:
+        value: What the user gave.
+        name: The name of the argument.
+        options: Texts, `True`, `False` or `None`.
+
+    Raises:
+        ValueError: If it is not; the message has the nearest one.
+    """
+    if not any(value is option or (isinstance(value, str) and value == option) for option in options):
+        *others, last = map(repr, options)
+        texts = [option for option in options if isinstance(option, str)]
+        hint = did_you_mean(value, texts, 1, 0.4) if isinstance(value, str) else ""
+        raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.{hint}")
+    return value
+
+
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
     """Checks that `data` has no other fields than those known.
 

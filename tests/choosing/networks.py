@@ -5,7 +5,7 @@ import random
 import keras
 import numpy as np
 
-from difflr.plan import layer_tree
+from difflr.plan import freezing
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -36,7 +36,7 @@ def state_of(model):
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else []), *model.metrics_variables]
     flags = [(layer.name, layer.trainable) for layer in model.layers]
-    flags += [(v.path, v.trainable, layer_tree.was_marked(v)) for v in model.variables]
+    flags += [(v.path, v.trainable, freezing.was_marked(v)) for v in model.variables]
     random_states = [random.getstate(), str(np.random.get_state())]
     if keras.backend.backend() == "torch":
         import torch

@@ -16,7 +16,7 @@ import numpy as np
 
 import difflr
 from difflr.optimizers import saved_state
-from difflr.plan import layer_tree
+from difflr.plan import freezing, layer_tree
 from difflr.plan.rebinding import tied_to
 from difflr.plan.schedule_json import schedule_from_json
 
@@ -106,7 +106,7 @@ def unfreeze():
     for leaf in layer_tree.walk(model()):
         for thing in (leaf.variable, leaf.layer):
             if thing is not None:
-                layer_tree.set_frozen(thing, False)
+                freezing.set_frozen(thing, False)
 
 
 def check(plan):

@@ -286,10 +286,10 @@ def test_a_misspelt_rate_of_the_oldest_format_is_not_silent():
     ("text", "message"),
     [
         ("lr_policy: 'fixed'", "no `base_lr`"),
-        ("base_lr: 1", "`lr_policy` must be one of fixed, step"),
+        ("base_lr: 1", "`lr_policy` must be 'fixed', 'step'"),
         ("base_lr: 1 lr_policy: 'step' gamma: 0.1", "`stepsize` must be a number >= 1"),
         ("base_lr: 1 lr_policy: 'fixed' momentun: 0.9", "unknown field 'momentun'.*'momentum'"),
-        ("base_lr: 1 lr_policy: 'fixed' type: 'Adm'", "must be one of SGD, Nesterov"),
+        ("base_lr: 1 lr_policy: 'fixed' type: 'Adm'", "`type` must be 'SGD', 'Nesterov'"),
         ("base_lr: 1 lr_policy: 'fixed' type: 'ADAM'", "Did you mean 'Adam'"),
         ("base_lr: 1 lr_policy: 'fixed' type: 'Adam' solver_type: ADAM", "both `type` and the old `solver_type`"),
         ("base_lr: 1 lr_policy: 'fixed' weight_decay: -1", "`weight_decay` must be a finite number >= 0"),

@@ -149,7 +149,7 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
         (lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"lr": 1}}, bias_lr_factor=2), "Leave one out"),
         (
             lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"momentum": 1}}),
-            "may set 'lr' and 'weight_decay'",
+            "the unknown field 'momentum'. Expected: lr, weight_decay",
         ),
         (lambda m: from_fastai(slice(None), m), "must be a number above 0"),
         (lambda m: from_param_groups([{"params": [], "betas": 1}], m, learning_rate=1), "sets betas"),

@@ -9,7 +9,7 @@ import pytest
 import difflr
 from difflr.optimizers import SGD
 from difflr.optimizers.groups import Groups
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart
 
 
 def network():

@@ -221,6 +221,16 @@ def test_the_best_weights_are_those_of_the_phase():
     assert_same(model.get_weights(), seen.weights[2])
 
 
+def test_with_averages_the_best_epoch_ends_as_if_training_had_stopped_there():
+    def trained(epochs):
+        optimizer = difflr.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+        phase = Phase("*", monitor="decided_loss", epochs=epochs, patience=5, restore_best=True)
+        return run([phase], values=(9, 1, 8, 7)[:epochs], optimizer=optimizer)[0].get_weights()
+
+    assert_same(trained(4), trained(2))
+    assert not np.allclose(trained(4)[0], trained(1)[0])
+
+
 # -- events and logs --------------------------------------------------------------------------------------------------
 
 

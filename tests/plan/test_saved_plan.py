@@ -109,7 +109,7 @@ def test_only_text_is_read():
             altered(statistics=[{"path": "a", "place": "a", "frozen": 1, "by_user": False}]),
             "Entry of 'statistics' 0 .* no valid 'frozen'",
         ),
-        (altered(frozen_statistics=["keep"]), "neither 'keep' nor 'update'"),
+        (altered(frozen_statistics=["keep"]), "must be 'keep' or 'update'"),
         (altered(place="head/bias"), "is the second for 'head/bias'"),
         (altered(multiplier=10**400), "multiplier"),
         (altered(multiplier=None), "no valid 'multiplier'"),

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.plan import layer_tree
+from difflr.plan import freezing
 
 
 class Snapshot:
@@ -40,7 +40,7 @@ class Snapshot:
         self._attributes = dict(vars(model))
         self._layers = keras_private.layer_flags(model)
         marked = [*(layer for layer, _ in self._layers), *model.variables]
-        self._marks = [(thing, layer_tree.was_marked(thing)) for thing in marked]
+        self._marks = [(thing, freezing.was_marked(thing)) for thing in marked]
         self._variables = [(variable, variable.trainable) for variable in model.variables]
         self._own = _values(model.variables)
         self._beside = _values([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
@@ -88,8 +88,8 @@ class Snapshot:
         for variable, flag in self._variables:
             variable.trainable = flag
         for thing, marked in self._marks:
-            if layer_tree.was_marked(thing) != marked:
-                layer_tree.set_mark(thing, marked)
+            if freezing.was_marked(thing) != marked:
+                freezing.set_mark(thing, marked)
 
 
 def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, np.ndarray]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from difflr.checks import check_fields
 from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
 
@@ -62,8 +63,7 @@ def from_detectron2(
         raise ValueError("`overrides['bias']` conflicts with `bias_lr_factor` or `weight_decay_bias`. Leave one out.")
     own |= {"bias": bias} if bias else {}
     for name, values in own.items():
-        if not set(values) <= {"lr", "weight_decay"}:
-            raise ValueError(f"The override for '{name}' may set 'lr' and 'weight_decay'. Received: {values!r}.")
+        check_fields(values, ("lr", "weight_decay"), f"The override for '{name}'")
     of_norm = weight_decay if weight_decay_norm is None else weight_decay_norm
     decays = [of_norm, *(values.get("weight_decay", 0.0) for values in own.values())]
     if not weight_decay and any(decays):

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from difflr.checks import checked_option
+from difflr.optimizers.differential_optimizer import FOLLOWS
 from difflr.plan import Group, Plan
-
-FOLLOWS = ("effective_rate", "base_rate")
 
 
 def group_decay(group: Group, weight_decay: float, follows: str) -> float:
@@ -18,8 +18,7 @@ def group_decay(group: Group, weight_decay: float, follows: str) -> float:
     Raises:
         ValueError: If `follows` is neither of the two.
     """
-    if follows not in FOLLOWS:
-        raise ValueError(f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {follows!r}.")
+    checked_option(follows, "weight_decay_follows", FOLLOWS)
     own = group.hyperparameters.get("weight_decay", weight_decay)
     decay = (weight_decay if callable(own) else own) * group.weight_decay_multiplier
     return decay / group.multiplier if follows == "base_rate" else decay

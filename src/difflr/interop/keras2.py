@@ -8,6 +8,7 @@ import h5py
 import keras
 
 from difflr import layers
+from difflr.checks import did_you_mean, shown
 from difflr.models import Model, Sequential
 
 _MODELS: dict[str, Any] = {"Sequential": Sequential, "Model": Model, "Functional": Model}
@@ -88,7 +89,11 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
     except ValueError as error:
         raise ValueError(f"{name} is neither an HDF5 file nor a JSON model: {error}") from None
     if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
-        raise ValueError(f"{name} contains no Keras 2 model. Expected one of {', '.join(_MODELS)} at its top.")
+        found = config.get("class_name") if isinstance(config, dict) else config
+        raise ValueError(
+            f"{name} contains no Keras 2 model. Expected one of {', '.join(_MODELS)} at its top. Received: {shown(found)}."
+            f"{did_you_mean(str(found), _MODELS)}"
+        )
     cls = _MODELS[config["class_name"]]
     model = cls.from_config(_translated(config, declare=True)["config"])
     if weights is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import listed
+from difflr.checks import did_you_mean, listed
 from difflr.interop.effective import check_plan, group_decay
 from difflr.interop.parameter import is_of_parameters
 from difflr.interop.pytree_plan import paths_and_values
@@ -138,7 +138,8 @@ def _labels(plan: Plan, numbers: dict[str, str], parameters: Any) -> Any:
     paths = [path for path, _ in paths_and_values(parameters)]
     unknown = sorted(set(paths) - {row.path for row in plan.rows})
     if unknown:
-        raise KeyError(f"The plan does not cover {listed(unknown)}. Create it for the same pytree.")
+        hint = did_you_mean(unknown[0], [row.path for row in plan.rows])
+        raise KeyError(f"The plan does not cover {listed(unknown)}.{hint} Create it for the same pytree.")
     structure = jax.tree_util.tree_structure(parameters)
     return jax.tree_util.tree_unflatten(structure, [numbers.get(path, _FROZEN) for path in paths])
 

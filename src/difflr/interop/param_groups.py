@@ -5,8 +5,11 @@ from typing import Any
 
 import keras
 
+from difflr.checks import did_you_mean
 from difflr.interop.translation import Decision, Translation, torch_name, translate
 from difflr.plan import Row
+
+_FIELDS = ("params", "lr", "weight_decay", "name")
 
 
 def from_param_groups(
@@ -47,9 +50,12 @@ def from_param_groups(
     owners: dict[Any, int] = {}
     axes, settings = [], []
     for number, group in enumerate(groups):
-        unknown = sorted(set(group) - {"params", "lr", "weight_decay", "name"})
+        unknown = sorted(set(group) - set(_FIELDS))
         if unknown:
-            raise ValueError(f"Group {number} sets {', '.join(unknown)}, which in Keras applies to all variables.")
+            hint = did_you_mean(unknown[0], _FIELDS)
+            raise ValueError(
+                f"Group {number} sets {', '.join(unknown)}, which in Keras applies to all variables.{hint}"
+            )
         decay = group.get("weight_decay", weight_decay)
         if decay and not weight_decay:
             raise ValueError(f"`weight_decay` is 0, so no multiplier gives {decay:g} (group {number}). Set the base.")

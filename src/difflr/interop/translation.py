@@ -2,13 +2,13 @@
 
 import collections
 import dataclasses
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
+from difflr.checks import nearest
 from difflr.plan import Plan, Row, Rule
 from difflr.plan.group_names import covering_names, layers_above
 
@@ -139,7 +139,7 @@ def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[
     if not unmatched:
         return
     parts = {part for name in names for part in (name, *name.replace(".", "/").split("/"))}
-    close = {name: difflib.get_close_matches(name.split()[0], parts, 1, 0.6) for name in unmatched[:5]}
+    close = {name: nearest(name.split()[0], parts, 1) for name in unmatched[:5]}
     listed = ", ".join(f"'{name}'" + (f" (nearest: '{near[0]}')" if near else "") for name, near in close.items())
     listed += f", ... ({len(unmatched)} in all)" if len(unmatched) > 5 else ""
     if len(unmatched) == number:

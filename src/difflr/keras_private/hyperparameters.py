@@ -1,7 +1,7 @@
-"""What an optimizer's update reads besides the rate: which of its numbers can differ between groups, and change.
+"""The hyperparameters of an optimizer's update: which of them can differ between groups and change during training.
 
-In Keras they are Python numbers, which a compiled step holds as constants. A number that may change takes the form of
-`Number` here, from which Keras's formulas are computed as from a Python number.
+In Keras they are Python numbers, constants of the compiled step. Here a number that may change is a `Number`, which
+Keras's formulas accept like a Python number.
 """
 
 import keras
@@ -12,7 +12,7 @@ from difflr.keras_private.update import first_with, is_in_keras
 
 DECAY, CLIPNORM = "weight_decay", "clipnorm"
 
-# What is a number and an argument, and still no setting of a group.
+# Arguments that are numbers but cannot differ between groups, and why.
 _OF_ALL = {
     "global_clipnorm": "it is one norm over all variables; for a norm over a group there is `clipnorm`",
     "clipvalue": "Keras clips values before the groups are looked at",
@@ -26,7 +26,7 @@ _OF_ALL = {
 
 
 def hyperparameters(optimizer):
-    """The numbers that an optimizer's update reads and that can differ between groups: name -> the optimizer's own."""
+    """The hyperparameters that can differ between groups: name -> the optimizer's own value."""
     found = {name: vars(optimizer).get(name) for name in (DECAY, CLIPNORM)}
     for name in settings_of(type(optimizer)):
         value = vars(optimizer).get(name)
@@ -36,7 +36,7 @@ def hyperparameters(optimizer):
 
 
 def why_not(optimizer, name):
-    """Why the number `name` of an optimizer cannot differ between groups, though it is one; else an empty string."""
+    """Why the hyperparameter `name` cannot differ between groups; an empty string if it can."""
     if name in _OF_ALL:
         return _OF_ALL[name]
     if name == "beta_1" and isinstance(optimizer, keras.optimizers.Nadam):
@@ -44,30 +44,29 @@ def why_not(optimizer, name):
     keeps_no_momentum = name == "momentum" and not vars(optimizer).get(name)
     if keeps_no_momentum and isinstance(optimizer, (keras.optimizers.SGD, keras.optimizers.RMSprop)):
         return (
-            "made with momentum=0 it keeps no momentum at all. Make it with a momentum above 0, and give 0 to those that "
-            "shall have none"
+            "made with momentum=0 it keeps no momentum. Make it with a momentum above 0, and set 0 for the variables that "
+            "should have none"
         )
     return ""
 
 
 def why_constant(optimizer, name):
-    """Why the number `name` cannot change while training, if it cannot; else an empty string."""
+    """Why the hyperparameter `name` cannot change during training; an empty string if it can."""
     # Since Keras 3.14.
     if name == "beta_1" and isinstance(optimizer, getattr(keras.optimizers, "ScheduleFreeAdamW", ())):
-        return "ScheduleFreeAdamW computes its average back from the weights with the beta_1 of the step before"
+        return "ScheduleFreeAdamW recomputes its average from the weights with the beta_1 of the previous step"
     return ""
 
 
-# What Keras's formulas subtract from 1, or ask whether there is any.
+# Hyperparameters that Keras's formulas subtract from 1 or test (`if self.momentum > 0`).
 _ASKED = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2", "momentum", "warmup_steps")
 
 
 class Number:
-    """A number of the step in the place of a Python number: `base + change`, of which `change` is a tensor.
+    """A hyperparameter of the step in place of a Python number: `base + change`, where `change` is a tensor.
 
-    Keras's formulas take it as they take a number. A plain tensor would do, but for two things: one minus 0.999 is as
-    exact as with a number while `change` is 0 (in float32 it would be 1e-5 off), and to questions that are asked while a
-    step is traced (`if self.momentum > 0`) it is a number other than 0.
+    Keras's formulas accept it like a number. It has two advantages over a plain tensor: while `change` is 0, `1 - 0.999`
+    is exact (in float32 it would be 1e-5 off); and tests made while tracing (`if self.momentum > 0`) are true.
 
     Args:
         base: Float.
@@ -85,7 +84,7 @@ class Number:
 
     @property
     def dtype(self):
-        """Its precision."""
+        """Its dtype."""
         return self.change.dtype
 
     shape = ()
@@ -138,17 +137,17 @@ class Number:
 
 
 def in_step(optimizer, name, number):
-    """The number as the update of an optimizer can take it: a `Number` where Keras's formulas need one, else a tensor."""
+    """The number in the form that the optimizer's update needs: a `Number` for Keras's formulas, otherwise a tensor."""
     by_keras = is_in_keras(first_with(type(optimizer), "update_step"))
     return number if by_keras and name in _ASKED else number.tensor
 
 
 def clipped_together(gradients, norm):
-    """The gradients, some of which may be `None`, clipped by their common norm."""
+    """The gradients, clipped by their joint norm; `None` stays `None`."""
     gradients = list(gradients)
     if keras.backend.backend() != "tensorflow":
         return base_optimizer.clip_by_global_norm(gradients, norm)
-    import tensorflow as tf  # the gradient of an embedding is made of slices, which know no product
+    import tensorflow as tf  # embeddings have gradients as slices, which cannot be multiplied
 
     clipped, _ = tf.clip_by_global_norm(gradients, norm)
     return clipped

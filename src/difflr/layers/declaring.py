@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier
+from difflr.checks import checked_multiplier, did_you_mean
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
 
@@ -87,18 +87,19 @@ class DeclaresMultipliers:
         known = [name for _, names in weights for name in names]
         for weight in declaration if isinstance(declaration, Mapping) else ():
             if weight not in known:
+                hint = did_you_mean(str(weight), dict.fromkeys(known))
                 raise ValueError(
-                    f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}."
+                    f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}.{hint}"
                 )
-        from difflr.plan import layer_tree
+        from difflr.plan import freezing, layer_tree
 
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
-                layer_tree.set_frozen(variable, True)
+                freezing.set_frozen(variable, True)
         for leaf in layer_tree.walk(self):  # frozen completely: do not update moving statistics, as in a plan
             layer = leaf.layer
-            if isinstance(layer, keras.layers.BatchNormalization) and layer_tree.layer_frozen_by_plan(layer):
-                layer_tree.set_frozen(layer, True)
+            if isinstance(layer, keras.layers.BatchNormalization) and freezing.layer_frozen_by_plan(layer):
+                freezing.set_frozen(layer, True)
 
     def get_config(self) -> dict[str, Any]:
         """The layer's config with its declared multipliers, 0.0 included."""

@@ -10,7 +10,7 @@ from difflr import keras_private
 from difflr.checks import did_you_mean, listed, shown
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.multipliers_argument import MultipliersArgument
-from difflr.plan import Plan, Row, layer_tree
+from difflr.plan import Plan, Row, freezing
 from difflr.text_table import counted
 
 
@@ -106,7 +106,7 @@ def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> Non
     known = set(map(id, variables))
     others = [row for row in plan.rows if not row.frozen and id(row.variable) not in known]
     _check_not_frozen_by_hand(others)
-    late = [row.path for row in others if layer_tree.marked_frozen(row.variable)]
+    late = [row.path for row in others if freezing.marked_frozen(row.variable)]
     if late:
         raise ValueError(
             f"An earlier plan froze {listed(late)}, so Keras builds the optimizer without them, and it is too late to "
@@ -151,7 +151,7 @@ def check_new_plan(plan: Plan) -> None:
 
 
 def _check_not_frozen_by_hand(rows: Sequence[Row]) -> None:
-    by_hand = [row.path for row in rows if layer_tree.frozen_by_hand(row.variable, row.layer)]
+    by_hand = [row.path for row in rows if freezing.frozen_by_hand(row.variable, row.layer)]
     if by_hand:
         raise ValueError(
             f"The plan assigns a rate to {listed(by_hand)}, which was set to `trainable = False` after the plan was made: "

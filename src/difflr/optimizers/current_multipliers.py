@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 
+from difflr.checks import did_you_mean, listed, meant, shown
 from difflr.optimizers.groups import Groups
 from difflr.plan import Plan, VariableMapping
+from difflr.plan.covering_targets import WILD
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.targets import Targets
 
@@ -75,8 +77,14 @@ class CurrentValues(VariableMapping):
             if found:
                 return found
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
-        found = Targets(leaves, self._plan.model).match(target)
-        return [rows[position].variable for position, _ in found]
+        targets = Targets(leaves, self._plan.model)
+        is_path = isinstance(target, str) and not target.startswith("kind:") and not WILD.search(target)
+        if is_path and self._plan.model is None:
+            hint = meant(targets.closest(target))
+            raise KeyError(
+                f"The plan has nothing at {shown(target)}.{hint} It has {listed([row.path for row in rows])}."
+            )
+        return [rows[position].variable for position, _ in targets.match(target)]
 
 
 class CurrentMultipliers(CurrentValues):
@@ -120,6 +128,17 @@ class CurrentMultipliers(CurrentValues):
         return trains_later and all(self._plan.row(variable).frozen for variable in variables)
 
 
+class _ByName(dict[str, CurrentValues]):
+    """The hyperparameters that a plan sets, by name."""
+
+    def __missing__(self, name: str) -> CurrentValues:
+        hint = did_you_mean(str(name), self)
+        raise KeyError(
+            f"The plan sets no hyperparameter {shown(name)}.{hint} It sets: {', '.join(self) or 'none'}. To set it: "
+            f"difflr.Rule(..., hyperparameters={{{str(name)!r}: ...}})."
+        )
+
+
 def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, CurrentValues]:
     """The hyperparameters that the plan sets, by name; of a schedule its value at this step.
 
@@ -132,12 +151,15 @@ def current_hyperparameters(plan: Plan, groups: Groups | None) -> dict[str, Curr
         for name, value in row.hyperparameters.items():
             found.setdefault(name, []).append((row.variable, value))
     own = None if groups is None else groups.hyperparameters
-    return {
-        name: CurrentValues(
-            plan,
-            pairs if own is None else [(variable, own.value_of(name, variable)) for variable, _ in pairs],
-            None if own is None else functools.partial(own.set, name),
-            f"values of '{name}'",
+    return _ByName(
+        (
+            name,
+            CurrentValues(
+                plan,
+                pairs if own is None else [(variable, own.value_of(name, variable)) for variable, _ in pairs],
+                None if own is None else functools.partial(own.set, name),
+                f"values of '{name}'",
+            ),
         )
         for name, pairs in found.items()
-    }
+    )

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, overload
 import keras
 
 from difflr import keras_private
+from difflr.checks import did_you_mean, shown
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 from difflr.optimizers.unwrap import rewrap
 
@@ -58,7 +59,7 @@ def differential(
     if inspect.isclass(optimizer) and issubclass(optimizer, keras.optimizers.Optimizer):
         return _differential_class(optimizer)
     if isinstance(optimizer, (str, dict)):
-        optimizer = keras.optimizers.get(optimizer)
+        optimizer = _optimizer_of(optimizer)
     if isinstance(optimizer, DifferentialOptimizer):
         return optimizer
     if not isinstance(optimizer, keras.optimizers.Optimizer):
@@ -84,6 +85,19 @@ def differential(
     result = _differential_class(type(optimizer)).from_config(config)
     keras_private.copy_weight_decay_exclusions(optimizer, result)
     return result
+
+
+def _optimizer_of(saved: str | dict[str, Any]) -> keras.optimizers.Optimizer:
+    """The optimizer with a name, or of a config."""
+    name = saved if isinstance(saved, str) else saved.get("class_name")
+    try:
+        return keras.optimizers.get(saved)
+    except (TypeError, ValueError) as error:
+        known = {known.lower(): known for known in optimizer_classes()}
+        hint = did_you_mean(str(name), known)
+        raise type(error)(
+            f"Keras has no optimizer {shown(name)}.{hint} Expected one of: {', '.join(known)}."
+        ) from error
 
 
 _CLASSES: dict[OptimizerClass, OptimizerClass] = {}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from difflr.checks import shown
+from difflr.checks import checked_option
 from difflr.optimizers import torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE
 from difflr.optimizers.multipliers_argument import MultipliersArgument
@@ -61,12 +61,8 @@ class DifferentialOptimizer(SavedOptimizer):
         fused: bool = True,
         **kwargs: Any,
     ):
-        if weight_decay_follows not in FOLLOWS:
-            raise ValueError(
-                f"`weight_decay_follows` must be 'effective_rate' or 'base_rate'. Received: {shown(weight_decay_follows)}."
-            )
-        if not isinstance(fused, bool):
-            raise ValueError(f"`fused` must be True or False. Received: {shown(fused)}.")
+        checked_option(weight_decay_follows, "weight_decay_follows", FOLLOWS)
+        checked_option(fused, "fused", (True, False))
         super().__init__(*args, argument=MultipliersArgument(multipliers), **kwargs)
         self.weight_decay_follows = weight_decay_follows
         self.fused = fused

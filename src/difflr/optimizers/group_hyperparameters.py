@@ -9,6 +9,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.plan import Group, Row
 from difflr.plan.hyperparameters import Value, as_key, checked_hyperparameters
+from difflr.plan.rows import grouped
 from difflr.text_table import counted
 
 Tensor: TypeAlias = Any  # one of the backend's
@@ -267,10 +268,7 @@ def _update_key(row: Row) -> tuple[str, int]:
 
 def _members(keys: Sequence[Any]) -> list[list[int]]:
     """The positions of equal keys, grouped, in order of first appearance."""
-    found: dict[Any, list[int]] = {}
-    for position, key in enumerate(keys):
-        found.setdefault(key, []).append(position)
-    return list(found.values())
+    return list(grouped(range(len(keys)), keys.__getitem__).values())
 
 
 def as_float(value: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""The update of an optimizer, group by group; and what is checked before it."""
+"""The update of an optimizer, group by group, and the checks before it."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,14 +9,16 @@ import keras
 from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import torch_passes
+from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.optimizers.groups import Tensor, unstack
 from difflr.optimizers.planned_optimizer import PlannedOptimizer
+from difflr.plan.rows import grouped
 
 
 class GroupedUpdate(PlannedOptimizer):
-    """The part of a differential optimizer that updates variables: the answers to the questions of the hooks."""
+    """The part of a differential optimizer that updates variables. It answers the questions of the hooks."""
 
-    continues_phases = False  # set by `PhaseScheduler`, which goes on in the phase of a loaded state
+    continues_phases = False  # set by `PhaseScheduler`, which continues the phase of a loaded state
 
     def _rate_factors(self) -> dict[int, Tensor]:
         return dict(enumerate(unstack(self._groups.factors())))
@@ -29,15 +31,20 @@ class GroupedUpdate(PlannedOptimizer):
         return self._groups.floors(for_decay)
 
     def _hyperparameters_now(self) -> dict[int, dict[str, Any]]:
-        return self._groups.hyperparameters.by_group()
+        own = self._groups.hyperparameters
+        return {} if own is None else own.by_group()
+
+    def _clip_norms(self) -> GroupHyperparameters | None:
+        own = None if self._groups is None else self._groups.hyperparameters
+        return own if own is not None and own.clips else None
 
     def _begin_update(self, variables: Sequence[keras.Variable]) -> None:
-        if self._groups is not None and self._groups.hyperparameters.clips:
-            self._groups.hyperparameters.begin(self._groups.members(variables).positions)
+        if (norms := self._clip_norms()) is not None:
+            norms.begin(self._groups.members(variables).positions)
 
     def _clipped_by_group(self, grads: list[Tensor]) -> list[Tensor]:
-        clips = self._groups is not None and self._groups.hyperparameters.clips
-        return self._groups.hyperparameters.clipped(grads) if clips else grads
+        norms = self._clip_norms()
+        return grads if norms is None else norms.clipped(grads)
 
     def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
@@ -46,12 +53,11 @@ class GroupedUpdate(PlannedOptimizer):
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
         own = self._groups.hyperparameters
-        if not own.set_of:
+        if own is None or not own.set_of:
             torch_passes.run(name, self, self._groups, variables, grads, learning_rate)  # type: ignore[arg-type] # it is built
             return
-        by_set: dict[int, list[int]] = {}
-        for place, number in enumerate(self._groups.members(variables).numbers):
-            by_set.setdefault(own.set_of.get(number, -1), []).append(place)
+        numbers = self._groups.members(variables).numbers
+        by_set = grouped(range(len(numbers)), lambda place: own.set_of.get(numbers[place], -1))
         now = own.by_set()
         for turn, (number, places) in enumerate(by_set.items(), 1):
             optimizer = self._with(now[number]) if number >= 0 else self
@@ -60,15 +66,15 @@ class GroupedUpdate(PlannedOptimizer):
             torch_passes.run(name, optimizer, self._groups, *picked, learning_rate, is_last)  # type: ignore[arg-type]
 
     def weight_decay_multiplier(self, variable: keras.Variable) -> float:
-        """The factor of the plan on the weight decay of a trained variable; TensorFlow's own variables are known, too.
+        """The plan's factor on the weight decay of a trainable variable.
 
         Args:
-            variable: The variable.
+            variable: The variable; on TensorFlow also a `tf.Variable`.
         """
         return self._groups.weight_decay_multipliers[self._groups.of(keras_private.position(self, variable))]
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """Updates the variables, as in Keras; gradients of frozen variables are left out.
+        """Updates the variables, as in Keras. Ignores gradients of variables that the plan freezes.
 
         Args:
             grads: Gradients.
@@ -110,10 +116,10 @@ class GroupedUpdate(PlannedOptimizer):
             )
 
     def stateless_apply(self, optimizer_variables: Any, grads: Any, trainable_variables: Any) -> Any:
-        """As in Keras, for JAX: `trainable_variables` and `grads` are those of the trainable variables.
+        """As in Keras, for JAX: updates the values of all trainable variables.
 
         Raises:
-            ValueError: If their number is another, the message says how many the plan freezes; or if their shapes are.
+            ValueError: If the number or the shapes of the variables differ from those of the build.
         """
         if self.built:
             self._check_number(len(trainable_variables), "trainable variables")
@@ -132,7 +138,7 @@ class GroupedUpdate(PlannedOptimizer):
             )
 
     def _check_shapes(self, values: Sequence[Any]) -> None:
-        """JAX gives arrays without names: those of other variables would train at the rates of these."""
+        """Checks shapes: JAX passes arrays without names, and other variables would train at these rates."""
         for variable, value in zip(self._groups.trainable if self._groups else (), values, strict=False):
             if tuple(variable.shape) != tuple(value.shape):
                 raise ValueError(
@@ -142,10 +148,10 @@ class GroupedUpdate(PlannedOptimizer):
                 )
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        """As in Keras; here it is saved with the plan.
+        """As in Keras, but saved with the plan.
 
         Raises:
-            ValueError: If the optimizer is built already: Keras means to refuse this and does not.
+            ValueError: If the optimizer is built, which Keras intends to refuse but does not.
         """
         if self.built:
             raise ValueError(
@@ -155,7 +161,7 @@ class GroupedUpdate(PlannedOptimizer):
         super().exclude_from_weight_decay(var_list, var_names)
 
     def summary(self, print_function: Any = print) -> None:
-        """Prints the plan with the effective rates of this moment.
+        """Prints the plan with the current effective rates.
 
         Args:
             print_function: What receives the text. Defaults to `print`.

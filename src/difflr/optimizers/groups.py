@@ -10,8 +10,9 @@ import numpy as np
 from difflr import keras_private
 from difflr.checks import checked_multiplier
 from difflr.optimizers.group_hyperparameters import GroupHyperparameters
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Group, Plan, Row
+from difflr.plan.rows import grouped
 from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
@@ -31,9 +32,7 @@ class Members:
         self.variables = variables
         self.positions = positions
         self.numbers = numbers
-        self.by_group: dict[int, list[int]] = {}
-        for place, number in enumerate(numbers):
-            self.by_group.setdefault(number, []).append(place)
+        self.by_group: dict[int, list[int]] = grouped(range(len(numbers)), numbers.__getitem__)
 
 
 class Groups:
@@ -61,10 +60,11 @@ class Groups:
         self.plan = plan
         self.trainable = list(trainable)
         self._optimizer = optimizer
-        members: dict[Any, list[Row]] = {}
-        for row in map(plan.row, self.trainable):
-            start = starts.get(row.place, LateStart()).with_effect(optimizer)
-            members.setdefault((row.setting, start), []).append(row)
+
+        def start_of(row: Row) -> LateStart:
+            return starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
+
+        members = grouped(map(plan.row, self.trainable), lambda row: (row.setting, start_of(row)))
         self._starts = [start for _, start in members]
         self._groups = [Group(tuple(rows)) for rows in members.values()]
         number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}
@@ -72,10 +72,11 @@ class Groups:
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
         self._last: dict[int, Members] = {}
-        self.weight_decay_multipliers = [group.weight_decay_multiplier for group in self._groups]
-        self._planned = [group.multiplier for group in self._groups]
+        first = [rows[0] for rows in members.values()]
+        self.weight_decay_multipliers = [row.weight_decay_multiplier for row in first]
+        self._planned = [row.multiplier for row in first]
         self._planned_on_torch: Tensor = None
-        self._changes_over_time = any(group.schedule is not None for group in self._groups)
+        self._changes_over_time = any(row.schedule is not None for row in first)
         self._changes_over_time |= any(start != LateStart() for start in self._starts)
         self.vector = optimizer.add_variable(
             shape=(len(self._groups),),
@@ -84,8 +85,12 @@ class Groups:
             aggregation="only_first_replica",
             name="multipliers",
         )
-        rows = [plan.row(variable) for variable in self.trainable]
-        self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
+        self.hyperparameters: GroupHyperparameters | None = None
+        if any(row.hyperparameters for row in first):
+            rows = [plan.row(variable) for variable in self.trainable]
+            self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
+        own = None if self.hyperparameters is None else self.hyperparameters.vector
+        self.vectors = [self.vector] if own is None else [self.vector, own]
 
     def of(self, position: int) -> int:
         """The number of the group of the trainable variable at `position`."""
@@ -173,8 +178,8 @@ class Groups:
         if start == LateStart():
             return 1.0
         updates = keras.ops.cast(self._optimizer.iterations, keras.config.floatx())
-        own = self.hyperparameters.by_group().get(number, {})
-        betas = keras_private.bias_correction(self._optimizer, own)
+        own = {} if self.hyperparameters is None else self.hyperparameters.by_group()
+        betas = keras_private.bias_correction(self._optimizer, own.get(number))
         return start.factor(updates, betas, for_decay)
 
     def _multipliers(self) -> Tensor:
@@ -210,6 +215,10 @@ class Groups:
             for variable, number in zip(self.trainable, self._number_at, strict=True)
             if changed[number] > 0
         }
+
+    def numbers(self) -> dict[int, dict[str, float]]:
+        """The hyperparameters that differ from the plan: identity of the variable -> name -> number."""
+        return {} if self.hyperparameters is None else self.hyperparameters.numbers()
 
     def _changed(self) -> np.ndarray:
         if keras_private.is_away(self.vector):

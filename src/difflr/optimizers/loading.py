@@ -9,8 +9,8 @@ import numpy as np
 from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers.groups import check_held
-from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.saved_state import State
+from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Plan, Row, hyperparameters, saved_plan
 from difflr.plan.rebinding import with_rows
 from difflr.plan.rule import AXES
@@ -30,13 +30,14 @@ def load(optimizer: Any, state: State) -> None:
     state = state.for_rows(plan.rows)
     saved = {row["place"]: row for row in state.plan["rows"]}
     known = {row.place for row in plan.rows if row.place in saved and saved[row.place]["shape"] == list(row.shape)}
-    slots, expected = _slots(state), optimizer.slot_names()
+    slots = {name for place, name in state.values if place is not None}
+    expected = {name for place, name in optimizer.state_entries() if place is not None}
     if (not known and (saved or plan.rows)) or slots != expected:
         warnings.warn(_not_loaded(optimizer, state, plan, slots, expected), stacklevel=4)
         return
     _check_values(optimizer, state, known)
-    whole = plan.whole
-    next_plan = _as_far_as_saved(state, whole)
+    whole, is_same = plan.whole, state.plan == optimizer.plan_config(plan)
+    next_plan = plan if is_same else _as_far_as_saved(state, whole)
     step = int(state.values[None, keras_private.ITERATION])
     starts = {place: start for place, start in state.starts.items() if place in known}
     trained = {place for place, _ in state.values if place is not None}
@@ -48,12 +49,12 @@ def load(optimizer: Any, state: State) -> None:
             starts[row.place] = LateStart(step, 0, step - seen.pop(row.place, 0))
     values = {key: value for key, value in {**state.aside, **state.values}.items() if key[0] in known | {None}}
     optimizer.take(next_plan, values, starts, {place: number for place, number in seen.items() if number}, state)
-    lost = _restore_changed(optimizer, state, saved, known)
-    _warn_of_differences(optimizer, state, whole, known, lost)
-
-
-def _slots(state: State) -> set[str]:
-    return {name for place, name in state.values if place is not None}
+    texts = [] if is_same else _about_the_plan(optimizer, state, whole)
+    if state.multipliers or state.hyperparameters:
+        texts += _restore_changed(optimizer, state, saved, known)
+    texts += [*_about_variables(state, whole, known), *_about_the_rate(optimizer, state)]
+    if texts:
+        warnings.warn(" ".join(texts), stacklevel=4)
 
 
 def _as_far_as_saved(state: State, whole: Plan) -> Plan:
@@ -76,8 +77,8 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
         bound, axes = saved_plan.bound_row(now, row), [*AXES, "hyperparameters"]
         by_phase = [axis for axis in axes if axis != "frozen" and now.get(axis) != planned.get(axis)]
         row = dataclasses.replace(row, **{axis: getattr(bound, axis) for axis in by_phase})
-        alike = _schedule(row) == _schedule(bound) and _others(row) == _others(bound)
-        return dataclasses.replace(row, schedule_start=bound.schedule_start) if row.has_schedule and alike else row
+        alike = row.has_schedule and _without_start(row)[2:] == _without_start(bound)[2:]
+        return dataclasses.replace(row, schedule_start=bound.schedule_start) if alike else row
 
     if state.plan["whole"] is None:
         return with_rows(whole, as_in_phase)
@@ -119,7 +120,7 @@ def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known:
     """Restores numbers that were changed while training, where the planned number is still the same.
 
     Returns:
-        The paths of variables that now share a number with others and did not when it was saved.
+        What to tell the user.
     """
     rows = [row for row in optimizer.plan_in_force.rows if row.place in known and not row.frozen]
     multipliers = {
@@ -135,52 +136,58 @@ def _restore_changed(optimizer: Any, state: State, saved: dict[str, Any], known:
         }
         for row in rows
     }
-    lost = [*optimizer.restore_multipliers(multipliers), *optimizer.restore_hyperparameters(numbers)]
-    return [row.path for row in rows if id(row.variable) in lost]
-
-
-def _warn_of_differences(optimizer: Any, state: State, whole: Plan, known: set[str], lost: list[str]) -> None:
-    """Warns, once, of all differences between the file and the optimizer, and which side applies."""
-    saved = state.plan["whole"] or state.plan
-    changed = [
-        f"{row.path} {_setting(row)} instead of {_saved_setting(entry, state)}"
-        for row in whole.rows
-        for entry in saved["rows"]
-        if entry["place"] == row.place and _differs(row, entry, state)
+    not_restored = [*optimizer.restore_multipliers(multipliers), *optimizer.restore_hyperparameters(numbers)]
+    restored = [
+        f"{row.path} {multipliers[id(row.variable)]:g} instead of {row.multiplier:g}"
+        for row in rows
+        if id(row.variable) not in not_restored and multipliers.get(id(row.variable), row.multiplier) != row.multiplier
     ]
     texts = []
-    if changed:
-        optimizer.remember_saved_plan(state.plan)
-        texts.append(
-            f"The plan differs from the saved one: {listed(changed)}. The optimizer's plan applies; the state was "
-            "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."
-        )
-    restored = [
-        f"{row.path} {state.multipliers[row.place]:g} instead of {row.multiplier:g}"
-        for row in optimizer.plan_in_force.rows
-        if optimizer.multipliers_changed.get(id(row.variable), row.multiplier) != row.multiplier
-    ]
     if restored:
         texts.append(
             f"Multipliers that were changed while training are restored: {listed(restored)}. They are part of the state, "
             "like the learning rate; to change them, set `optimizer.multipliers[layer]` after loading."
         )
-    if lost:
+    if not_restored:
+        lost = [row.path for row in rows if id(row.variable) in not_restored]
         texts.append(
             f"What was changed while training was not restored for {listed(lost)}: they share a number with others now, "
             "which they did not when it was saved. The plan's number applies; set it again, as with "
             "`optimizer.multipliers[layer] = ...`."
         )
-    new = [row.path for row in whole.rows if row.place not in known]
+    return texts
+
+
+def _about_the_plan(optimizer: Any, state: State, whole: Plan) -> list[str]:
+    """Where the optimizer's plan differs from the saved one, in a sentence."""
+    saved = {row["place"]: row for row in (state.plan["whole"] or state.plan)["rows"]}
+    changed = []
+    for row in whole.rows:
+        if row.place in saved:
+            planned = saved_plan.bound_row(saved[row.place], dataclasses.replace(row, decided={}))
+            now = dataclasses.replace(
+                planned,
+                multiplier=state.multipliers.get(row.place, planned.multiplier),
+                hyperparameters={**planned.hyperparameters, **state.hyperparameters.get(row.place, {})},
+            )
+            if _without_start(row) not in (_without_start(planned), _without_start(now)):
+                changed.append(f"{row.path} {_text(row)} instead of {_text(now)}")
+    if not changed:
+        return []
+    optimizer.remember_saved_plan(state.plan)
+    return [
+        f"The plan differs from the saved one: {listed(changed)}. The optimizer's plan applies; the state was "
+        "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."
+    ]
+
+
+def _about_variables(state: State, whole: Plan, known: set[str]) -> list[str]:
+    """Variables without saved state, and saved state without a variable, in sentences."""
     with_state = {place for place, _ in [*state.values, *state.aside]}
+    new = [row.path for row in whole.rows if row.place not in known]
     gone = [row["path"] for row in state.plan["rows"] if row["place"] in with_state - known]
-    if new:
-        texts.append(f"The file has no state for {listed(new)}, which start fresh.")
-    if gone:
-        texts.append(f"The file has state for {listed(gone)}, which the model does not have.")
-    texts += _about_the_rate(optimizer, state)
-    if texts:
-        warnings.warn(" ".join(texts), stacklevel=5)
+    texts = [f"The file has no state for {listed(new)}, which start fresh."] if new else []
+    return texts + ([f"The file has state for {listed(gone)}, which the model does not have."] if gone else [])
 
 
 def _about_the_rate(optimizer: Any, state: State) -> list[str]:
@@ -197,55 +204,20 @@ def _about_the_rate(optimizer: Any, state: State) -> list[str]:
     ]
 
 
-def _differs(row: Row, saved: dict[str, Any], state: State) -> bool:
-    if row.frozen or saved["frozen"]:
-        return row.frozen != saved["frozen"]
-    now = state.multipliers.get(row.place, saved["multiplier"])
-    same_decay = row.weight_decay_multiplier == saved["weight_decay_multiplier"]
-    if row.multiplier not in (saved["multiplier"], now) or not same_decay or _schedule(row) != saved["schedule"]:
-        return True
-    planned, lowest = _saved_others(saved)
-    changed = {**planned, **state.hyperparameters.get(row.place, {})}
-    return _others(row) not in ((planned, lowest), (changed, lowest))
+def _without_start(row: Row) -> tuple[Any, ...]:
+    """The setting of a row but for its group's name and the step from which its schedules count."""
+    return dataclasses.replace(row, name="", schedule_start=0).setting
 
 
-def _others(row: Row) -> tuple[dict[str, Any], float]:
-    return hyperparameters.to_json(row.hyperparameters), row.min_learning_rate
-
-
-def _saved_others(saved: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    return saved.get("hyperparameters", {}), saved.get("min_learning_rate", 0.0)
-
-
-def _schedule(row: Row) -> dict[str, Any] | None:
-    return None if row.schedule is None else saved_plan.schedule_to_json(row.schedule)
-
-
-def _setting(row: Row) -> str:
+def _text(row: Row) -> str:
+    """The setting of a row for a warning."""
     if row.frozen:
         return "frozen"
-    return _text(row.multiplier, row.weight_decay_multiplier, _schedule(row), *_others(row))
-
-
-def _saved_setting(saved: dict[str, Any], state: State) -> str:
-    if saved["frozen"]:
-        return "frozen"
-    multiplier = state.multipliers.get(saved["place"], saved["multiplier"])
-    numbers, lowest = _saved_others(saved)
-    numbers = {**numbers, **state.hyperparameters.get(saved["place"], {})}
-    return _text(multiplier, saved["weight_decay_multiplier"], saved["schedule"], numbers, lowest)
-
-
-def _text(
-    multiplier: float, decay: float, schedule: dict[str, Any] | None, numbers: dict[str, Any], lowest: float
-) -> str:
-    parts = [f"{multiplier:g}"]
-    parts += [f"weight decay {decay:g}"] if decay != 1 else []
-    parts += [str(schedule.get("class_name"))] if schedule else []
-    parts += [
-        f"{name} {value.get('class_name') if isinstance(value, dict) else value}" for name, value in numbers.items()
-    ]
-    parts += [f"lowest rate {lowest:g}"] if lowest else []
+    parts = [f"{row.multiplier:g}"]
+    parts += [f"weight decay {row.weight_decay_multiplier:g}"] if row.weight_decay_multiplier != 1 else []
+    parts += [type(row.schedule).__name__] if row.schedule is not None else []
+    parts += [hyperparameters.as_text(row.hyperparameters)] if row.hyperparameters else []
+    parts += [f"lowest rate {row.min_learning_rate:g}"] if row.min_learning_rate else []
     return ", ".join(parts)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 
 from difflr.checks import checked_multiplier, shown
-from difflr.plan import Plan, Rule, VariableMapping, declared, layer_tree, saved_plan, saved_rules
+from difflr.plan import Plan, Rule, VariableMapping, declared, freezing, layer_tree, saved_plan, saved_rules
+from difflr.plan.bind_to_variables import bind_to_variables
 from difflr.plan.rebinding import tied_to, with_layers
 from difflr.plan.rule import as_rules, named_objects
 from difflr.text_table import counted
@@ -113,7 +114,7 @@ class MultipliersArgument:
             fresh = Plan(model)
             if saved_plan.has_places(config, fresh, variables):
                 return saved_plan.bind_to_model(config, fresh)
-        plan = saved_plan.bind_to_variables(config, Plan(variables))
+        plan = bind_to_variables(config, variables)
         if model is not None:
             return tied_to(plan, model)
         _warn_of_lost_statistics(config, plan)
@@ -136,7 +137,7 @@ class MultipliersArgument:
         for named in self._named():
             leaves = layer_tree.walk(named) if isinstance(named, keras.Layer) else layer_tree.flat([named])
             inside = [leaf.variable for leaf in leaves if leaf.variable is not None]
-            found |= {id(v): v for v in inside if layer_tree.marked_frozen(v) and id(v) not in listed}
+            found |= {id(v): v for v in inside if freezing.marked_frozen(v) and id(v) not in listed}
         return list(found.values())
 
     def to_config(self) -> Any:

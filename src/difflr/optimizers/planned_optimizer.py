@@ -11,15 +11,13 @@ from difflr import keras_private
 from difflr.optimizers import build_checks
 from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
 from difflr.optimizers.groups import Groups
-from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.multipliers_argument import MultipliersArgument
-from difflr.optimizers.saved_state import Key
-from difflr.optimizers.state_by_place import StateByPlace, as_numpy, check_known, entries
+from difflr.optimizers.shared_models import watch_shared_models
+from difflr.optimizers.state_by_place import Key, LateStart, StateByPlace, as_numpy, check_known, entries
 from difflr.plan import Plan, saved_plan
-from difflr.plan.freezing import freeze
+from difflr.plan.freezing import freeze, with_frozen_by_hand
 from difflr.plan.rebinding import (
     tied_to,
-    with_frozen_by_hand,
     with_hyperparameters,
     with_multipliers,
     with_schedule_starts,
@@ -46,8 +44,11 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._saved_config: dict[str, Any] | None = None
         self._warning_at_next_step = ""
         self.first_rate = keras_private.live_learning_rate(self)
+        self.corrects_bias = keras_private.bias_correction(self) is not None
+        keras_private.let_trainable_be_set()
         if argument.plan is not None:
             freeze(argument.plan)
+            watch_shared_models(argument.plan)
 
     @property
     def plan(self) -> Plan:
@@ -58,7 +59,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
-            changed, numbers = self._groups.multipliers(), self._groups.hyperparameters.numbers()
+            changed, numbers = self._groups.multipliers(), self._groups.numbers()
             plan = with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
             return with_hyperparameters(plan, numbers) if numbers else plan
         if self._multipliers_argument.plan is not None:
@@ -133,7 +134,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             variable: A variable that the optimizer was built with.
         """
         place = self._groups.plan.row(variable).place
-        return self._states.starts.get(place, LateStart()).with_effect(self)
+        return self._states.starts.get(place, LateStart()).with_effect(self.corrects_bias)
 
     @property
     def loaded_plan(self) -> Plan | None:
@@ -164,7 +165,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         model = self._model() if self._model is not None else None
         plan = self._multipliers_argument.resolve(list(variables), model, self.first_rate)
         build_checks.check_base_rate(plan, self.first_rate)
-        plan = without_decay(plan, [v for v in variables if v in plan and not keras_private.decays(self, v)])
+        if excluded := [v for v in variables if v in plan and not keras_private.decays(self, v)]:
+            plan = without_decay(plan, excluded)
         build_checks.check_hyperparameters(plan, self)
         build_checks.check_all_are_listed(plan, variables)
         build_checks.check_trains_something(plan)
@@ -196,6 +198,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         if self._groups is not None and self._groups.trainable:
             self._bind_plan(model)
             freeze(self._groups.plan)
+            watch_shared_models(self._groups.plan)
         elif self._groups is None and model.built and self._multipliers_argument.config is None:
             # from here on Keras lists what is unfrozen
             freeze(self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate))
@@ -227,28 +230,51 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             TypeError: If it is not a plan.
             ValueError: If it trains nothing, or something that `trainable = False` froze. Nothing is changed then.
         """
+        self.check_plan(plan)
+        self.switch_to(plan, warmup_steps, own_bias_correction)
+
+    def check_plan(self, plan: Plan) -> None:
+        """Checks a plan before this optimizer switches to it.
+
+        Raises:
+            TypeError: If it is not a plan.
+            ValueError: If it trains nothing or something that `trainable = False` froze, is for another base rate, or sets
+                hyperparameters that the optimizer does not have.
+        """
         build_checks.check_new_plan(plan)
         build_checks.check_base_rate(plan, self.first_rate)
         build_checks.check_hyperparameters(plan, self)
+
+    def switch_to(self, plan: Plan, warmup_steps: int, own_bias_correction: bool) -> None:
+        """Replaces the plan by one that `check_plan` accepts.
+
+        Args:
+            plan: The new plan.
+            warmup_steps: As for `difflr.replan`.
+            own_bias_correction: As for `difflr.replan`.
+        """
         self._warning_at_next_step = ""
         if self._groups is None:
             self._multipliers_argument = MultipliersArgument(plan)
             freeze(plan)
             return
+        before, states = self._groups.plan, self._states
         found = self.state_entries()
         check_known(self, found)
-        values = {key: as_numpy(variable) for key, variable in found.items()}
+        states.aside |= {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
-        plan = with_schedule_starts(plan, self._groups.plan, step)
-        plan = self._states.with_changed_multipliers(plan, self._groups.plan, self._groups.multipliers())
-        self._states.move(self._groups.plan, plan)
-        moved = StateByPlace()
-        moved.aside = values
-        moved.move(self._groups.plan, plan)
-        self._states.change(self._groups.plan, plan, step, warmup_steps, own_bias_correction)
-        changed = self._states.changed_numbers(plan, self._groups.plan, self._groups.hyperparameters.numbers())
-        self._rebuild(plan, {**self._states.aside, **moved.aside})
-        self._groups.hyperparameters.restore(changed)
+        if plan.has_schedules:
+            plan = with_schedule_starts(plan, before, step)
+        multipliers, numbers = self._groups.multipliers(), self._groups.numbers()
+        if multipliers or states.changed:
+            plan = states.with_changed_multipliers(plan, before, multipliers)
+        states.move(before, plan)
+        states.change(before, plan, step, warmup_steps, own_bias_correction)
+        self._rebuild(plan, states.aside)
+        if numbers or states.numbers:
+            changed = states.changed_numbers(plan, before, numbers)
+            if self._groups.hyperparameters is not None:
+                self._groups.hyperparameters.restore(changed)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
         """Builds the optimizer for the variables that `plan` trains, and restores their state.
@@ -279,8 +305,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     def state_entries(self) -> dict[Key, keras.Variable]:
         """The optimizer's state, by place and name."""
         rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
-        vectors = [self._groups.vector, self._groups.hyperparameters.vector]
-        return entries(self, rows, self._states.before_build, [v for v in vectors if v is not None])
+        return entries(self, rows, self._states.before_build, self._groups.vectors)
 
     def _warn_at_next_step(self, plan: Plan) -> None:
         """Prepares the warning that a loaded phase is in force."""

@@ -7,10 +7,9 @@ import numpy as np
 
 from difflr.optimizers import loading
 from difflr.optimizers.grouped_update import GroupedUpdate
-from difflr.optimizers.late_start import LateStart
 from difflr.optimizers.multipliers_argument import SAVED_PLAN
-from difflr.optimizers.saved_state import HEADER, Key, State
-from difflr.optimizers.state_by_place import as_numpy
+from difflr.optimizers.saved_state import HEADER, State
+from difflr.optimizers.state_by_place import Key, LateStart, as_numpy
 from difflr.plan import Plan, saved_plan
 
 
@@ -27,12 +26,14 @@ class SavedOptimizer(GroupedUpdate):
         config["weight_decay_follows"] = self.weight_decay_follows
         config["fused"] = self.fused
         built = self._groups is not None
-        config["multipliers"] = {SAVED_PLAN: self._plan_config()} if built else self._multipliers_argument.to_config()
+        config["multipliers"] = (
+            {SAVED_PLAN: self.plan_config(self.plan)} if built else self._multipliers_argument.to_config()
+        )
         return config
 
-    def _plan_config(self) -> dict[str, Any]:
-        """The plan in force as data, with what could not be bound to variables yet."""
-        return saved_plan.to_config(self.plan) if self._unbound is None else self._unbound
+    def plan_config(self, plan: Plan) -> dict[str, Any]:
+        """A plan of a built optimizer as data; a loaded plan that is not bound to the model yet, as it was loaded."""
+        return saved_plan.to_config(plan) if self._unbound is None else self._unbound
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Saves the optimizer's state by variable, with the plan in force.
@@ -46,13 +47,13 @@ class SavedOptimizer(GroupedUpdate):
         changed = self._groups.multipliers()
         places = {id(row.variable): row.place for row in self._groups.plan.rows}
         State(
-            plan=saved_plan.to_config(self._groups.plan) if self._unbound is None else self._unbound,
+            plan=self.plan_config(self._groups.plan),
             values={key: as_numpy(variable) for key, variable in self.state_entries().items()},
             aside=self._states.aside,
             starts=self._states.starts,
             seen=self._states.seen,
             multipliers={places[key]: number for key, number in changed.items()},
-            hyperparameters={places[key]: numbers for key, numbers in self._groups.hyperparameters.numbers().items()},
+            hyperparameters={places[key]: numbers for key, numbers in self._groups.numbers().items()},
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
             changed=self._states.changed,
@@ -83,7 +84,7 @@ class SavedOptimizer(GroupedUpdate):
 
     def _load_by_position(self, state: dict[str, Any]) -> None:
         """Loads what a stock optimizer has saved, or one that was not built."""
-        vectors = (self._groups.vector, self._groups.hyperparameters.vector)
+        vectors = self._groups.vectors
         variables = [variable for variable in self.variables if all(variable is not vector for vector in vectors)]
         if len(state) == len(self._states.before_build):
             variables = self._states.before_build
@@ -106,10 +107,6 @@ class SavedOptimizer(GroupedUpdate):
         """The plan in force, with its own multipliers."""
         return self._groups.plan
 
-    def slot_names(self) -> set[str]:
-        """The names of what it keeps for each variable."""
-        return {name for place, name in self.state_entries() if place is not None}
-
     def take(
         self,
         plan: Plan,
@@ -128,17 +125,19 @@ class SavedOptimizer(GroupedUpdate):
             state: The saved state, for what concerns no variable.
         """
         known = {row.place for row in plan.rows}
-        self._states.starts, self._states.seen, self._states.aside = dict(starts), dict(seen), {}
-        self._rebuild(plan, values)
+        same_groups = plan is self._groups.plan and starts == self._states.starts
+        self._states.starts, self._states.seen = dict(starts), dict(seen)
+        if same_groups and self.state_entries().keys() <= values.keys():
+            self._states.keep_aside(values)
+            self._assign(values)
+            for vector in self._groups.vectors:
+                vector.assign(np.zeros(vector.shape))
+        else:
+            self._rebuild(plan, values)
         self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
         self._states.numbers = {place: n for place, n in state.changed_hyperparameters.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
-
-    @property
-    def multipliers_changed(self) -> dict[int, float]:
-        """The multipliers that were changed since the plan was made, by identity of the variable."""
-        return self._groups.multipliers()
 
     def restore_multipliers(self, multipliers: Mapping[int, float]) -> list[int]:
         """Sets multipliers that were changed before, by identity of the variable, where a whole group had the same.
@@ -157,7 +156,7 @@ class SavedOptimizer(GroupedUpdate):
 
     def restore_hyperparameters(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
         """The same for hyperparameters, by identity of the variable and name."""
-        return self._groups.hyperparameters.restore(numbers)
+        return [] if self._groups.hyperparameters is None else self._groups.hyperparameters.restore(numbers)
 
     def remember_saved_plan(self, config: dict[str, Any]) -> None:
         """Keeps the plan of the file for `loaded_plan`."""

@@ -1,7 +1,7 @@
-"""The optimizer's state in a file: by variable, known by its place in the layer tree.
+"""The optimizer's state in a file, by variable, identified by its place in the layer tree.
 
-Keras saves the state by position alone. What is written besides is one entry of plain data: of which variable each
-number is, the plan in force, and the state of variables that are frozen for a time.
+Keras saves the state by position only. difflr adds one entry of plain data: the variable of each array, the plan in
+force, and the state of temporarily frozen variables.
 """
 
 import dataclasses
@@ -14,14 +14,11 @@ import numpy as np
 
 from difflr import checks, keras_private
 from difflr.checks import listed, shown
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import Key, LateStart
 from difflr.plan import Row, hyperparameters, saved_plan
 
 HEADER = "difflr"
 _CHECKSUM = 8
-
-# Of which variable and under which name the optimizer keeps something: (place, slot), or (None, name) if of none.
-Key = tuple[str | None, str]
 
 
 @dataclasses.dataclass
@@ -29,18 +26,18 @@ class State:
     """The state of an optimizer.
 
     Args:
-        plan: The plan in force, as `saved_plan.to_config` writes it.
-        values: What the optimizer keeps for its trainable variables, and for itself.
-        aside: The same for variables that are frozen for a time.
-        starts: When those joined that were not there from the beginning, by place.
-        seen: Of those set aside: how many gradients their state has seen, by place.
-        multipliers: Those that were changed since the plan was made, by place.
-        hyperparameters: Those that were changed since the plan was made, by place and name.
-        learning_rate: The base rate that the optimizer was made with; `None` if it is a schedule.
-        callbacks: What callbacks keep with the state.
-        changed: Multipliers that were changed while training, with what the plan says, by place.
-        changed_hyperparameters: Hyperparameters that were changed while training: place -> name -> planned, now.
-        arrays: Arrays that callbacks keep with the state.
+        plan: The plan in force, from `saved_plan.to_config`.
+        values: The state of trainable variables and of the optimizer itself.
+        aside: The state of temporarily frozen variables.
+        starts: The late starts of newly unfrozen variables, by place.
+        seen: How many gradients the state of temporarily frozen variables has seen, by place.
+        multipliers: Multipliers that differ from the plan, by place.
+        hyperparameters: Hyperparameters that differ from the plan, by place and name.
+        learning_rate: The base rate the optimizer was created with; `None` if it is a schedule.
+        callbacks: Data of callbacks.
+        changed: Multipliers changed during training: place -> planned, current.
+        changed_hyperparameters: Hyperparameters changed during training: place -> name -> planned, current.
+        arrays: Arrays of callbacks.
     """
 
     plan: dict[str, Any]
@@ -57,7 +54,7 @@ class State:
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
-        """Writes it into what Keras saves the optimizer in.
+        """Writes the state to a store.
 
         Args:
             store: A store of Keras.
@@ -85,13 +82,13 @@ class State:
 
     @classmethod
     def load(cls, store: Mapping[str, Any]) -> "State":
-        """What `save` wrote, checked.
+        """Reads and checks what `save` wrote.
 
         Args:
             store: A store of Keras.
 
         Raises:
-            ValueError: If it was damaged, or is none; the message names the field.
+            ValueError: If it is damaged or not such a state; the message names the field.
         """
         header = _from_array(store[HEADER])
         if isinstance(header, dict):
@@ -124,10 +121,10 @@ class State:
         )
 
     def for_rows(self, rows: Sequence[Row]) -> "State":
-        """This state with the places of a plan's rows, where the same variables have other places there.
+        """This state with the places of a plan's rows.
 
-        A variable has another place if its model was not known when it was saved, or is not now. Then the variables are
-        told by their order, names and shapes, if these all agree.
+        Places differ if the model was unknown when saving, or is unknown now. Variables are then matched by order, if
+        all names and shapes agree.
 
         Args:
             rows: The rows of the plan.
@@ -164,7 +161,7 @@ def _moved_plan(config: dict[str, Any], places: Mapping[str, str]) -> dict[str, 
 
 
 def _as_array(data: Any) -> np.ndarray:
-    """Plain data in the only form that Keras's stores take, with a checksum: HDF5 itself has none."""
+    """Plain data as an array, which is all that Keras's stores take, with a checksum, which HDF5 lacks."""
     text = json.dumps(data).encode()
     return np.frombuffer(_checksum(text) + text, dtype="uint8")
 

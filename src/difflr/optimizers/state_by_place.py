@@ -2,19 +2,78 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
 from difflr import keras_private
 from difflr.checks import listed
-from difflr.optimizers.late_start import LateStart
-from difflr.optimizers.saved_state import Key
 from difflr.plan import Plan, Row
 from difflr.plan.rebinding import with_rows
 
 # Names state that belongs to no known variable.
 _OTHER = "other"
+
+# The variable and the name of an entry of the optimizer's state: (place, slot); (None, name) if it belongs to no variable.
+Key = tuple[str | None, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class LateStart:
+    """The late start of a newly unfrozen variable: its warm-up and its own bias correction.
+
+    During the warm-up the rate rises linearly from `1 / warmup_steps` to 1.
+
+    Adam corrects the bias of its moments by the optimizer's step `t`, but the moments of a newly unfrozen variable have
+    seen only `t - behind` gradients. Keras's Adam applies both corrections to its rate,
+    `sqrt(1 - beta_2^t) / (1 - beta_1^t)`, so a factor on the rate makes them exact. Without it the variable's first step
+    is 3 times too large (`0.1 / sqrt(0.001)`). The factor does not apply to weight decay.
+
+    Args:
+        joined_at: Integer, the optimizer's step at which the variable was unfrozen.
+        warmup_steps: Integer, the length of the warm-up; 0 for none.
+        behind: Integer, how many of the optimizer's gradients its state has not seen.
+
+    Reference: Kingma and Ba, "Adam", 2015, section 2 (the factor on the rate) and 7.1 (Adamax). `torch.optim.Adam`
+    keeps a step for each parameter.
+    """
+
+    joined_at: int = 0
+    warmup_steps: int = 0
+    behind: int = 0
+
+    def with_effect(self, corrects_bias: bool) -> "LateStart":
+        """The same without what has no effect, so that variables with equal rates are one group.
+
+        Args:
+            corrects_bias: Whether the optimizer corrects the bias of its moments.
+        """
+        joined_at, behind = self.joined_at if self.warmup_steps else 0, self.behind if corrects_bias else 0
+        return LateStart(joined_at, self.warmup_steps, behind)
+
+    def factor(self, updates: Any, betas: tuple[Any, Any] | None, for_decay: bool = False) -> Any:
+        """The factor on the rate at this step: a scalar tensor, or 1.0 if it never differs.
+
+        Args:
+            updates: The number of updates so far, a scalar tensor.
+            betas: The result of `keras_private.bias_correction`.
+            for_decay: Whether the factor is for weight decay.
+        """
+        factor: Any = 1.0
+        if self.warmup_steps:
+            factor = keras.ops.minimum((updates - self.joined_at + 1.0) / self.warmup_steps, 1.0)
+        if self.behind and betas is not None and not for_decay:
+            factor = factor * _correction(updates + 1.0 - self.behind, *betas) / _correction(updates + 1.0, *betas)
+        return factor
+
+
+def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
+    """The bias correction of Adam, or of Adamax if `beta_2` is `None`."""
+    correction = 1.0 / (1.0 - keras.ops.power(keras.ops.cast(beta_1, step.dtype), step))
+    if beta_2 is None:
+        return correction
+    return correction * keras.ops.sqrt(1.0 - keras.ops.power(keras.ops.cast(beta_2, step.dtype), step))
 
 
 class StateByPlace:
@@ -122,10 +181,10 @@ class StateByPlace:
         }
 
     def keep_aside(self, values: Mapping[Key, np.ndarray]) -> None:
-        """Keeps the state of frozen variables, without incomplete gradient accumulations."""
+        """Keeps the state of frozen variables among `values`, without incomplete gradient accumulations."""
         self.aside = {
             (place, name): value
-            for (place, name), value in {**self.aside, **values}.items()
+            for (place, name), value in values.items()
             if place in self.seen and name != keras_private.ACCUMULATORS
         }
 

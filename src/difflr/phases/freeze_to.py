@@ -2,7 +2,7 @@
 
 import keras
 
-from difflr.checks import nearest
+from difflr.checks import did_you_mean
 from difflr.depth import DepthGroup, depth_groups
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.replan import ready_optimizer, replan
@@ -81,8 +81,7 @@ def _number(group: int | str, groups: list[DepthGroup]) -> int:
     if isinstance(group, str):
         if group in names:
             return names.index(group)
-        close = nearest(group, names, 3, 0.5)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        hint = did_you_mean(group, names)
         raise ValueError(f"The model has no depth group '{group}'.{hint} Its groups, bottom first: {listed}.")
     if isinstance(group, bool) or not isinstance(group, int) or not -len(groups) <= group < len(groups):
         raise ValueError(

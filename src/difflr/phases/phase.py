@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import checked_rate, shown
+from difflr.checks import checked_option, checked_rate, did_you_mean, shown
 from difflr.phases import saved_phase
 from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
@@ -114,10 +114,7 @@ class Phase:
             ("restore_best", (True, False)),
             ("mode", MODES),
         ):
-            value = getattr(self, name)
-            if not any(value is known or (isinstance(value, str) and value == known) for known in allowed):
-                *others, last = (repr(known) for known in allowed)
-                raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.")
+            checked_option(getattr(self, name), name, allowed)
         if self.schedule is not None and not isinstance(self.schedule, LearningRateSchedule):
             raise ValueError(
                 "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
@@ -152,6 +149,7 @@ class Phase:
             raise ValueError(
                 f"`until` of a phase must be a function (epoch, logs) -> bool, or {BY_HAND!r} for a phase that ends when "
                 f"`PhaseScheduler.next_phase()` is called. Received: {shown(self.until)}."
+                f"{did_you_mean(str(self.until), [BY_HAND])}"
             )
 
         if callable(self.until):
@@ -180,20 +178,20 @@ class Phase:
             object.__setattr__(self, "mode", "min" if better < 0 else "max")
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same; targets that are objects are compared by identity."""
+        """Whether all arguments are equal; targets that are objects are compared by identity."""
         return isinstance(other, Phase) and self.text == other.text and self._objects() == other._objects()
 
     def __hash__(self) -> int:
         return hash(self.text)
 
     def _objects(self) -> list[int]:
-        """The identities of what has no text."""
+        """The identities of targets and functions that have no text."""
         named = [self.until] if callable(self.until) else []
         return [id(thing) for thing in (*named, *saved_phase.objects_in(self))]
 
     @property
     def text(self) -> str:
-        """All that it says in one line, with objects as they are called in tables."""
+        """All its arguments in one line, with the names that tables show for objects."""
         return json.dumps(saved_phase.to_config(self, name_objects=True), sort_keys=True)
 
     @property
@@ -203,12 +201,12 @@ class Phase:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not known before training when it ends."""
+        """Whether its end depends on the training: on a metric, a function, or `next_phase()`."""
         return self.monitor is not None or self.until is not None
 
     @property
     def longest_wait(self) -> int | None:
-        """After how many epochs without improvement it ends; `None` if it does not end for that."""
+        """The number of epochs without improvement after which it ends; `None` if it does not end that way."""
         reaches = self.threshold is not None and not self.patience
         return None if self.monitor is None or reaches else max(self.patience, 1)
 
@@ -217,10 +215,10 @@ class Phase:
 
         Args:
             value: The value.
-            best: The best one so far, `None` for none.
+            best: The best value so far, if any.
         """
         if best is None:
-            return value == value  # nan is none
+            return value == value  # NaN is no improvement
         return value < best - self.min_delta if self.mode == "min" else value > best + self.min_delta
 
     def is_reached(self, epoch: int, logs: dict[str, float]) -> bool:
@@ -239,7 +237,7 @@ class Phase:
         except KeyError as error:
             raise ValueError(
                 f"`until` of a phase asks for {error}, which the logs of epoch {epoch + 1} do not have. Received: "
-                f"{', '.join(logs)}."
+                f"{', '.join(logs)}.{did_you_mean(str(error.args[0]), logs)}"
             ) from error
 
     @property
@@ -266,20 +264,20 @@ class Phase:
         return ", or ".join(reasons) or "the end"
 
     def to_dict(self) -> dict[str, Any]:
-        """What is not a default, as plain data.
+        """The arguments that differ from the defaults, as plain data.
 
         Raises:
-            ValueError: If a target is an object, for which there is no text, or `until` a function that is not
-                registered with Keras.
+            ValueError: If a target is an object, which has no text, or `until` is a function that is not registered with
+                Keras.
         """
         return saved_phase.to_config(self)
 
     @classmethod
     def from_dict(cls, config: Any) -> "Phase":
-        """The phase that `to_dict` wrote, or that somebody wrote by hand.
+        """A phase from the output of `to_dict`, or from data written by hand.
 
         Raises:
-            ValueError: If it is none; the message has the names that a phase knows.
+            ValueError: If it is not a phase; the message lists the known names.
         """
         return cls(**saved_phase.from_config(config, [field.name for field in dataclasses.fields(cls)]))
 

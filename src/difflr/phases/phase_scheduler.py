@@ -6,11 +6,12 @@ import warnings
 from typing import Any
 
 import keras
+from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
+from difflr.checks import did_you_mean
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
-from difflr.optimizers.replan import replan
 from difflr.optimizers.unwrap import base_rate, inner
 from difflr.phases import fit_checks
 from difflr.phases.best_weights import keep_best, restore_best
@@ -79,8 +80,11 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._batch = -1
         self._next_look: int | None = None
         self._watched: Any = None
+        self._optimizer: Any = None
         self._neighbours: keras.callbacks.CallbackList | None = None
         self._plans: list[Plan] = []
+        self._saved: Any = None  # the progress as data, which is saved with the optimizer; and the same, checked
+        self._checked = Progress(())
         if any(phase.steps or phase.is_open for phase in self.phases):
             # Keras runs callbacks asynchronously, which is faster, unless one has this method.
             self.on_train_batch_end = self._after_batch
@@ -88,7 +92,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     @property
     def phase(self) -> int:
         """The number of the running phase, from 1; 0 before the first one began."""
-        begun = self._watched is not None and _STATE in getattr(self._optimizer, "callback_state", {})
+        begun = _STATE in getattr(self._optimizer, "callback_state", {})
         return self._progress.number + 1 if begun else 0
 
     def entries(self) -> dict[str, float]:
@@ -121,7 +125,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:  # noqa: D102 - as in Keras
         super().set_model(model)
         self._watched = model  # on JAX each access to `self.model` syncs the state back, after every batch
-        optimizer = inner(model.optimizer)
+        self._optimizer = optimizer = inner(model.optimizer)
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
             optimizer.continues_phases = self.resume
@@ -152,7 +156,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         else:
             self._count(epoch)
         self._note(epoch=epoch, epoch_step=self._step(), logs={}, finished=False)
-        while self._is_over(epoch):
+        while self._progress.number < len(self.phases) - 1 and self._has_ended(epoch):
             self._enter(self._progress.number + 1, epoch)
         self._wait_for_steps(-1)
         self._in_epoch = self._between_batches = True
@@ -170,9 +174,10 @@ class PhaseScheduler(keras.callbacks.Callback):
         if logs is not None:
             logs.update(self.entries())
         if phase.monitor is not None and phase.monitor not in progress.logs:
+            hint = did_you_mean(phase.monitor, progress.logs)
             raise ValueError(
                 f"Phase {progress.number + 1} monitors '{phase.monitor}', which epoch {epoch + 1} did not report. "
-                f"Received: {', '.join(logs or {})}. Give `fit` `validation_data` (with `validation_freq=1`), or "
+                f"Received: {', '.join(logs or {})}.{hint} Give `fit` `validation_data` (with `validation_freq=1`), or "
                 "set `monitor` to another metric."
             )
         if progress.number == len(self.phases) - 1:
@@ -185,14 +190,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._note(finished=True)
         if self._progress.number == len(self.phases) - 1:
             self._leave()
+            if self._phase.restore_best and self._optimizer.use_ema:  # as Keras does, which came before this callback
+                self._optimizer.finalize_variable_values(self.model.trainable_variables)
         elif self._phase.until != BY_HAND:
             warnings.warn(fit_checks.unfinished(self.phases, self._progress, self.model.stop_training), stacklevel=2)
 
     # -- where we are -------------------------------------------------------------------------------------------------
-
-    @property
-    def _optimizer(self) -> Any:
-        return inner(self._watched.optimizer)
 
     @property
     def _batches_per_step(self) -> int:
@@ -201,10 +204,17 @@ class PhaseScheduler(keras.callbacks.Callback):
     @property
     def _progress(self) -> Progress:
         """The progress, kept with the optimizer, which is saved."""
-        return Progress.from_dict(self._optimizer.callback_state[_STATE])
+        saved = self._optimizer.callback_state[_STATE]
+        if saved is not self._saved:  # another checkpoint was loaded
+            self._saved, self._checked = saved, Progress.from_dict(saved)
+        return self._checked
+
+    def _save(self, progress: Progress) -> None:
+        self._saved, self._checked = dataclasses.asdict(progress), progress
+        self._optimizer.callback_state[_STATE] = self._saved
 
     def _note(self, **changes: Any) -> None:
-        self._optimizer.callback_state[_STATE] = dataclasses.replace(self._progress, **changes).to_dict()
+        self._save(dataclasses.replace(self._progress, **changes))
 
     @property
     def _phase(self) -> Phase:
@@ -216,10 +226,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
 
     def _plan(self, number: int) -> Plan:
-        """The plan of a phase; all are resolved again when the model's plan changed."""
+        """The plan of a phase; all are resolved and checked again when the model's plan changed."""
         whole = self._optimizer.whole_plan()
         if not self._plans or self._plans[0].whole is not whole:
             self._plans = resolve(self.phases, whole, self.model, self._optimizer.first_rate)
+            for plan in self._plans:
+                self._optimizer.check_plan(plan)
         return self._plans[number]
 
     def _begin(self, epoch: int) -> None:
@@ -238,7 +250,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             keras_private.renew_step(self.model)
             return
         self._check_length(epoch)
-        self._optimizer.callback_state[_STATE] = Progress(phases).to_dict()
+        self._save(Progress(phases))
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
@@ -264,11 +276,12 @@ class PhaseScheduler(keras.callbacks.Callback):
         if number:
             self._leave()
         phase, step = self.phases[number], self._step()
-        self._put_in_force(number, step)
+        plan = self._put_in_force(number, step)
         if phase.learning_rate is not None:
             self._optimizer.learning_rate = phase.learning_rate
-        batches = self._num_batches(phase, epoch)
-        warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
+        if plan.has_schedules or isinstance(self._optimizer.first_rate, LearningRateSchedule):
+            batches = self._num_batches(phase, epoch)
+            warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
         ahead = {"number": number, "epoch": epoch, "start_epoch": epoch, "start_step": step, "over": False}
         self._note(**ahead, best=None, waited=0)
         if self.verbose:
@@ -282,12 +295,15 @@ class PhaseScheduler(keras.callbacks.Callback):
         epochs = self.params["epochs"] - epoch
         return min(epochs, phase.epochs or epochs) * (self.params.get("steps") or 1000)
 
-    def _put_in_force(self, number: int, step: int) -> None:
-        """Gives the model the plan of a phase, whose schedules count from a step."""
-        phase = self.phases[number]
-        plan = with_own_schedules_from(self._plan(number), step)
-        corrects = phase.own_bias_correction is not False
-        replan(self.model, plan, warmup_steps=phase.warmup_steps, own_bias_correction=corrects)
+    def _put_in_force(self, number: int, step: int) -> Plan:
+        """Switches the model to the plan of a phase, whose own schedules count from a step."""
+        phase, plan = self.phases[number], self._plan(number)
+        if plan.has_schedules:
+            plan = with_own_schedules_from(plan, step)
+        keras_private.sync_state(self._watched)
+        self._optimizer.switch_to(plan, phase.warmup_steps, phase.own_bias_correction is not False)
+        keras_private.renew_step(self._watched)
+        return plan
 
     def _change(self, before: dict[str, Any]) -> None:
         """Applies the edits of a phase that has already begun."""
@@ -315,18 +331,20 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     # -- when a phase ends --------------------------------------------------------------------------------------------
 
-    def _is_over(self, epoch: int) -> bool:
-        """Whether the next phase begins with this epoch."""
-        return self._progress.number < len(self.phases) - 1 and self._has_ended(epoch)
-
     def _has_ended(self, epoch: int) -> bool:
         """Whether the running phase does not train in this epoch any more."""
-        return self._progress.has_ended(self._phase, epoch, self._step())
+        phase, progress = self._phase, self._progress
+        if progress.over:
+            return True
+        if phase.steps is not None:
+            return self._step() - progress.start_step >= phase.steps
+        if phase.epochs is not None and epoch - progress.start_epoch >= phase.epochs:
+            return True
+        return phase.longest_wait is not None and progress.waited >= phase.longest_wait
 
     def _note_logs(self, logs: dict[str, Any]) -> None:
         """Records the metrics of the epoch so far, so that checkpoints at the end of an epoch contain them, in any order."""
-        state = self._optimizer.callback_state[_STATE]
-        state["logs"] = {**state["logs"], **{name: float(value) for name, value in logs.items()}}
+        self._note(logs=self._progress.logs | {name: float(value) for name, value in logs.items()})
 
     def _count(self, epoch: int) -> None:
         """Counts the metrics of the previous epoch, unless that epoch is repeated."""
@@ -335,7 +353,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             return
         if phase.restore_best and progress.is_better(phase):
             keep_best(self.model, self._optimizer)
-        self._optimizer.callback_state[_STATE] = progress.counted(phase).to_dict()
+        self._save(progress.counted(phase))
 
     def _wait_for_steps(self, batch: int) -> None:
         """Records the first batch at which the phase can end: only there does JAX sync its state."""

@@ -1,6 +1,6 @@
 """`Phases`: the phases of one training, as data that can be printed, saved, edited and read back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -13,7 +13,7 @@ from difflr.yaml_text import read_yaml, write_yaml
 MAX_CHARACTERS = 100_000
 
 
-class Phases(Sequence[Phase]):
+class Phases(tuple[Phase, ...]):
     """The phases of one training, one after another. `difflr.PhaseScheduler` walks through them.
 
     Phases can be printed, saved as YAML, edited and read back. Ready ones are made by `difflr.phases`.
@@ -38,37 +38,24 @@ class Phases(Sequence[Phase]):
     Reference: the generated and editable schedules of finetuning-scheduler.
     """
 
-    def __init__(self, phases: Iterable[Phase]):
-        if isinstance(phases, Phase):
-            phases = [phases]
-        self._phases = tuple(phases)
-        for each in self._phases:
-            if not isinstance(each, Phase):
-                raise TypeError(f"Phases are made of difflr.Phase. Received: {each!r} (of type {type(each).__name__}).")
-        if not self._phases:
+    def __new__(cls, phases: Iterable[Phase]) -> "Phases":  # noqa: D102 - its arguments are those of the class
+        self = super().__new__(cls, [phases] if isinstance(phases, Phase) else phases)
+        for phase in self:
+            if not isinstance(phase, Phase):
+                raise TypeError(
+                    f"Phases are made of difflr.Phase. Received: {phase!r} (of type {type(phase).__name__})."
+                )
+        if not self:
             raise ValueError(
                 "There is no phase in the list. The simplest is difflr.Phases([difflr.Phase(trainable='*')])."
             )
-        for number, phase in enumerate(self._phases[:-1], start=1):
+        for number, phase in enumerate(self[:-1], start=1):
             if phase.endless:
                 raise ValueError(
                     f"Phase {number} has no end, so that phase {number + 1} never begins. Give it `epochs`, `steps`, "
                     "`monitor` or `until`; only the last phase goes without."
                 )
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._phases[number]
-
-    def __len__(self) -> int:
-        return len(self._phases)
-
-    def __iter__(self) -> Iterator[Phase]:
-        return iter(self._phases)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Phases) and self._phases == other._phases
-
-    __hash__ = None  # type: ignore[assignment]
+        return self
 
     def table(self, model: keras.Layer | None = None) -> str:
         """The phases as an aligned table.
@@ -115,9 +102,9 @@ class Phases(Sequence[Phase]):
                 f"Phases are a mapping with one key, 'phases', and a list below it. Received: {shown(config)}."
             )
         made = []
-        for number, each in enumerate(config["phases"], start=1):
+        for number, data in enumerate(config["phases"], start=1):
             try:
-                made.append(Phase.from_dict(each))
+                made.append(Phase.from_dict(data))
             except ValueError as error:
                 raise ValueError(f"Phase {number}: {error}") from None
         return cls(made)

@@ -59,37 +59,17 @@ class Progress:
         over = self.over or phase.is_reached(self.epoch, self.logs)
         return dataclasses.replace(self, logs={}, waited=waited, best=value if better else self.best, over=over)
 
-    def has_ended(self, phase: Phase, epoch: int, step: int) -> bool:
-        """Whether a phase does not train in an epoch any more.
-
-        Args:
-            phase: The phase.
-            epoch: The epoch.
-            step: The optimizer's step at its beginning.
-        """
-        if self.over:
-            return True
-        if phase.steps is not None:
-            return step - self.start_step >= phase.steps
-        if phase.epochs is not None and epoch - self.start_epoch >= phase.epochs:
-            return True
-        return phase.longest_wait is not None and self.waited >= phase.longest_wait
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**dataclasses.asdict(self), "phases": list(self.phases)}
-
     @classmethod
     def from_dict(cls, data: Any) -> "Progress":
-        """What `to_dict` returned.
+        """The progress that was saved, checked.
 
         Raises:
             ValueError: If it is something else; the message names the field.
         """
         kinds = typing.get_type_hints(cls)
         if not isinstance(data, Mapping):
-            raise ValueError(f"What was saved of the phases is no mapping. Received: {shown(data)}.")
-        check_fields(dict(data), kinds, "What was saved of the phases")
+            raise ValueError(f"The saved progress of the phases is no mapping. Received: {shown(data)}.")
+        check_fields(dict(data), kinds, "The saved progress of the phases")
         for name, kind in kinds.items():
             value = data.get(name)
             if name == "phases":
@@ -105,9 +85,9 @@ class Progress:
             else:
                 fits = value is None or _is_number(value)
             if not fits:
-                raise ValueError(f"What was saved of the phases has no valid '{name}'. Received: {shown(value)}.")
+                raise ValueError(f"The saved progress of the phases has no valid '{name}'. Received: {shown(value)}.")
         if data["number"] >= len(data["phases"]):
-            raise ValueError(f"What was saved of the phases has no valid 'number'. Received: {data['number']}.")
+            raise ValueError(f"The saved progress of the phases has no valid 'number'. Received: {data['number']}.")
         return cls(**{**data, "phases": tuple(data["phases"])})
 
 

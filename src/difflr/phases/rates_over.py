@@ -1,15 +1,15 @@
 """Warnings about schedules that are over before a phase begins."""
 
 import warnings
-from typing import Any
 
-import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import DifferentialOptimizer
+from difflr.plan.rows import grouped
+from difflr.plan.schedule_json import value_at
 
 SMALL = 1e-3  # of the highest rate: one-cycle ends at 4e-6 of it
 SAMPLES = 16
@@ -27,22 +27,19 @@ def warn_of_rates_over(
         num_batches: The length of the phase in batches, which schedules count.
         accumulation: The number of batches in a step.
     """
+    rows = optimizer.plan.rows
     base = keras_private.live_learning_rate(optimizer)
     base_schedule = base if isinstance(base, LearningRateSchedule) else None
     base_is_over = _is_over(base_schedule, step * accumulation, num_batches)
-    own: dict[Any, list[str]] = {}
-    for row in optimizer.plan_in_force.rows:
-        if not row.frozen and row.schedule is not None:
-            own.setdefault((id(row.schedule), row.schedule_start), []).append(row.path)
-    schedules = {id(row.schedule): row.schedule for row in optimizer.plan_in_force.rows}
+    scheduled = (row for row in rows if not row.frozen and row.schedule is not None)
     over = [
-        path
-        for (key, start), paths in own.items()
-        if _is_over(schedules[key], (step - start) * accumulation, num_batches)
-        for path in paths
+        row.path
+        for (_, start), alike in grouped(scheduled, lambda row: (id(row.schedule), row.schedule_start)).items()
+        if _is_over(alike[0].schedule, (step - start) * accumulation, num_batches)
+        for row in alike
     ]
     if base_is_over:
-        names = listed([row.path for row in optimizer.plan_in_force.rows if not row.frozen])
+        names = listed([row.path for row in rows if not row.frozen])
         warnings.warn(
             f"In phase {number} {names} train at a rate close to 0: the schedule of the optimizer's base rate is over. "
             "It counts from the first step. Make it as long as the whole training, or give each phase a schedule: "
@@ -68,6 +65,4 @@ def _is_over(schedule: LearningRateSchedule | None, batch: int, num_batches: int
 def _highest(schedule: LearningRateSchedule, first: int, last: int) -> float:
     """The highest of some values from `first` to before `last`."""
     steps = np.unique(np.linspace(first, max(last - 1, first), SAMPLES).astype("int32"))
-    return max(
-        float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, "int32")))) for step in steps
-    )
+    return max(value_at(schedule, step) for step in steps)

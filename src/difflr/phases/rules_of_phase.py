@@ -9,7 +9,7 @@ import keras
 from difflr.checks import shown
 from difflr.plan import Plan, Row
 from difflr.plan.constant import Constant
-from difflr.plan.rows import BY_USER, DECLARED
+from difflr.plan.rows import BY_USER, DECLARED, grouped
 from difflr.plan.rule import AXES, Rule, as_rules
 
 
@@ -28,7 +28,8 @@ def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
         ValueError: If there is no rule, or a rule unfreezes.
     """
     if isinstance(multipliers, Plan):
-        return RulesOfPlan(_rule(rows) for rows in _by_setting(multipliers))
+        by_plan = (row for row in multipliers.rows if row.decided.get("frozen") != BY_USER)
+        return RulesOfPlan(map(_rule, grouped(by_plan, lambda row: row.setting).values()))
     if isinstance(multipliers, (int, float)):
         raise TypeError(
             f"`multipliers` of a phase are rules, such as {{'head': 0.1}}, or a difflr.Plan. Received: "
@@ -43,15 +44,6 @@ def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
             "frozen in every phase. Remove the freezing from the plan."
         )
     return rules
-
-
-def _by_setting(plan: Plan) -> list[list[Row]]:
-    """The rows that the plan decides, grouped by equal settings."""
-    members: dict[Any, list[Row]] = {}
-    for row in plan.rows:
-        if row.decided.get("frozen") != BY_USER:
-            members.setdefault(row.setting, []).append(row)
-    return list(members.values())
 
 
 def _rule(rows: Sequence[Row]) -> Rule:

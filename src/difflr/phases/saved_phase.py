@@ -1,4 +1,4 @@
-"""A phase as plain data, and from it."""
+"""Phases to and from plain data."""
 
 import dataclasses
 import inspect
@@ -22,7 +22,7 @@ BY_HAND = "next_phase"
 
 
 def objects_in(phase: "Phase") -> list[Any]:
-    """The targets of a phase and of its rules that are no text: layers, variables, classes, functions.
+    """The targets of a phase and its rules that are objects: layers, variables, classes, functions.
 
     Args:
         phase: The phase.
@@ -39,14 +39,14 @@ def _single(target: Target) -> list[Any]:
 
 
 def to_config(phase: "Phase", name_objects: bool = False) -> dict[str, Any]:
-    """What is not a default, as plain data.
+    """The arguments that differ from the defaults, as plain data.
 
     Args:
         phase: The phase.
-        name_objects: Whether objects are called by what tables call them, which cannot be read back.
+        name_objects: Whether to write objects by their names in tables, which cannot be read back.
 
     Raises:
-        ValueError: If there are objects, and they are not to be named.
+        ValueError: If there are objects and `name_objects` is `False`.
     """
     objects = [describe(thing) for thing in objects_in(phase)]
     if objects and not name_objects:
@@ -76,7 +76,7 @@ def _target_to_config(target: Target) -> Any:
 
 
 def _rules_to_config(rules: Sequence[Rule]) -> Any:
-    """A mapping from targets to values where that says all; a list of mappings with a `target` elsewhere."""
+    """A mapping from targets to values if possible, otherwise a list of mappings with a `target`."""
     entries = []
     for rule in rules:
         named = dataclasses.replace(rule, target="*")
@@ -93,7 +93,7 @@ def _rules_to_config(rules: Sequence[Rule]) -> Any:
 
 
 def _name_of(function: Callable[..., Any]) -> str:
-    """The name by which Keras finds a function again."""
+    """The name under which a function is registered with Keras."""
     name: str = keras.saving.get_registered_name(function)
     if keras.saving.get_registered_object(name) is not function:
         raise ValueError(
@@ -104,14 +104,14 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 
 def from_config(config: Any, known: Sequence[str]) -> dict[str, Any]:
-    """The arguments of the phase that `to_config` wrote.
+    """The arguments of a phase from the output of `to_config`.
 
     Args:
         config: The plain data.
         known: The names of all arguments.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a phase.
     """
     if not isinstance(config, Mapping) or "trainable" not in config:
         raise ValueError(f"A phase is a mapping with at least 'trainable'. Received: {shown(config)}.")

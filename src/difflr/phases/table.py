@@ -1,4 +1,4 @@
-"""Phases as a table, for reading before training."""
+"""Phases as a table, to check before training."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,17 @@ RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedu
 
 
 def as_text(phases: "Phases", model: Any = None) -> str:
-    """The table; numbers to the right.
+    """The phases as a text table.
 
     Args:
         phases: The phases.
-        model: A built model, to tell how many parameters are trainable.
+        model: A built model, to add the numbers of parameters.
     """
     return text_table(*_cells(phases, model))
 
 
 def as_html(phases: "Phases") -> str:
-    """The table as HTML, for notebooks.
+    """The phases as an HTML table, for notebooks.
 
     Args:
         phases: The phases.
@@ -39,7 +39,7 @@ def as_html(phases: "Phases") -> str:
 
 
 def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
-    """Header, lines, and which columns are aligned to the left."""
+    """Header, lines, and the left-aligned columns."""
     header = ["phase", "trainable", "until"]
     lines = [[str(number), _shortened(phase.who), phase.ends] for number, phase in enumerate(phases, start=1)]
     right = {0}
@@ -74,7 +74,7 @@ def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], se
 
 
 def who_and_how(phase: Phase) -> str:
-    """Who trains in a phase, and at which rates, as text."""
+    """The targets and rates of a phase, as text."""
     rates = [
         f"{title} {_cell(getattr(phase, name))}" for name, title in RATES.items() if getattr(phase, name) is not None
     ]
@@ -82,7 +82,7 @@ def who_and_how(phase: Phase) -> str:
 
 
 def _cell(value: Any) -> str:
-    """What a phase sets, as short text."""
+    """A setting of a phase as short text."""
     if value is None:
         return "-"
     if isinstance(value, RulesOfPlan):
@@ -111,7 +111,7 @@ def _shortened(who: str) -> str:
 
 
 def _numbers(phases: "Phases", model: keras.Layer) -> list[tuple[int, int, int]]:
-    """For each phase how many parameters are trainable in it, join and freeze."""
+    """For each phase the numbers of trainable, newly unfrozen and newly frozen parameters."""
     plan = plan_of(model).whole
     size = {id(row.variable): row.num_parameters for row in plan.rows}
     before: frozenset[int] = frozenset()

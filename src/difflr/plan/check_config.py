@@ -7,7 +7,7 @@ from difflr import checks
 from difflr.checks import checked_multiplier, shown
 from difflr.plan import hyperparameters
 from difflr.plan.group_names import check_group_name
-from difflr.plan.rows import BY_USER
+from difflr.plan.rows import BY_USER, STATISTICS
 from difflr.plan.rule import AXES
 from difflr.plan.schedule_json import check_schedule
 
@@ -28,11 +28,7 @@ def check_config(config: Any) -> None:
     statistics = config.get("statistics")
     if not isinstance(rows, list) or not isinstance(statistics, list):
         raise ValueError("The plan has no list 'rows' or no list 'statistics'.")
-    if config.get("frozen_statistics") not in ("keep", "update"):
-        raise ValueError(
-            "The plan's 'frozen_statistics' is neither 'keep' nor 'update'. "
-            f"Received: {shown(config.get('frozen_statistics'))}."
-        )
+    checks.checked_option(config.get("frozen_statistics"), "frozen_statistics", STATISTICS)
     checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics", "whole"), "The plan")
     seen: set[str] = set()
     for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
@@ -86,8 +82,10 @@ def _check_optional(row: dict[str, Any], where: str) -> None:
         if field in row and not isinstance(row[field], kinds):
             raise ValueError(f"{where} has no valid '{field}'. Received: {shown(row[field])}.")
     try:
-        hyperparameters.check_json(row.get("hyperparameters", {}))
-        checks.checked_number(row.get("min_learning_rate", 0.0), "min_learning_rate")
+        if "hyperparameters" in row:
+            hyperparameters.check_json(row["hyperparameters"])
+        if "min_learning_rate" in row:
+            checks.checked_number(row["min_learning_rate"], "min_learning_rate")
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     if row["frozen"] and (row.get("hyperparameters") or row.get("min_learning_rate")):

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import keras
 
 from difflr import keras_private
+from difflr.plan.freezing import frozen_by_hand, layer_frozen_by_plan, marked_frozen
 
 
 @dataclasses.dataclass
@@ -50,45 +51,6 @@ class Leaf:
 
 MAX_DEPTH = 8  # depth of nested lists searched for layers
 MAX_PATHS = 16  # per layer: twelve consecutive shared diamonds would give it 4,096
-_FROZEN_BY_PLAN = "_difflr_frozen"
-
-
-def marked_frozen(thing: keras.Variable | keras.Layer) -> bool:
-    """Whether a plan, not the user, froze this variable or layer, and it is still frozen."""
-    return was_marked(thing) and not thing.trainable
-
-
-def was_marked(thing: keras.Variable | keras.Layer) -> bool:
-    """Whether a plan froze it and no plan has unfrozen it since; the user may have."""
-    return getattr(thing, _FROZEN_BY_PLAN, False)
-
-
-def set_frozen(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
-    """Freeze or unfreeze a variable or layer for a plan, with a mark that distinguishes it from the user's freezing."""
-    thing.trainable = not frozen
-    set_mark(thing, frozen)
-
-
-def set_mark(thing: keras.Variable | keras.Layer, frozen: bool) -> None:
-    """Set or remove only the mark."""
-    setattr(thing, _FROZEN_BY_PLAN, frozen)
-
-
-def layer_frozen_by_plan(layer: keras.Layer) -> bool:
-    """Whether a plan set `layer.trainable = False`, which plans do only for BatchNormalization.
-
-    The layer's flag is saved with the model, the mark is not. After loading, its variables decide, which the loaded plan
-    marks again.
-    """
-    variables = keras_private.own_trainable_variables(layer)
-    normalizes = isinstance(layer, keras.layers.BatchNormalization)
-    return marked_frozen(layer) or bool(normalizes and variables and all(map(marked_frozen, variables)))
-
-
-def frozen_by_hand(variable: keras.Variable, layer: keras.Layer | None) -> bool:
-    """Whether the user, not a plan, froze this variable or the layer that owns it."""
-    by_layer = layer is not None and not layer.trainable and not layer_frozen_by_plan(layer)
-    return not variable.trainable and (by_layer or not marked_frozen(variable))
 
 
 def walk(model: keras.Layer) -> list[Leaf]:

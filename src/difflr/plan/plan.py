@@ -8,12 +8,12 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, checked_rate
+from difflr.checks import checked_multiplier, checked_option, checked_rate
 from difflr.plan import saved_plan, table
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.product import declared_once, scaled, times
 from difflr.plan.resolution import leaves_of, resolve
-from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer
+from difflr.plan.rows import BY_USER, STATISTICS, Group, Row, StatisticsLayer, grouped
 from difflr.plan.rule import as_rules
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.text_table import counted
@@ -38,6 +38,13 @@ class Plan:
             (inference mode, as with Keras's `layer.trainable = False`) or `"update"`.
         learning_rate: Float > 0, the optimizer's base rate (its highest, under a schedule). Needed if rules set a
             `learning_rate`, which is divided by it to get the multiplier.
+
+    Attributes:
+        rows: One `Row` for each variable, in the order of the model's variables.
+        statistics: The BatchNormalization layers without trainable variables, which have no row.
+        frozen_statistics: As the argument.
+        learning_rate: The base rate of the learning rates in its rules; `None` without such rules.
+        has_schedules: Whether a rate or a hyperparameter has a schedule.
 
     Raises:
         ValueError: If the model is not built or has nothing to train, a rule matches nothing or is overridden
@@ -69,14 +76,14 @@ class Plan:
         frozen_statistics: str = "keep",
         learning_rate: float | None = None,
     ):
-        if frozen_statistics not in STATISTICS:
-            raise ValueError(f"`frozen_statistics` must be 'keep' or 'update'. Received: {frozen_statistics!r}.")
+        checked_option(frozen_statistics, "frozen_statistics", STATISTICS)
         base_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
         leaves = leaves_of(model)
         model = model if isinstance(model, keras.Layer) else None  # type: ignore[assignment]
-        rows, statistics = resolve(leaves, model, as_rules(rules), base_rate)
-        self._fill(rows, statistics, frozen_statistics, None, model)
-        self._stated_rate = base_rate if any(rule.learning_rate is not None for rule in as_rules(rules)) else None
+        checked = as_rules(rules)
+        rows, statistics = resolve(leaves, model, checked, base_rate)
+        sets_rates = any(rule.learning_rate is not None for rule in checked)
+        self._fill(rows, statistics, frozen_statistics, None, model, base_rate if sets_rates else None)
 
     def _fill(
         self,
@@ -85,13 +92,16 @@ class Plan:
         frozen_statistics: str,
         whole: "Plan | None",
         model: keras.Layer | None,
+        learning_rate: float | None,
     ) -> None:
-        self._rows = tuple(rows)
-        self._statistics = tuple(statistics)
-        self._frozen_statistics = frozen_statistics
+        self.rows: Sequence[Row] = tuple(rows)
+        self.statistics: Sequence[StatisticsLayer] = tuple(statistics)
+        self.frozen_statistics = frozen_statistics
+        self.learning_rate = learning_rate
+        self.has_schedules = any(row.has_schedule for row in self.rows)
         self._whole = whole
         self._model_ref = None if model is None else weakref.ref(model)
-        self._by_variable = {id(row.variable): row for row in self._rows}
+        self._by_variable = {id(row.variable): row for row in self.rows}
 
     @classmethod
     def from_rows(
@@ -114,8 +124,7 @@ class Plan:
             learning_rate: The base rate for learning rates in its rules, if there are any.
         """
         plan = cls.__new__(cls)
-        plan._fill(rows, statistics, frozen_statistics, whole, model)
-        plan._stated_rate = learning_rate
+        plan._fill(rows, statistics, frozen_statistics, whole, model, learning_rate)
         return plan
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Plan":
@@ -126,18 +135,8 @@ class Plan:
         return {**vars(self), "_model_ref": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
-        self._fill(state["_rows"], state["_statistics"], state["_frozen_statistics"], state["_whole"], None)
-        self._stated_rate = state["_stated_rate"]
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """One `Row` for each variable, in the order of the model's variables."""
-        return self._rows
-
-    @property
-    def statistics(self) -> Sequence[StatisticsLayer]:
-        """The BatchNormalization layers without trainable variables, which have no row."""
-        return self._statistics
+        rows, statistics, kept = state["rows"], state["statistics"], state["frozen_statistics"]
+        self._fill(rows, statistics, kept, state["_whole"], None, state["learning_rate"])
 
     @property
     def model(self) -> keras.Layer | None:
@@ -150,31 +149,18 @@ class Plan:
         return self if self._whole is None else self._whole
 
     @property
-    def learning_rate(self) -> float | None:
-        """The base rate for learning rates in its rules; `None` without such rules."""
-        return self._stated_rate
-
-    @property
     def groups(self) -> Sequence[Group]:
         """The trainable rows, grouped by equal settings, in order of first appearance."""
-        members: dict[tuple, list[Row]] = {}
-        for row in self._rows:
-            if not row.frozen:
-                members.setdefault(row.setting, []).append(row)
-        return tuple(Group(tuple(rows)) for rows in members.values())
+        trainable = (row for row in self.rows if not row.frozen)
+        return tuple(Group(tuple(rows)) for rows in grouped(trainable, lambda row: row.setting).values())
 
     @property
     def multipliers(self) -> VariableMapping:
         """Variable -> multiplier; 0 if frozen."""
         return VariableMapping(
-            [(row.variable, row.multiplier) for row in self._rows],
+            [(row.variable, row.multiplier) for row in self.rows],
             paths=lambda variable: self.row(variable).path,
         )
-
-    @property
-    def frozen_statistics(self) -> str:
-        """What fully frozen BatchNormalization layers do with their moving statistics: `"keep"` or `"update"`."""
-        return self._frozen_statistics
 
     def row(self, variable: keras.Variable) -> Row:
         """The row of `variable`.
@@ -185,7 +171,7 @@ class Plan:
         if id(variable) not in self._by_variable:
             raise KeyError(
                 f"The plan does not cover the variable {getattr(variable, 'path', variable)!r}. It was made for a "
-                f"model whose variables begin with {', '.join(row.path for row in self._rows[:3])}."
+                f"model whose variables begin with {', '.join(row.path for row in self.rows[:3])}."
             )
         return self._by_variable[id(variable)]
 
@@ -222,7 +208,7 @@ class Plan:
             dataclasses.replace(layer, frozen=layer.frozen or layer.path in frozen_layers) for layer in whole.statistics
         ]
         kept = frozen_statistics or whole.frozen_statistics
-        return Plan.from_rows(rows, statistics, kept, whole, self.model, self._stated_rate)
+        return Plan.from_rows(rows, statistics, kept, whole, self.model, self.learning_rate)
 
     def changed(self, change: Callable[[Row], Row]) -> "Plan":
         """The plan with every row changed, in `whole` too.
@@ -231,13 +217,13 @@ class Plan:
             change: Function from a row to the new row.
         """
         whole = None if self._whole is None else self._whole.changed(change)
-        rows, statistics = map(change, self._rows), self._statistics
-        return Plan.from_rows(rows, statistics, self._frozen_statistics, whole, self.model, self._stated_rate)
+        rows, statistics = map(change, self.rows), self.statistics
+        return Plan.from_rows(rows, statistics, self.frozen_statistics, whole, self.model, self.learning_rate)
 
     def normalization_layers(self) -> list[keras.Layer]:
         """Its BatchNormalization layers, as far as known."""
-        found = {id(norm.layer): norm.layer for norm in self._statistics if norm.layer is not None}
-        for row in self._rows:
+        found = {id(norm.layer): norm.layer for norm in self.statistics if norm.layer is not None}
+        for row in self.rows:
             if isinstance(row.layer, keras.layers.BatchNormalization):
                 found[id(row.layer)] = row.layer
         return list(found.values())
@@ -247,11 +233,11 @@ class Plan:
 
         Layers frozen by the user always keep their statistics.
         """
-        left_out = {id(row.layer) for row in self._rows if not row.frozen}
-        left_out |= {id(norm.layer) for norm in self._statistics if not norm.frozen}
-        if self._frozen_statistics == "update":
-            left_out |= {id(row.layer) for row in self._rows if row.decided.get("frozen") == BY_USER}
-            left_out |= {id(norm.layer) for norm in self._statistics if norm.by_user}
+        left_out = {id(row.layer) for row in self.rows if not row.frozen}
+        left_out |= {id(norm.layer) for norm in self.statistics if not norm.frozen}
+        if self.frozen_statistics == "update":
+            left_out |= {id(row.layer) for row in self.rows if row.decided.get("frozen") == BY_USER}
+            left_out |= {id(norm.layer) for norm in self.statistics if norm.by_user}
         return [layer for layer in self.normalization_layers() if id(layer) not in left_out]
 
     def __mul__(self, other: Any) -> "Plan":
@@ -270,29 +256,29 @@ class Plan:
             return self._whole * other
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
-            rows = [scaled(row, factor) for row in self._rows]
-            statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self._statistics]
-            return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
+            rows = [scaled(row, factor) for row in self.rows]
+            statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self.statistics]
+            return Plan.from_rows(rows, statistics, self.frozen_statistics, None, self.model, self.learning_rate)
         other = other.whole
         if set(self._by_variable) != set(other._by_variable):
-            here, there = {row.path for row in self._rows}, {row.path for row in other._rows}
+            here, there = {row.path for row in self.rows}, {row.path for row in other.rows}
             raise ValueError(
                 "Only plans for the same model can be multiplied. "
                 f"Only in the first: {some(here - there)}. Only in the second: {some(there - here)}."
             )
-        if self._frozen_statistics != other._frozen_statistics:
+        if self.frozen_statistics != other.frozen_statistics:
             raise ValueError(
                 "The plans disagree about `frozen_statistics`: "
-                f"'{self._frozen_statistics}' and '{other._frozen_statistics}'. Use one of them in both."
+                f"'{self.frozen_statistics}' and '{other.frozen_statistics}'. Use one of them in both."
             )
-        declared = declared_multipliers([row.variable for row in self._rows])
+        declared = declared_multipliers([row.variable for row in self.rows])
         rows = [
             times(*declared_once(row, other.row(row.variable), declared.get(place, (1.0, ""))[0]))
-            for place, row in enumerate(self._rows)
+            for place, row in enumerate(self.rows)
         ]
-        frozen = {norm.path for norm in other._statistics if norm.frozen}
-        statistics = [dataclasses.replace(norm, frozen=norm.frozen or norm.path in frozen) for norm in self._statistics]
-        return Plan.from_rows(rows, statistics, self._frozen_statistics, None, self.model, self._stated_rate)
+        frozen = {norm.path for norm in other.statistics if norm.frozen}
+        statistics = [dataclasses.replace(norm, frozen=norm.frozen or norm.path in frozen) for norm in self.statistics]
+        return Plan.from_rows(rows, statistics, self.frozen_statistics, None, self.model, self.learning_rate)
 
     __rmul__ = __mul__
 
@@ -300,12 +286,12 @@ class Plan:
         """Whether both have the same settings for the same paths, whichever rules set them."""
         if not isinstance(other, Plan):
             return NotImplemented
-        own = {row.path: row.setting for row in self._rows}
+        own = {row.path: row.setting for row in self.rows}
         return (
-            own == {row.path: row.setting for row in other._rows}
-            and {norm.path: norm.frozen for norm in self._statistics}
-            == {norm.path: norm.frozen for norm in other._statistics}
-            and self._frozen_statistics == other._frozen_statistics
+            own == {row.path: row.setting for row in other.rows}
+            and {norm.path: norm.frozen for norm in self.statistics}
+            == {norm.path: norm.frozen for norm in other.statistics}
+            and self.frozen_statistics == other.frozen_statistics
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -374,8 +360,8 @@ class Plan:
         return self.table()
 
     def __repr__(self) -> str:
-        frozen = sum(row.frozen for row in self._rows)
-        variables, groups = counted(len(self._rows), "variable"), counted(len(self.groups), "group")
+        frozen = sum(row.frozen for row in self.rows)
+        variables, groups = counted(len(self.rows), "variable"), counted(len(self.groups), "group")
         return f"<difflr.Plan: {variables}, {groups}, {frozen} frozen>"
 
     def _repr_html_(self) -> str:

@@ -1,13 +1,13 @@
 """Rebind a plan: to its model, with changes made by the optimizer or the user since."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import keras
 
 from difflr.plan import layer_tree
 from difflr.plan.plan import Plan, some
-from difflr.plan.rows import BY_USER, Row
+from difflr.plan.rows import Row
 
 
 def tied_to(plan: Plan, model: keras.Layer) -> Plan:
@@ -60,7 +60,7 @@ def without_decay(plan: Plan, variables: Iterable[keras.Variable]) -> Plan:
         decided = {**row.decided, "weight_decay_multiplier": "exclude_from_weight_decay"}
         return dataclasses.replace(row, weight_decay_multiplier=0.0, decided=decided)
 
-    return plan.changed(change) if excluded else plan
+    return plan.changed(change)
 
 
 def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
@@ -89,25 +89,6 @@ def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) 
     )
 
 
-def with_frozen_by_hand(plan: Plan, trained: Collection[int] = ()) -> Plan:
-    """The plan with what the user has frozen since it was created.
-
-    Args:
-        plan: The plan.
-        trained: The ids of variables to count as trainable in any case.
-    """
-    by_hand = {
-        id(row.variable)
-        for row in plan.whole.rows
-        if not row.frozen and id(row.variable) not in trained and layer_tree.frozen_by_hand(row.variable, row.layer)
-    }
-
-    def change(row: Row) -> Row:
-        return row.frozen_because(BY_USER) if id(row.variable) in by_hand and not row.frozen else row
-
-    return plan.changed(change) if by_hand else plan
-
-
 def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
     """The plan with schedules that count from the step they took effect.
 
@@ -128,7 +109,7 @@ def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
         same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[own] == row.setting[own]
         return dataclasses.replace(row, schedule_start=known.schedule_start if same else step)
 
-    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
+    return with_rows(plan, change)
 
 
 def with_own_schedules_from(plan: Plan, step: int) -> Plan:
@@ -143,7 +124,7 @@ def with_own_schedules_from(plan: Plan, step: int) -> Plan:
         own, _ = schedules_of_phase(row, plan.whole)
         return dataclasses.replace(row, schedule_start=step) if own else row
 
-    return with_rows(plan, change) if any(row.has_schedule for row in plan.rows) else plan
+    return with_rows(plan, change)
 
 
 def schedules_of_phase(row: Row, whole: Plan) -> tuple[list[str], list[str]]:

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import keras
 
 from difflr.plan.hyperparameters import Value, as_key
 from difflr.plan.schedule_json import schedule_to_json
 
+Item = TypeVar("Item")
 BY_USER = "layer.trainable = False"
 DECLARED = "declared by"
 STATISTICS = ("keep", "update")
@@ -112,8 +113,8 @@ class Row:
         if self.frozen:
             return (0.0, 0.0, "", True, "", "", 0.0)
         schedule = "" if self.schedule is None else json.dumps(schedule_to_json(self.schedule), sort_keys=True)
-        schedule += f" from {self.schedule_start}" if self.has_schedule and self.schedule_start else ""
-        others = as_key(self.hyperparameters)
+        schedule += f" from {self.schedule_start}" if self.schedule_start and self.has_schedule else ""
+        others = as_key(self.hyperparameters) if self.hyperparameters else ""
         return (
             self.multiplier,
             self.weight_decay_multiplier,
@@ -178,3 +179,16 @@ class Group:
     def min_learning_rate(self) -> float:
         """The floor of the effective rate."""
         return self.rows[0].min_learning_rate
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> dict[Any, list[Item]]:
+    """The items by key, in order of first appearance.
+
+    Args:
+        items: The items.
+        key: Function from an item to its key.
+    """
+    found: dict[Any, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from difflr.checks import checked_multiplier, checked_number, nearest, shown
+from difflr.checks import checked_multiplier, checked_number, did_you_mean, shown
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.group_names import check_group_name
 from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
@@ -185,8 +185,7 @@ class Rule:
         if isinstance(value, Mapping):
             unknown = [field for field in value if field not in FIELDS]
             if unknown:
-                close = nearest(str(unknown[0]), FIELDS, 1, 0.4)
-                hint = f" Did you mean '{close[0]}'?" if close else ""
+                hint = did_you_mean(str(unknown[0]), FIELDS, 1, 0.4)
                 if unknown[0] in KNOWN:
                     hint = " Arguments of the optimizer go in `hyperparameters`."
                 raise ValueError(

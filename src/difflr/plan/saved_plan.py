@@ -1,11 +1,10 @@
-"""Plans as data, and data bound to variables again: by layer-tree path, or by the order Keras saves them in.
+"""Plans as data, and data bound to a model again.
 
-A plan is saved row by row, never as rules: rules may hold layers and functions. Binding never guesses: what does not
-fit one row to one variable raises, with a report of what matched and what did not.
+A plan is saved row by row, not as rules, which may hold layers and functions. Binding never guesses: unless every row
+matches exactly one variable, it raises an error that lists what matched and what did not.
 """
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,15 @@ from difflr import checks
 from difflr.checks import listed
 from difflr.plan import hyperparameters
 from difflr.plan.check_config import FORMAT, check_config
-from difflr.plan.layer_tree import set_frozen, walk
-from difflr.plan.rows import BY_USER, StatisticsLayer
+from difflr.plan.freezing import set_frozen
+from difflr.plan.layer_tree import walk
+from difflr.plan.rows import BY_USER
 from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
 from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.plan.plan import Plan
     from difflr.plan.rows import Row
-
-MAX_WORK = 20_000_000  # cells of a table that is filled to find out which variable is which
 
 
 def to_config(plan: "Plan") -> dict[str, Any]:
@@ -61,12 +59,13 @@ def to_config(plan: "Plan") -> dict[str, Any]:
 
 
 def _optional_to_config(row: "Row") -> dict[str, Any]:
-    """What few rows have: it is left out where there is none."""
-    values = {
-        "hyperparameters": hyperparameters.to_json(row.hyperparameters),
-        "min_learning_rate": row.min_learning_rate,
-    }
-    return {field: value for field, value in values.items() if value}
+    """The fields that most rows do not need; left out if unset."""
+    values: dict[str, Any] = {}
+    if row.hyperparameters:
+        values["hyperparameters"] = hyperparameters.to_json(row.hyperparameters)
+    if row.min_learning_rate:
+        values["min_learning_rate"] = row.min_learning_rate
+    return values
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -86,7 +85,7 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
 
     Args:
         config: What `to_config` returned.
-        fresh: A plan of the model without rules: its rows know the variables.
+        fresh: A plan of the model without rules, for its variables.
 
     Raises:
         ValueError: If the places or shapes differ.
@@ -127,47 +126,8 @@ def bind_to_model(config: dict[str, Any], fresh: "Plan") -> "Plan":
     return fresh.from_rows(rows, statistics, config["frozen_statistics"], whole, fresh.model)
 
 
-def bind_to_variables(config: dict[str, Any], variables: "Plan") -> "Plan":
-    """Binds saved rows to the variables of a loaded model, in order, as Keras does with the optimizer's state.
-
-    Names are compared as far as they survive loading (layer and variable name, without counters), and shapes. Frozen
-    rows may be absent: Keras does not list the variables of layers that were saved as not trainable.
-
-    Args:
-        config: What `to_config` returned.
-        variables: A plan without rules of the variables that Keras builds the optimizer with.
-
-    Raises:
-        ValueError: If rows and variables do not fit, or fit in more than one way.
-    """
-    saved = config["rows"]
-    absent = len(saved) - len(variables.rows)
-    if absent * len(saved) > MAX_WORK:
-        raise ValueError(
-            f"The saved plan has {counted(len(saved), 'row')}, and this model trains "
-            f"{counted(len(variables.rows), 'variable')}: too far apart to find out which is which. "
-            "Load the model with `compile=False` and make a new plan."
-        )
-    places = _align(saved, [row.variable for row in variables.rows])
-    if places is None:
-        raise ValueError(_report_by_order(saved, variables.rows))
-
-    def rows_of(entries: list[dict[str, Any]]) -> list["Row"]:
-        found = zip(entries, places, strict=True)
-        return [_named(bound_row(row, variables.rows[place]), row) for row, place in found if place is not None]
-
-    statistics = [
-        StatisticsLayer(entry["path"], None, entry["frozen"], entry["by_user"], entry["place"])
-        for entry in config["statistics"]
-    ]
-    whole = config["whole"]
-    if whole is not None:
-        whole = variables.from_rows(rows_of(whole["rows"]), statistics, whole["frozen_statistics"])
-    return variables.from_rows(rows_of(saved), statistics, config["frozen_statistics"], whole)
-
-
 def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.Variable]) -> bool:
-    """Whether the saved rows have the places of a model, and the trainable ones are among the variables to be trained.
+    """Whether the saved rows have the places of a model, and Keras trains the variables of the trainable ones.
 
     Args:
         config: What `to_config` returned.
@@ -181,26 +141,8 @@ def has_places(config: dict[str, Any], fresh: "Plan", variables: Sequence[keras.
     return all(id(there[row["place"]].variable) in trained for row in config["rows"] if not row["frozen"])
 
 
-def _report_by_order(saved: list[dict[str, Any]], rows: Sequence["Row"]) -> str:
-    """What matches and what does not where only the order tells: as few differences as possible."""
-    if len(saved) * len(rows) > MAX_WORK:
-        return report("plan", 0, [counted(len(saved), "variable")], [counted(len(rows), "variable")], [])
-    was = [(row["variable"], tuple(row["shape"])) for row in saved]
-    now = [(short_name(row.variable), row.shape) for row in rows]
-    matched, missing, new, reshaped = 0, [], [], []
-    for what, i, end, j, stop in difflib.SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
-        if what == "equal":
-            matched += end - i
-        elif [name for name, _ in was[i:end]] == [name for name, _ in now[j:stop]]:
-            reshaped += [f"{saved[i + k]['path']} was {was[i + k][1]}, is {now[j + k][1]}" for k in range(end - i)]
-        else:
-            missing += [row["path"] for row in saved[i:end]]
-            new += [row.path for row in rows[j:stop]]
-    return report("plan", matched, missing, new, reshaped)
-
-
 def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
-    """A saved row for the variable of `known`; what the user has frozen since stays frozen, as in a new plan.
+    """A saved row for the variable of `known`. What the user has frozen since stays frozen.
 
     Args:
         saved: The saved row.
@@ -215,72 +157,27 @@ def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
         decided={str(axis): str(who) for axis, who in saved["decided"].items()},
         name=saved["name"],
         schedule_start=saved["schedule_start"],
-        hyperparameters=hyperparameters.from_json(saved.get("hyperparameters", {})),
+        hyperparameters=hyperparameters.from_json(saved["hyperparameters"]) if "hyperparameters" in saved else {},
         min_learning_rate=float(saved.get("min_learning_rate", 0.0)),
     )
     return row.frozen_because(BY_USER) if known.decided.get("frozen") == BY_USER else row
 
 
-def _named(row: "Row", saved: dict[str, Any]) -> "Row":
-    return dataclasses.replace(row, path=saved["path"], place=saved["place"])
-
-
-def _align(saved: list[dict[str, Any]], variables: Sequence[Any]) -> list[int | None] | None:
-    """For each row the position of its variable, `None` where it is absent; or `None` if there is no one way."""
-    absent = len(saved) - len(variables)
-    if absent < 0:
-        return None
-    fits = [
-        [
-            0 <= row_number - skipped < len(variables) and _fits(row, variables[row_number - skipped])
-            for skipped in range(absent + 1)
-        ]
-        for row_number, row in enumerate(saved)
-    ]
-    optional = [row["frozen"] for row in saved]
-    # possible[i][s]: the rows from i on fit the variables from i - s on.
-    possible = [[False] * (absent + 2) for _ in range(len(saved) + 1)]
-    possible[len(saved)][absent] = True
-    for i in reversed(range(len(saved))):
-        for s in range(absent + 1):
-            possible[i][s] = (fits[i][s] and possible[i + 1][s]) or (optional[i] and possible[i + 1][s + 1])
-    if not possible[0][0]:
-        return None
-    # reached: the numbers of rows skipped on some way here. That a trainable row has one place matters; which of two frozen
-    # rows is absent hardly does: it is rather that of a layer frozen as a whole.
-    places: list[int | None] = []
-    reached, skipped = {0}, 0
-    for i in range(len(saved)):
-        takes = {s for s in reached if fits[i][s] and possible[i + 1][s]}
-        skips = {s for s in reached if optional[i] and possible[i + 1][s + 1]}
-        if not optional[i] and len(takes) > 1:
-            return None
-        skip = skipped in skips and (skipped not in takes or saved[i]["keeps_statistics"])
-        places.append(None if skip else i - skipped)
-        skipped += skip
-        reached = takes | {s + 1 for s in skips}
-    return places
-
-
-def _fits(row: dict[str, Any], variable: Any) -> bool:
-    return row["shape"] == list(variable.shape) and row["variable"] == short_name(variable)
-
-
 def short_name(variable: Any) -> str:
-    """Layer and variable name without counters: what survives `load_model` of `variable.path`."""
+    """Layer and variable name without counters: the part of `variable.path` that `load_model` preserves."""
     path = getattr(variable, "path", variable.name)
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/")[-2:])
 
 
 def report(what: str, matched: int, missing: list[str], new: list[str], reshaped: list[str]) -> str:
-    """What matched and what did not, told to a user.
+    """The error text: what matched and what did not.
 
     Args:
         what: What was saved, such as "plan".
         matched: How many variables match.
-        missing: What was saved and is not in the model.
-        new: What is in the model and was not saved.
-        reshaped: What has another shape.
+        missing: Variables in the file but not in the model.
+        new: Variables in the model but not in the file.
+        reshaped: Variables with another shape.
     """
     parts = [
         f"The saved {what} does not fit this model. {counted(matched, 'variable')} {'matches' if matched == 1 else 'match'}."
@@ -302,7 +199,7 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
 
 
 def mark_frozen(model: keras.Layer, config: dict[str, Any]) -> None:
-    """Marks in a loaded model what a plan froze: a file holds that a layer is not trainable, not who decided it.
+    """Marks in a loaded model what a plan froze. The file says that a layer is not trainable, but not who froze it.
 
     Args:
         model: The model.

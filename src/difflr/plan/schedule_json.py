@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import shown
+from difflr.checks import did_you_mean, shown
 
 
 def schedule_to_json(schedule: Any) -> dict[str, Any]:
@@ -34,9 +34,10 @@ def schedule_from_json(config: Any) -> Any:
     if known is None and isinstance(name, str) and config.get("module") == "keras.optimizers.schedules":
         known = vars(schedules).get(name)
     if not (inspect.isclass(known) and issubclass(known, schedules.LearningRateSchedule)):
+        hint = did_you_mean(str(name), vars(schedules))
         raise ValueError(
             "A plan's schedule must be a LearningRateSchedule of keras.optimizers.schedules, or one registered with "
-            f"@keras.saving.register_keras_serializable(). Received: {shown(config)}"
+            f"@keras.saving.register_keras_serializable(). Received: {shown(config)}.{hint}"
         )
     try:
         made = keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -45,6 +46,16 @@ def schedule_from_json(config: Any) -> Any:
     if not isinstance(made, known):
         raise ValueError(f"The plan's schedule {shown(name)} is not a schedule. Received: {shown(config)}")
     return made
+
+
+def value_at(schedule: Any, step: int) -> float:
+    """The value of a schedule at a step.
+
+    Args:
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+        step: The step.
+    """
+    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
 
 
 def check_schedule(config: dict[str, Any]) -> None:

@@ -7,13 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import keras
-
 from difflr.plan.covering_targets import CoveringTargets
 from difflr.plan.kinds import is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
+from difflr.plan.schedule_json import value_at
 from difflr.text_table import counted, html_table, screen_width, text_table
 
 if TYPE_CHECKING:
@@ -105,8 +104,7 @@ def _fits(axis: str, folds: Sequence[Rows]) -> bool:
 def _rate(row: Row, learning_rate: float, step: int | None) -> float:
     rate = row.multiplier * learning_rate
     if row.schedule is not None and step is not None:
-        passed = keras.ops.convert_to_tensor(max(0, step - row.schedule_start), dtype="int32")
-        rate *= float(keras.ops.convert_to_numpy(row.schedule(passed)))
+        rate *= value_at(row.schedule, max(0, step - row.schedule_start))
     return max(rate, row.min_learning_rate)
 
 

@@ -191,9 +191,14 @@ class Targets:
                 f"{start}. It is Keras's `variable.path`, which changes when a model is loaded; "
                 f"the layer-tree path is '{by_keras_path[0]}'."
             )
-        return f"{start}.{meant(self._closest(target))} {tree} print(difflr.Plan(model)) shows it whole."
+        return f"{start}.{meant(self.closest(target))} {tree} print(difflr.Plan(model)) shows it whole."
 
-    def _closest(self, pattern: str) -> list[str]:
+    def closest(self, pattern: str) -> list[str]:
+        """The paths most like a pattern that matches nothing, at most three.
+
+        Args:
+            pattern: The pattern.
+        """
         known = list(self._by_prefix)
         close = nearest(pattern.strip("/"), known)
         if not close:  # right name, wrong depth

@@ -5,33 +5,37 @@ from typing import Any
 
 import keras
 
+from difflr.checks import did_you_mean, listed
+
 
 class VariableMapping(Mapping):
     """A read-only mapping with Keras variables as keys, compared by identity.
 
-    `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping
-    accepts variables as keys and prints their paths.
+        `keras.Variable` cannot be a `dict` key: its `==` is elementwise, so it is unhashable. This mapping
+        accepts variables as keys and prints their paths.
 
     Args:
-        items: Pairs `(variable, value)`, or another mapping of variables. If a variable appears twice,
-            the later value wins, as in a `dict`.
-        paths: Function `variable -> str` that prints a key. Defaults to `variable.path`.
+            items: Pairs `(variable, value)`, or another mapping of variables. If a variable appears twice,
+                the later value wins, as in a `dict`.
+            paths: Function `variable -> str` that prints a key. Defaults to `variable.path`.
 
     Raises:
-        TypeError: If a key is not a `keras.Variable`.
-        KeyError: On lookup of a variable that is not in the mapping. The message lists those that are.
+            TypeError: If a key is not a `keras.Variable`.
+            KeyError: On lookup of a variable that is not in the mapping. The message lists those that are.
 
     Example:
 
-    ```python
-    import keras
-    import difflr
+        ```python
+        import keras
 
-    layer = keras.layers.Dense(2)
-    layer.build((None, 3))
-    mapping = difflr.VariableMapping([(layer.kernel, 0.1), (layer.bias, 0.2)])
-    assert mapping[layer.kernel] == 0.1
-    ```
+    from difflr.checks import did_you_mean, listed
+        import difflr
+
+        layer = keras.layers.Dense(2)
+        layer.build((None, 3))
+        mapping = difflr.VariableMapping([(layer.kernel, 0.1), (layer.bias, 0.2)])
+        assert mapping[layer.kernel] == 0.1
+        ```
     """
 
     def __init__(self, items: Any = (), paths: Any = None):
@@ -48,10 +52,11 @@ class VariableMapping(Mapping):
 
     def __getitem__(self, variable: keras.Variable) -> Any:
         if id(variable) not in self._items:
-            known = ", ".join(self._paths(key) for key in list(self)[:8])
-            more = ", ..." if len(self) > 8 else ""
-            name = getattr(variable, "path", repr(variable))
-            raise KeyError(f"{name} is not in this mapping, which contains: {known or 'nothing'}{more}")
+            known = [self._paths(key) for key in self]
+            name = variable if isinstance(variable, str) else getattr(variable, "path", repr(variable))
+            raise KeyError(
+                f"{name} is not in this mapping, which contains: {listed(known) or 'nothing'}.{did_you_mean(name, known)}"
+            )
         return self._items[id(variable)][1]
 
     def __iter__(self) -> Iterator[keras.Variable]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
-from difflr.checks import did_you_mean
+from difflr.checks import checked_option
 from difflr.plan import Plan, Row
 from difflr.recipes.plan_from_decisions import plan_from_decisions
 from difflr.text_table import counted
@@ -57,9 +57,7 @@ def mup(model: keras.Layer, base_model: keras.Layer, optimizer: str = "adam") ->
     (2022). The rates are those of `MuAdam` and `MuSGD` (`mup/optim.py`), with the output multiplier of its
     `MuReadout` folded into the rate of the output layer.
     """
-    if optimizer not in OPTIMIZERS:
-        hint = did_you_mean(str(optimizer), OPTIMIZERS)
-        raise ValueError(f"`optimizer` must be 'adam' or 'sgd'. Received: {optimizer!r}.{hint}")
+    checked_option(optimizer, "optimizer", OPTIMIZERS)
     rows, base_rows = Plan(model).rows, Plan(base_model).rows
     _check_structure(rows, base_rows)
     factors: dict[int, float] = {}

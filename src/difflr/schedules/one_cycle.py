@@ -61,9 +61,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_fraction = checks.checked_number(warmup_fraction, "warmup_fraction", highest=1)
         self.division_factor = checks.checked_number(division_factor, "division_factor", lowest=1)
         self.final_division_factor = checks.checked_number(final_division_factor, "final_division_factor", lowest=1)
-        if annealing not in ANNEALINGS:
-            raise ValueError(f"`annealing` must be 'cosine' or 'linear'. Received: {shown(annealing)}.")
-        self.annealing = annealing
+        self.annealing = checks.checked_option(annealing, "annealing", ANNEALINGS)
 
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
         first = self.peak_learning_rate / self.division_factor

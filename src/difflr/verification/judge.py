@@ -2,17 +2,18 @@
 
 import dataclasses
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers.differential_optimizer import FOLLOWS
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Plan, Row
 from difflr.plan.group_names import names_of
 from difflr.plan.hyperparameters import as_key
+from difflr.plan.rows import grouped
 from difflr.plan.rule import AXES
 from difflr.verification import judgement
 from difflr.verification.blame import culprits, statistics_faults
@@ -53,9 +54,7 @@ def in_groups(plan: Plan, rows: Sequence[VerifiedRow], faults: Sequence[str]) ->
         rows: One for each row of the plan.
         faults: What is wrong besides.
     """
-    members: dict[Hashable, list[int]] = {}
-    for number, row in enumerate(plan.rows):
-        members.setdefault(row.setting, []).append(number)
+    members = grouped(range(len(plan.rows)), lambda number: plan.rows[number].setting)
     labels = names_of([[plan.rows[number] for number in group] for group in members.values()], plan.rows)
     return Verification(rows, list(zip(labels, members.values(), strict=True)), faults)
 
@@ -122,9 +121,7 @@ def _judge_part(
     part: PartState, rows: Sequence[Row], observation: Observation, tolerance: float, unused: set[int] | None
 ) -> dict[int, VerifiedRow]:
     reference = Reference(part, observation, rows)
-    by_factors: dict[Hashable, list[Row]] = {}
-    for row in rows:
-        by_factors.setdefault((*_factors(row, part), as_key(row.hyperparameters), row.schedule_start), []).append(row)
+    by_factors = grouped(rows, lambda row: (*_factors(row, part), as_key(row.hyperparameters), row.schedule_start))
     judged, along = {}, []
     for members in by_factors.values():
         rate, decay = _factors(members[0], part)

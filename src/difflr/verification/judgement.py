@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 
 from difflr.checks import listed
+from difflr.plan.rows import grouped
 from difflr.text_table import counted, html_table, text_table
 
 KEPT = "kept"
@@ -68,9 +69,7 @@ class Verification:
         """The table as data: label, number of variables, expected and measured ratio, verdict."""
         result = []
         for label, places in self.groups:
-            by_verdict: dict[str, list[VerifiedRow]] = {}
-            for place in places:
-                by_verdict.setdefault(self.rows[place].verdict, []).append(self.rows[place])
+            by_verdict = grouped((self.rows[place] for place in places), lambda row: row.verdict)
             for verdict, rows in by_verdict.items():
                 name = label if len(by_verdict) == 1 else listed_short([row.path for row in rows])
                 expected = {row.expected for row in rows}

@@ -10,7 +10,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.callbacks.measured_step import MeasuredStep, Moves, Tensor
 from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.late_start import LateStart
+from difflr.optimizers.state_by_place import LateStart, as_numpy
 from difflr.optimizers.unwrap import base_rate, is_scaled, parts
 from difflr.plan import Plan
 
@@ -111,7 +111,7 @@ def values(variables: Sequence[keras.Variable]) -> Values:
     Args:
         variables: Variables.
     """
-    return {id(variable): _as_numpy(variable) for variable in variables}
+    return {id(variable): as_numpy(variable) for variable in variables}
 
 
 def is_finite(value: np.ndarray) -> bool:
@@ -140,12 +140,8 @@ def _state(optimizer: keras.optimizers.Optimizer) -> PartState:
         variables,
         base_rate(optimizer),
         int(keras.ops.convert_to_numpy(optimizer.iterations)),
-        {name: [None if value is None else _as_numpy(value) for value in slot] for name, slot in slots.items()},
-        {name: _as_numpy(value) for name, value in keras_private.shared_state(optimizer, []).items()},
+        {name: [None if value is None else as_numpy(value) for value in slot] for name, slot in slots.items()},
+        {name: as_numpy(value) for name, value in keras_private.shared_state(optimizer, []).items()},
         optimizer.plan if differential else None,
         {id(variable): optimizer.late_start(variable) for variable in variables} if differential else {},
     )
-
-
-def _as_numpy(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable))

@@ -1,6 +1,6 @@
 """The update of a stock Keras optimizer at a given rate, from the same state and gradients."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -9,6 +9,8 @@ from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
 from difflr.plan import Row
 from difflr.plan.hyperparameters import as_key
+from difflr.plan.rows import grouped
+from difflr.plan.schedule_json import value_at
 from difflr.verification.observation import Observation, PartState, Values
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -21,9 +23,7 @@ def schedule_at(schedule: keras.optimizers.schedules.LearningRateSchedule | None
         schedule: The schedule.
         step: A count of batches.
     """
-    if schedule is None:
-        return 1.0
-    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+    return 1.0 if schedule is None else value_at(schedule, step)
 
 
 def batch_of(row: Row, part: PartState) -> int:
@@ -133,9 +133,7 @@ class Reference:
         """The gradients, those to which a rule gives a norm of their own clipped by it."""
         name, clipped = keras_private.CLIPNORM, dict(gradients)
         having = [row for row in rows if name in row.hyperparameters and id(row.variable) in gradients]
-        members: dict[Hashable, list[Row]] = {}
-        for row in having:
-            members.setdefault((row.decided.get(name), as_key({name: row.hyperparameters[name]})), []).append(row)
+        members = grouped(having, lambda row: (row.decided.get(name), as_key({name: row.hyperparameters[name]})))
         for group in members.values():
             highest = hyperparameters_at(group[0], self._part)[name]
             norm = float(np.sqrt(sum(np.sum(gradients[id(row.variable)].astype("float64") ** 2) for row in group)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import did_you_mean
 from difflr.interop.caffe.net import CaffeLayer, CaffeParameter, layers_in_training
 from difflr.interop.caffe.prototxt import read_net, read_solver
 from difflr.interop.caffe.solver import learning_rate_of, optimizer_of
@@ -103,9 +104,11 @@ def _default_of(layer: CaffeLayer) -> CaffeParameter:
 
 def _decisions(layers: list[CaffeLayer], rows: list[Row], names: dict[str, Any]) -> dict[int, Any]:
     """Variable id -> its two multipliers and the setting that decides them."""
-    unknown = sorted(set(names) - {layer.name for layer in layers})
+    in_net = [layer.name for layer in layers]
+    unknown = sorted(set(names) - set(in_net))
     if unknown:
-        raise ValueError(f"`names` has layers that are not in the training net: {', '.join(unknown)}.")
+        hint = did_you_mean(unknown[0], in_net)
+        raise ValueError(f"`names` has layers that are not in the training net: {', '.join(unknown)}.{hint}")
     by_name = _rows_by_name(rows)
     decisions: dict[int, Any] = {}
     for layer in _with_weights(layers):

@@ -1,10 +1,11 @@
 """Read Caffe's text files with protobuf's parser and the part of `caffe.proto` about learning rates."""
 
-import difflib
 import functools
 import os
 import warnings
 from typing import Any
+
+from difflr.checks import did_you_mean
 
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
@@ -219,8 +220,7 @@ def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) 
     if not known or field in known or field.endswith("_param"):
         return
     if message in _STRICT or field in _RATES:
-        close = difflib.get_close_matches(field, known, 1, 0.4)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = did_you_mean(field, known, 1, 0.4)
         raise ValueError(
             f"{name} has the unknown field '{field}' in Caffe's {message}.{hint} If it belongs to a fork "
             "of Caffe and is not about learning rates, remove it."

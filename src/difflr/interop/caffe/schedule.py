@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from difflr.checks import checked_option
+
 POLICIES = {  # required arguments besides `base_lr`
     "fixed": (),
     "step": ("gamma", "stepsize"),
@@ -55,8 +57,7 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
         max_iter: int = 0,
         iter_size: int = 1,
     ):
-        if lr_policy not in POLICIES:
-            raise ValueError(f"`lr_policy` must be one of {', '.join(POLICIES)}. Received: {lr_policy!r}.")
+        checked_option(lr_policy, "lr_policy", POLICIES)
         self._numbers = {
             "gamma": float(gamma),
             "power": float(power),

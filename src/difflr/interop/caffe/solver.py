@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.checks import checked_number, did_you_mean
+from difflr.checks import checked_number, checked_option
 from difflr.interop.caffe.schedule import CaffeSchedule
 from difflr.optimizers import differential
 
@@ -142,9 +142,7 @@ def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
         solver.type if solver.HasField("type") or not solver.HasField("solver_type") else _OLD_TYPES[solver.solver_type]
     )
     kind = kind or "SGD"
-    if kind not in _SOLVERS:
-        hint = did_you_mean(kind, _SOLVERS, 1)
-        raise ValueError(f"The solver's `type` must be one of {', '.join(_SOLVERS)}. Received: {kind!r}.{hint}")
+    checked_option(kind, "type", _SOLVERS)
     if solver.HasField("type") and solver.HasField("solver_type"):
         raise ValueError("The solver has both `type` and the old `solver_type`, which Caffe refuses. Remove one.")
     for field in ("weight_decay", "delta"):
@@ -152,8 +150,7 @@ def optimizer_of(solver: Any, learning_rate: Any, plan: Any) -> Any:
     base, arguments = _SOLVERS[kind]
     if solver.momentum and "momentum" not in arguments.values():
         raise ValueError(f"{kind} has no momentum, but the solver sets `momentum: {solver.momentum:g}`. Remove it.")
-    if solver.regularization_type not in ("", "L1", "L2"):
-        raise ValueError(f"`regularization_type` must be 'L1' or 'L2'. Received: {solver.regularization_type!r}.")
+    checked_option(solver.regularization_type or "L2", "regularization_type", ("L1", "L2"))
     clip, iter_size = _number(solver, "clip_gradients"), _number(solver, "iter_size")
     if clip == 0:
         raise ValueError("With `clip_gradients: 0` Caffe trains nothing. Remove it or set a norm above 0.")

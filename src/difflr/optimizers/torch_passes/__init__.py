@@ -1,6 +1,6 @@
-"""torch: one pass over all variables, each with its own rate, whatever the number of groups.
+"""torch: one update of all variables, each at its own rate, however many groups there are.
 
-In the order in which data flows: `step` holds what is common to a step; `fused` and `exact` are the two ways to take it.
+`step` holds what all variables share in a step; `fused` and `exact` are two ways to compute the update.
 """
 
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ def run(
     """Decays and updates `variables` in place.
 
     Args:
-        name: Which of Keras's vectorised optimizers, one of `NAMES`.
-        optimizer: The optimizer; its settings and its state are read from it.
+        name: The Keras optimizer whose vectorised update to compute, one of `NAMES`.
+        optimizer: The optimizer, for its settings and state.
         groups: Its groups.
         variables: Keras variables.
         grads: Their gradients, torch tensors.
         learning_rate: The base rate, a scalar.
-        is_last: Whether no other variables follow in this step.
+        is_last: Whether these are the last variables of this step.
     """
     step = Step(name, optimizer, groups, variables, grads, learning_rate, is_last)
     chosen = fused if optimizer.fused and fused.fits(name, step) else exact

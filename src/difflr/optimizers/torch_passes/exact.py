@@ -1,11 +1,11 @@
-"""Keras's own vectorised updates over all groups at once, bit for bit.
+"""Keras's vectorised updates for all groups at once, bit for bit.
 
-Keras takes one rate for a list of variables. Called once per group that costs 2 to 8 times the stock step with 150
-groups (what is computed once per call dominates). Here what is common to all variables is computed once, and the rates
-are lists of numbers in the same `torch._foreach_*` calls: the same operations on the same numbers in the same order.
+Keras's update takes one rate for a list of variables. One call per group costs 2 to 8 times the stock step with 150
+groups, because each call repeats the work that all variables share. Here that work is done once, and the same
+`torch._foreach_*` calls get a list of rates: the same operations on the same numbers in the same order.
 
-On a CPU the lists are cut into pieces that stay in the cache: the temporaries of a whole list cost more than the
-arithmetic (150 variables of 512 x 512: stock Adam allocates 150 MB four times a step). On a GPU one call takes all.
+On a CPU the lists are processed in pieces that fit in the cache, because the temporaries of a whole list cost more than
+the arithmetic (150 variables of 512 x 512: stock Adam allocates 150 MB four times a step). A GPU gets one call.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,7 +126,7 @@ def lion(step: Step) -> None:
 
 
 def nadam(step: Step) -> None:
-    """Nadam; its product of momenta belongs to the whole optimizer and advances once a step."""
+    """Nadam. The optimizer has one product of momenta for all variables, which advances once a step."""
     import torch
 
     optimizer = step.optimizer
@@ -185,7 +185,7 @@ def rmsprop(step: Step) -> None:
 
 
 def _add_steps(targets: list[Tensor], grads: list[Tensor], down: list[float]) -> None:
-    """SGD's `target -= rate * gradient`, rounded as Keras rounds it."""
+    """SGD's `target -= rate * gradient`, with Keras's rounding."""
     import torch
 
     if keras_private.SGD_SCALES_FIRST:
@@ -197,8 +197,8 @@ def _add_steps(targets: list[Tensor], grads: list[Tensor], down: list[float]) ->
 def _add_scaled(targets: list[Tensor], values: Sequence[Tensor], factors: list[float]) -> None:
     """`target += factor * value`.
 
-    Foreach takes one `alpha` only, so runs of equal factors go together; and it takes a number, for which stock Keras
-    waits for a GPU, too.
+    A foreach call takes one `alpha`, so there is one call per run of equal factors. `alpha` must be a Python number, so
+    a GPU has to be waited for, as in stock Keras.
     """
     import torch
 

@@ -1,9 +1,10 @@
-"""Torch's own fused kernels, called once for each group: the update in one pass over the memory, without temporaries.
+"""Torch's fused kernels, called once per group: the update in one pass over the memory, without temporaries.
 
-They compute what Keras computes in another order of rounding. Over 100 steps the weights agree to about 1e-6, relatively
-(tests/optimizers/test_fused.py). SGD with Nesterov momentum is another formula than torch's and has no fused pass.
+They round in another order than Keras: after 100 steps the weights agree to about 1e-6, relatively
+(tests/optimizers/test_fused.py). Keras's Nesterov momentum differs from torch's, so it has no fused update.
 """
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from difflr.optimizers.torch_passes.step import Step, decay
 
 
 def groups(step: Step) -> Iterator[tuple[Any, ...]]:
-    """Yields `(number, variables, gradients, *state)` for each group that occurs.
+    """Yields `(number, variables, gradients, *state)` for each group in this step.
 
     Args:
         step: The step.
@@ -26,8 +27,8 @@ def groups(step: Step) -> Iterator[tuple[Any, ...]]:
 def adam(step: Step) -> None:
     """Adam and AdamW.
 
-    Keras multiplies the rate by both bias corrections and leaves epsilon alone, torch puts one of them under the root
-    with epsilon beside it. After infinitely many steps torch corrects nothing: the rate brings Keras's corrections.
+    Keras multiplies the rate by both bias corrections; torch applies one of them under the root, next to epsilon. With an
+    infinite step count torch corrects nothing, so that Keras's corrections can go into the rate.
     """
     import torch
 
@@ -61,7 +62,7 @@ def adam(step: Step) -> None:
 
 
 def sgd(step: Step) -> None:
-    """SGD with momentum, `v = momentum * v - rate * g`: torch's dampening scales the gradient, its rate of -1 adds v."""
+    """SGD with momentum, `v = momentum * v - rate * g`: `dampening` scales the gradient, `lr=-1` adds v."""
     import torch
 
     rates, kept = step.exact_rates.tolist(), step.kept_by_decay()
@@ -83,9 +84,9 @@ def sgd(step: Step) -> None:
 
 
 def adagrad(step: Step) -> None:
-    """Adagrad. Keras adds epsilon inside the root, torch beside it: here as much as makes both equal at the first step.
+    """Adagrad. Keras adds epsilon inside the root, torch outside: torch's is chosen to make the first step equal.
 
-    The accumulators grow from there, and the difference stays under `epsilon / (8 * initial_accumulator_value)`.
+    As the accumulators grow, the difference stays below `epsilon / (8 * initial_accumulator_value)`.
     """
     import torch
 
@@ -113,7 +114,7 @@ _KIND = operator.attrgetter("dtype", "device")
 
 
 def fits(name: str, step: Step) -> bool:
-    """Whether the kernels can take this step: the same formula, one precision and place, and no gaps in the tensors."""
+    """Whether the kernels can compute this step: same formula, one dtype and device, contiguous tensors."""
     import torch
 
     optimizer, first = step.optimizer, step.variables[0]
@@ -128,5 +129,5 @@ def fits(name: str, step: Step) -> bool:
         or first.device.type not in ("cpu", "cuda")
     ):
         return False
-    tensors = [tensor for each in (step.variables, step.grads, *step.state) for tensor in each]
+    tensors = [*step.variables, *step.grads, *itertools.chain.from_iterable(step.state)]
     return set(map(_KIND, tensors)) == {_KIND(first)} and all(map(torch.Tensor.is_contiguous, tensors))

@@ -1,4 +1,4 @@
-"""What the passes need to know about one step."""
+"""The data of one step on torch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -10,14 +10,14 @@ from difflr.optimizers.groups import Groups
 
 Tensor: TypeAlias = Any  # a `torch.Tensor`; this is imported without torch, too
 
-# As many numbers as stay in a core's cache, four arrays of float32 at a time.
+# Elements per piece: four float32 arrays of this size fit in a core's cache.
 CPU_PIECE = 1 << 16
 
 
 class Step:
     """One step of a torch optimizer.
 
-    Rates are Python floats on a CPU. On a GPU they are scalar tensors there, so that no step waits for the GPU.
+    Rates are Python floats on a CPU, and scalar tensors on a GPU, so that no step waits for it.
 
     Args:
         name: As for `run`.
@@ -52,32 +52,32 @@ class Step:
         self.on_cpu = first.device.type == "cpu"
         self.base_rate = keras.ops.convert_to_tensor(learning_rate)
         self.exact_rates = self.groups.rates(self.base_rate)  # (groups,), in the precision of the rate
-        self.rates = self.exact_rates.to(self.dtype)  # to which Keras casts them, in all optimizers but SGD
+        self.rates = self.exact_rates.to(self.dtype)  # Keras casts rates to this dtype, except in SGD
         self.number = keras.ops.cast(optimizer.iterations + 1, self.dtype)
 
     def number_of(self, value: float) -> Tensor:
-        """`value` as a tensor of the variables' precision."""
+        """`value` as a tensor with the variables' dtype."""
         import torch
 
         return torch.tensor(value, dtype=self.dtype, device=self.number.device)
 
     def power(self, base: float, ahead: int = 0) -> Tensor:
-        """`base ** (step + ahead)`, in the variables' precision, as Keras computes it."""
+        """`base ** (step + ahead)` in the variables' dtype, as in Keras."""
         return self.number_of(base) ** (self.number + ahead)
 
     def scalars(self, values: Tensor) -> list[float | Tensor]:
-        """The elements of a tensor: Python floats on a CPU, scalar tensors elsewhere."""
+        """The elements of a tensor: Python floats on a CPU, scalar tensors on a GPU."""
         return list(values.tolist() if values.device.type == "cpu" else values.unbind())
 
     def by_variable(self, of_groups: Sequence[Any]) -> list[Any]:
-        """For each variable what its group has."""
+        """The entry of its group for each variable."""
         return [of_groups[number] for number in self.members.numbers]
 
     def pieces(self, rates: Tensor) -> Iterator[tuple[Any, ...]]:
-        """Yields `(rates, variables, gradients, *state)`, lists that fit into the cache together, after their decay.
+        """Applies weight decay and yields `(rates, variables, gradients, *state)`, piece by piece.
 
         Args:
-            rates: A tensor with a number for each group.
+            rates: A tensor with one rate per group.
         """
         columns = [self.by_variable(self.scalars(rates)), self.variables, self.grads, *self.state]
         kept = self.by_variable(self.kept_by_decay())
@@ -95,7 +95,7 @@ class Step:
         yield start, len(self.variables)
 
     def kept_by_decay(self) -> list[float | Tensor | None]:
-        """For each group what Keras's decoupled weight decay multiplies by; `None` for a group without decay."""
+        """The factor of Keras's decoupled weight decay for each group; `None` for a group without decay."""
         import torch
 
         multipliers = self.groups.weight_decay_multipliers
@@ -103,14 +103,14 @@ class Step:
             return [None] * len(multipliers)
         rates = self.groups.floored(self.base_rate * self.groups.decay_factors(), for_decay=True)
         kept = 1 - self.optimizer.weight_decay * rates
-        # A number would be rounded to half precision before it multiplies (0.998 to 0.996); a tensor is not.
+        # In half precision a Python number is rounded before the product (0.998 to 0.996); a tensor is not.
         half = self.dtype in (torch.float16, torch.bfloat16)
         scalars = list(kept.unbind()) if half else self.scalars(kept)
-        return [each if multiplier else None for each, multiplier in zip(scalars, multipliers, strict=True)]
+        return [factor if multiplier else None for factor, multiplier in zip(scalars, multipliers, strict=True)]
 
 
 def decay(variables: Sequence[Tensor], kept: Sequence[float | Tensor | None]) -> None:
-    """Multiplies each variable by what is kept of it, if anything is lost."""
+    """Multiplies each variable by its decay factor, if it has one."""
     import torch
 
     if None in kept:

@@ -80,6 +80,24 @@ def test_paths_that_are_named_exist(page):
     assert not missing, f"{page} names {missing}, which are not there"
 
 
+def headings(page):
+    """The anchors of a Markdown page, as GitHub makes them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading.lower().strip())) for heading in found}
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("examples/*.md")], ids=lambda page: page.name)
+def test_links_outside_the_site_lead_somewhere(page):
+    """MkDocs checks those of docs/."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page.name} links to {link}, which is not there"
+        assert not anchor or anchor in headings(target), f"{page.name} links to {link}: no such heading"
+
+
 def test_import_brings_nothing_heavy_that_keras_does_not():
     code = (
         "import json, sys, keras; before = set(sys.modules); import difflr; "

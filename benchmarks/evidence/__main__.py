@@ -1,6 +1,6 @@
 """Compares ways to fine-tune, and writes docs/comparison.md with its numbers and its picture.
 
-python -m benchmarks.evidence [--task tweets] [--method "one rate"] [--again] [--report]
+python -m benchmarks.evidence [--task tweets] [--method "one rate"] [--report]
 """
 
 import argparse
@@ -20,14 +20,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", action="append", choices=TASKS, help="default: all")
     parser.add_argument("--method", action="append", choices=METHODS, help="default: all")
-    parser.add_argument("--again", action="store_true", help="fine_tune and the best by hand, with seeds not used yet")
     parser.add_argument("--report", action="store_true", help="only write the page from the results that are there")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where the page and the results go")
     given = parser.parse_args()
     results = runs.Results(given.docs / "measured" / "evidence.jsonl")
-    if given.again:
-        runs.run_again(results, given.task or TASKS, on_run=lambda line: print(line, flush=True))
-    elif not given.report:
+    if not given.report:
         runs.run_all(results, given.task or TASKS, given.method or METHODS, on_run=lambda line: print(line, flush=True))
     print(f"written: {report.write(results, given.docs)}")
 

@@ -97,12 +97,17 @@ def one_rate(job: Job) -> None:
 
 
 def head_first(job: Job) -> None:
-    job.fine_tune(learning_rate=job.learning_rate, plan=difflr.no_decay(job.model))
+    job.fine_tune(learning_rate=job.learning_rate, plan=difflr.no_decay(job.model), optimizer=_plain_adamw())
 
 
 def head_first_frozen(job: Job) -> None:
     plan = difflr.no_decay(job.model) * difflr.Plan(job.model, {"norm*": difflr.FROZEN})
-    job.fine_tune(learning_rate=job.learning_rate, plan=plan)
+    job.fine_tune(learning_rate=job.learning_rate, plan=plan, optimizer=_plain_adamw())
+
+
+def _plain_adamw() -> keras.optimizers.Optimizer:
+    """Without the clipping of `fine_tune`'s own."""
+    return keras.optimizers.AdamW(weight_decay=WEIGHT_DECAY)
 
 
 def head_only(job: Job) -> None:

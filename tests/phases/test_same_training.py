@@ -1,4 +1,4 @@
-"""The trainings of the table in docs/phases.md, as its last column has them: who trains in each epoch, at which rate."""
+"""The trainings of the table in docs/phases.md, as its second column has them: who trains in each epoch, at which rate."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ EXPECTED = {
 
 def rows():
     lines = [line for line in TABLE.read_text().splitlines() if re.match(r"\| \d\. ", line)]
-    return {int(line[2]): re.fullmatch(r"`(.*)`", line.rstrip("| ").rsplit(" | ", 1)[1])[1] for line in lines}
+    return {int(line[2]): re.fullmatch(r"`(.*)`", line.split(" | ")[1])[1] for line in lines}
 
 
 def new_model():

@@ -72,7 +72,7 @@ def candidates_for(
     def graded(ratio: float, norms: Literal["frozen", "trained"]) -> Callable[[], Plan]:
         return lambda: default_plan(model, ratio, head, norms)
 
-    default = f"rates 1 : {ratio:g}"
+    default = f"rates 1 : {ratio:.3g}"
     makers: list[tuple[str, float, Callable[[], Plan]]] = [
         (default, 1.0, graded(ratio, norms)),
         (default, STEP, graded(ratio, norms)),

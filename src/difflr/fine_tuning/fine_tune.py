@@ -10,7 +10,7 @@ from difflr.checks import checked_number, checked_rate
 from difflr.depth.named_head import HEAD, Target, is_default, named_head
 from difflr.fine_tuning.chosen import Chosen, is_chosen, with_choice
 from difflr.fine_tuning.fine_tune_settings import (
-    RATE_RATIO,
+    default_ratio,
     fine_tune_settings,
     pretrained_statistics,
 )
@@ -24,6 +24,7 @@ from difflr.recipes import discriminative, no_decay
 from difflr.schedules import OneCycle
 
 WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0  # as BERT was fine-tuned, and what transformers' Trainer does
 FREEZE_EPOCHS = 1
 NORMALIZATION = ("frozen", "trained")
 
@@ -70,7 +71,8 @@ def fine_tune(
             `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
             on that than its own head-only stage.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.
-        rate_ratio: Float >= 1. Rate of the head / rate of the lowest layers. Defaults to 10.
+        rate_ratio: Float >= 1. Rate of the head / rate of the lowest layers. By default each group of layers has 0.75 of the
+            rate of the one above, until the ratio is 10.
         normalization: `"frozen"` keeps the scales and moving statistics of pretrained BatchNormalization layers in the body;
             `"trained"` trains them. By default they are frozen if the training is too short for moving statistics to
             follow: fewer than 300 steps with a momentum of 0.99.
@@ -80,7 +82,7 @@ def fine_tune(
             plan is used, if it has one.
         optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; the
             cycles replace its learning rate. By default the optimizer of the compiled model, else AdamW with a weight decay
-            of 0.01, except on biases and norms.
+            of 0.01, except on biases and norms, and a global norm of the gradients of at most 1.
         loss: As in `compile`; needed if the model is not compiled.
         metrics: As in `compile`.
         callbacks: As in `fit`. Both phases are one training for them.
@@ -184,7 +186,7 @@ def cycles(freeze_epochs: int, head_steps: int, steps: int, *, head: Sequence[st
 
 def default_plan(
     model: keras.Model,
-    rate_ratio: float | None = RATE_RATIO,
+    rate_ratio: float | None = None,
     head: Target = HEAD,
     normalization: Literal["frozen", "trained"] | None = "trained",
 ) -> Plan:
@@ -196,7 +198,8 @@ def default_plan(
         head: As for `fine_tune`.
         normalization: As for `fine_tune`.
     """
-    rates = discriminative(model, 1 / checked_number(rate_ratio, "rate_ratio", lowest=1), head=head)
+    ratio = default_ratio(model, head)[0] if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1)
+    rates = discriminative(model, 1 / ratio, head=head)
     declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
     if declared:
         rates *= Plan(model, declared)  # which a recipe alone replaces
@@ -274,7 +277,8 @@ def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
         plan: Its plan.
     """
     if optimizer is None:
-        return differential(keras.optimizers.AdamW)(learning_rate, weight_decay=WEIGHT_DECAY, multipliers=plan)
+        settings = {"weight_decay": WEIGHT_DECAY, "global_clipnorm": CLIP_NORM, "multipliers": plan}
+        return differential(keras.optimizers.AdamW)(learning_rate, **settings)
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         return rewrap(optimizer, fresh(optimizer.inner_optimizer, learning_rate, plan))
     if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves

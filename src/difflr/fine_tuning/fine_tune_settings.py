@@ -7,6 +7,7 @@ from typing import Literal
 import keras
 
 from difflr.checks import checked_steps
+from difflr.depth.depth_groups import depth_groups
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
 from difflr.text_table import counted, text_table
@@ -15,7 +16,8 @@ from difflr.text_table import counted, text_table
 # input features of the head, so the rate falls with that number, as in mup: 4e-3 with 512.
 RATE_TIMES_FEATURES = 2.0
 LOWEST_RATE, HIGHEST_RATE = 1e-3, 3e-2
-RATE_RATIO = 10.0
+# Each group of layers at 0.75 of the rate of the one above, as in BEiT and MAE; where groups are many, not that far down.
+RATE_DECAY, HIGHEST_RATIO = 0.75, 10.0
 # With a momentum of 0.99, moving statistics keep 5 % of their old values after 300 steps.
 FORGOTTEN = 3.0
 
@@ -49,7 +51,9 @@ class FineTuneSettings:
     def __str__(self) -> str:
         names = [field.name for field in dataclasses.fields(self) if field.name != "reasons"]
         values = [getattr(self, name) for name in names]
-        cells = [f"{value:g}" if isinstance(value, float) else "-" if value is None else str(value) for value in values]
+        cells = [
+            f"{value:.3g}" if isinstance(value, float) else "-" if value is None else str(value) for value in values
+        ]
         lines = [[name, cell, self.reasons[name]] for name, cell in zip(names, cells, strict=True)]
         return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
 
@@ -97,15 +101,16 @@ def fine_tune_settings(
     steps = checked_steps(epochs, "epochs", lowest=0) * checked_steps(steps_per_epoch, "steps_per_epoch")
     Plan(model)  # says so if the model is not built
     rate, why_rate = _rate(model, head)
+    ratio, why_ratio = default_ratio(model, head)
     normalization, why_normalization = _normalization(model, steps, head)
     return FineTuneSettings(
         learning_rate=rate,
-        rate_ratio=RATE_RATIO,
+        rate_ratio=ratio,
         freeze_epochs=1,
         normalization=normalization,
         reasons={
             "learning_rate": why_rate,
-            "rate_ratio": "lower layers need less change; a higher ratio costs where inputs have changed",
+            "rate_ratio": why_ratio,
             "freeze_epochs": "training the head first spares the body the first, large gradients",
             "normalization": why_normalization,
         },
@@ -135,6 +140,21 @@ def pretrained_statistics(model: keras.Model, head: Target = HEAD) -> list[keras
         and not in_head & {id(layer), *map(id, layer.trainable_variables)}
         and _has_seen_data(layer)
     ]
+
+
+def default_ratio(model: keras.Model, head: Target = HEAD) -> tuple[float, str]:
+    """The default `rate_ratio` of `fine_tune`, and its reason.
+
+    Args:
+        model: A built model.
+        head: As for `difflr.fine_tune`.
+    """
+    below = len(depth_groups(model, head=head)) - 1
+    by_depth = RATE_DECAY**-below
+    groups = f"{counted(below, 'group')} of layers below the head"
+    if by_depth > HIGHEST_RATIO:
+        return HIGHEST_RATIO, f"{groups}, each at a lower rate than the one above"
+    return by_depth, f"{groups}, each at {RATE_DECAY:g} of the rate of the one above"
 
 
 def _rate(model: keras.Model, head: Target) -> tuple[float, str]:

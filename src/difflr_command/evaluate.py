@@ -55,6 +55,7 @@ def evaluate(
     traceback: Traceback = False,
 ) -> None:
     """Measure what a model gets right and wrong on data with the answers."""
+    options = locals()
     with console.bad_input():
         if report is not None:
             can_report("--report")
@@ -66,17 +67,7 @@ def evaluate(
             raise ValueError(f"There is no data at {data}.")
         import_keras()
         from difflr_command.evaluating import Asked, evaluate_files
+        from difflr_command.settings import from_options
 
-        asked = Asked(
-            model=model,
-            data=data,
-            report=report,
-            pictures=pictures,
-            batch_size=batch_size,
-            scale=None if scale is None else str(scale),
-            size=size,
-            text_column=text_column,
-            file_column=file_column,
-            label_column=label_column,
-        )
+        asked = from_options(Asked, options)
     evaluate_files(asked, as_json=json)

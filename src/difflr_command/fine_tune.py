@@ -210,44 +210,11 @@ def fine_tune(
 
     Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
     """
-    from difflr_command.settings import Settings  # slow, and `--help` does without
+    options = locals()
+    from difflr_command.settings import Settings, from_options  # slow, and `--help` does without
 
     with console.bad_input():
-        rate = _rate(learning_rate)
-    settings = Settings(
-        model=model,
-        data=data,
-        plan=plan,
-        rules=tuple(rule or ()),
-        recipes=tuple(recipe or ()),
-        epochs=epochs,
-        freeze_epochs=freeze_epochs,
-        learning_rate=rate,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        patience=patience,
-        class_weights=not no_class_weights,
-        augment=augment,
-        augmentation=not no_augment,
-        norm=str(norm),
-        precision=str(precision),
-        seed=seed,
-        new_head=new_head,
-        features=features,
-        scale=None if scale is None else str(scale),
-        size=size,
-        text_column=text_column,
-        file_column=file_column,
-        label_column=label_column,
-        targets=None if targets is None else str(targets),
-        validation=validation,
-        validation_split=validation_split,
-        output=output,
-        report=report,
-        compare=tuple(compare or ()),
-        log=log,
-    )
-    with console.bad_input():
+        settings = from_options(Settings, {**options, "learning_rate": _rate(learning_rate)})
         settings.check()
         import_keras()
         from difflr_command.tuning import tune

@@ -1,6 +1,5 @@
 """The options `--plan`, `--rule` and `--recipe`: how they are written, and the plan they make."""
 
-import difflib
 import functools
 import inspect
 import operator
@@ -106,8 +105,9 @@ def parse_recipe(text: str) -> tuple[str, list[Any], dict[str, Any]]:
 
     name, _, given = text.strip().partition(":")
     if name not in RECIPES:
-        close = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        from difflr.checks import did_you_mean
+
+        hint = did_you_mean(name, RECIPES, 1, 0.4)
         raise ValueError(f"There is no recipe '{name}'.{hint} Recipes: {', '.join(RECIPES)}, {NONE}.")
     function = name.replace("-", "_")
     arguments: list[Any] = []

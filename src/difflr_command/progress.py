@@ -14,11 +14,11 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
 MEASURES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1", "mae": "off by"}
+NARROW = 80  # columns; below, less stands beside each other
 NAMES = MEASURES | {f"val_{name}": f"val. {title}" for name, title in MEASURES.items()}
 
 
@@ -27,7 +27,7 @@ class NotFinite(RuntimeError):
 
 
 @contextlib.contextmanager
-def reading(console: Console, what: str = "pictures", doing: str = "reading") -> Iterator[Callable[[int, int], None]]:
+def reading(console: Console, what: str = "pictures", doing: str = "checking") -> Iterator[Callable[[int, int], None]]:
     """A bar for the pictures that are read.
 
     Args:
@@ -45,7 +45,7 @@ def reading(console: Console, what: str = "pictures", doing: str = "reading") ->
 
 def _columns(what: str) -> tuple[ProgressColumn, ...]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(what))
-    return (*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return (*columns, TimeRemainingColumn(), TextColumn("left"))
 
 
 class ShowProgress(keras.callbacks.Callback):
@@ -71,19 +71,35 @@ class ShowProgress(keras.callbacks.Callback):
         self.epoch, self._start = epoch, time.perf_counter()
         if not self._console.is_terminal:
             return
-        what = f"epoch {epoch + 1} of {self._epochs}, {self._trains(epoch)}"
+        what = self._described(epoch, self._trains(epoch))
         if self._bar is None:
             steps = self.params["steps"]
             columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[measured]}"))
-            self._bar = Progress(
-                *columns, TimeRemainingColumn(), TextColumn("left"), console=self._console, transient=True
-            )
+            left = [] if self._is_narrow else [TextColumn("left")]
+            self._bar = Progress(*columns, TimeRemainingColumn(), *left, console=self._console, transient=True)
             self._bar.start()
             self._task = self._bar.add_task(what, total=steps * (self._epochs - self._first), measured="")
-        self._bar.update(self._task, description=what)
+        self._bar.update(self._task, description=what, measured="")
 
     def _trains(self, epoch: int) -> str:
-        return "head" if epoch < self._freeze_epochs else "all layers"
+        return "head" if epoch < self._freeze_epochs else "plan"
+
+    @property
+    def _is_narrow(self) -> bool:
+        return self._console.is_terminal and self._console.width < NARROW
+
+    @property
+    def _width(self) -> int:
+        """Of a column of the epochs' lines."""
+        return 9 if self._is_narrow else 14
+
+    def _title(self, name: str) -> str:
+        title = NAMES[name]
+        return title.replace("accuracy", "acc.").replace("val. ", "v. ") if self._is_narrow else title
+
+    def _described(self, epoch: int, what: str) -> str:
+        """What goes on; always as wide, so that the bar stays where it is."""
+        return f"epoch {epoch + 1}/{self._epochs} {what:<10}"
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Moves the bar, five times a second at most: to read what was measured waits for the step."""
@@ -92,14 +108,14 @@ class ShowProgress(keras.callbacks.Callback):
             return
         self._shown = now
         done = (self.epoch - self._first) * self.params["steps"] + batch + 1
-        known = [name for name in MEASURES if name in (logs or {})]
+        known = [name for name in MEASURES if name in (logs or {})][-1 if self._is_narrow else 0 :]
         measured = ", ".join(f"{MEASURES[name]} {_value(name, float((logs or {})[name]))}" for name in known)
         self._bar.update(self._task, completed=done, measured=measured)
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Says that it validates."""
-        if self._bar is not None:
-            self._bar.update(self._task, description="validating")
+        if self._bar is not None and self.epoch is not None:
+            self._bar.update(self._task, description=self._described(self.epoch, "validating"))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the epoch's line.
@@ -113,12 +129,11 @@ class ShowProgress(keras.callbacks.Callback):
             raise NotFinite(f"the loss became {logs['loss']} in epoch {epoch + 1}: try a smaller --learning-rate")
         if not self._columns:
             self._columns = [name for name in NAMES if name in logs]
-            titles = "".join(f"{NAMES[name]:>14}" for name in self._columns)
+            titles = "".join(f"{self._title(name):>{self._width}}" for name in self._columns)
             self._console.print(f"{'epoch':<7}{'trains':<7}{titles}{'seconds':>9}")
-        values = "".join(f"{_value(name, logs[name]):>14}" for name in self._columns)
-        trains = "head" if epoch < self._freeze_epochs else "plan"
+        values = "".join(f"{_value(name, logs[name]):>{self._width}}" for name in self._columns)
         seconds = time.perf_counter() - self._start
-        self._console.print(f"{f'{epoch + 1}/{self._epochs}':<7}{trains:<7}{values}{seconds:>9.1f}")
+        self._console.print(f"{f'{epoch + 1}/{self._epochs}':<7}{self._trains(epoch):<7}{values}{seconds:>9.1f}")
 
     def on_train_end(self, logs: Any = None) -> None:
         """Takes the bar away."""

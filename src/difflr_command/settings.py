@@ -1,10 +1,12 @@
 """What `difflr fine-tune` was asked for, and what of it can be checked before Keras is imported and data is read."""
 
 import dataclasses
+import enum
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from difflr_command import console, known_models
 from difflr_command.data_options import can_report, columns_in, pixels
@@ -13,6 +15,8 @@ from difflr_command.trackers import trackers_in
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    Chosen = TypeVar("Chosen", bound=DataclassInstance)
+
 # The options of fields that are called otherwise; of those that are on, the word that switches them off.
 NAMES = {
     "rules": "rule",
@@ -20,6 +24,7 @@ NAMES = {
     "augmentation": "no-augment",
     "class_weights": "no-class-weights",
 }
+FIELDS = {name.replace("-", "_"): field for field, name in NAMES.items()}
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
 
@@ -156,6 +161,27 @@ def form_of(path: Path) -> str:
 def option(name: str) -> str:
     """The option for a field of `Settings`."""
     return "--" + NAMES.get(name, name).replace("_", "-")
+
+
+def from_options(kind: "type[Chosen]", options: Mapping[str, Any]) -> "Chosen":
+    """What a command was asked for, out of its options.
+
+    Args:
+        kind: `Settings`, or another dataclass that has a field for each option that matters.
+        options: The command's arguments by name; others are left out.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}
+    values = {FIELDS.get(name, name): _plain(name, value) for name, value in options.items()}
+    return kind(**{name: value for name, value in values.items() if name in known})
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in FIELDS and isinstance(value, bool):
+        return not value
+    if isinstance(value, enum.Enum):
+        return str(value)
+    kept = name in FIELDS or name == "compare"  # options that can be repeated
+    return tuple(value or ()) if kept else value
 
 
 def command(name: str, asked: "DataclassInstance", backend: str) -> str:

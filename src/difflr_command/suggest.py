@@ -75,27 +75,11 @@ def suggest(
 
     The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
-    from difflr_command.settings import Settings
+    options = locals()
+    from difflr_command.settings import Settings, from_options
 
-    settings = Settings(
-        model=model,
-        data=data,
-        plan=plan,
-        rules=tuple(rule or ()),
-        recipes=tuple(recipe or ()),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        new_head=new_head,
-        features=features,
-        scale=None if scale is None else str(scale),
-        size=size,
-        text_column=text_column,
-        file_column=file_column,
-        label_column=label_column,
-        targets=None if targets is None else str(targets),
-    )
     with console.bad_input():
+        settings = from_options(Settings, {name: value for name, value in options.items() if name != "output"})
         if output is not None:
             console.writable(output, "choice")
         if budget is not None and not budget > 0:

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from difflr import data
+from difflr.data import picture_files
+from difflr.data.picture import decode
 
 pytestmark = pytest.mark.same_everywhere
 
@@ -441,13 +443,51 @@ def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
 
 def test_pictures_that_stay_in_their_files(pictures):
     held, streamed = data.open_folder(pictures, (8, 5)), data.open_folder(pictures, (8, 5), most_held=0)
-    assert (held.x.is_held, streamed.x.is_held) == (True, False)
     for examples in (held, held.take([3, 0, 2]).take([1, 2])), (streamed, streamed.take([3, 0, 2]).take([1, 2])):
         whole, some = (one.x[:] for one in examples)
         np.testing.assert_array_equal(some, whole[[0, 2]])
         np.testing.assert_array_equal(whole, data.read_folder(pictures, (8, 5)).x)
         assert examples[1].x[0].shape == (8, 5, 3)
     assert len(streamed.x[[]]) == 0
+    whole = held.x[:]
+    for file in held.x.files:
+        os.remove(file)
+    np.testing.assert_array_equal(held.x[:], whole)  # in memory since it was read
+    with pytest.raises(ValueError, match="cannot be read now"):
+        streamed.x[0]
+
+
+def test_pictures_are_decoded_when_they_are_needed(pictures, monkeypatch):
+    """A JPEG or PNG is known to be complete by its end or its checksums; what cannot be known so is decoded at once."""
+    decoded = []
+    monkeypatch.setattr(picture_files, "decode", lambda file, *rest: decoded.append(file.name) or decode(file, *rest))
+    Image.new("RGB", (20, 10), "red").save(pictures / "9" / "1.jpg")
+    Image.new("RGB", (20, 10), "red").save(pictures / "9" / "1.bmp")
+    Image.fromarray(np.full((10, 20), 60_000, "uint16")).save(pictures / "9" / "16.png")
+    cut = (pictures / "9" / "1.jpg").read_bytes()[:-9]
+    (pictures / "9" / "cut.jpg").write_bytes(cut)
+    opened = data.open_folder(pictures, (8, 5))
+    assert sorted(decoded) == ["1.bmp", "16.png", "cut.jpg"]
+    assert [name for name, _ in opened.skipped] == ["9/cut.jpg"]
+    opened.x[:]
+    assert sorted(decoded[3:]) == sorted(file.name for file in opened.x.files if file.name not in ("1.bmp", "16.png"))
+
+
+def test_a_picture_that_is_damaged_inside_is_named(pictures):
+    """Its checksums are right and its content is not, so that it is found when it is decoded."""
+    import zlib
+
+    file = pictures / "9" / "inside.png"
+    picture(file, "red")
+    content = file.read_bytes()
+    at = content.index(b"IDAT")
+    number = int.from_bytes(content[at - 4 : at], "big")
+    wrong = b"IDAT" + bytes(number)
+    file.write_bytes(content[:at] + wrong + zlib.crc32(wrong).to_bytes(4, "big") + content[at + 8 + number :])
+    opened = data.open_folder(pictures, (8, 5))
+    with pytest.raises(ValueError, match="inside.png is damaged: .* Remove or replace it"):
+        opened.x[:]
+    assert "9/inside.png" in dict(data.read_folder(pictures, (8, 5)).skipped)
 
 
 def test_a_file_that_changes_while_it_trains_is_named(pictures):
@@ -465,7 +505,7 @@ def test_batches_made_ahead_are_those_made_when_asked(pictures):
     for number in range(9):
         picture(pictures / "9" / f"{number}.png", (number, 0, 0))
     held, streamed = (data.open_folder(pictures, (4, 4), most_held=most) for most in (1_000_000, 0))
-    asked, ahead = (data.Batches(each.x, each.y, 3, seed=1) for each in (held, streamed))
+    asked, ahead = data.Batches(held.x[:], held.y, 3, seed=1), data.Batches(streamed.x, streamed.y, 3, seed=1)
     for epoch in (0, 2, 1):
         asked.set_epoch(epoch)
         ahead.set_epoch(epoch)

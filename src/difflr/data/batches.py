@@ -36,7 +36,7 @@ class Batches(keras.utils.PyDataset):
         seed: Integer; `None`: the examples stay in their order.
         prepare: A function of a batch of `x`, such as one that scales pictures. `None`: nothing is done.
         ahead: Integer. So many batches are made by threads before they are asked for. By default 3 where `x` is
-            `PictureFiles` that are not held in memory, else 0.
+            `PictureFiles`, else 0.
 
     Raises:
         ValueError: If the lengths differ or are 0, or `batch_size` is not positive.
@@ -70,8 +70,7 @@ class Batches(keras.utils.PyDataset):
             raise ValueError(f"`batch_size` must be 1 or more. Received: {batch_size!r}.")
         self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed
         self._prepare = prepare or (lambda batch: batch)
-        streams = isinstance(x, PictureFiles) and not x.is_held
-        self._ahead = (AHEAD if streams else 0) if ahead is None else ahead
+        self._ahead = (AHEAD if isinstance(x, PictureFiles) else 0) if ahead is None else ahead
         self._made: dict[int, concurrent.futures.Future[Batch]] = {}
         self._lock = threading.Lock()  # TensorFlow asks from threads of its own
         self._makers = concurrent.futures.ThreadPoolExecutor(2, "difflr-batches") if self._ahead else None

@@ -61,9 +61,7 @@ def read_folder(
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
     ```
     """
-    opened = open_folder(
-        folder, size, channels=channels, class_names=class_names, on_picture=on_picture, most_held=sys.maxsize
-    )
+    opened = _opened(folder, size, channels, class_names, on_picture, sys.maxsize, whole=True)
     return dataclasses.replace(opened, x=opened.x[:])
 
 
@@ -76,15 +74,18 @@ def open_folder(
     on_picture: Callable[[int, int], None] | None = None,
     most_held: int = MOST_HELD,
 ) -> Examples:
-    """Reads each picture in `folder` once, and leaves them there: `difflr.data.Batches` reads each again when it needs it.
+    """Looks at each picture in `folder`, and leaves them there: `difflr.data.Batches` reads each when it needs it.
+
+    Damaged files are found by their beginning and end, or by their checksums, and are decoded only where that is not
+    enough.
 
     Args:
         folder: As in `difflr.data.read_folder`.
         size: Height and width in pixels.
         channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
         class_names: The classes to number labels by. By default the names of the folders, sorted.
-        on_picture: Called after each picture with how many are read and how many there are, for a progress bar.
-        most_held: Integer, bytes. If all pictures take no more, they are held in memory all the same.
+        on_picture: Called after each picture with how many are looked at and how many there are, for a progress bar.
+        most_held: Integer, bytes. If all pictures take no more, each is held in memory once it was read.
 
     Returns:
         As `difflr.data.read_folder`, with `difflr.data.PictureFiles` for `x`.
@@ -107,12 +108,24 @@ def open_folder(
     print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
     ```
     """
+    return _opened(folder, size, channels, class_names, on_picture, most_held, whole=False)
+
+
+def _opened(
+    folder: str | Path,
+    size: tuple[int, int],
+    channels: int,
+    class_names: Sequence[str] | None,
+    on_picture: Callable[[int, int], None] | None,
+    most_held: int,
+    whole: bool,
+) -> Examples:
     folder = Path(folder)
     if channels not in MODES:
         raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     names, classes = classes_in(folder, class_names)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held)
+    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held, whole)
     skipped = [(str(files[position][1].relative_to(folder)), reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(files), str(folder))
     labels = np.array([label for label, _ in files], "int32")[kept]

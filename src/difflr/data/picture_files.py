@@ -9,24 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.picture import decode, too_large_is_an_error
+from difflr.data.picture import decode, is_complete, too_large_is_an_error
 
 MOST_HELD = 400_000_000  # bytes of decoded pictures: 2,600 at 224 x 224
-Scanned = tuple[np.ndarray | None, int, str | None]  # the picture, its file's checksum, and what should be known
+# The picture, if it had to be decoded; its file's checksum; what should be known; and why it is skipped.
+Scanned = tuple[np.ndarray | None, int, str | None, str | None]
 
 
 class PictureFiles:
     """Pictures in files, indexed like an array `(num_pictures, height, width, channels)` of bytes.
 
-    What is asked for is read then, by several threads, and compared with the checksum of its file; what was small enough
-    is held in memory. So 50,000 pictures take no more memory than a few batches.
+    What is asked for is read then, by several threads, and compared with the checksum of its file. Where there is room
+    for all, each is held in memory from then on; else 50,000 pictures take no more memory than a few batches.
 
     Args:
         files: The files.
         checksums: Of each file, as `scan` has it.
         size: Height and width in pixels.
         channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
-        held: The pictures, if they are held in memory, uint8.
+        held: Room for the pictures, if they are to be held in memory, uint8.
+        filled: Which of `held` are there already.
         rows: Where in `held` each is; by default in order.
 
     Example: see `difflr.data.open_folder`.
@@ -39,10 +41,12 @@ class PictureFiles:
         size: tuple[int, int],
         channels: int = 3,
         held: np.ndarray | None = None,
+        filled: np.ndarray | None = None,
         rows: np.ndarray | None = None,
     ):
         self.files, self.checksums = tuple(files), tuple(checksums)
         self._size, self._channels, self._held = size, channels, held
+        self._filled = np.zeros(len(self.files) if held is None else len(held), "bool") if filled is None else filled
         self._rows = np.arange(len(self.files)) if rows is None else rows
 
     dtype, ndim = np.dtype("uint8"), 4
@@ -52,34 +56,40 @@ class PictureFiles:
         """As of an array."""
         return (len(self.files), *self._size, self._channels)
 
-    @property
-    def is_held(self) -> bool:
-        """Whether the pictures are in memory."""
-        return self._held is not None
-
     def __len__(self) -> int:
         return len(self.files)
 
     def take(self, positions: np.ndarray) -> "PictureFiles":
         """Those at `positions`, not read."""
         files, checksums = ([values[one] for one in positions] for values in (self.files, self.checksums))
-        return PictureFiles(files, checksums, self._size, self._channels, self._held, self._rows[positions])
+        rows = self._rows[positions]
+        return PictureFiles(files, checksums, self._size, self._channels, self._held, self._filled, rows)
 
     def __getitem__(self, positions: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
-        if self._held is not None:
-            return self._held[self._rows[positions]]
         chosen = np.arange(len(self))[positions]
         if chosen.ndim == 0:
-            return self._read(int(chosen))
+            return self._one(int(chosen))
+        if self._held is not None and self._filled[self._rows[chosen]].all():
+            return self._held[self._rows[chosen]]
         return (
-            np.stack(list(_pool().map(self._read, chosen))) if len(chosen) else np.empty((0, *self.shape[1:]), "uint8")
+            np.stack(list(_pool().map(self._one, chosen))) if len(chosen) else np.empty((0, *self.shape[1:]), "uint8")
         )
+
+    def _one(self, position: int) -> np.ndarray:
+        """One picture, out of memory or its file."""
+        row = self._rows[position]
+        if self._held is None:
+            return self._read(position)
+        if not self._filled[row]:
+            self._held[row] = self._read(position)
+            self._filled[row] = True
+        return self._held[row].copy()
 
     def _read(self, position: int) -> np.ndarray:
         """One picture.
 
         Raises:
-            ValueError: If its file is not there any more, or another.
+            ValueError: If its file is not there any more, or another, or damaged inside.
         """
         file = self.files[position]
         try:
@@ -90,7 +100,10 @@ class PictureFiles:
             ) from None
         if zlib.crc32(content) != self.checksums[position]:
             raise ValueError(f"{file} has changed since training began.")
-        return decode(file, self._size, self._channels, content)[0]
+        try:
+            return decode(file, self._size, self._channels, content)[0]
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}. Remove or replace it, and begin anew.") from None
 
     def manifest(self) -> dict[str, int]:
         """File -> checksum: whether the pictures are the same, and if not, which differ."""
@@ -103,15 +116,17 @@ def scan(
     channels: int = 3,
     on_picture: Callable[[int, int], None] | None = None,
     most_held: int = MOST_HELD,
+    whole: bool = False,
 ) -> tuple[PictureFiles, np.ndarray, dict[int, str], list[str]]:
-    """Reads every file once, to know which can be read.
+    """Looks at every file once, to know which can be read; most need not be decoded for that.
 
     Args:
         files: The files.
         size: Height and width in pixels.
         channels: Integer: 1, 3 or 4.
-        on_picture: Called after each picture with how many are read and how many there are.
-        most_held: Bytes. If all pictures take no more, they are held in memory.
+        on_picture: Called after each picture with how many are looked at and how many there are.
+        most_held: Bytes. If all pictures take no more, they are held in memory from when they are first asked for.
+        whole: Whether all are decoded.
 
     Returns:
         The pictures that can be read, their positions in `files`, position -> reason of the others, and what was done
@@ -120,47 +135,51 @@ def scan(
     number = len(files)
     hold = number * size[0] * size[1] * channels <= most_held
     held = np.empty((number if hold else 0, *size, channels), "uint8")
+    filled = np.zeros(len(held), "bool")
     kept: list[int] = []
     checksums: list[int] = []
     skipped: dict[int, str] = {}
     remarks: list[str] = []
-    for position, (picture, checksum, remark) in enumerate(_scanned(files, size, channels)):
-        if picture is None:
-            skipped[position] = str(remark)
+    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, whole)):
+        if reason is not None:
+            skipped[position] = reason
         else:
-            if hold:
-                held[len(kept)] = picture
+            if hold and picture is not None:
+                held[len(kept)], filled[len(kept)] = picture, True
             kept.append(position)
             checksums.append(checksum)
             remarks += [remark] if remark else []
         if on_picture is not None:
             on_picture(position + 1, number)
     pictures = PictureFiles(
-        [files[one] for one in kept], checksums, size, channels, held[: len(kept)] if hold else None
+        [files[one] for one in kept], checksums, size, channels, held if hold else None, filled if hold else None
     )
     return pictures, np.array(kept, "int64"), skipped, remarks
 
 
-def _scanned(files: Sequence[Path], size: tuple[int, int], channels: int) -> Iterator[Scanned]:
-    """The pictures in their order, or `None` and the reason. Pillow decodes without Python's lock: threads are enough."""
+def _scanned(files: Sequence[Path], size: tuple[int, int], channels: int, whole: bool) -> Iterator[Scanned]:
+    """What is found of the pictures, in their order. Pillow decodes without Python's lock: threads are enough."""
     pool = concurrent.futures.ThreadPoolExecutor(_threads())
     try:
         with too_large_is_an_error():
-            yield from pool.map(functools.partial(_or_reason, size=size, channels=channels), files)
+            yield from pool.map(functools.partial(_looked_at, size=size, channels=channels, whole=whole), files)
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C
 
 
-def _or_reason(file: Path, size: tuple[int, int], channels: int) -> Scanned:
+def _looked_at(file: Path, size: tuple[int, int], channels: int, whole: bool) -> Scanned:
     try:
         content = file.read_bytes()
     except OSError as error:
-        return None, 0, str(error.strerror)
+        return None, 0, None, str(error.strerror)
+    picture = None
     try:
-        picture, remark = decode(file, size, channels, content)
+        complete, remark = is_complete(file, content)
+        if whole or not complete:
+            picture, remark = decode(file, size, channels, content)
     except ValueError as error:
-        return None, 0, str(error)
-    return picture, zlib.crc32(content), remark
+        return None, 0, None, str(error)
+    return picture, zlib.crc32(content), remark, None
 
 
 def _threads() -> int:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
 
 from difflr.demo import digits, squeezenet
 from difflr.files import whole_file
@@ -46,17 +45,8 @@ def plain_squeezenet(weights: dict[str, list[np.ndarray]], size: tuple[int, int]
         weights: The result of `squeezenet.read_weights`.
         size: Height and width of the images.
     """
-    network = squeezenet.load_imagenet(squeezenet.build((*size, 3)), weights)
-    for layer in network.layers:
-        if layer.name == "conv1":
-            kernel, bias = layer.get_weights()
-            layer.set_weights([kernel[:, :, ::-1], bias])
-
-    def plain(layer: keras.Layer) -> keras.Layer:
-        if isinstance(layer, squeezenet.CaffeInput):
-            return layers.Rescaling(1.0, offset=[-122.679, -116.669, -104.006], name="less_mean")
-        return layer.__class__.from_config(layer.get_config())
-
-    turned = keras.models.clone_model(network, clone_function=plain)
-    turned.set_weights(network.get_weights())
-    return turned
+    network = squeezenet.load_imagenet(squeezenet.build((*size, 3), plain=True), weights)
+    first = network.get_layer("conv1")
+    kernel, bias = first.get_weights()
+    first.set_weights([kernel[:, :, ::-1], bias])
+    return network

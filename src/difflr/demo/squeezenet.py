@@ -47,19 +47,23 @@ class CaffeInput(layers.Layer):
         return ops.flip(images, -1) - ops.array([104.006, 116.669, 122.679], images.dtype)
 
 
-def build(input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool = False) -> keras.Model:
-    """The network with random initial weights.
+def build(
+    input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool = False, plain: bool = False
+) -> keras.Model:
+    """The network with weights of zero, for `load_imagenet` to fill: random ones take JAX a compilation per shape, 9 s.
 
     Args:
         input_shape: Image height and width (at least 32), and 3 for RGB in 0..255.
         include_top: Whether to add the classifier for ImageNet's 1000 classes.
+        plain: Whether the first layer is of Keras: it leaves RGB as it is, and the first kernel has to be turned.
 
     Returns:
         A model named `"squeezenet"`. Its output is the last fire module's feature map, of shape
         `(batch, height', width', 512)`, or the logits, of shape `(batch, 1000)`.
     """
     images = keras.Input(input_shape)
-    x = CaffeInput(name="caffe_input")(images)
+    less_mean = layers.Rescaling(1.0, offset=[-122.679, -116.669, -104.006], name="less_mean")
+    x = (less_mean if plain else CaffeInput(name="caffe_input"))(images)
     x = _convolution("conv1", 64, 3, strides=2, padding="valid")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, (squeeze, expand) in FIRES.items():
@@ -74,7 +78,8 @@ def build(input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool =
 
 
 def _convolution(name: str, filters: int, size: int, **kwargs: Any) -> layers.Layer:
-    return layers.Conv2D(filters, size, **{"padding": "same", **kwargs}, activation="relu", name=name)
+    settings = {"padding": "same", "kernel_initializer": "zeros", **kwargs}
+    return layers.Conv2D(filters, size, **settings, activation="relu", name=name)
 
 
 def _fire(x: Any, name: str, squeeze: int, expand: int) -> Any:
@@ -134,4 +139,5 @@ def load_imagenet(model: keras.Model, weights: Mapping[str, list[np.ndarray]] | 
                     f"{', '.join(sorted(weights))}."
                 )
             layer.set_weights(weights[key])
+            layer.kernel_initializer = keras.initializers.GlorotUniform()  # for copies of the model
     return model

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from difflr.checks import nearest
+from difflr.checks import did_you_mean
 from difflr.text_table import counted
 
 MEASURES = {
@@ -167,6 +167,5 @@ def lines_of(log: Log, measure: Any) -> tuple[dict[str, np.ndarray], str]:
         return {measure: log.values[measure]}, measure
     if measure in MEASURES and not log.measures:
         raise ValueError(f"The history has no '{measure}' of groups. {HOW} {available}")
-    close = nearest(measure, [*log.measures, *log.metrics], 1, 0.4)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
+    hint = did_you_mean(measure, [*log.measures, *log.metrics], 1, 0.4)
     raise ValueError(f"The history has no '{measure}'.{hint} {available}")

@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     rest = "--rule stem=0.5 --epochs 3 --freeze-epochs 0 --batch-size 4 --seed 3 --validation-split 0.0 --resume"
     assert command == f"difflr --backend {backend} fine-tune dense.keras data.npz {rest}".split()
 
-    assert "interrupted run, 2 epochs of it. Go on with --resume" in refused(*words)
+    assert "interrupted run, 2 epochs of it. Resume it with --resume" in refused(*words)
     assert "--seed was 3, now 4" in refused(*words, "--seed", "4", "--resume")
 
     progress.ShowProgress.on_train_batch_end = lambda self, batch, logs=None: None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LONGEST = {".md": 35, ".py": 45}  # words in a sentence
-SKIPPED = ("docs/comparison.md", "src/difflr_command/known_models.py")  # mostly numbers
+SKIPPED: tuple[str, ...] = ("src/difflr_command/known_models.py",)  # mostly numbers
 NOT_PROSE = re.compile(r"^[ ]*```.*?^[ ]*```|<!--.*?-->|<[^>\n]+>|(?<=\])\([^)]*\)|`[^`]*`", re.MULTILINE | re.DOTALL)
 ENDS = re.compile(r"\n[ ]*\n|\n[ ]*(?=[-*#]+ |\d+\. )|\||(?<=[.!?])(?:\*\*)?\s")
 

@@ -251,9 +251,9 @@ METHODS = {
         "Ruder, 2018)",
         MIDDLE,
     ),
-    "Auto-RGN": Method(auto_rgn, "rates by relative gradient norms, anew each epoch (Lee et al., 2023)", MIDDLE),
+    "Auto-RGN": Method(auto_rgn, "rates by relative gradient norms, updated each epoch (Lee et al., 2023)", MIDDLE),
     "finder, one rate": Method(finder, "fastai's `lr_find` and its `valley`, then one rate"),
     "L-DoG": Method(l_dog, "rates from distances and gradients of each layer, no rate to choose (Ivgi et al., 2023)"),
-    "fine_tune": Method(fine_tune, "`difflr.fine_tune(model, x, y, epochs=...)`: nothing else is said"),
+    "fine_tune": Method(fine_tune, "`difflr.fine_tune(model, x, y, epochs=...)` with its defaults"),
     "choice": Method(choice, 'the same with `learning_rate="auto"`: it measures first, on the training data'),
 }

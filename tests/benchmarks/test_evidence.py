@@ -103,6 +103,7 @@ def test_the_page_says_who_is_better_and_where_it_loses(results, trained, tmp_pa
     assert "| one rate | -7.0 ± 0.0: worse | +10.0 ± 0.0: better |" in page
     assert "- **label shift**: 7.0 ± 0.0 points below one rate." in page
     assert "| fine_tune | -1.5 | 7.0, label shift | 2 |" in page
+    assert "| choice: worst single seed against one rate | ≥ -5 | 0.00 | yes |" in page
     assert "| emoji | 1 of 5 | -9.6 ± 1.1 | +0.0 | 4.0 | 5.0 |" in page
     assert "| label shift | 1 of 5 | +7.0 ± 0.0 | +0.0 | 4.0 | 5.0 |" in page
     assert "| fine_tune: worst loss | ≤ 6 | 7.00 | **no** |" in page

@@ -236,7 +236,7 @@ def test_a_budget_is_kept_or_the_floor_is_told(eager_steps):
     choice = suggest(network(), budget=2.0)
     assert 1 < choice.cost.runs <= 2
     small = suggest(network(), budget=0.1)
-    assert "more than the budget of 0.1 of a run" in small.reason
+    assert "exceeds the budget of 0.1 of a run" in small.reason
     assert len(small.trials) == 2
 
 

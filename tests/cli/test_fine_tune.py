@@ -57,7 +57,7 @@ def test_pictures_with_a_new_head(here):
     }
     assert 0 < moved["stem"] < moved["top"]
     multipliers = {row["path"]: row["multiplier"] for row in result["plan"]["rows"]}
-    assert multipliers["stem/kernel"] == pytest.approx(0.1)
+    assert multipliers["stem/kernel"] == pytest.approx(0.75**2)  # three groups, each 0.75 of the next
     assert multipliers["head/kernel"] == 1
     assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "pictures"}
     assert after.compiled  # for evaluate, and by stock Keras: it loads where difflr is not

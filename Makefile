@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
-# Test processes at a time; each needs a gigabyte or two.
+# Test processes at a time, of one thread each; each needs a gigabyte or two.
 JOBS ?= 2
 BACKENDS := jax tensorflow torch
 
@@ -59,7 +59,7 @@ test-torch: ## the same
 $(BACKENDS:%=test-%): test-%: $(READY)
 	@mkdir -p $(LOGS)
 	@echo; echo "the tests on $*"
-	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg \
+	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest --numprocesses $(JOBS) $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
 
 # Counting takes as long again as the tests themselves.

@@ -205,7 +205,8 @@ class AutoRGN(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         kernels = [v for v in self.model.trainable_variables if len(v.shape) > 1]
         ratios = self._ratios(kernels)
-        by_layer = {v.path.rpartition("/")[0]: ratio / max(ratios) for v, ratio in zip(kernels, ratios, strict=True)}
+        most = max(ratios) or 1.0  # of a network that has died all are 0
+        by_layer = {v.path.rpartition("/")[0]: ratio / most for v, ratio in zip(kernels, ratios, strict=True)}
         rules = [(v, by_layer.get(v.path.rpartition("/")[0], 1.0)) for v in self.model.trainable_variables]
         difflr.replan(self.model, difflr.Plan(self.model, [(v, max(factor, 1e-4)) for v, factor in rules]))
 

@@ -84,7 +84,7 @@ lint: $(READY) ## check the style, the form and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell src docs examples benchmarks *.md
-	$(BIN)/codespell --builtin en-GB_to_en-US -L grey docs *.md
+	$(BIN)/codespell --builtin en-GB_to_en-US -L grey src tests tools examples docs *.md
 	$(BIN)/python tools/prose.py
 
 .PHONY: format

@@ -1,6 +1,6 @@
 """What `GroupLogger` costs: `KERAS_BACKEND=... python -m benchmarks.logging_cost` prints one line of JSON.
 
-One `fit`, in which the logger rests in every other epoch: neighbouring epochs are compared, and who begins changes from
+One `fit`, in which the logger rests in every other epoch: neighboring epochs are compared, and who begins changes from
 pair to pair. Processor time, as other things may run on the machine; `--wall` takes the clock on the wall, on a quiet one.
 The compilation of the measured step falls into the first pair, which is told apart.
 """

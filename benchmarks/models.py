@@ -48,7 +48,7 @@ def dense_blocks(width: int = 512) -> keras.Model:
 
 
 def small_convolutional() -> keras.Model:
-    """Fourteen convolutions with batch normalisation, as in the first half of a MobileNet."""
+    """Fourteen convolutions with batch normalization, as in the first half of a MobileNet."""
     x = inputs = keras.Input((32, 32, 3))
     for number in range(14):
         strides = 2 if number in (3, 7, 11) else 1

@@ -1,4 +1,4 @@
-"""The numbers as pictures: Okabe and Ito's colours, and a marker and a dash for each line as well."""
+"""The numbers as pictures: Okabe and Ito's colors, and a marker and a dash for each line as well."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ LOOKS = {
     "torch.optim foreach": ("#CC79A7", "D", "-."),
     "torch.optim fused": ("#000000", "v", ":"),
 }
-GREY = "#767676"
+GRAY = "#767676"
 
 
 def draw_all(device: dict[str, Any], folder: Path, name: str) -> dict[str, str]:
@@ -83,11 +83,11 @@ def lines_against_groups(axis: Any, rows: list[dict[str, Any]], scale: float) ->
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
     stock = median(row["stock_seconds"]["median"] for row in rows) * scale
-    axis.axhline(stock, color=GREY, linewidth=1.5, label="stock Keras, one rate")
-    for name, (colour, marker, dash) in LOOKS.items():
+    axis.axhline(stock, color=GRAY, linewidth=1.5, label="stock Keras, one rate")
+    for name, (color, marker, dash) in LOOKS.items():
         points = sorted((row["groups"], row["ratio"]["median"] * stock) for row in rows if row["name"] == name)
         if points:
-            axis.plot(*zip(*points, strict=True), color=colour, marker=marker, linestyle=dash, label=name, markersize=5)
+            axis.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=dash, label=name, markersize=5)
     axis.set(xscale="log", yscale="log")
     axis.set_xticks([1, 12, 150], ["1", "12", "150"])
     axis.xaxis.set_minor_locator(NullLocator())
@@ -116,9 +116,9 @@ def frozen(device: dict[str, Any]) -> Any:
         blocks = [row["frozen"] for row in rows]
         by_hand = [row["stock_seconds"]["median"] * 1e3 for row in rows]
         by_plan = [row["stock_seconds"]["median"] * row["ratio"]["median"] * 1e3 for row in rows]
-        axis.plot(blocks, by_hand, color=GREY, marker="x", linewidth=1.5, label="stock, trainable=False by hand")
-        colour, marker, _ = LOOKS["difflr"]
-        axis.plot(blocks, by_plan, color=colour, marker=marker, linestyle="--", label="difflr, frozen by a plan")
+        axis.plot(blocks, by_hand, color=GRAY, marker="x", linewidth=1.5, label="stock, trainable=False by hand")
+        color, marker, _ = LOOKS["difflr"]
+        axis.plot(blocks, by_plan, color=color, marker=marker, linestyle="--", label="difflr, frozen by a plan")
         axis.set(
             ylim=(0, 1.15 * max(by_hand + by_plan)),
             title=tables.BACKENDS[backend],

@@ -540,13 +540,13 @@ def test_values_are_what_value_says():
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="about torch")
 @needs("state_of", "keras:optimizers.Adagrad._accumulators")
-def test_the_state_of_vectorised_optimizers_is_where_it_was():
+def test_the_state_of_vectorized_optimizers_is_where_it_was():
     """All of the state by variable, for the settings that ask for the most."""
     most = {"Adam": {"amsgrad": True}, "SGD": {"momentum": 0.9}}
     most["RMSprop"] = {"centered": True, "momentum": 0.9}
-    for name in difflr.optimizers.DifferentialOptimizer.VECTORISED_STEPS:
+    for name in difflr.optimizers.DifferentialOptimizer.VECTORIZED_STEPS:
         optimizer, _, variables = built(name, **most.get(name, {}))
-        assert update.vectorised_update(type(optimizer)) == name
+        assert update.vectorized_update(type(optimizer)) == name
         found = {id(slot) for slot in keras_private.state_of(optimizer, name)}
         assert found
         assert found == {id(slot) for slot in keras_private.slots(optimizer, len(variables)).values()}
@@ -598,7 +598,7 @@ def test_the_state_of_a_train_function_on_jax():
 
 
 @needs("callback_list", "keras:callbacks.CallbackList.set_model")
-def test_a_callback_finds_its_neighbours():
+def test_a_callback_finds_its_neighbors():
     found = []
 
     class Asks(keras.callbacks.Callback):

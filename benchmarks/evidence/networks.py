@@ -27,9 +27,9 @@ def with_head(body, num_classes):
 # -- from ImageNet
 
 
-def squeezenet_model(num_classes, size, grey=False):
-    """SqueezeNet 1.1: no normalisation layers."""
-    inputs, x = _pictures(size, grey)
+def squeezenet_model(num_classes, size, gray=False):
+    """SqueezeNet 1.1: no normalization layers."""
+    inputs, x = _pictures(size, gray)
     x = squeezenet.load_imagenet(squeezenet.build((size, size, 3)), _squeezenet_weights())(x)
     return keras.Model(inputs, layers.Dense(num_classes, name="head")(layers.GlobalAveragePooling2D(name="pool")(x)))
 
@@ -39,8 +39,8 @@ def _squeezenet_weights():
     return squeezenet.read_weights()
 
 
-def _pictures(size, grey):
-    if not grey:
+def _pictures(size, gray):
+    if not gray:
         inputs = keras.Input((size, size, 3))
         return inputs, inputs
     inputs = keras.Input((28, 28, 1))
@@ -62,20 +62,20 @@ def minilm_model(num_classes, length, vocabulary, num_layers):
 # -- from 2,500 digits, clean
 
 
-def small_network_body(normalised=False):
+def small_network_body(normalized=False):
     x = pictures = keras.Input((28, 28, 1))
     x = layers.Rescaling(1 / 255)(x)
     for number, filters in enumerate((8, 16, 32), 1):
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=not normalised, name=f"conv{number}")(x)
-        if normalised:
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=not normalized, name=f"conv{number}")(x)
+        if normalized:
             x = layers.BatchNormalization(name=f"norm{number}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{number}")(layers.ReLU(name=f"relu{number}")(x))
     x = layers.Dense(32, activation="relu", name="dense")(layers.Flatten()(x))
     return keras.Model(pictures, x)
 
 
-def small_network(num_classes=10, normalised=False, known=tuple(range(10)), keep_head=False):
-    """Three convolutions that know the digits `known`, with BatchNormalization if `normalised`."""
+def small_network(num_classes=10, normalized=False, known=tuple(range(10)), keep_head=False):
+    """Three convolutions that know the digits `known`, with BatchNormalization if `normalized`."""
 
     def train(model):
         pictures, labels = sources.handwritten_digits()
@@ -83,8 +83,8 @@ def small_network(num_classes=10, normalised=False, known=tuple(range(10)), keep
         model.compile(keras.optimizers.Adam(2e-3), loss=LOSS)
         model.fit(pictures[those], np.searchsorted(known, labels[those]), epochs=6, batch_size=64, verbose=0)
 
-    name = f"small_network{'_normalised' if normalised else ''}_{''.join(map(str, known))}"
-    make = functools.partial(small_network_body, normalised)
+    name = f"small_network{'_normalized' if normalized else ''}_{''.join(map(str, known))}"
+    make = functools.partial(small_network_body, normalized)
     if keep_head:
         return pretrained(name, lambda: with_head(make(), len(known)), train)
     return with_head(_body_of(pretrained(name, lambda: with_head(make(), len(known)), train)), num_classes)

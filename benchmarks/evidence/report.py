@@ -254,10 +254,10 @@ def draw(found, file):
     figure = Figure(figsize=(9, 0.45 * len(rows) + 1.9), dpi=130, layout="constrained")
     axes = figure.subplots()
     for place, (method, points) in enumerate(rows.items()):
-        colour = "#0072B2" if method in OURS else "#767676" if method in BASELINES else "#D55E00"
+        color = "#0072B2" if method in OURS else "#767676" if method in BASELINES else "#D55E00"
         values = list(points.values())
-        axes.plot(values, [place] * len(values), "o", color=colour, alpha=0.35, ms=5, mew=0)
-        axes.plot(np.mean(values), place, "D", color=colour, ms=8)
+        axes.plot(values, [place] * len(values), "o", color=color, alpha=0.35, ms=5, mew=0)
+        axes.plot(np.mean(values), place, "D", color=color, ms=8)
     axes.axvline(0, color="#333333", lw=1)
     partial = {
         m: f" ({len(p)} {'task' if len(p) == 1 else 'tasks'})" if len(p) < len(TASKS) else "" for m, p in rows.items()

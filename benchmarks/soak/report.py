@@ -10,7 +10,7 @@ from benchmarks.settings import BACKENDS
 
 TEMPLATE = Path(__file__).with_name("page.md")
 NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "torch"}
-COLOURS = {"jax": ("#0072B2", "-"), "tensorflow": ("#D55E00", "--"), "torch": ("#009E73", "-.")}
+COLORS = {"jax": ("#0072B2", "-"), "tensorflow": ("#D55E00", "--"), "torch": ("#009E73", "-.")}
 MEGABYTE = 2**20
 
 
@@ -84,8 +84,8 @@ def draw(runs, file):
 
     figure, (above, below) = pyplot.subplots(2, 1, figsize=(7, 5.2), sharex=True, layout="constrained")
     for name, lines in runs.items():
-        colour, dash = COLOURS[name]
-        look = {"color": colour, "linestyle": dash, "linewidth": 1.2}
+        color, dash = COLORS[name]
+        look = {"color": color, "linestyle": dash, "linewidth": 1.2}
         minutes = [line["minutes"] for line in lines]
         above.plot(minutes, [line["resident_bytes"] / MEGABYTE for line in lines], label=NAMES[name], **look)
         whole = [line for line in lines if line["trainable"] == "everything" and not line["first"]]

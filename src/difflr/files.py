@@ -48,8 +48,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: Where to, as in `write_whole`.
 
     Yields:
-        The path to write to instead: in the same folder, with a name that ends alike. What is there when the block
-        ends takes the place of `path`; if the block raises, it is removed.
+        The path to write to instead: in the same folder, with a name that ends alike. When the block
+        ends, the file there replaces `path`; if the block raises, it is removed.
 
     Raises:
         OSError: If it cannot be written.

@@ -16,7 +16,7 @@ from difflr.text_table import counted
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps weights, optimizer and history after each epoch, and goes on from there.
+    """Keeps weights, optimizer and history after each epoch, and resumes from there.
 
     Keras's `BackupAndRestore` writes two files, so that a run killed between them would repeat an epoch; here one file
     says which weights belong to it.
@@ -63,7 +63,7 @@ class Checkpoint(keras.callbacks.Callback):
                 self.model.set_weights([arrays[name] for name in arrays.files])
 
     def open(self, resume: bool) -> None:
-        """Finds what there is to go on with.
+        """Finds the saved state to resume from.
 
         Raises:
             ValueError: If there is nothing to resume; if there is something and it is not asked for.
@@ -72,8 +72,8 @@ class Checkpoint(keras.callbacks.Callback):
         kept = len(found["history"]) if found else 0
         if kept and not resume:
             raise ValueError(
-                f"{self.folder} keeps an interrupted run, {counted(kept, 'epoch')} of it. Go on with --resume, or remove "
-                "the folder to begin anew."
+                f"{self.folder} keeps an interrupted run, {counted(kept, 'epoch')} of it. Resume it with --resume, or "
+                "remove the folder to start over."
             )
         if resume and not kept:
             raise ValueError(f"There is nothing to resume: {self.folder} keeps no complete epoch. Leave out --resume.")
@@ -83,7 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
         """Checks that the run that was found is this one.
 
         Args:
-            settings: What decides about the run, as plain data: to go on, it has to be the same.
+            settings: The settings of the run, as plain data. They must be the same to resume.
 
         Raises:
             ValueError: If it is another.
@@ -95,13 +95,14 @@ class Checkpoint(keras.callbacks.Callback):
             before = self._found["settings"].get(name)
             if before != value and isinstance(before, dict) and isinstance(value, dict):
                 raise ValueError(
-                    f"The interrupted run cannot go on: {_differences(before, value)}. Put the {name} back as they were, or "
-                    f"remove {self.folder} to begin anew."
+                    f"The interrupted run cannot be resumed: {_differences(before, value)}. Restore the {name}, or "
+                    f"remove {self.folder} to start over."
                 )
             if before != value:
                 what = f"was {before}, now {value}" if len(str(value)) < 60 else "is not what it was"
                 raise ValueError(
-                    f"The interrupted run cannot go on: {name} {what}. Give the same, or remove {self.folder} to begin anew."
+                    f"The interrupted run cannot be resumed: {name} {what}. Give the same, or "
+                    f"remove {self.folder} to start over."
                 )
         self.history, self._weights = self._found["history"], self._found["weights"]
 
@@ -112,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
-            raise ValueError(f"{self._record} cannot be read. Remove {self.folder} to begin anew.") from None
+            raise ValueError(f"{self._record} cannot be read. Remove {self.folder} to start over.") from None
         return dict(found)
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""What is chosen by the data's size where it is not asked for: epochs, class weights, normalisation, precision, changes."""
+"""Defaults that depend on the size of the data: epochs, class weights, normalization, precision, augmentation."""
 
 import math
 import re
@@ -96,7 +96,7 @@ def set_precision(model: keras.Model, policy: str) -> list[tuple[keras.Layer, ke
         policy: Such as `"mixed_bfloat16"`.
 
     Returns:
-        The layers and what they had, to be put back before the model is saved.
+        The layers and their settings, to restore before the model is saved.
     """
     layers = [layer for layer in _leaves(model) if layer.variables]
     before = [(layer, layer.dtype_policy) for layer in layers[:-1]]

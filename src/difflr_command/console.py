@@ -62,7 +62,7 @@ def tell(kind: str, text: object) -> None:
 
 
 def stop(error: BaseException, code: int) -> typer.Exit:
-    """Tells of an error; what it returns is to be raised."""
+    """Prints an error, and returns the exception to raise."""
     if show_traceback:
         import traceback
 
@@ -97,7 +97,7 @@ def bad_input() -> Iterator[None]:
 
 
 def interrupted(kept: str) -> typer.Exit:
-    """Tells of Ctrl-C; what it returns is to be raised.
+    """Prints a message about Ctrl-C, and returns the exception to raise.
 
     Args:
         kept: What there is now.

@@ -90,7 +90,7 @@ KindOfTargets = Annotated[
     Targets | None,
     typer.Option(
         help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
-        "each; or numbers to predict. By default what they look like, which is said.",
+        "each; or numbers to predict. By default the kind is guessed, and printed.",
         show_default=False,
         rich_help_panel=DATA,
     ),

@@ -19,7 +19,7 @@ from difflr.report.write_evaluation import write_evaluation, write_pictures
 from difflr.text_table import counted
 from difflr_command import console, settings
 from difflr_command.data_options import pixels
-from difflr_command.labelled import Columns, Labelled, labelled
+from difflr_command.labeled import Columns, Labeled, labeled
 from difflr_command.network import How, Network
 from difflr_command.progress import reading
 from difflr_command.table import print_table
@@ -50,7 +50,7 @@ def evaluate_files(asked: Asked, as_json: bool) -> None:
     with console.quiet() if as_json else contextlib.nullcontext():
         with console.bad_input():
             network = Network(asked.model, How(asked.scale, pixels(asked.size)))
-            data = labelled(network, asked.data, Columns(asked.text_column, asked.file_column, asked.label_column))
+            data = labeled(network, asked.data, Columns(asked.text_column, asked.file_column, asked.label_column))
         with console.running("nothing is written"):
             with reading(out, "examples", "predicting") as on_example:
                 found, skipped = measured(network, data, asked.batch_size, on_example)
@@ -76,7 +76,7 @@ def evaluate_files(asked: Asked, as_json: bool) -> None:
 
 
 def measured(
-    network: Network, data: Labelled, batch_size: int, on_example: Callable[[int, int], None]
+    network: Network, data: Labeled, batch_size: int, on_example: Callable[[int, int], None]
 ) -> tuple[Measured, list[tuple[str, str]]]:
     """What the network gets right and wrong, and what could not be read.
 
@@ -110,7 +110,7 @@ def measured(
     return found, skipped
 
 
-def _batches(data: Labelled, batch_size: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[list[int], np.ndarray]]:
+def _batches(data: Labeled, batch_size: int, skipped: list[tuple[str, str]]) -> Iterator[tuple[list[int], np.ndarray]]:
     """The examples that can be read: positions and inputs; what cannot is added to `skipped`."""
     positions: list[int] = []
     inputs: list[np.ndarray | str] = []

@@ -32,7 +32,7 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="The file, or the folder of a SavedModel. The format is read off its name: .onnx, .tflite (LiteRT), .pt2 "
+            help="The file, or the folder of a SavedModel. The format follows from its name: .onnx, .tflite (LiteRT), .pt2 "
             "(torch), .xml (OpenVINO); a name without one of these is a SavedModel.",
             show_default=False,
         ),

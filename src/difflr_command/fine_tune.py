@@ -43,7 +43,7 @@ class Precision(enum.StrEnum):
 
 
 EPILOG = (
-    "Ctrl-C keeps what was reached after the last complete epoch, and says how to go on. "
+    "Ctrl-C keeps what was reached after the last complete epoch, and says how to resume. "
     "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
 )
 FILES = "What is written"
@@ -55,9 +55,9 @@ def fine_tune(
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class, or with train/ and val/ of such; a .csv, .tsv, .jsonl "
-            "or .parquet with a text, or the path of a picture, and a label in each row; or an .npz with the arrays x and "
-            "y, and x_val and y_val if you like.",
+            help="A folder with a folder of pictures for each class, or with train/ and val/ of such. Or a .csv, .tsv, "
+            ".jsonl or .parquet with a text, or the path of a picture, and a label in each row. Or an .npz with the "
+            "arrays x and y, and optionally x_val and y_val.",
             show_default=False,
         ),
     ],
@@ -135,8 +135,8 @@ def fine_tune(
     norm: Annotated[
         Norm,
         typer.Option(
-            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with steps enough to learn it "
-            "anew.",
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with enough steps to learn "
+            "new statistics.",
             rich_help_panel=RUN,
         ),
     ] = Norm.AUTO,
@@ -148,9 +148,7 @@ def fine_tune(
         ),
     ] = Precision.AUTO,
     seed: Seed = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run.", rich_help_panel=RUN)
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)] = False,
     new_head: NewHead = False,
     features: Features = None,
     scale: ScaleOfPictures = None,

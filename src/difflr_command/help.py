@@ -22,7 +22,7 @@ Entry = tuple[str, str]
 KINDS = {"<int range>": "N", "<int>": "N", "<float range>": "X", "<float>": "X", "<path>": "PATH", "<str>": "NAME"}
 
 
-def has_colours() -> bool:
+def has_colors() -> bool:
     """Whether stdout is a terminal on which text may be bold."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
@@ -50,7 +50,7 @@ def write_help(command: TyperCommand | TyperGroup, context: typer.Context) -> st
 
 
 def _title(text: str) -> str:
-    return typer.style(text, bold=True) if has_colours() else text
+    return typer.style(text, bold=True) if has_colors() else text
 
 
 def _sections(command: TyperCommand | TyperGroup, context: typer.Context) -> dict[str, list[Entry]]:

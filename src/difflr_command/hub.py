@@ -96,5 +96,5 @@ def _why_not(preset: str, error: Exception, hub: Any) -> str:
     where = "" if "://" in preset else f" ({known[preset]['kaggle_handle'].removeprefix('kaggle://')} on kaggle.com)"
     return (
         f"The preset '{preset}' is not on this machine and cannot be fetched: {text[:120]}. Where there is a network, "
-        f"download it{where}, and give the folder with its config.json in place of the name."
+        f"download it{where}, and give the folder with its config.json instead of the name."
     )

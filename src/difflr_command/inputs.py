@@ -17,7 +17,7 @@ OnPicture = Callable[[int, int], None]
 
 @dataclasses.dataclass
 class Data:
-    """What is trained and validated on.
+    """The training and validation data.
 
     Args:
         train: The training examples.
@@ -36,7 +36,7 @@ class Data:
 
     @property
     def notes(self) -> list[str]:
-        """What was done to the data, both parts."""
+        """Notes on what was done to both parts of the data."""
         return list(dict.fromkeys(each for part in self._parts for each in part.notes))
 
     @property

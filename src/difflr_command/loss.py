@@ -1,4 +1,4 @@
-"""The head, the loss and the metrics that fit what is to be predicted."""
+"""The head, the loss and the metrics that fit the kind of target."""
 
 from typing import TypedDict
 

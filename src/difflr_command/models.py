@@ -100,8 +100,8 @@ def _why_not(file: Path, error: Exception) -> str:
     text = " ".join(str(error).split())
     if "lambda" in text.lower() and "safe" in text.lower():
         return (
-            f"{file} holds a Lambda layer, that is Python code, which is not run from a file. Put a registered layer in "
-            "its place and save the model anew, or fine-tune it in Python: difflr.fine_tune."
+            f"{file} holds a Lambda layer, that is Python code, which is not run from a file. Replace it with a registered "
+            "layer and save the model again, or fine-tune it in Python: difflr.fine_tune."
         )
     if "Could not locate" in text or "Unknown" in text:
         return f"{file} needs Python code that is not in Keras: use difflr.fine_tune there. ({text[:200]})"

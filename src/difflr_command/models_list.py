@@ -21,7 +21,7 @@ def models(
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """List the pretrained networks that can be named in place of a .keras file.
+    """List the pretrained networks that can be named instead of a .keras file.
 
     All were trained on ImageNet, and get a new last layer for your classes. How each wants its pictures scaled is known.
     """

@@ -20,7 +20,7 @@ CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 
 @dataclasses.dataclass(frozen=True)
 class How:
-    """What a file that says nothing of itself has to be told.
+    """What a model file does not contain, and the user must give.
 
     Args:
         scale: The scale of pictures, one of `difflr.data.SCALES`; `None` for what can be seen.

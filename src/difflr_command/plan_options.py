@@ -37,7 +37,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 
 PlanFile = Annotated[
     pathlib.Path | None,
-    typer.Option("--plan", help="A plan that `difflr plan -o` or `Plan.to_json` wrote, in place of the default."),
+    typer.Option("--plan", help="A plan that `difflr plan -o` or `Plan.to_json` wrote, instead of the default."),
 ]
 Rules = Annotated[
     list[str] | None,
@@ -55,7 +55,7 @@ Recipes = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME:ARGUMENTS",
-        help=f"A recipe in place of the default ({' and '.join(DEFAULT)}): {', '.join(RECIPES.values())}; or none: one rate "
+        help=f"A recipe instead of the default ({' and '.join(DEFAULT)}): {', '.join(RECIPES.values())}; or none: one rate "
         "for all. Further arguments by name: discriminative:0.1,high=0.5. Repeat it; they are multiplied.",
         autocompletion=_complete,
     ),

@@ -75,12 +75,12 @@ def predict(
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
         shape = pixels(size)
         import_keras()
-        from difflr_command.labelled import Columns
+        from difflr_command.labeled import Columns
         from difflr_command.network import How, Network
         from difflr_command.predicting import predict_items
-        from difflr_command.unlabelled import unlabelled
+        from difflr_command.unlabeled import unlabeled
 
         network = Network(model, How(None if scale is None else str(scale), shape))
-        items = unlabelled(network, given, Columns(text_column, file_column))
+        items = unlabeled(network, given, Columns(text_column, file_column))
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

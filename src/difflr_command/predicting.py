@@ -18,7 +18,7 @@ from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.evaluating import stacked
 from difflr_command.network import CLASSES, LABELS, NUMBERS, TEXTS, Network, named
-from difflr_command.unlabelled import Item
+from difflr_command.unlabeled import Item
 
 Predicted = tuple[Item, "np.ndarray | None"]
 
@@ -30,7 +30,7 @@ def predict_items(
 
     Args:
         network: The network.
-        items: What is to be predicted.
+        items: The examples to predict.
         form: `"csv"`, `"json"` or `"lines"`.
         output: Where to; `None` for stdout.
         top: How many classes of each.
@@ -79,8 +79,8 @@ def predicted(network: Network, items: Iterator[Item], batch_size: int) -> Itera
 
     Args:
         network: The network.
-        items: What is to be predicted.
-        batch_size: How many at once.
+        items: The examples to predict.
+        batch_size: The batch size.
     """
     waiting: list[Item] = []
     number = 0

@@ -67,7 +67,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.epoch: int | None = None  # that is under way, from 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Begins the bar, or goes on with it."""
+        """Begins the bar, or continues it."""
         self.epoch, self._start = epoch, time.perf_counter()
         if not self._console.is_terminal:
             return
@@ -98,7 +98,7 @@ class ShowProgress(keras.callbacks.Callback):
         return title.replace("accuracy", "acc.").replace("val. ", "v. ") if self._is_narrow else title
 
     def _described(self, epoch: int, what: str) -> str:
-        """What goes on; always as wide, so that the bar stays where it is."""
+        """The current activity, padded to a fixed width so that the bar does not move."""
         return f"epoch {epoch + 1}/{self._epochs} {what:<10}"
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

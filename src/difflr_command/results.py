@@ -24,7 +24,7 @@ SHOWN = 4  # pictures on a contact sheet
 
 
 def introduce(out: Console, settings: Settings, run: Run) -> None:
-    """What is about to happen.
+    """Prints the plan of the run before it starts.
 
     Args:
         out: Where to.

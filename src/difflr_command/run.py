@@ -27,7 +27,7 @@ class Rates:
 
 
 def rates_of(learning_rate: float, phases: difflr.Phases, steps: Sequence[int]) -> Rates:
-    """The highest base rates that training reaches, read off the schedules of its phases.
+    """The highest base rates that training reaches, from the schedules of its phases.
 
     Args:
         learning_rate: The base rate.
@@ -49,7 +49,7 @@ class Run:
         model: What is trained.
         whole: What is saved: the same layers, with the vectorization of texts before them.
         data: The data.
-        plan: Who trains at which rate.
+        plan: The plan.
         freeze_epochs: Epochs with only the head.
         phases: The head alone, if it is, and everything.
         rates: The highest base rates.

@@ -1,4 +1,4 @@
-"""What `difflr fine-tune` was asked for, and what of it can be checked before Keras is imported and data is read."""
+"""The settings of `difflr fine-tune`, and the checks that need neither Keras nor the data."""
 
 import dataclasses
 import enum

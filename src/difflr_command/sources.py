@@ -208,7 +208,7 @@ class Texts:
         self.info = difflr.models.ModelInfo(self.class_names, self.task, "texts")
 
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
-        """What is trained takes numbers, what is saved takes texts."""
+        """Two models: one that trains on numbers, and one to save that takes texts."""
         layer, rest = difflr.models.after_vectorization(model)
         self._numbers = TextsToNumbers(layer, rest)
         return rest, model

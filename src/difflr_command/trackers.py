@@ -104,7 +104,7 @@ def tracked(
         names: What `trackers_in` returned.
         title: The name of the run.
         settings: What it is made with.
-        before: The logs of epochs that are over already, in a run that goes on.
+        before: The logs of completed epochs, in a resumed run.
         folder: Where TensorBoard's files go.
 
     Yields:

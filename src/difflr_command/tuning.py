@@ -163,7 +163,7 @@ def _weights_of(model: keras.Model) -> str:
 
 
 def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, object]:
-    """What has to be the same for a run to go on: the options, and what is in the files."""
+    """The options and file contents that must be the same to resume a run."""
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
@@ -193,8 +193,8 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
             messages.print("\nInterrupted before the first epoch was complete: nothing is kept.")
         else:
             messages.print(
-                f"\nInterrupted after {kept.epochs} of {counted(total, 'epoch')}, which are kept in {kept.folder}. To go "
-                f"on:\n\n  {to_go_on}\n"
+                f"\nInterrupted after {kept.epochs} of {counted(total, 'epoch')}, which are kept in {kept.folder}. To "
+                f"resume:\n\n  {to_go_on}\n"
             )
         raise typer.Exit(console.INTERRUPTED) from None
     except Exception as error:
@@ -202,7 +202,7 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
         began = progress.epoch is not None
         if began and kept.epochs:
             number = f"{kept.epochs} of {counted(total, 'epoch')} {'is' if kept.epochs == 1 else 'are'}"
-            console.tell("note", f"{number} kept in {kept.folder}; --resume goes on from there")
+            console.tell("note", f"{number} kept in {kept.folder}; --resume continues from there")
         raise console.stop(error, console.FAILED if began else console.BAD_INPUT) from None
 
 

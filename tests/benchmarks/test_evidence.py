@@ -33,7 +33,7 @@ def trained(monkeypatch):
     return done
 
 
-def test_the_search_goes_on_until_the_best_rate_has_neighbours(results, trained):
+def test_the_search_goes_on_until_the_best_rate_has_neighbors(results, trained):
     runs.run_method(results, "news, transformer", "one rate", on_run=lambda line: None)
     searched = sorted({rate for rate, _, _, tested in trained if not tested})
     assert searched == [3e-4, 1e-3, 3e-3, 1e-2]

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import measure
 
 
-def test_ratio_is_the_median_of_neighbours_not_the_ratio_of_medians():
+def test_ratio_is_the_median_of_neighbors_not_the_ratio_of_medians():
     found = measure.compared([1.0, 10.0, 2.0], [2.0, 10.0, 5.0])
     assert found["ratio"]["median"] == 2.0
     assert (found["stock_seconds"]["median"], found["seconds"]["median"]) == (2.0, 5.0)

@@ -70,7 +70,7 @@ def test_momentum_is_that_of_sgd():
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.0, PASSED), (1.5, SLOWER)])
-def test_slower_is_told_from_the_ratio_of_neighbours(monkeypatch, ratio, verdict):
+def test_slower_is_told_from_the_ratio_of_neighbors(monkeypatch, ratio, verdict):
     monkeypatch.setattr(speed, "trained_with", lambda make: None)
     monkeypatch.setattr(speed.measure, "in_turn", lambda *a, **k: ([1.0, 2.0, 3.0], [ratio, 2 * ratio, 3 * ratio]))
     outcome = speed.step_trial(lambda model: None)

@@ -81,7 +81,7 @@ def phases(model, ours):
     yield fit(model, [difflr.PhaseScheduler(difflr.Phases(trainable)), *ours()], epochs=3)
 
 
-def error_in_a_neighbour(method, error):
+def error_in_a_neighbor(method, error):
     def scenario(model, ours):
         compiled(model, difflr.optimizers.Adam, "block1")
         with contextlib.suppress(RuntimeError, KeyboardInterrupt):
@@ -114,9 +114,9 @@ SCENARIOS = {
     "two fits": two_fits,
     "two compiled fits": functools.partial(two_fits, settings=GRAPH),
     "phases": phases,
-    "error before a step": error_in_a_neighbour("on_train_batch_begin", RuntimeError),
-    "interrupt before a step": error_in_a_neighbour("on_train_batch_begin", KeyboardInterrupt),
-    "interrupt after a step": error_in_a_neighbour("on_train_batch_end", KeyboardInterrupt),
+    "error before a step": error_in_a_neighbor("on_train_batch_begin", RuntimeError),
+    "interrupt before a step": error_in_a_neighbor("on_train_batch_begin", KeyboardInterrupt),
+    "interrupt after a step": error_in_a_neighbor("on_train_batch_end", KeyboardInterrupt),
     "error in the step": error_in_the_step,
 }
 

@@ -13,9 +13,9 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 def clusters(number=96, seed=0, classes=3, width=6):
     """Examples around one point for each class."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(7).normal(size=(classes, width)) * 2
+    centers = np.random.default_rng(7).normal(size=(classes, width)) * 2
     y = np.arange(number) % classes
-    return (centres[y] + rng.normal(size=(number, width))).astype("float32"), y.astype("int32")
+    return (centers[y] + rng.normal(size=(number, width))).astype("float32"), y.astype("int32")
 
 
 def network(seed=0, classes=3, width=6, norm=True, dropout=0.1):

@@ -153,7 +153,7 @@ def test_one_group_at_a_time(eager_steps):
     assert all("block" in path for path in Spy.seen)
     with pytest.raises(ValueError, match="block"):
         found(model, target="blokc")
-    with pytest.raises(ValueError, match="everything in it is frozen"):
+    with pytest.raises(ValueError, match="all of it is frozen"):
         found(model, target="block", plan=difflr.Plan(model, {"block": difflr.FROZEN}))
 
 
@@ -188,7 +188,7 @@ def test_what_it_is_not_given():
         difflr.find_learning_rate(model, X, Y)
     with pytest.raises(ValueError, match="`highest` must be above `lowest`"):
         found(model, lowest=1.0, highest=0.1)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="the same length"):
         difflr.find_learning_rate(model, X, Y[:3], loss=LOSS)
     with pytest.raises(TypeError, match="must be a difflr.Plan"):
         found(model, plan={"head": 1})

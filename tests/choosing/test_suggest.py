@@ -47,7 +47,7 @@ def test_only_the_head_may_move(eager_steps):
     choice = suggest(model, learning_rate=0.1, epochs=2, validation_data=clusters(48, seed=1))
     assert choice.is_measured
     assert choice.plan.row(model.get_layer("body").kernel).frozen
-    assert "the body stays as it was pretrained" in choice.reason
+    assert "the body keeps its pretrained weights" in choice.reason
     difflr.fine_tune(model, X, Y, epochs=2, learning_rate=choice, loss=LOSS, batch_size=16, verbose=0)
     assert float(keras.ops.convert_to_numpy(model.get_layer("body").kernel)[0]) == 0.5
     assert (model.predict(X, verbose=0).argmax(1) == Y).mean() > 0.9
@@ -236,7 +236,7 @@ def test_a_budget_is_kept_or_the_floor_is_told(eager_steps):
     choice = suggest(network(), budget=2.0)
     assert 1 < choice.cost.runs <= 2
     small = suggest(network(), budget=0.1)
-    assert "more than the budget of 0.1 of a run" in small.reason
+    assert "exceeds the budget of 0.1 of a run" in small.reason
     assert len(small.trials) == 2
 
 
@@ -250,7 +250,7 @@ def test_two_calls_agree_and_nothing_is_left(tmp_path, eager_steps):
     assert difflr.Choice.load(tmp_path / "choice.json", model) == choice
     assert "cost: " in str(choice)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no choice"):
+    with pytest.raises(ValueError, match="does not contain a choice"):
         difflr.Choice.load(tmp_path / "other.json", model)
 
 
@@ -283,7 +283,7 @@ def test_a_broken_search_leaves_nothing_and_goes_on_from_its_journal(tmp_path, m
 
 @pytest.mark.same_everywhere
 def test_it_is_drawn():
-    """A bar for each candidate, the share that is right; or the loss, and no bar where it is no number."""
+    """A bar for each candidate, its accuracy; or its loss, and no bar if it diverged."""
     pytest.importorskip("matplotlib")
     tried = [difflr.choosing.Tried("rates 1 : 10", 1e-3, 0.8, 0.75, 96, 0.0)]
     tried += [difflr.choosing.Tried("head $alone$", 3e-3, np.inf, 0.25, 32, -9.0)]
@@ -295,14 +295,14 @@ def test_it_is_drawn():
         "rates 1 : 10, rate 0.001",
         "head $alone$, rate 0.003",
     ]
-    assert "right" in axes.get_xlabel()
+    assert "accuracy" in axes.get_xlabel()
     tried = [dataclasses.replace(one, accuracy=None) for one in tried]
     axes.clear()
     assert dataclasses.replace(choice, trials=tried).plot(axes) is axes
     assert [bar.get_width() for bar in axes.patches] == [0.8, 0.0]
-    assert [text.get_text() for text in axes.texts] == ["no number"]
+    assert [text.get_text() for text in axes.texts] == ["diverged"]
     assert "loss" in axes.get_xlabel()
-    with pytest.raises(ValueError, match="nothing was tried: by hand"):
+    with pytest.raises(ValueError, match="no candidate was tried: by hand"):
         dataclasses.replace(choice, trials=[]).plot()
 
 

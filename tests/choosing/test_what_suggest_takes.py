@@ -86,7 +86,7 @@ def test_anything_that_can_be_walked_through():
     assert (len(data), data.batch_size) == (72, 12)
     weighted = read_examples({"a": X, "b": [X, X]}, {"one": Y}, np.ones(72), batch_size=8)
     assert weighted.at(np.array([3, 4]))[0]["b"][1].shape == (2, 6)
-    with pytest.raises(ValueError, match="nothing to try rates on"):
+    with pytest.raises(ValueError, match="The data has no batches"):
         read_examples(iter([]))
 
 
@@ -227,7 +227,7 @@ def adafactor():
         ({"optimizer": keras.optimizers.Lamb}, "scales each layer's step itself"),
         ({"optimizer": adafactor}, "scales each layer's step itself"),
         ({"number": 12}, "too little data: 12 examples"),
-        ({"fresh": True}, "looks freshly initialised"),
+        ({"fresh": True}, "looks freshly initialized"),
     ],
 )
 def test_what_cannot_be_known_is_told(arguments, reason):
@@ -240,7 +240,7 @@ def test_what_cannot_be_known_is_told(arguments, reason):
         arguments["optimizer"] = arguments["optimizer"]()
     choice = suggest(model, X[:number], Y[:number], batch_size=4, **arguments)
     assert reason in choice.reason
-    assert "the constants of `fine_tune` are kept" in choice.reason
+    assert "the defaults of `fine_tune` are kept" in choice.reason
     assert not choice.is_measured
     assert choice.cost.train_steps == 0
     expected = difflr.fine_tune_settings(model, epochs=1, steps_per_epoch=18)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from cli.commands import network
 
-COLOURS = {"blue": (30, 30, 220), "green": (20, 200, 40), "red": (220, 20, 30)}
+COLORS = {"blue": (30, 30, 220), "green": (20, 200, 40), "red": (220, 20, 30)}
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def folder(tmp_path_factory):
     model.save(folder / "net.keras")
     keras.Model(model.inputs, model.get_layer("top").output).save(folder / "bare.keras")
     random = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
+    for name, color in COLORS.items():
         (folder / "pictures" / name).mkdir(parents=True)
         for number in range(6):
-            picture = np.clip(random.normal(colour, 30, (10, 12, 3)), 0, 255).astype("uint8")
+            picture = np.clip(random.normal(color, 30, (10, 12, 3)), 0, 255).astype("uint8")
             Image.fromarray(picture).save(folder / "pictures" / name / f"{number}.png")
     (folder / "pictures" / "red" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     return folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.colours import NAMES, colour_network
+from cli.colors import NAMES, color_network
 from cli.commands import difflr, refused, succeeded
 from difflr.models import ModelInfo, write_info
 from difflr_command import evaluating
@@ -18,10 +18,10 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture
-def colours(here):
-    """`colours.keras`, and `mixed/`: five of six pictures are in the right folder, one is damaged."""
-    colour_network(here / "colours.keras")
-    colour = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
+def colors(here):
+    """`colors.keras`, and `mixed/`: five of six pictures are in the right folder, one is damaged."""
+    color_network(here / "colors.keras")
+    color = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
     for folder, name, shown in [
         ("blue", "1", "blue"),
         ("blue", "2", "blue"),
@@ -31,13 +31,13 @@ def colours(here):
         ("red", "2", "red"),
     ]:
         (here / "mixed" / folder).mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (20, 10), colour[shown]).save(here / "mixed" / folder / f"{name}.png")
+        Image.new("RGB", (20, 10), color[shown]).save(here / "mixed" / folder / f"{name}.png")
     (here / "mixed" / "red" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     return here
 
 
-def test_pictures(colours):
-    result = succeeded("evaluate", "colours.keras", "mixed", "--batch-size", "4")
+def test_pictures(colors):
+    result = succeeded("evaluate", "colors.keras", "mixed", "--batch-size", "4")
     assert result["num_examples"] == 6
     assert result["accuracy"] == pytest.approx(5 / 6)
     assert result["confusion"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
@@ -45,7 +45,7 @@ def test_pictures(colours):
     (mistake,) = result["mistakes"]
     assert (mistake["name"], mistake["truth"], mistake["predicted"][:3]) == ("green/wrong.png", "green", "red")
     # As plain Keras says of the same picture.
-    model = keras.saving.load_model("colours.keras")
+    model = keras.saving.load_model("colors.keras")
     picture = np.broadcast_to(np.array([200.0, 20, 20], "float32"), (1, 8, 8, 3))
     probability = np.asarray(model.predict(picture, verbose=0))[0]
     assert mistake["predicted"] == f"red {100 * probability[2]:.0f} %"
@@ -53,54 +53,54 @@ def test_pictures(colours):
 
 
 @pytest.mark.same_everywhere
-def test_what_is_shown_and_written(colours):
+def test_what_is_shown_and_written(colors):
     pytest.importorskip("matplotlib")
-    result = difflr("evaluate", "colours.keras", "mixed", "--report", "page.html", "--pictures", "shots")
+    result = difflr("evaluate", "colors.keras", "mixed", "--report", "page.html", "--pictures", "shots")
     assert result.code == 0, result
     assert "Accuracy 83.3 % (5 of 6 right" in result.out
     assert re.search(r"green +2 +100.0 % +50.0 % +66.7 % +red \(1\)", result.out)
     assert re.search(r"green +red \d+ % +green/wrong.png", result.out)
     assert "skipped, 1: red/damaged.png (no picture, or damaged)" in result.out
-    assert {file.name for file in (colours / "shots").iterdir()} == {"confusion.png", "calibration.png", "mistakes.png"}
-    page = (colours / "page.html").read_text()
+    assert {file.name for file in (colors / "shots").iterdir()} == {"confusion.png", "calibration.png", "mistakes.png"}
+    page = (colors / "page.html").read_text()
     assert "green/wrong.png" in page
     assert page.index("data:image/jpeg;base64,") < page.index("<svg")  # the worst mistakes first
     command = re.search(r"<pre>(.*?)</pre>", page)[1]
     written = "--report page.html --pictures shots"
-    assert command == f"difflr --backend {keras.backend.backend()} evaluate colours.keras mixed {written}"
+    assert command == f"difflr --backend {keras.backend.backend()} evaluate colors.keras mixed {written}"
     again = difflr(*command.split()[1:])
     assert again.code == 0
 
 
 @pytest.mark.same_everywhere
-def test_of_ready_parts_the_test_part_is_taken(colours):
-    (colours / "mixed").rename(colours / "test")
-    (colours / "all").mkdir()
-    (colours / "test").rename(colours / "all" / "test")
-    (colours / "all" / "train").mkdir()
-    assert succeeded("evaluate", "colours.keras", "all")["num_examples"] == 6
-    (colours / "all" / "test" / "readme.txt").write_text("no picture")
-    shown = difflr("evaluate", "colours.keras", "all").out
+def test_of_ready_parts_the_test_part_is_taken(colors):
+    (colors / "mixed").rename(colors / "test")
+    (colors / "all").mkdir()
+    (colors / "test").rename(colors / "all" / "test")
+    (colors / "all" / "train").mkdir()
+    assert succeeded("evaluate", "colors.keras", "all")["num_examples"] == 6
+    (colors / "all" / "test" / "readme.txt").write_text("no picture")
+    shown = difflr("evaluate", "colors.keras", "all").out
     assert "test is taken" in shown
     assert "left out, in no class folder: 1 file (readme.txt)" in shown
 
 
 @pytest.mark.same_everywhere
-def test_a_table_of_pictures(colours):
+def test_a_table_of_pictures(colors):
     """In any form of table; the column is found, or named; and a table of texts is told from it."""
     lines = [{"where": f"mixed/{name}", "label": name[:-6]} for name in ("blue/1.png", "green/1.png", "red/2.png")]
-    (colours / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    assert succeeded("evaluate", "colours.keras", "list.jsonl", "--file-column", "where")["accuracy"] == 1
-    assert "--file-column" in refused("evaluate", "colours.keras", "list.jsonl")
-    (colours / "texts.csv").write_text("text,label\nsky,blue\n")
-    assert "A table of texts needs a model that takes texts" in refused("evaluate", "colours.keras", "texts.csv")
+    (colors / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert succeeded("evaluate", "colors.keras", "list.jsonl", "--file-column", "where")["accuracy"] == 1
+    assert "--file-column" in refused("evaluate", "colors.keras", "list.jsonl")
+    (colors / "texts.csv").write_text("text,label\nsky,blue\n")
+    assert "A table of texts needs a model that takes texts" in refused("evaluate", "colors.keras", "texts.csv")
 
 
 @pytest.mark.same_everywhere
-def test_logits_and_models_without_names(colours):
+def test_logits_and_models_without_names(colors):
     """The classes of the folder are the outputs in the order of the alphabet; logits become probabilities."""
-    expected = succeeded("evaluate", "colours.keras", "mixed")
-    colour_network(colours / "logits.keras", activation=None, info=False)
+    expected = succeeded("evaluate", "colors.keras", "mixed")
+    color_network(colors / "logits.keras", activation=None, info=False)
     result = succeeded("evaluate", "logits.keras", "mixed")
     assert result["confusion"] == expected["confusion"]
     assert result["calibration_error"] == pytest.approx(expected["calibration_error"], abs=1e-6)
@@ -161,63 +161,63 @@ def text_network(path):
     ("words", "told"),
     [
         (["nowhere.keras", "mixed"], "no model file nowhere.keras"),
-        (["colours.keras", "nowhere"], "no data at nowhere"),
-        (["colours.keras", "data.npz"], "colours.keras takes pictures, and data.npz holds arrays"),
-        (["colours.keras", "other"], "has the class 'grene'.*Did you mean 'green'"),
+        (["colors.keras", "nowhere"], "no data at nowhere"),
+        (["colors.keras", "data.npz"], "colors.keras takes pictures, and data.npz holds arrays"),
+        (["colors.keras", "other"], "has the class 'grene'.*Did you mean 'green'"),
         (["four.keras", "mixed"], "has 3 classes, and four.keras, which holds no names of classes, has 4"),
-        (["colours.keras", "mixed", "--report", "gone/page.html"], "no folder .*gone"),
-        (["colours.keras", "mixed", "--pictures", "colours.keras"], "colours.keras is a file. Name a folder"),
-        (["colours.keras", "mixed", "--scale", "0..1"], "leave out --scale 0..1"),
-        (["colours.keras", "mixed", "--size", "big"], "--size is a number of pixels"),
+        (["colors.keras", "mixed", "--report", "gone/page.html"], "no folder .*gone"),
+        (["colors.keras", "mixed", "--pictures", "colors.keras"], "colors.keras is a file. Name a folder"),
+        (["colors.keras", "mixed", "--scale", "0..1"], "leave out --scale 0..1"),
+        (["colors.keras", "mixed", "--size", "big"], "--size is a number of pixels"),
         (["raw.keras", "mixed", "--size", "8"], "Cannot tell how .*--scale"),
         (["raw.keras", "mixed"], "pictures of any size"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, colours):
+def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, colors):
     np.savez("data.npz", x=np.zeros((2, 2)), y=[0, 1])
     for name in ("blue", "grene"):
-        (colours / "other" / name).mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(colours / "other" / name / "1.png")
+        (colors / "other" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(colors / "other" / name / "1.png")
     pool = keras.layers.GlobalAveragePooling2D()
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1.0), pool, keras.layers.Dense(4)]).save(
         "four.keras"
     )
     keras.Sequential([keras.Input((None, None, 3)), pool, keras.layers.Dense(3)]).save("raw.keras")
-    before = sorted(colours.rglob("*"))
+    before = sorted(colors.rglob("*"))
     assert re.search(told, refused("evaluate", *words))
-    assert sorted(colours.rglob("*")) == before
+    assert sorted(colors.rglob("*")) == before
 
 
 @pytest.mark.same_everywhere
-def test_an_interrupt_in_the_middle_writes_nothing(colours, monkeypatch):
+def test_an_interrupt_in_the_middle_writes_nothing(colors, monkeypatch):
     def interrupted(self, inputs, batch_size):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Network, "predict", interrupted)
-    before = sorted(colours.iterdir())
-    result = difflr("evaluate", "colours.keras", "mixed", "--report", "page.html", "--json")
+    before = sorted(colors.iterdir())
+    result = difflr("evaluate", "colors.keras", "mixed", "--report", "page.html", "--json")
     assert (result.code, result.out) == (130, "")
     assert "Interrupted: nothing is written." in result.err
-    assert sorted(colours.iterdir()) == before
+    assert sorted(colors.iterdir()) == before
 
-    monkeypatch.setattr(evaluating, "labelled", lambda *words: interrupted(0, 0, 0))
-    result = difflr("evaluate", "colours.keras", "mixed")
+    monkeypatch.setattr(evaluating, "labeled", lambda *words: interrupted(0, 0, 0))
+    result = difflr("evaluate", "colors.keras", "mixed")
     assert result.code == 130
     assert "Interrupted: nothing was begun." in result.err
 
 
 @pytest.mark.same_everywhere
-def test_pictures_that_are_removed_meanwhile_are_named(colours, monkeypatch):
+def test_pictures_that_are_removed_meanwhile_are_named(colors, monkeypatch):
     predict = Network.predict
 
     def removing(self, inputs, batch_size):
-        (colours / "mixed" / "red" / "2.png").unlink(missing_ok=True)
+        (colors / "mixed" / "red" / "2.png").unlink(missing_ok=True)
         return predict(self, inputs, batch_size)
 
-    monkeypatch.setattr("difflr_command.labelled.AT_ONCE", 0)
+    monkeypatch.setattr("difflr_command.labeled.AT_ONCE", 0)
     monkeypatch.setattr(Network, "predict", removing)
-    result = difflr("evaluate", "colours.keras", "mixed", "--batch-size", "1", "--json")
+    result = difflr("evaluate", "colors.keras", "mixed", "--batch-size", "1", "--json")
     assert result.code == 1  # 2 of 7 are more than a tenth
     assert "red/2.png (there is no such file)" in result.err
     assert json.dumps(result.out) == '""'

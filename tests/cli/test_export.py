@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from cli.colours import NAMES, colour_network
+from cli.colors import NAMES, color_network
 from cli.commands import difflr, refused, succeeded
 from difflr_command import exporting
 
@@ -19,7 +19,7 @@ BACKEND = keras.backend.backend()
 
 @pytest.fixture
 def network(here):
-    return colour_network(here / "colours.keras")
+    return color_network(here / "colors.keras")
 
 
 def pictures():
@@ -29,33 +29,33 @@ def pictures():
 @pytest.mark.skipif(BACKEND == "torch", reason="needs torch_xla")
 def test_saved_model(network, here):
     tensorflow = pytest.importorskip("tensorflow")
-    result = succeeded("export", "colours.keras", "-o", "served")
+    result = succeeded("export", "colors.keras", "-o", "served")
     assert result["format"] == "saved-model"
     assert result["largest_difference"] < 1e-5
-    expected = keras.saving.load_model("colours.keras").predict(pictures(), verbose=0)
+    expected = keras.saving.load_model("colors.keras").predict(pictures(), verbose=0)
     served = tensorflow.saved_model.load("served")
     found = served.serve(pictures())
     np.testing.assert_allclose(found, expected, atol=1e-5)
     about = json.loads((here / "served.json").read_text())
     assert about["classes"] == list(NAMES)
-    assert "served is there already" in refused("export", "colours.keras", "-o", "served")
+    assert "served is there already" in refused("export", "colors.keras", "-o", "served")
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="torch's own format")
 def test_torch(network):
     import torch
 
-    result = difflr("export", "colours.keras", "-o", "colours.pt2")
+    result = difflr("export", "colors.keras", "-o", "colors.pt2")
     assert result.code == 0, result
-    assert "Written: colours.pt2 and colours.pt2.json" in result.out
-    expected = keras.saving.load_model("colours.keras").predict(pictures(), verbose=0)
-    found = torch.export.load("colours.pt2").module()(torch.from_numpy(pictures()))
+    assert "Written: colors.pt2 and colors.pt2.json" in result.out
+    expected = keras.saving.load_model("colors.keras").predict(pictures(), verbose=0)
+    found = torch.export.load("colors.pt2").module()(torch.from_numpy(pictures()))
     np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own converter")
 def test_litert(network):
-    result = succeeded("export", "colours.keras", "-o", "colours.tflite")
+    result = succeeded("export", "colors.keras", "-o", "colors.tflite")
     assert result["format"] == "litert"
     assert result["largest_difference"] < 1e-5
 
@@ -71,9 +71,9 @@ def test_onnx_is_kerass_own_with_stubs_for_its_packages(network, here, monkeypat
 
     monkeypatch.setattr(exporting, "_missing", lambda packages: [])
     monkeypatch.setattr(keras.Model, "export", export)
-    result = succeeded("export", "colours.keras", "-o", "colours.onnx")
+    result = succeeded("export", "colors.keras", "-o", "colors.onnx")
     assert called == [("onnx", 12)]
-    assert (here / "colours.onnx").read_bytes() == b"onnx"
+    assert (here / "colors.onnx").read_bytes() == b"onnx"
     assert result["largest_difference"] is None  # no onnxruntime here
 
 
@@ -86,7 +86,7 @@ def test_a_failed_export_leaves_nothing(network, here, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "export", export)
     before = sorted(here.iterdir())
-    result = difflr("export", "colours.keras", "-o", "colours.pt2")
+    result = difflr("export", "colors.keras", "-o", "colors.pt2")
     assert result.code == 1
     assert result.err.strip() == "difflr: error: RuntimeError: no such operation"
     assert sorted(here.iterdir()) == before
@@ -117,10 +117,10 @@ def test_what_keras_cannot_is_told_with_the_way_out(network, monkeypatch):
 
 @pytest.mark.same_everywhere
 def test_wrong_names_are_told(network):
-    assert "A file for onnx ends with .onnx" in refused("export", "colours.keras", "-o", "x.tflite", "--format", "onnx")
-    assert "no folder" in refused("export", "colours.keras", "-o", "gone/x.pt2")
+    assert "A file for onnx ends with .onnx" in refused("export", "colors.keras", "-o", "x.tflite", "--format", "onnx")
+    assert "no folder" in refused("export", "colors.keras", "-o", "gone/x.pt2")
     assert "no model file gone.keras" in refused("export", "gone.keras", "-o", "x.pt2")
 
 
 def test_a_mistyped_ending_is_no_saved_model(network):
-    assert "No format ends with .onx. Expected one of: .onnx" in refused("export", "colours.keras", "-o", "colours.onx")
+    assert "No format ends with .onx. Expected one of: .onnx" in refused("export", "colors.keras", "-o", "colors.onx")

@@ -57,7 +57,7 @@ def test_pictures_with_a_new_head(here):
     }
     assert 0 < moved["stem"] < moved["top"]
     multipliers = {row["path"]: row["multiplier"] for row in result["plan"]["rows"]}
-    assert multipliers["stem/kernel"] == pytest.approx(0.1)
+    assert multipliers["stem/kernel"] == pytest.approx(0.75**2)  # three groups, each 0.75 of the next
     assert multipliers["head/kernel"] == 1
     assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "pictures"}
     assert after.compiled  # for evaluate, and by stock Keras: it loads where difflr is not
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     rest = "--rule stem=0.5 --epochs 3 --freeze-epochs 0 --batch-size 4 --seed 3 --validation-split 0.0 --resume"
     assert command == f"difflr --backend {backend} fine-tune dense.keras data.npz {rest}".split()
 
-    assert "interrupted run, 2 epochs of it. Go on with --resume" in refused(*words)
+    assert "interrupted run, 2 epochs of it. Resume it with --resume" in refused(*words)
     assert "--seed was 3, now 4" in refused(*words, "--seed", "4", "--resume")
 
     progress.ShowProgress.on_train_batch_end = lambda self, batch, logs=None: None

@@ -7,7 +7,7 @@ from PIL import Image
 
 import difflr as library
 from cli.commands import difflr, refused, succeeded
-from cli.conftest import COLOURS
+from cli.conftest import COLORS
 from difflr_command import progress
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -30,7 +30,7 @@ def streamed(monkeypatch):
 @pytest.mark.same_everywhere
 def test_several_labels_a_picture(here):
     lines = ["file,label"]
-    for name in COLOURS:
+    for name in COLORS:
         lines += [f"pictures/{name}/{number}.png,{name}|{'even' if number % 2 else 'odd'}" for number in range(6)]
     (here / "table.csv").write_text("\n".join(lines))
     result = succeeded("fine-tune", "bare.keras", "table.csv", "--new-head", "--targets", "several", *QUICK)
@@ -51,7 +51,7 @@ def test_several_labels_a_picture(here):
 def test_amounts_of_pictures_are_predicted_in_their_own_unit(here):
     """A price is far from where a new head begins."""
     lines = ["file,price"]
-    for price, name in enumerate(COLOURS):
+    for price, name in enumerate(COLORS):
         lines += [f"pictures/{name}/{number}.png,{1e6 + 1000.5 * price}" for number in range(6)]
     (here / "prices.csv").write_text("\n".join(lines))
     words = ["fine-tune", "bare.keras", "prices.csv", "--label-column", "price", "--new-head", *QUICK]
@@ -67,7 +67,7 @@ def test_amounts_of_pictures_are_predicted_in_their_own_unit(here):
 @pytest.mark.same_everywhere
 def test_ready_parts_of_a_folder(here):
     for part, numbers in (("train", range(4)), ("val", range(4, 5)), ("test", range(5, 6))):
-        for name in COLOURS:
+        for name in COLORS:
             (here / "parts" / part / name).mkdir(parents=True)
             for number in numbers:
                 (here / "parts" / part / name / f"{number}.png").symlink_to(here / "pictures" / name / f"{number}.png")
@@ -98,7 +98,7 @@ def test_pictures_from_their_files_train_as_those_in_memory_and_go_on_after_an_i
 @pytest.mark.same_everywhere
 def test_what_changed_since_an_interrupt_is_named(here, monkeypatch):
     (here / "own").mkdir()
-    for name in COLOURS:
+    for name in COLORS:
         (here / "own" / name).mkdir()
         for number in range(4):
             content = (here / "pictures" / name / f"{number}.png").read_bytes()
@@ -122,7 +122,7 @@ def test_what_changed_since_an_interrupt_is_named(here, monkeypatch):
 @pytest.mark.same_everywhere
 def test_a_picture_that_goes_while_it_trains_is_named(here, monkeypatch, streamed):
     (here / "own").mkdir()
-    for name in COLOURS:
+    for name in COLORS:
         (here / "own" / name).mkdir()
         for number in range(4):
             content = (here / "pictures" / name / f"{number}.png").read_bytes()

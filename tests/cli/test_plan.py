@@ -130,7 +130,7 @@ def test_a_warning_is_one_line(here):
     keras.Sequential([keras.Input((2,)), *fresh]).save("fresh.keras")
     result = difflr("plan", "fresh.keras", "--recipe", "layerwise-decay:0.5")
     assert result.code == 0
-    assert re.fullmatch(r"difflr: warning: .* looks freshly initialised: .*\n", result.err)
+    assert re.fullmatch(r"difflr: warning: .* looks freshly initialized: .*\n", result.err)
 
 
 def test_all_recipes_can_be_asked_for():

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from cli.colours import NAMES, colour_network
+from cli.colors import NAMES, color_network
 from cli.commands import difflr, refused, succeeded
 from cli.test_evaluate import text_network
 from difflr.models import ModelInfo, write_info
@@ -23,15 +23,15 @@ from difflr_command.network import Network
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-COLOURS = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
+COLORS = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
 
 
 @pytest.fixture
 def shots(here):
-    """`colours.keras`, and a picture of each colour."""
-    colour_network(here / "colours.keras")
-    for name, colour in COLOURS.items():
-        Image.new("RGB", (20, 10), colour).save(here / f"{name}.png")
+    """`colors.keras`, and a picture of each color."""
+    color_network(here / "colors.keras")
+    for name, color in COLORS.items():
+        Image.new("RGB", (20, 10), color).save(here / f"{name}.png")
     return here
 
 
@@ -41,19 +41,19 @@ def rows(text):
 
 def test_pictures_as_csv_and_json(shots):
     files = [f"{name}.png" for name in ("red", "blue", "green")]
-    result = difflr("predict", "colours.keras", *files, "--csv", "--top", "2", "--batch-size", "2")
+    result = difflr("predict", "colors.keras", *files, "--csv", "--top", "2", "--batch-size", "2")
     assert result.code == 0, result
     found = rows(result.out)
     assert [row["file"] for row in found] == files
     assert [row["class"] for row in found] == ["red", "blue", "green"]
-    model = keras.saving.load_model("colours.keras")
+    model = keras.saving.load_model("colors.keras")
     for row, name in zip(found, ("red", "blue", "green"), strict=True):
-        picture = np.broadcast_to(np.array(COLOURS[name], "float32"), (1, 8, 8, 3))
+        picture = np.broadcast_to(np.array(COLORS[name], "float32"), (1, 8, 8, 3))
         expected = np.asarray(model.predict(picture, verbose=0))[0]
         assert float(row["probability"]) == pytest.approx(expected.max(), abs=1e-5)
         assert float(row["probability_2"]) == pytest.approx(np.sort(expected)[-2], abs=1e-5)
         assert row["error"] == ""
-    document = succeeded("predict", "colours.keras", *files, "--top", "3")
+    document = succeeded("predict", "colors.keras", *files, "--top", "3")
     assert [entry["class"] for entry in document] == ["red", "blue", "green"]
     assert sum(one["probability"] for one in document[0]["top"]) == pytest.approx(1)
 
@@ -63,14 +63,14 @@ def test_a_pipe_of_names_and_a_folder(shots):
     (shots / "below" / "deep").mkdir(parents=True)
     (shots / "red.png").rename(shots / "below" / "deep" / "red.png")
     (shots / ".hidden.png").write_bytes((shots / "blue.png").read_bytes())
-    piped = CliRunner().invoke(app, ["predict", "colours.keras"], input="green.png\n\nblue.png\n")
+    piped = CliRunner().invoke(app, ["predict", "colors.keras"], input="green.png\n\nblue.png\n")
     assert piped.exit_code == 0, piped
     assert [line.split(" ")[:2] for line in piped.stdout.splitlines()] == [
         ["green.png:", "green"],
         ["blue.png:", "blue"],
     ]
-    assert difflr("predict", "colours.keras", "below").out.startswith("below/deep/red.png: red ")
-    both = CliRunner().invoke(app, ["predict", "colours.keras", "below", "-", "--csv"], input="green.png\n")
+    assert difflr("predict", "colors.keras", "below").out.startswith("below/deep/red.png: red ")
+    both = CliRunner().invoke(app, ["predict", "colors.keras", "below", "-", "--csv"], input="green.png\n")
     assert [row["class"] for row in rows(both.stdout)] == ["red", "green"]
 
 
@@ -80,25 +80,25 @@ def test_a_table_of_pictures_and_what_a_folder_holds_besides(shots):
     (shots / "red.png").rename(shots / "below" / "red.png")
     (shots / "below" / "readme.txt").write_text("no picture")
     (shots / "below" / "list.jsonl").write_text('{"picture": "red.png"}\n{"picture": "../blue.png"}\n')
-    found = rows(difflr("predict", "colours.keras", "below/list.jsonl", "--csv").out)
+    found = rows(difflr("predict", "colors.keras", "below/list.jsonl", "--csv").out)
     assert [row["class"] for row in found] == ["red", "blue"]
-    assert "2 files in below left out: no pictures" in difflr("predict", "colours.keras", "below").err
-    assert "no column 'path'" in refused("predict", "colours.keras", "below/list.jsonl", "--file-column", "path")
-    assert "for tables of texts" in refused("predict", "colours.keras", "blue.png", "--text-column", "text")
+    assert "2 files in below left out: no pictures" in difflr("predict", "colors.keras", "below").err
+    assert "no column 'path'" in refused("predict", "colors.keras", "below/list.jsonl", "--file-column", "path")
+    assert "for tables of texts" in refused("predict", "colors.keras", "blue.png", "--text-column", "text")
 
 
 @pytest.mark.same_everywhere
 def test_what_cannot_be_read_is_named_and_the_others_are_predicted(shots):
     (shots / "damaged.png").write_bytes(b"nothing")
     names = "red.png\ngone.png\ndamaged.png\nblue.png\n"
-    result = CliRunner().invoke(app, ["predict", "colours.keras", "-", "--csv"], input=names)
+    result = CliRunner().invoke(app, ["predict", "colors.keras", "-", "--csv"], input=names)
     assert result.exit_code == 1
     found = rows(result.stdout)
     assert [row["class"] for row in found] == ["red", "", "", "blue"]
     assert [row["error"] for row in found] == ["", "there is no such file", "no picture, or damaged", ""]
     assert "gone.png is skipped: there is no such file" in result.stderr
     assert "2 of 4 examples could not be read" in result.stderr
-    result = CliRunner().invoke(app, ["predict", "colours.keras", "--json"], input=names)
+    result = CliRunner().invoke(app, ["predict", "colors.keras", "--json"], input=names)
     assert [entry.get("error") for entry in json.loads(result.stdout)][1] == "there is no such file"
 
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_named_and_the_others_are_predicted(shots):
 def test_names_that_are_no_utf_8_and_names_with_commas(shots):
     name = os.fsdecode(b'caf\xe9, "x".png')
     (shots / name).write_bytes((shots / "red.png").read_bytes())
-    result = difflr("predict", "colours.keras", ".", "-o", "found.csv")
+    result = difflr("predict", "colors.keras", ".", "-o", "found.csv")
     assert result.code == 0, result
     found = {row["file"]: row["class"] for row in rows((shots / "found.csv").read_text())}
     assert found['./caf\\udce9, "x".png'.removeprefix("./")] == "red"
@@ -115,7 +115,7 @@ def test_names_that_are_no_utf_8_and_names_with_commas(shots):
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize("output", ["found.csv", "found.json"])
 def test_an_interrupted_output_is_not_there_or_as_it_was(shots, monkeypatch, output):
-    words = ["predict", "colours.keras", "red.png", "blue.png", "--batch-size", "1", "-o", output]
+    words = ["predict", "colors.keras", "red.png", "blue.png", "--batch-size", "1", "-o", output]
     assert difflr(*words).code == 0
     before = (shots / output).read_text()
     assert "red.png" in before
@@ -191,7 +191,7 @@ def _wide_is_refused(here):
 )
 def test_what_is_wrong_is_told_in_one_line(words, told, shots):
     (shots / "empty").mkdir()
-    assert told in refused("predict", "colours.keras", *words)
+    assert told in refused("predict", "colors.keras", *words)
 
 
 WITHOUT = """
@@ -223,7 +223,7 @@ def test_a_tuned_model_predicts_in_plain_keras_without_difflr(shots):
     quick = ["--epochs", "1", "--freeze-epochs", "0", "--batch-size", "9", "--learning-rate", "0.05"]
     assert difflr("fine-tune", "raw.keras", "pictures", "--scale", "caffe", *quick).code == 0
     document = succeeded("predict", "tuned.keras", *(f"{name}.png" for name in NAMES))
-    pictures = [np.broadcast_to(np.array(COLOURS[name], "float32"), (8, 8, 3)) for name in NAMES]
+    pictures = [np.broadcast_to(np.array(COLORS[name], "float32"), (8, 8, 3)) for name in NAMES]
     np.save("x.npy", np.stack(pictures))
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WITHOUT)], capture_output=True, text=True, timeout=120, check=False

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import difflr_command
-from cli.colours import colour_network
+from cli.colors import color_network
 from difflr_command import backend
 from difflr_command.app import app
 
@@ -26,9 +26,9 @@ INTERRUPTIBLE = [
 
 def test_a_pipe_on_the_backend_named_after_the_command_and_ctrl_c(here):
     """Of the backend's own start-up messages none reaches the terminal."""
-    colour_network(here / "colours.keras")
+    color_network(here / "colors.keras")
     Image.new("RGB", (20, 10), (200, 20, 20)).save(here / "red.png")
-    words = ["predict", "colours.keras", "--csv", "--batch-size", "1", "--backend", BACKEND]
+    words = ["predict", "colors.keras", "--csv", "--batch-size", "1", "--backend", BACKEND]
     environment = {
         name: value for name, value in os.environ.items() if name not in ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL")
     }

@@ -128,7 +128,7 @@ def test_pictures_change_while_training(here):
     with Image.open("report.augmented.png") as sheet:
         assert sheet.size == (8 * 12 + 4, 4 * 12 + 4)  # with gaps
         firsts = [sheet.getpixel((8, 12 * row + 8)) for row in range(3)]
-    assert [max(range(3), key=colour.__getitem__) for colour in firsts] == [2, 1, 0]  # blue, green, red: every class
+    assert [max(range(3), key=color.__getitem__) for color in firsts] == [2, 1, 0]  # blue, green, red: every class
     assert result["augmentation"] == ["flip", "rotate", "zoom", "light"]
     same = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--no-augment", "-o", "same.keras")
     assert same["augmentation"] == []

@@ -16,16 +16,16 @@ from difflr.data.picture import decode
 pytestmark = pytest.mark.same_everywhere
 
 
-def picture(path, colour, size=(6, 4), **options):
+def picture(path, color, size=(6, 4), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path, **options)
+    Image.new("RGB", size, color).save(path, **options)
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    for name, colour in (("10", "red"), ("9", "blue")):
+    for name, color in (("10", "red"), ("9", "blue")):
         for number in range(2):
-            picture(tmp_path / "pictures" / name / "below" / f"{number}.png", colour)
+            picture(tmp_path / "pictures" / name / "below" / f"{number}.png", color)
     return tmp_path / "pictures"
 
 
@@ -59,13 +59,13 @@ def test_pictures_are_turned_as_they_were_taken(tmp_path):
     assert data.read_folder(tmp_path, (4, 2), channels=1).x[0, 0, :, 0].tolist() == [0, 255]
 
 
-@pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey.pgm"])
-def test_pictures_of_16_bits_keep_their_greys(name, tmp_path):
-    grey = np.full((4, 4), 32768, "uint16")
-    grey[0] = 65535
+@pytest.mark.parametrize("name", ["gray.png", "gray.tif", "gray.pgm"])
+def test_pictures_of_16_bits_keep_their_grays(name, tmp_path):
+    gray = np.full((4, 4), 32768, "uint16")
+    gray[0] = 65535
     for folder in "ab":
         (tmp_path / folder).mkdir()
-        Image.fromarray(grey).save(tmp_path / folder / name)
+        Image.fromarray(gray).save(tmp_path / folder / name)
     examples = data.read_folder(tmp_path, (4, 4))
     assert examples.x[0, :, 0, 0].tolist() == [255, 127, 127, 127]
     assert examples.notes == ("2 pictures with 16 bits a value: 0..65535 became 0..255",)

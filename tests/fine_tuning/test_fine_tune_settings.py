@@ -25,7 +25,7 @@ def network(*body):
     return keras.Sequential([keras.Input((6,)), *body, layers.Dense(3, name="head")])
 
 
-def normalised(pretrained=True):
+def normalized(pretrained=True):
     model = network(layers.Dense(5, name="low"), layers.BatchNormalization(name="norm"), layers.Dense(4, name="high"))
     if pretrained:
         model.get_layer("norm").moving_mean.assign(np.full(5, 0.5))
@@ -75,13 +75,13 @@ def test_each_group_of_layers_has_three_quarters_of_the_rate_above_until_a_tenth
     ("steps", "momentum", "expected"), [(299, 0.99, "frozen"), (300, 0.99, "trained"), (30, 0.9, "trained")]
 )
 def test_batch_normalization_is_frozen_if_its_statistics_could_not_follow(steps, momentum, expected):
-    model = normalised()
+    model = normalized()
     model.get_layer("norm").momentum = momentum
     assert settings(model, epochs=1, steps_per_epoch=steps).normalization == expected
 
 
 def test_frozen_batch_normalization_stays_as_it_was_pretrained():
-    model = normalised()
+    model = normalized()
     before = {name: values(model.get_layer(name)) for name in ("low", "norm", "high")}
     history = tuned(model)
     assert history.settings.normalization == "frozen"
@@ -93,19 +93,19 @@ def test_frozen_batch_normalization_stays_as_it_was_pretrained():
 
 
 def test_new_batch_normalization_is_trained():
-    model = normalised(pretrained=False)
+    model = normalized(pretrained=False)
     before = values(model.get_layer("norm"))
     assert tuned(model).settings.normalization == "trained"
     assert not is_unmoved(before, model.get_layer("norm"))
 
 
 def test_batch_normalization_in_the_head_is_trained():
-    model = normalised()
+    model = normalized()
     assert settings(model, head=["norm", "high", "head"]).normalization == "trained"
 
 
 def test_frozen_batch_normalization_can_be_frozen_by_hand_as_well():
-    model = normalised()
+    model = normalized()
     model.get_layer("norm").trainable = False
     before = values(model.get_layer("norm"))
     tuned(model)
@@ -129,12 +129,12 @@ def test_the_head_that_is_named_trains_alone_first():
 
 
 def test_what_was_chosen_is_printed_and_returned(capsys):
-    history = tuned(normalised(), learning_rate=3e-3, verbose=2)
+    history = tuned(normalized(), learning_rate=3e-3, verbose=2)
     printed = capsys.readouterr().out
     assert str(history.settings) in printed
     assert "  0.003  as asked" in printed
     assert "1 step is too few for moving statistics to follow: they need 300" in printed
-    tuned(normalised())
+    tuned(normalized())
     assert capsys.readouterr().out == ""
 
 

@@ -14,7 +14,7 @@ from difflr.interop import from_caffe
 from difflr.interop.caffe.prototxt import read_net, read_solver
 from interop.caffe_nets import layer, model_of, net
 
-PUBLISHED = Path(__file__).parent / "prototxt"  # BVLC/caffe 9b891540, with its licence
+PUBLISHED = Path(__file__).parent / "prototxt"  # BVLC/caffe 9b891540, with its license
 
 
 def table(plan):

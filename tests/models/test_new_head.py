@@ -54,7 +54,7 @@ def classifier():
     return keras.Model(inputs, keras.layers.Softmax(name="softmax")(keras.layers.Flatten()(x)), name="classifier")
 
 
-def normalised(model):
+def normalized(model):
     inputs = keras.Input((6, 6, 3))
     return keras.Model(inputs, model(keras.layers.Rescaling(1 / 255)(inputs)))
 
@@ -66,8 +66,8 @@ def normalised(model):
         keras.Sequential(
             [keras.Input((6, 6, 3)), backbone(), keras.layers.Conv2D(10, 2, activation="softmax", name="classes")]
         ),
-        normalised(classifier()),
-        keras.Sequential([keras.Input((6, 6, 3)), normalised(classifier()), keras.layers.Activation("linear")]),
+        normalized(classifier()),
+        keras.Sequential([keras.Input((6, 6, 3)), normalized(classifier()), keras.layers.Activation("linear")]),
     ],
     ids=["softmax", "activation", "nested", "twice nested"],
 )

@@ -74,7 +74,7 @@ def test_it_is_the_optimizer_it_is_named_after(name):
     assert (cls.__name__, cls.__module__) == (name, "difflr.optimizers")
     assert differential(stock_class) is cls
     assert differential(cls) is cls
-    assert isinstance(optimizer, type(stock_class())), "on torch: the vectorised class"
+    assert isinstance(optimizer, type(stock_class())), "on torch: the vectorized class"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -103,23 +103,23 @@ def test_documentation_says_what_a_multiplier_means(name):
     assert "multiplier" in documentation.split("\n\n")[1]
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorised optimizers in Keras")
+@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorized optimizers in Keras")
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if hasattr(type(getattr(keras.optimizers, name)()), "_parallel_update_step")]
 )
-def test_torch_keeps_the_vectorised_update(name, monkeypatch):
+def test_torch_keeps_the_vectorized_update(name, monkeypatch):
     """`update_step` is never called, one collective update a step is."""
     calls = []
     cls = getattr(difflr.optimizers, name)
-    original = cls._vectorised_step
-    monkeypatch.setattr(cls, "_vectorised_step", lambda self, *args: (calls.append(1), original(self, *args))[1])
+    original = cls._vectorized_step
+    monkeypatch.setattr(cls, "_vectorized_step", lambda self, *args: (calls.append(1), original(self, *args))[1])
     monkeypatch.setattr(getattr(keras.optimizers, name), "update_step", None)
     train(ours(name, slow_half(variables := new_variables())), variables, steps=3)
     assert len(calls) == 3
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorised optimizers in Keras")
-def test_torch_has_a_vectorised_update_at_all():
+@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorized optimizers in Keras")
+def test_torch_has_a_vectorized_update_at_all():
     names = [name for name in NAMES if hasattr(type(getattr(keras.optimizers, name)()), "_parallel_update_step")]
     assert {"SGD", "Adam", "AdamW", "Nadam"} <= set(names)
 
@@ -163,8 +163,8 @@ def test_third_party_instance_and_its_settings():
     assert again.friction == 0.7
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorised optimizers in Keras")
-def test_third_party_vectorised_update_is_called_once_a_group():
+@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorized optimizers in Keras")
+def test_third_party_vectorized_update_is_called_once_a_group():
     """Nobody's own update is replaced."""
     rates = []
 

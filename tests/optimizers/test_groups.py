@@ -109,8 +109,8 @@ def test_set_by_a_callback():
     np.testing.assert_allclose(slow, -0.5 * sum(factors) * kernel_gradient(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("synchronised", [True, False])
-def test_set_by_a_callback_between_batches(synchronised):
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_set_by_a_callback_between_batches(synchronized):
     """On JAX the state has to be fetched first, and it says so; stock Keras ignores a rate that is set there."""
     model = side_by_side()
     optimizer = difflr.optimizers.SGD(0.5, multipliers=difflr.Plan(model, {"slow": 0.1}))
@@ -118,7 +118,7 @@ def test_set_by_a_callback_between_batches(synchronised):
     errors = []
 
     def set_factor(step, logs=None):
-        if synchronised and BACKEND == "jax":
+        if synchronized and BACKEND == "jax":
             model.jax_state_sync()
         try:
             optimizer.multipliers[model.get_layer("slow")] = 0.4
@@ -129,7 +129,7 @@ def test_set_by_a_callback_between_batches(synchronised):
     before = values([model.get_layer("slow").bias])
     fit(model, batch_size=4, callbacks=[callback])
     (moved,) = values([model.get_layer("slow").bias]) - np.array(before)
-    if synchronised or BACKEND != "jax":
+    if synchronized or BACKEND != "jax":
         assert not errors
         np.testing.assert_allclose(moved, [-0.25 * (0.1 + 0.4)] * 2, rtol=1e-5)
     else:

@@ -534,7 +534,7 @@ def test_numbers_that_cannot_be_restored_are_named(tmp_path):
     )
     other.optimizer.build(other.trainable_variables)
     with pytest.warns(
-        UserWarning, match=r"was not restored for head/kernel, head/bias: they share a number with others now"
+        UserWarning, match=r"were not restored for head/kernel, head/bias: they share a number with other variables now"
     ):
         other.load_weights(tmp_path / "model.weights.h5")
     assert other.optimizer.multipliers["head"] == 0.5

@@ -93,12 +93,12 @@ def made(mixin, *parents):
 WAYS = {
     "a subclass of ours": lambda mixin, name: made(mixin, getattr(difflr.optimizers, name)),
     "made differential": lambda mixin, name: differential(made(mixin, getattr(keras.optimizers, name))),
-    "made of torch's vectorised one": lambda mixin, name: differential(
+    "made of torch's vectorized one": lambda mixin, name: differential(
         made(mixin, type(getattr(keras.optimizers, name)()))
     ),
 }
 if BACKEND != "torch":
-    del WAYS["made of torch's vectorised one"]
+    del WAYS["made of torch's vectorized one"]
 
 
 def expected(mixin, name, **settings):
@@ -185,8 +185,8 @@ def test_an_update_of_all_variables_by_itself_is_refused(way):
         train(optimizer, variables)
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorised optimizers in Keras")
-def test_a_vectorised_update_by_itself_is_refused_above_and_called_once_a_group_below():
+@pytest.mark.skipif(BACKEND != "torch", reason="only torch has vectorized optimizers in Keras")
+def test_a_vectorized_update_by_itself_is_refused_above_and_called_once_a_group_below():
     class Own:
         def _parallel_update_step(self, grads, variables, learning_rate):
             for gradient, variable in zip(grads, variables, strict=True):
@@ -195,7 +195,7 @@ def test_a_vectorised_update_by_itself_is_refused_above_and_called_once_a_group_
     plain = new_variables()
     without = train(difflr.optimizers.SGD(BASE, multipliers=slow_half(plain)), plain)
     variables = new_variables()
-    below = WAYS["made of torch's vectorised one"](Own, "SGD")(BASE, multipliers=slow_half(variables))
+    below = WAYS["made of torch's vectorized one"](Own, "SGD")(BASE, multipliers=slow_half(variables))
     assert_close(train(below, variables), without)
     variables = new_variables()
     with pytest.raises(NotImplementedError, match="updates the variables in"):

@@ -53,7 +53,7 @@ def subclassed():
 
 
 def attention():
-    """Layers with sublayers: attention, a bidirectional LSTM, an embedding, a normalisation."""
+    """Layers with sublayers: attention, a bidirectional LSTM, an embedding, a normalization."""
     inputs = keras.Input((5,), dtype="int32")
     x = layers.Embedding(10, 4, name="tokens")(inputs)
     x = layers.MultiHeadAttention(2, 2, name="attend")(x, x)

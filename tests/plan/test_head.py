@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_asked_for():
     model = called(OfOneBackend())
     with pytest.raises(ValueError, match=r"cannot be traced \(TypeError: only real tensors.*`head=model.get_layer"):
         difflr.head_and_backbone(model, 0)
-    with pytest.raises(ValueError, match="in place of 'kind:head'"):
+    with pytest.raises(ValueError, match="instead of 'kind:head'"):
         difflr.Plan(model, {"kind:head": 2.0})
     plan = difflr.head_and_backbone(model, 0, head="classifier")
     assert {row.path.split("/")[0]: row.frozen for row in plan.rows} == {

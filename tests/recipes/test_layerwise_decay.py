@@ -91,7 +91,7 @@ def test_a_model_that_is_not_built():
 
 
 def test_a_fresh_model_is_warned_about():
-    with pytest.warns(UserWarning, match=r"looks freshly initialised: all 3 biases"):
+    with pytest.warns(UserWarning, match=r"looks freshly initialized: all 3 biases"):
         difflr.layerwise_decay(network(), 0.5)
 
 
@@ -99,7 +99,7 @@ def test_fresh_norms_are_warned_about():
     inputs = keras.Input((4,))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(4, use_bias=False)(inputs))
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
-    with pytest.warns(UserWarning, match="freshly initialised"):
+    with pytest.warns(UserWarning, match="freshly initialized"):
         difflr.layerwise_decay(model, 0.5)
 
 

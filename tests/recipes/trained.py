@@ -1,4 +1,4 @@
-"""Models as if they were pretrained: no bias, no norm weight is where it was initialised."""
+"""Models as if they were pretrained: no bias, no norm weight is where it was initialized."""
 
 
 def as_if_trained(model):

@@ -219,7 +219,7 @@ def test_validation_now_and_then_is_drawn_where_it_was(axes):
         difflr.plot_log({"loss": [1.0] * 5, "val_loss": [1.0] * 4}, "loss", axes)
 
 
-def test_the_chart_is_coloured_where_variables_are_trainable(plan, axes):
+def test_the_chart_is_colored_where_variables_are_trainable(plan, axes):
     difflr.plot_phases(PHASES, plan, axes=axes, epochs=4, steps_per_epoch=4)
     mesh = next(each for each in axes.collections if hasattr(each, "get_coordinates"))
     np.testing.assert_array_equal(mesh.get_coordinates()[0, :, 0], [0, 1, 1.75, 4])
@@ -289,11 +289,11 @@ def test_many_groups_are_a_map(axes):
     assert np.ma.getmaskarray(values)[:, 1].all()
 
 
-def test_colours_are_for_everyone():
+def test_colors_are_for_everyone():
     blind_safe = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"}
-    assert set(drawing.COLOURS) <= blind_safe
+    assert set(drawing.COLORS) <= blind_safe
     assert drawing.MAP in ("viridis", "cividis")
-    assert len(drawing.MARKERS) == len(drawing.COLOURS)
+    assert len(drawing.MARKERS) == len(drawing.COLORS)
 
 
 def test_hostile_names_are_drawn_as_they_are():

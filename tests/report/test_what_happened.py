@@ -134,7 +134,7 @@ def test_infinite_and_missing_values_are_drawn(groups, axes):
         assert axes.get_ylim()[1] < 1
         return
     values = axes.collections[0].get_array()
-    assert values[:2, 0].tolist() == [pytest.approx(0.3)] * 2  # the highest colour
+    assert values[:2, 0].tolist() == [pytest.approx(0.3)] * 2  # the highest color
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["0, or frozen", "not measured"]
 
 

@@ -342,7 +342,7 @@ def mixed_float16():
 
 
 def normalizations(model):
-    """Three equal normalisations in a row, so that names and shapes do not tell which is which."""
+    """Three equal normalizations in a row, so that names and shapes do not tell which is which."""
     inputs = keras.Input((4,))
     norms = [layers.BatchNormalization() for _ in range(3)]
     x = layers.Dense(4, use_bias=False)(inputs)

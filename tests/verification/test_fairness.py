@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.verification import judgement
+from difflr.verification import judgment
 from optimizers.steps import BACKEND, values
 from saving.conftest import saying
 
@@ -51,7 +51,7 @@ class OwnLoss(keras.Model):
 )
 def test_training_steps_and_losses_of_ones_own(model_class, loss, data):
     found = verdicts(two_layers(model_class), {"body": 0.1}, loss=loss, data=data)
-    assert set(found.values()) == {judgement.KEPT}
+    assert set(found.values()) == {judgment.KEPT}
 
 
 @pytest.mark.parametrize("multiplier", [0.1, difflr.FROZEN])
@@ -60,11 +60,11 @@ def test_layers_that_change_their_weights_in_the_forward_pass(multiplier):
     model = two_layers(body=keras.layers.SpectralNormalization(inner, name="body"))
     found = verdicts(model, {"body": multiplier})
     if multiplier == 0.1:
-        assert set(found.values()) == {judgement.KEPT}
+        assert set(found.values()) == {judgment.KEPT}
     else:
         body = {path.split("/")[-1]: verdict for path, verdict in found.items() if path.startswith("body")}
-        assert body == {"kernel": judgement.OVERWRITTEN, "bias": judgement.FROZEN}
-        assert found["head/kernel"] == judgement.KEPT
+        assert body == {"kernel": judgment.OVERWRITTEN, "bias": judgment.FROZEN}
+        assert found["head/kernel"] == judgment.KEPT
 
 
 def test_weights_that_a_training_step_clips_afterwards():
@@ -76,7 +76,7 @@ def test_weights_that_a_training_step_clips_afterwards():
                     variable.assign(keras.ops.clip(variable, -0.1, 0.1))
             return result
 
-    assert set(verdicts(two_layers(Clips), {"body": 0.1}).values()) == {judgement.KEPT}
+    assert set(verdicts(two_layers(Clips), {"body": 0.1}).values()) == {judgment.KEPT}
 
 
 class SignSGD(keras.optimizers.SGD):
@@ -98,8 +98,8 @@ def test_an_optimizer_of_ones_own_is_judged_as_far_as_it_can_be():
     def wrapped(rate, multipliers):
         return difflr.optimizers.differential(SignSGD)(rate, multipliers=multipliers)
 
-    assert set(verdicts(two_layers(), {"body": 0.1}, wrapped).values()) == {judgement.KEPT}
-    assert set(verdicts(two_layers(), {"body": 0.1}, clipped_class()).values()) == {judgement.KEPT}
+    assert set(verdicts(two_layers(), {"body": 0.1}, wrapped).values()) == {judgment.KEPT}
+    assert set(verdicts(two_layers(), {"body": 0.1}, clipped_class()).values()) == {judgment.KEPT}
 
 
 @pytest.mark.parametrize(("rule", "plan"), [(keras.ops.sign, {"body": 0.1}), (lambda gradient: 0.5 * gradient, None)])
@@ -111,7 +111,7 @@ def test_a_stock_subclass_with_a_rule_of_its_own_is_not_judged(rule, plan):
     model = two_layers()
     model.compile(Own(0.01), loss="mse", run_eagerly=EAGER)
     verification = difflr.verify(model, (X, Y), plan=difflr.Plan(model, plan))
-    assert {row.verdict for row in verification.rows} == {judgement.OWN_RULE}
+    assert {row.verdict for row in verification.rows} == {judgment.OWN_RULE}
     assert all(np.isfinite(row.measured) for row in verification.rows)
     assert "No trainable variable could be judged." in str(verification)
 
@@ -137,9 +137,9 @@ def test_nan_no_gradient_and_kept_are_three_words():
     ) as error:
         verdicts(model, {"body": 0.1})
     found = {row.path: row.verdict for row in error.value.verification.rows}
-    assert found["root/weight"] == judgement.NOT_FINITE
-    assert found["down/kernel"] == judgement.NO_GRADIENT
-    assert found["body/kernel"] == judgement.KEPT
+    assert found["root/weight"] == judgment.NOT_FINITE
+    assert found["down/kernel"] == judgment.NO_GRADIENT
+    assert found["body/kernel"] == judgment.KEPT
     for early, late in zip(before, values(model.variables), strict=True):
         np.testing.assert_array_equal(early, late)
 

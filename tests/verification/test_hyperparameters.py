@@ -5,7 +5,7 @@ import pytest
 
 import difflr
 from difflr import Rule
-from difflr.verification import judgement
+from difflr.verification import judgment
 from optimizers.steps import BACKEND, NAMES
 from verification.test_verify import DATA, X, Y, compiled
 
@@ -32,7 +32,7 @@ def test_no_false_alarm(name):
     model, _ = compiled(getattr(difflr.optimizers, name), rules, **settings)
     model.fit(X, Y, epochs=3, batch_size=16, verbose=0)
     verification = difflr.verify(model, DATA)
-    assert {row.verdict for row in verification.rows} == {judgement.KEPT}
+    assert {row.verdict for row in verification.rows} == {judgment.KEPT}
     assert [row.measured for row in verification.rows] == pytest.approx([0.1, 0.1, 0.5, 1, 0.2, 1], rel=1e-3)
 
 
@@ -42,6 +42,6 @@ def test_what_has_no_effect_is_found(own, monkeypatch):
     model, plan = compiled(difflr.optimizers.SGD, [Rule("body", hyperparameters=own)])
     for name in ("_hyperparameters_now", "_clipped_by_group"):
         monkeypatch.setattr(difflr.optimizers.DifferentialOptimizer, name, lambda self, grads=None: grads or {})
-    monkeypatch.setattr(difflr.optimizers.DifferentialOptimizer, "_vectorised_update", lambda self: None)
+    monkeypatch.setattr(difflr.optimizers.DifferentialOptimizer, "_vectorized_update", lambda self: None)
     with pytest.raises(difflr.PlanNotKept):
         difflr.verify(model, DATA, plan=plan)

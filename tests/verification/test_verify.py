@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.verification import judgement
+from difflr.verification import judgment
 from difflr.verification.first_batch import first_batch
 from optimizers.steps import BACKEND, NAMES, values
 
@@ -47,7 +47,7 @@ def test_no_false_alarm(name):
     state = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
     before = values(state)
     verification = difflr.verify(model, DATA, plan=plan)
-    assert {row.verdict for row in verification.rows} == {judgement.KEPT, judgement.FROZEN}
+    assert {row.verdict for row in verification.rows} == {judgment.KEPT, judgment.FROZEN}
     assert [row.measured for row in verification.rows][:3] == pytest.approx([0.1, 0.1, 0.5], rel=1e-3)
     for early, late in zip(before, values(state), strict=True):
         np.testing.assert_array_equal(early, late)
@@ -97,15 +97,15 @@ def test_phases():
     callbacks = [difflr.PhaseScheduler(phases), callback := difflr.VerifyPlan(plan)]
     model.fit(X, Y, epochs=1, batch_size=8, verbose=0, callbacks=callbacks)
     verdicts = [row.verdict for row in callback.verification.rows]
-    assert verdicts == [judgement.FROZEN] * 4 + [judgement.KEPT] * 2
-    assert [row.verdict for row in difflr.verify(model, DATA, plan=plan).rows] == [judgement.KEPT] * 6
+    assert verdicts == [judgment.FROZEN] * 4 + [judgment.KEPT] * 2
+    assert [row.verdict for row in difflr.verify(model, DATA, plan=plan).rows] == [judgment.KEPT] * 6
 
 
 def test_what_cannot_be_told_is_no_alarm():
     model, plan = compiled(difflr.optimizers.SGD, {"body": 1e-9})
     assert [row.verdict for row in difflr.verify(model, DATA, plan=plan).rows][:2] == [
-        judgement.TOO_SMALL,
-        judgement.KEPT,
+        judgment.TOO_SMALL,
+        judgment.KEPT,
     ]
     inputs = keras.Input((6,))
     lora = keras.layers.Dense(3, name="b", kernel_initializer="zeros")(keras.layers.Dense(2, name="a")(inputs))
@@ -113,8 +113,8 @@ def test_what_cannot_be_told_is_no_alarm():
     plan = difflr.Plan(model)
     model.compile(difflr.optimizers.SGD(0.1), loss="mse", run_eagerly=EAGER)
     found = {row.path: row.verdict for row in difflr.verify(model, DATA, plan=plan).rows}
-    assert found["a/kernel"] == judgement.NO_GRADIENT
-    assert found["b/kernel"] == judgement.KEPT
+    assert found["a/kernel"] == judgment.NO_GRADIENT
+    assert found["b/kernel"] == judgment.KEPT
 
 
 def test_the_callback_measures_the_step_that_counts():

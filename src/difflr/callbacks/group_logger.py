@@ -86,14 +86,14 @@ class GroupLogger(keras.callbacks.Callback):
         super().set_model(model)
         self._watched = model  # on JAX each access to `self.model` syncs the state back, after every batch
         self._schedulers = []
-        neighbours = keras_private.callback_list()
-        if neighbours is None:
+        neighbors = keras_private.callback_list()
+        if neighbors is None:
             return
-        others = [callback for callback in neighbours.callbacks if callback is not self]
+        others = [callback for callback in neighbors.callbacks if callback is not self]
         if any(isinstance(callback, GroupLogger) for callback in others):
             raise ValueError("`callbacks` has two GroupLoggers, whose logs would have the same names. Take one out.")
         # A new list: Keras is iterating over the old one, in which the progress bar does not have its model yet.
-        neighbours.callbacks = [self, *(_shortened(callback, model) for callback in others)]
+        neighbors.callbacks = [self, *(_shortened(callback, model) for callback in others)]
         self._schedulers = [callback for callback in others if isinstance(callback, PhaseScheduler)]
 
     def on_train_begin(self, logs: Logs = None) -> None:  # noqa: D102 - as in Keras

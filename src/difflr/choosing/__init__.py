@@ -1,4 +1,4 @@
-"""Rates measured instead of guessed: `suggest`, and `find_learning_rate`, the sweep."""
+"""Measured learning rates: `suggest` compares candidates, `find_learning_rate` sweeps over rates."""
 
 from difflr.choosing.choice import Choice, Cost, Tried
 from difflr.choosing.find_learning_rate import find_learning_rate

@@ -1,4 +1,4 @@
-"""`Candidate`: one way to fine-tune that is tried; and which ones are."""
+"""`Candidate`: one way to fine-tune, and the list of candidates for a model."""
 
 import dataclasses
 import warnings
@@ -13,7 +13,7 @@ from difflr.fine_tuning.fine_tune_settings import FineTuneSettings, pretrained_s
 from difflr.plan import Plan, Row
 from difflr.recipes import head_and_backbone, layerwise_decay, lora_plus, no_decay
 
-STEP = 3.0  # between two rates that are tried
+STEP = 3.0  # the factor between neighboring rates
 HEAD_ALONE = "head alone"
 
 
@@ -22,10 +22,10 @@ class Candidate:
     """One way to fine-tune.
 
     Args:
-        profile: How the rates differ between layers, in words: candidates of one profile share one compiled step.
+        profile: The name of the rate profile over the layers. Candidates with the same profile share a compiled step.
         learning_rate: The base rate.
         plan: The plan.
-        head_first: Whether the head trains alone before everything does.
+        head_first: Whether the head trains alone first.
     """
 
     profile: str
@@ -35,7 +35,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
-        """Both in words."""
+        """The profile and the rate, as text."""
         return f"{self.profile}, rate {self.learning_rate:.2g}"
 
 
@@ -50,17 +50,17 @@ def candidates_for(
     without_decay: bool = True,
     number: int = 1,
 ) -> list[Candidate]:
-    """The candidates, what `fine_tune` does by itself first, then by how often they were better elsewhere.
+    """The candidates: the defaults of `fine_tune` first, then those that were better most often on other tasks.
 
     Args:
         model: A built model.
-        settings: What `fine_tune` uses.
-        plan: The user's plan, where there is one: only rates are tried then.
-        rules: The user's rules as a plan: what they decide is in every candidate.
-        learning_rate: The user's rate: only profiles are tried then.
-        head: The target that is the head.
+        settings: The settings of `fine_tune`.
+        plan: The user's plan, if there is one. Then candidates differ only in the rate.
+        rules: The user's rules as a plan. They apply to every candidate.
+        learning_rate: The user's rate, if there is one. Then candidates differ only in the profile.
+        head: The target of the head.
         without_decay: Whether biases and norms have no weight decay, as with `fine_tune`'s own optimizer.
-        number: Integer, at most so many.
+        number: Integer, the maximum number of candidates.
     """
     rate = settings.learning_rate if learning_rate is None else learning_rate
     rates = [1.0] if learning_rate is not None else [1.0, 1 / STEP, STEP]
@@ -104,9 +104,11 @@ def candidates_for(
 
 
 def _made(make: Callable[[], Plan], rules: Plan | None, without_decay: keras.Model | None) -> Plan | None:
-    """The plan of a profile; `None` if the model has none such, or the rules leave nothing of it to train."""
+    """The plan of a profile; `None` if the model has no such profile, or the rules freeze everything."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that layer-wise decay has no effect, say: then it is not better either
+        warnings.simplefilter(
+            "ignore"
+        )  # such as "layer-wise decay has no effect": then it is no better than the default
         try:
             plan = make()
         except ValueError:
@@ -116,7 +118,7 @@ def _made(make: Callable[[], Plan], rules: Plan | None, without_decay: keras.Mod
 
 
 def has_lora(model: keras.Model) -> bool:
-    """Whether there is an adapter in the model.
+    """Whether the model has trainable LoRA weights.
 
     Args:
         model: A built model.
@@ -125,7 +127,7 @@ def has_lora(model: keras.Model) -> bool:
 
 
 def _with_rules(plan: Plan, rules: Plan | None) -> Plan:
-    """The plan where no rule says something else."""
+    """The plan, with the user's rules applied on top."""
     if rules is None:
         return plan
 

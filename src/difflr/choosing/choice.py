@@ -1,4 +1,4 @@
-"""`Choice`: what `difflr.suggest` found, to be read, saved and passed to `difflr.fine_tune`."""
+"""`Choice`: the result of `difflr.suggest`. Print it, save it, or pass it to `difflr.fine_tune`."""
 
 import dataclasses
 import json
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
-    """One candidate as it was measured.
+    """The measurements of one candidate.
 
     Args:
-        profile: How the rates differ between layers.
+        profile: The name of the rate profile over the layers.
         learning_rate: The base rate.
-        loss: The mean loss on held-out examples; of a classifier at the temperature that fits best.
-        accuracy: The share of them that was right; `None` where there are no classes.
-        examples: How many held-out examples that was.
-        better_by: Standard errors by which it is better than the constants on the same examples.
+        loss: The mean loss on held-out examples. For classifiers, at the best temperature.
+        accuracy: The accuracy on them; `None` unless the model is a classifier.
+        examples: The number of held-out examples.
+        better_by: How much better than the defaults on the same examples, in standard errors.
     """
 
     profile: str
@@ -43,13 +43,13 @@ class Tried:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a search cost.
+    """The cost of a search.
 
     Args:
-        train_steps: Training steps, all trials together.
-        forward_batches: Batches that were evaluated alone.
-        run_steps: The steps of the run that it was made for.
-        seconds: Time.
+        train_steps: The training steps of all trials.
+        forward_batches: The batches that were only evaluated.
+        run_steps: The training steps of the run that the choice is for.
+        seconds: Wall-clock time.
     """
 
     train_steps: int
@@ -59,7 +59,7 @@ class Cost:
 
     @property
     def runs(self) -> float:
-        """In runs; an evaluated batch is a third of a step."""
+        """The cost as a share of the run. An evaluated batch counts as a third of a step."""
         return (self.train_steps + self.forward_batches / 3) / self.run_steps
 
     def __str__(self) -> str:
@@ -76,11 +76,11 @@ class Choice:
     Args:
         learning_rate: The base rate.
         plan: The `difflr.Plan`.
-        head_first: Whether the head trains alone first. If the plan trains nothing else it trains all the time.
-        reason: Why this, or why nothing could be said, so that it is what `fine_tune` does by itself.
-        trials: What was measured: a list of `Tried`, the constants of `fine_tune` first.
-        cost: What the search cost.
-        is_measured: Whether it was chosen over the constants, on evidence.
+        head_first: Whether the head trains alone first. If the plan trains only the head, this is the whole run.
+        reason: Why this was chosen, or why nothing could be measured, so that the defaults of `fine_tune` are kept.
+        trials: The measurements: a list of `Tried`, the defaults of `fine_tune` first.
+        cost: The cost of the search.
+        is_measured: Whether a candidate was measurably better than the defaults.
 
     Example:
 
@@ -105,7 +105,7 @@ class Choice:
     is_measured: bool
 
     def __eq__(self, other: object) -> bool:
-        """Whether both say the same, however long it took."""
+        """Whether both are equal, apart from the time that the search took."""
         if not isinstance(other, Choice):
             return NotImplemented
         ours, others = self.to_dict(), other.to_dict()
@@ -123,7 +123,7 @@ class Choice:
         return f"<difflr.Choice: {self._chosen()}, {counted(len(self.trials), 'candidate')} tried>"
 
     def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, the columns of words, and what is below them."""
+        """Header, lines, left-aligned columns, and footer."""
 
         def line(tried: Tried) -> list[str]:
             number = "-" if tried.accuracy is None else f"{tried.accuracy:.1%}"
@@ -137,7 +137,7 @@ class Choice:
                 better,
             ]
 
-        header = ["tried", "rate", "right", "loss", "examples", "better by"]
+        header = ["candidate", "rate", "accuracy", "loss", "examples", "better by"]
         footer = f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
         return header, [line(tried) for tried in self.trials], {0}, footer
 
@@ -147,7 +147,7 @@ class Choice:
         return f"rate {self.learning_rate:.2g}, {groups}, {variables} frozen"
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
-        """Draws what was measured: a bar for each candidate, the share that is right or else the loss.
+        """Draws a bar for each candidate: its accuracy, or its loss if it is no classifier.
 
         Args:
             axes: The matplotlib axes to draw on. By default new ones, of a new figure.
@@ -157,7 +157,7 @@ class Choice:
             ValueError: If nothing was tried.
         """
         if not self.trials:
-            raise ValueError(f"There is no bar to draw, as nothing was tried: {self.reason}.")
+            raise ValueError(f"There is nothing to plot, because no candidate was tried: {self.reason}.")
         axes = drawing.new_axes(drawing.height_for(2 * len(self.trials))) if axes is None else axes
         by_accuracy = all(tried.accuracy is not None for tried in self.trials)
         values = [(tried.accuracy or 0.0) if by_accuracy else tried.loss for tried in self.trials]
@@ -166,17 +166,17 @@ class Choice:
         axes.barh(range(len(values)), [v if math.isfinite(v) else 0.0 for v in values], color=style["color"])
         for position, value in enumerate(values):
             if not math.isfinite(value):
-                axes.text(0.0, position, "no number", verticalalignment="center")
+                axes.text(0.0, position, "diverged", verticalalignment="center")
         axes.set_yticks(range(len(values)), names, parse_math=False)
         axes.invert_yaxis()
-        axes.set_xlabel("right, of held-out examples" if by_accuracy else "loss on held-out examples")
+        axes.set_xlabel("accuracy on held-out examples" if by_accuracy else "loss on held-out examples")
         return axes
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the choice as JSON, whole or not at all.
+        """Writes the choice as JSON, atomically.
 
         Args:
-            path: Where to.
+            path: The file to write.
 
         Raises:
             OSError: If it cannot be written.
@@ -185,20 +185,20 @@ class Choice:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], model: keras.Layer) -> "Choice":
-        """The choice that `save` wrote.
+        """Loads a choice that `save` wrote.
 
         Args:
-            path: From where.
+            path: The file to read.
             model: A built model with the same layer tree.
 
         Raises:
             OSError: If it cannot be read.
-            ValueError: If it holds no choice, or the choice is for another model.
+            ValueError: If the file does not contain a choice, or the choice is for another model.
         """
         data = read_json(Path(path).read_text(), "The choice")
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(data, dict) or set(data) != set(names):
-            raise ValueError(f"{path} holds no choice: expected the keys {', '.join(names)}.")
+            raise ValueError(f"{path} does not contain a choice. Expected the keys {', '.join(names)}.")
         check_fields(data, names, "The choice")
         cost = Cost(**data["cost"])
         trials = [
@@ -209,7 +209,7 @@ class Choice:
         return cls(**{**data, "plan": plan, "cost": cost, "trials": trials})
 
     def to_dict(self) -> dict[str, Any]:
-        """The choice as plain data, which JSON can hold."""
+        """The choice as JSON-serializable data."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         trials = [{**dataclasses.asdict(t), "loss": repr(t.loss), "better_by": repr(t.better_by)} for t in self.trials]
         return {

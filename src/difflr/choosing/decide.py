@@ -1,4 +1,4 @@
-"""`decide`: which candidate the scores speak for, if they do."""
+"""`decide`: the candidate that is better than the defaults beyond the noise, if there is one."""
 
 import dataclasses
 import math
@@ -9,17 +9,17 @@ import numpy as np
 from difflr.choosing.candidate import Candidate
 from difflr.choosing.scores import Scores
 
-NOISE = 2.0  # standard errors by which a candidate has to be better to replace the constants
-CHANCE = 0.9  # of the loss at chance: who is above it has learned nothing
+NOISE = 2.0  # standard errors by which a candidate must be better to replace the defaults
+CHANCE = 0.9  # of the loss at chance: a candidate above this has learned nothing
 
 
 @dataclasses.dataclass
 class Trial:
-    """What was measured of one candidate.
+    """The scores of one candidate.
 
     Args:
-        candidate: What was trained.
-        scores: By part of the data that was held out.
+        candidate: The candidate.
+        scores: Its scores, by the number of the held-out part of the data.
     """
 
     candidate: Candidate
@@ -43,13 +43,13 @@ class Trial:
 
 
 def standard_errors(trial: Trial, other: Trial) -> float:
-    """By how many standard errors a candidate is better than another on the same examples; infinite if that one diverged.
+    """How much better a candidate is than another on the same examples, in standard errors; infinite if the other diverged.
 
-    Of classifiers by the smaller of two: by the loss, and by how many are right.
+    For classifiers, the smaller of two numbers: by the loss, and by the accuracy.
 
     Args:
-        trial: One.
-        other: The other one.
+        trial: The candidate.
+        other: The other candidate.
     """
     common = sorted(set(trial.scores) & set(other.scores))
     ours, theirs = trial.on(common), other.on(common)
@@ -59,7 +59,7 @@ def standard_errors(trial: Trial, other: Trial) -> float:
         return math.inf
     found = [_errors(theirs.losses - ours.losses)]
     if ours.correct is not None and theirs.correct is not None:
-        # Half a standard error is asked of what is right: it takes whole examples, and the loss says more.
+        # For the accuracy half a standard error is enough: it counts whole examples, so it is the coarser measure.
         found.append(4 * _errors(ours.correct - theirs.correct))
     return min(found)
 
@@ -72,21 +72,21 @@ def _errors(gains: np.ndarray) -> float:
 
 
 def survivors(trials: Sequence[Trial], number: int) -> list[Trial]:
-    """The constants, which come first, and the best of the others.
+    """The defaults, which come first, and the best of the others.
 
     Args:
-        trials: All that are still in the race.
-        number: Integer, how many to keep.
+        trials: All remaining trials.
+        number: Integer, the number to keep.
     """
     return [trials[0], *sorted(trials[1:], key=lambda trial: trial.pooled.loss)[: number - 1]]
 
 
 def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial, str]:
-    """The candidate to take, and why: the constants unless another is better beyond the noise.
+    """The candidate to use, and why: the defaults unless another is better beyond the noise.
 
     Args:
-        trials: All, the constants first.
-        chance: The loss of a classifier that has learned nothing; `None` where that is not known.
+        trials: All trials, the defaults first.
+        chance: The loss of a classifier that has learned nothing; `None` if unknown.
     """
     constants, most = trials[0], max(len(trial.scores) for trial in trials)
     alive = [trial for trial in trials if math.isfinite(trial.pooled.loss)]
@@ -95,20 +95,20 @@ def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial,
     if chance is not None:
         alive = [trial for trial in alive if trial.pooled.loss < CHANCE * chance]
     if not alive:
-        return constants, "nothing learned: no candidate is better than chance on examples that were held out"
+        return constants, "nothing learned: no candidate is better than chance on held-out examples"
     by_evidence = {id(trial): standard_errors(trial, constants) for trial in alive if trial is not constants}
     raced = [trial for trial in alive if trial is not constants and len(trial.scores) == most]
     better = [trial for trial in raced if by_evidence[id(trial)] > NOISE]
     if not better:
         if constants not in alive:
             best = min(alive, key=lambda trial: trial.pooled.loss)
-            return best, "the constants diverged or learned nothing; this is the best of what did"
+            return best, "the defaults diverged or learned nothing; this is the best of the other candidates"
         return (
             constants,
-            f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the constants are kept",
+            f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the defaults are kept",
         )
     best = max(better, key=lambda trial: by_evidence[id(trial)])
-    return best, f"better than the constants by {_words(by_evidence[id(best)])} on examples that were held out"
+    return best, f"better than the defaults by {_words(by_evidence[id(best)])} on held-out examples"
 
 
 def _words(errors: float) -> str:

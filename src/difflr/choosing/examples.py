@@ -1,4 +1,4 @@
-"""`Examples`: what `fit` was given, as NumPy arrays that trials can divide and repeat in one order."""
+"""`Examples`: the training data as NumPy arrays, which trials split and repeat in a fixed order."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -14,19 +14,20 @@ MAX_BATCHES = 2000
 class Examples:
     """Examples in memory, by number.
 
-    Where batches cannot be joined, because texts of each were padded to a length of their own, an "example" is a batch.
+    If the batches cannot be concatenated, because their shapes differ (such as texts padded per batch), an "example" is a
+    batch.
 
     Args:
         batches: The batches of one pass.
         batch_size: Integer, the examples in a training step.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are no batches.
     """
 
     def __init__(self, batches: Sequence[Batch], batch_size: int):
         if not batches:
-            raise ValueError("The data has no batches, so there is nothing to try rates on.")
+            raise ValueError("The data has no batches. Give at least one batch of examples.")
         joined = batches[0] if len(batches) == 1 else _joined(batches)
         self.whole_batches = joined is None
         self._batches = batches
@@ -38,11 +39,11 @@ class Examples:
 
     @property
     def targets(self) -> Any:
-        """All `y`; `None` where there is none, or batches cannot be joined."""
+        """All `y`; `None` if there is no `y`, or the batches cannot be concatenated."""
         return None if self.whole_batches or len(self._data) < 2 else self._data[1]
 
     def at(self, numbers: np.ndarray) -> Batch:
-        """The batch of these examples.
+        """These examples as a batch.
 
         Args:
             numbers: Integer array.
@@ -54,12 +55,12 @@ class Examples:
         )
 
     def steps(self, numbers: np.ndarray, num_steps: int, seed: int) -> "Steps":
-        """The batches of so many training steps over these examples, in an order that the seed alone decides.
+        """The batches of `num_steps` training steps, in an order that depends only on the seed.
 
         Args:
             numbers: Integer array, the examples to train on.
-            num_steps: Integer.
-            seed: Integer.
+            num_steps: Integer, the number of batches.
+            seed: Integer, the seed of the order.
         """
         size, order = self.batch_size, []
         for epoch in itertools.count():
@@ -84,15 +85,15 @@ class Steps(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """How many there are."""
+        """The number of batches."""
         return len(self._order)
 
     def part(self, start: int, end: int) -> "Steps":
-        """The batches from one to before another.
+        """The batches from `start` up to, not including, `end`.
 
         Args:
-            start: Integer.
-            end: Integer.
+            start: Integer, the first batch.
+            end: Integer, the batch after the last.
         """
         return Steps(self._examples, self._order[start:end])
 
@@ -108,18 +109,18 @@ def read_examples(
     batch_size: int | None = None,
     max_batches: int | None = None,
 ) -> Examples:
-    """Reads what `fit` takes: arrays, or one pass through a dataset, or the next batches of a generator.
+    """Reads the data of `fit` into memory: arrays, one pass over a dataset, or the next batches of a generator.
 
     Args:
         x: As in `fit`.
         y: As in `fit`, for arrays.
         sample_weight: As in `fit`, for arrays.
         batch_size: As in `fit`, for arrays.
-        max_batches: Integer. At most so many batches of a dataset are read.
+        max_batches: Integer. The maximum number of batches to read from a dataset.
 
     Raises:
-        ValueError: If there are no examples, or arrays of other lengths.
-        TypeError: If `x` is no data, or gives other things than batches.
+        ValueError: If there are no examples, or the arrays differ in length.
+        TypeError: If `x` is not data, or yields anything but batches.
     """
     if not is_dataset(x):
         size = batch_size or 32
@@ -129,7 +130,9 @@ def read_examples(
         batch = tuple(None if part is None else keras.tree.map_structure(_as_numpy, part) for part in parts)
         lengths = {len(array) for array in keras.tree.flatten(batch) if array is not None}
         if len(lengths) != 1 or not max(lengths):
-            raise ValueError(f"`x` and `y` must have one length, above 0. Received lengths: {sorted(lengths)}.")
+            raise ValueError(
+                f"`x`, `y` and `sample_weight` must have the same length, at least 1. Received lengths: {sorted(lengths)}."
+            )
         return Examples([batch], size)
     most = max_batches or MAX_BATCHES
     read = list(itertools.islice(_batches(x, most), most))
@@ -138,10 +141,10 @@ def read_examples(
 
 
 def is_dataset(x: object) -> bool:
-    """Whether `x` gives batches, rather than being arrays.
+    """Whether `x` yields batches, rather than being arrays.
 
     Args:
-        x: What `fit` was given.
+        x: The `x` of `fit`.
     """
     if isinstance(x, keras.utils.PyDataset):
         return True
@@ -150,7 +153,7 @@ def is_dataset(x: object) -> bool:
 
 
 def _batches(x: Any, most: int) -> Iterable[Batch]:
-    if isinstance(x, keras.utils.PyDataset):  # from everywhere: it may be sorted
+    if isinstance(x, keras.utils.PyDataset):  # spread over all of it, because it may be sorted
         number = x.num_batches or most
         indices = np.unique(np.linspace(0, number - 1, min(number, most)).astype(int))
         items: Iterable[Any] = map(x.__getitem__, indices.tolist())
@@ -159,7 +162,9 @@ def _batches(x: Any, most: int) -> Iterable[Batch]:
     for item in items:
         batch = tuple(item) if isinstance(item, (tuple, list)) else (item,)
         if not 1 <= len(batch) <= 3:
-            raise TypeError(f"Expected batches (x, y) or (x, y, sample_weight). Received one of {len(batch)} parts.")
+            raise TypeError(
+                f"Expected batches (x, y) or (x, y, sample_weight). Received a batch of {len(batch)} parts."
+            )
         yield tuple(None if part is None else keras.tree.map_structure(_as_numpy, part) for part in batch)
 
 
@@ -173,7 +178,7 @@ def _length(batch: Batch) -> int:
 
 
 def _joined(batches: Sequence[Batch]) -> Batch | None:
-    """One batch of all; `None` where their shapes differ beyond their length."""
+    """All batches concatenated; `None` if their shapes differ in more than the first dimension."""
     first = [array.shape[1:] for array in keras.tree.flatten(batches[0])]
     if any([array.shape[1:] for array in keras.tree.flatten(batch)] != first for batch in batches):
         return None

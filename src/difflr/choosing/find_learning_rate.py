@@ -32,35 +32,35 @@ def find_learning_rate(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> LearningRateCurve:
-    """Trains with a learning rate that rises from step to step, and shows the loss over the rate; changes nothing.
+    """Trains at a learning rate that rises at every step, and returns the loss at each rate. The model is not changed.
 
-    The sweep ends where the loss is four times its lowest, or no number. Everything is put back bit for bit afterwards:
-    weights, statistics, optimizer, seeds, metrics, `trainable` flags.
+    The sweep ends when the loss is four times its minimum, or NaN. Afterwards everything is restored bit for bit: weights,
+    moving statistics, optimizer, seeds, metrics, `trainable` flags.
 
     Args:
         model: A built Keras model.
-        x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`. From a generator the
-            batches that are needed are taken.
-        y: As in `fit`: the targets, where `x` does not hold them.
+        x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, or a
+            generator, from which only the needed batches are taken.
+        y: As in `fit`: the targets, unless `x` includes them.
         lowest: Float > 0. The first rate. Defaults to 1e-7.
         highest: Float > `lowest`. The last rate. Defaults to 10.
-        num_steps: Integer. The updates of the sweep. Defaults to 100.
-        plan: A `difflr.Plan`, whose ratios are kept. By default that of the optimizer; without one, everything at one rate.
-        target: A target as in `difflr.Rule`, such as `"backbone"` or `"kind:head"`: only this part trains. The rates are
-            still base rates, which the multipliers of the plan come on top of.
+        num_steps: Integer. The number of updates in the sweep. Defaults to 100.
+        plan: A `difflr.Plan`, whose multipliers apply. By default the optimizer's, or one rate for everything.
+        target: A target as in `difflr.Rule`, such as `"backbone"` or `"kind:head"`: only this part trains. The rates
+            are still base rates; the plan's multipliers apply to them.
         optimizer: As for `difflr.fine_tune`.
         loss: As in `compile`; needed if the model is not compiled.
         sample_weight: As in `fit`, for arrays.
         batch_size: As in `fit`, for arrays.
-        seed: Integer, of the order of the examples.
+        seed: Integer, the seed of the order of the examples.
 
     Returns:
         A `difflr.LearningRateCurve`: the curve, and four suggestions.
 
     Raises:
-        TypeError: If an argument is of no known form.
-        ValueError: If a number is out of its range, the model is not built, or neither compiled nor given a `loss`, the
-            plan trains nothing, or a step does not report a loss.
+        TypeError: If an argument has an unknown form.
+        ValueError: If a number is out of range; if the model is not built, or neither compiled nor given a `loss`; if the
+            plan trains nothing; or if the training step reports no loss.
 
     Example:
 
@@ -90,7 +90,7 @@ def find_learning_rate(
         setting.compile(model, plan, lowest)
         model.fit(
             _endless(examples, seed),
-            epochs=num_steps,  # an epoch a step: its loss is reported alone, and the rate can be set before it on JAX
+            epochs=num_steps,  # one step per epoch: Keras logs each loss, and JAX sees the rate set before it
             steps_per_epoch=accumulated,
             callbacks=[sweep],
             shuffle=False,
@@ -100,7 +100,7 @@ def find_learning_rate(
 
 
 class _Sweep(keras.callbacks.Callback):
-    """Sets the rate before each step, and notes the loss after it."""
+    """Sets the rate before each step, and records the loss after it."""
 
     def __init__(self, rates: list[float]):
         super().__init__()
@@ -115,15 +115,15 @@ class _Sweep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not logs or "loss" not in logs:
             raise ValueError(
-                f"The training step of '{self.model.name}' reports no 'loss', which the sweep is about. Received: "
-                f"{', '.join(logs or {}) or 'nothing'}. Let `train_step` return one under this name."
+                f"The training step of '{self.model.name}' reports no 'loss', which the sweep records. Received: "
+                f"{', '.join(logs or {}) or 'nothing'}. Return one under this name from `train_step`."
             )
         loss = float(logs["loss"])
         self.losses.append(loss)
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
         smoothed = self._average / (1 - SMOOTHING ** len(self.losses))
         self._best = min(self._best, smoothed)
-        # Four times the lowest, as in fastai; losses that are negative, such as a log likelihood, likewise.
+        # Four times the minimum, as in fastai; this also works for negative losses, such as a log likelihood.
         if not math.isfinite(loss) or smoothed > self._best + 3 * abs(self._best):
             self.model.stop_training = True
 

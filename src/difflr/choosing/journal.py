@@ -1,4 +1,4 @@
-"""`Journal`: the trials of a search on disk, so that one that was interrupted goes on where it was."""
+"""`Journal`: the trials of a search on disk, so that an interrupted search can resume."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from difflr.files import write_whole
 
 
 class Journal:
-    """What was measured so far, by candidate and part of the data.
+    """The scores so far, by candidate and part of the data.
 
     Args:
-        path: The file; `None`: nothing is kept.
-        search: What identifies the search: one that differs begins anew.
+        path: The file; `None` to save nothing.
+        search: The fingerprint of the search. Trials of any other search are discarded.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, search: str):
@@ -28,11 +28,11 @@ class Journal:
             try:
                 data = json.loads(self._path.read_text())
                 self._known = data["trials"] if data["search"] == search else {}
-            except (ValueError, KeyError, TypeError):  # of something else, or damaged: the trials are made again
+            except (ValueError, KeyError, TypeError):  # another kind of file, or damaged: the trials are repeated
                 self._known = {}
 
     def get(self, name: str) -> Scores | None:
-        """The scores that were kept under this name."""
+        """The saved scores of this name, if any."""
         found = self._known.get(name)
         if found is None:
             return None
@@ -40,11 +40,11 @@ class Journal:
         return Scores(np.array(losses), None if correct is None else np.array(correct))
 
     def put(self, name: str, scores: Scores) -> None:
-        """Keeps scores under a name.
+        """Saves scores under a name.
 
         Args:
-            name: Of candidate and part.
-            scores: What was measured.
+            name: The name of the candidate and the part.
+            scores: The scores.
         """
         correct = None if scores.correct is None else scores.correct.tolist()
         self._known[name] = {"losses": scores.losses.tolist(), "correct": correct}
@@ -54,12 +54,12 @@ class Journal:
 
 
 def fingerprint(model: keras.Model, examples: Examples, *more: object) -> str:
-    """What tells a search from others: the weights it begins with, the data, and how it goes.
+    """Identifies a search by its initial weights, its data and its settings.
 
     Args:
         model: The model.
         examples: The data.
-        *more: Whatever else decides.
+        *more: The settings.
     """
     number = zlib.crc32(repr(more).encode())
     for array in keras.tree.flatten(examples.at(np.arange(min(len(examples), 256)))):

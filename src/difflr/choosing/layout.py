@@ -1,4 +1,4 @@
-"""`Layout`: how many trials of how many steps a budget allows, and which examples each is scored on."""
+"""`Layout`: the number and length of the trials that a budget allows, and the examples that score them."""
 
 import dataclasses
 import math
@@ -6,8 +6,8 @@ import math
 import numpy as np
 
 PARTS = 3
-SHORTEST = 30  # steps of a trial: shorter ones rank rates wrongly
-TRIALS = 8  # that a trial is shortened for
+SHORTEST = 30  # steps of a trial: shorter trials rank rates wrongly
+TRIALS = 8  # trials are shortened until the budget allows this many
 FEW_STEPS, LONG_RUN = 400, 2000
 MOST_HELD_OUT = 400
 
@@ -17,11 +17,11 @@ class Layout:
     """The trials that a budget allows.
 
     Args:
-        head_steps: Steps of the head alone, in a trial.
-        steps: Steps with everything trainable.
-        trials: How many trials there are.
-        parts: How many parts of the data are held out, one after another.
-        is_floor: Whether this is more than the budget: two trials are the least.
+        head_steps: The steps of a trial in which only the head trains.
+        steps: The steps of a trial with everything trainable.
+        trials: The number of trials.
+        parts: The number of parts of the data that are held out in turn.
+        is_floor: Whether this exceeds the budget, because the minimum is two trials.
     """
 
     head_steps: int
@@ -31,10 +31,10 @@ class Layout:
     is_floor: bool
 
     def rounds(self, candidates: int) -> list[int]:
-        """How many candidates are tried with each part held out; two at least, as one says nothing.
+        """The number of candidates tried with each part held out; at least two, because a comparison needs two.
 
         Args:
-            candidates: How many there are.
+            candidates: The number of candidates.
         """
         found: list[int] = []
         left, number = self.trials, candidates
@@ -50,7 +50,7 @@ class Layout:
 
 
 def budget_in_steps(run: int, budget: float | None) -> float:
-    """The steps that a search may cost: by default half a run, 400 at least, a tenth of a long run.
+    """The budget of a search in steps: by default half a run but at least 400 steps, or a tenth of a long run.
 
     Args:
         run: Integer, the steps of the run.
@@ -62,7 +62,7 @@ def budget_in_steps(run: int, budget: float | None) -> float:
 
 
 def batches_needed(run: int, budget: float | None) -> int:
-    """How many batches of a dataset the trials can make use of, so that no more are held in memory.
+    """The number of batches that the trials need, so that no more are kept in memory.
 
     Args:
         run: Integer, the steps of the run.
@@ -80,8 +80,8 @@ def layout_for(
         epochs: The epochs of the head alone and of everything.
         steps_per_epoch: Integer.
         budget: As for `budget_in_steps`.
-        validated: Whether there is validation data to score on, so that trials train on everything.
-        held_out_batches: Float, the batches that a trial is scored on.
+        validated: Whether there is validation data for the scores, so that trials train on all training data.
+        held_out_batches: Float, the number of batches that score a trial.
     """
     run = sum(epochs) * steps_per_epoch
     allowed = budget_in_steps(run, budget)
@@ -95,13 +95,13 @@ def layout_for(
 
 
 def divided(labels: np.ndarray | None, number: int, parts: int, seed: int) -> np.ndarray:
-    """Into which part each example falls, each class evenly.
+    """The part of each example, stratified by class.
 
     Args:
-        labels: The class of each example, where there are classes.
-        number: Integer, how many examples.
-        parts: Integer, how many parts.
-        seed: Integer.
+        labels: The class of each example, if there are classes.
+        number: Integer, the number of examples.
+        parts: Integer, the number of parts.
+        seed: Integer, the seed of the split.
     """
     order = np.random.default_rng([seed, 1]).permutation(number)
     if labels is not None:

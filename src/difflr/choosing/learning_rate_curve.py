@@ -1,4 +1,4 @@
-"""`LearningRateCurve`: loss over learning rate, and the four rates that such a curve suggests."""
+"""`LearningRateCurve`: the loss over the learning rate, and the four rates that the curve suggests."""
 
 import dataclasses
 import math
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 SMOOTHING = 0.98
 SUGGESTIONS = {
-    "valley": "a half into the longest descent",
-    "slide": "where the descent from the right has settled",
+    "valley": "the middle of the longest descent",
+    "slide": "where the slope settles, from the right",
     "steep": "where the loss falls fastest",
     "minimum": "a tenth of the rate with the lowest loss",
 }
@@ -24,15 +24,15 @@ SLIDE_WIDTH, SLIDE_THRESHOLD = 15, 0.005
 
 @dataclasses.dataclass(frozen=True)
 class LearningRateCurve:
-    """What `difflr.find_learning_rate` measured: the loss at each rate, and four rates that it suggests.
+    """The result of `difflr.find_learning_rate`: the loss at each rate, and four suggested rates.
 
-    The four often differ by a factor of ten, and none is right everywhere: look at the curve. All are base rates, `None`
-    where the curve does not say.
+    The four often differ by a factor of ten, and none is always right: look at the curve. All are base rates; `None` if
+    the curve suggests none.
 
     Args:
-        rates: The base rates, rising.
-        losses: The training loss at each, of one step.
-        num_steps: How many steps were planned; fewer were made if the loss diverged.
+        rates: The base rates, in increasing order.
+        losses: The training loss of one step at each rate.
+        num_steps: The planned number of steps. The sweep stops earlier if the loss diverges.
 
     Example:
 
@@ -53,7 +53,7 @@ class LearningRateCurve:
 
     @property
     def smoothed(self) -> list[float]:
-        """The losses as a moving average with weight 0.98, corrected for its beginning at 0."""
+        """The losses as an exponential moving average with weight 0.98, corrected for its bias toward 0."""
         average, smoothed = 0.0, []
         for count, loss in enumerate(self.losses, start=1):
             average = SMOOTHING * average + (1 - SMOOTHING) * loss
@@ -62,7 +62,7 @@ class LearningRateCurve:
 
     @property
     def valley(self) -> float | None:
-        """A half into the longest descent: past its first third, by a sixth."""
+        """The middle of the longest descent: one third plus one sixth of its length."""
         rates, losses = self._telling()
         lengths = [1] * len(losses)
         for later in range(len(losses)):
@@ -77,7 +77,7 @@ class LearningRateCurve:
 
     @property
     def slide(self) -> float | None:
-        """From the right, where the slope no longer differs from that 15 points to its left."""
+        """Coming from the right, the first rate at which the slope equals that 15 points to its left."""
         rates, losses = self._telling()
         if len(losses) < 3:
             return None
@@ -102,14 +102,14 @@ class LearningRateCurve:
 
     @property
     def suggestions(self) -> dict[str, float | None]:
-        """All four, by name."""
+        """The four suggestions, by name."""
         return {name: getattr(self, name) for name in SUGGESTIONS}
 
     def _telling(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rates and smoothed losses without the beginning, the last five points, and what comes after a NaN."""
+        """Rates and smoothed losses, without the start, the last five points, and everything after a NaN."""
         finite = next((n for n, loss in enumerate(self.losses) if not math.isfinite(loss)), len(self.losses))
         part = slice(self.num_steps // 10, len(self.losses) - 5)
-        if len(self.losses[:finite][part]) < 3:  # a short curve: all there is of it
+        if len(self.losses[:finite][part]) < 3:  # a short curve: use all of it
             part = slice(0, finite)
         part = slice(part.start, min(part.stop, finite))
         rates, losses = np.array(self.rates[part]), np.array(self.smoothed[part])
@@ -149,7 +149,7 @@ class LearningRateCurve:
         return html_table(*self._cells())
 
     def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, the columns of words, and what is below them."""
+        """Header, lines, left-aligned columns, and footer."""
         lines = [
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
@@ -158,7 +158,7 @@ class LearningRateCurve:
             f"{len(self.rates)} of {counted(self.num_steps, 'step')}, from {self.rates[0]:.1g} to {self.rates[-1]:.1g}"
         )
         if not found:
-            footer += "; the loss falls nowhere, or is not a number: this curve suggests no rate"
+            footer += "; the loss never falls, or is NaN: this curve suggests no rate"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
-        return ["suggestion", "rate", "which is"], lines, {0, 2}, footer
+        return ["suggestion", "rate", "meaning"], lines, {0, 2}, footer

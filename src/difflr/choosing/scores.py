@@ -1,4 +1,4 @@
-"""`Scores`: how good a trained model is on examples that no trial has trained on, example by example."""
+"""`Scores`: the loss and correctness of a trained model on each held-out example."""
 
 import dataclasses
 import math
@@ -20,12 +20,12 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """What was measured on held-out examples.
+    """The scores on held-out examples.
 
     Args:
-        losses: The loss of each; of a classifier the cross-entropy at the temperature that fits best, as otherwise a network
-            that has died looks better than one that is right and too sure.
-        correct: Whether each is classified right; `None` where that means nothing.
+        losses: The loss of each example. For classifiers, the cross-entropy at the best temperature; otherwise a network
+            that predicts nothing would look better than one that is right but overconfident.
+        correct: Whether each example is classified correctly; `None` unless the model is a classifier.
     """
 
     losses: np.ndarray
@@ -38,13 +38,13 @@ class Scores:
 
     @property
     def accuracy(self) -> float | None:
-        """The share that is right."""
+        """The share of correct examples."""
         return None if self.correct is None else float(self.correct.mean())
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """How the outputs of a classifier and its targets are read.
+    """How to interpret the outputs and targets of a classifier.
 
     Args:
         kind: `"sparse"`, `"one-hot"` or `"binary"`.
@@ -58,7 +58,7 @@ class Labels:
 
     @property
     def chance(self) -> float:
-        """The loss of one who knows how frequent each class is, and nothing else."""
+        """The loss of a classifier that predicts only the class frequencies."""
         shares = np.bincount(self.numbers) / len(self.numbers)
         return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
 
@@ -66,8 +66,8 @@ class Labels:
         """The scores of a model's outputs.
 
         Args:
-            outputs: Float array, those of the examples.
-            numbers: Integer array, which examples these are.
+            outputs: Float array, the outputs for the examples.
+            numbers: Integer array, the numbers of the examples.
         """
         logits = outputs.astype("float64").reshape(len(numbers), -1)
         if not self.from_logits:
@@ -85,7 +85,7 @@ class Labels:
 
 
 def labels_of(model: keras.Model, loss: object, examples: Examples) -> Labels | None:
-    """How a classifier's outputs and targets are read; `None` if the model is none, or of a kind that is not known.
+    """How to interpret outputs and targets; `None` if the model is not a classifier, or is of an unknown kind.
 
     Args:
         model: The model.
@@ -109,7 +109,7 @@ def labels_of(model: keras.Model, loss: object, examples: Examples) -> Labels | 
 
 
 def _kind_of(loss: object) -> tuple[str, bool]:
-    """Which cross-entropy a loss is, if it is one, and whether it takes logits."""
+    """The kind of cross-entropy, empty for other losses; and whether it takes logits."""
     if isinstance(loss, (str, keras.losses.Loss)) or callable(loss):
         found = keras.losses.get(loss)
         name = getattr(found, "__name__", "") or _snake(type(found).__name__)
@@ -129,7 +129,7 @@ def _losses(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def scores_by_loss(model: keras.Model, examples: Examples, numbers: np.ndarray) -> Scores:
-    """The scores of any model: the loss that it reports itself, of some 16 parts of the examples.
+    """The scores of any model: the loss that it reports, on about 16 parts of the examples.
 
     Args:
         model: A compiled model.
@@ -147,8 +147,8 @@ def scores_by_loss(model: keras.Model, examples: Examples, numbers: np.ndarray) 
         found = model.evaluate(x, y, sample_weight=weight, batch_size=max(size, 1), verbose=0, return_dict=True)
         if "loss" not in found:
             raise ValueError(
-                f"`evaluate` of '{model.name}' reports no 'loss', by which candidates are compared. Received: "
-                f"{', '.join(found) or 'nothing'}. Let `test_step` return one under this name."
+                f"`evaluate` of '{model.name}' reports no 'loss', which is needed to compare candidates. Received: "
+                f"{', '.join(found) or 'nothing'}. Return one under this name from `test_step`."
             )
         losses.append(float(found["loss"]))
     return Scores(np.array(losses))

@@ -1,4 +1,4 @@
-"""`Setting`: what a trial is compiled with, taken from the model and the arguments as `fine_tune` takes it."""
+"""`Setting`: the optimizer and arguments that compile a trial, chosen as in `fine_tune`."""
 
 import dataclasses
 from typing import Any
@@ -16,11 +16,11 @@ from difflr.plan.targets import Targets
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What a trial is compiled with.
+    """The optimizer and arguments that compile a trial.
 
     Args:
         model: The model.
-        optimizer: The optimizer whose settings are used; `None` for `fine_tune`'s.
+        optimizer: The optimizer whose settings are used; `None` for the default of `fine_tune`.
         arguments: The other arguments of `compile`.
     """
 
@@ -30,17 +30,17 @@ class Setting:
 
     @property
     def accumulation(self) -> int:
-        """How many batches make one update."""
+        """The number of batches per update."""
         return getattr(inner(self.optimizer), "gradient_accumulation_steps", None) or 1
 
     def plan_or(self, plan: Plan | None) -> Plan:
-        """`plan`; or that of the optimizer; or what the layers declare.
+        """`plan`, or else the plan of the optimizer, or else that of the layers.
 
         Args:
-            plan: What the user gave.
+            plan: The plan that the user gave, if any.
 
         Raises:
-            TypeError: If it is no plan.
+            TypeError: If it is not a plan.
         """
         if plan is not None and not isinstance(plan, Plan):
             raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
@@ -63,7 +63,7 @@ class Setting:
 def setting_of(
     model: keras.Model, optimizer: keras.optimizers.Optimizer | str | None = None, loss: object = None
 ) -> Setting:
-    """The setting of a model and the arguments that come before it.
+    """The setting of a model. Arguments replace what the model was compiled with.
 
     Args:
         model: A built model, compiled or not.
@@ -79,7 +79,7 @@ def setting_of(
     if loss is not None:
         arguments["loss"] = loss
     if arguments.get("loss") is None and not model.compiled:
-        raise ValueError("The model is not compiled, so a `loss` is needed, as `compile` takes it.")
+        raise ValueError("The model is not compiled, so a `loss` is needed, as in `compile`.")
     for name in ("metrics", "weighted_metrics"):
         arguments.pop(name, None)
     if "steps_per_execution" in arguments:
@@ -103,5 +103,7 @@ def plan_of_target(model: keras.Model, plan: Plan, target: object) -> Plan:
     found = {id(leaves[position].variable) for one in chosen for position, _ in targets.match(one)}
     trained = found & {id(row.variable) for row in plan.rows if not row.frozen}
     if not trained:
-        raise ValueError(f"The plan trains nothing of the target {target!r}: everything in it is frozen.")
-    return plan.only(trained, f"all but {target!r} wait")
+        raise ValueError(
+            f"The plan trains nothing in the target {target!r}: all of it is frozen. Choose another target or plan."
+        )
+    return plan.only(trained, f"only {target!r} trains")

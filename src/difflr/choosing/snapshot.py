@@ -1,4 +1,4 @@
-"""`Snapshot`: a model, its training state and the random states, put back bit for bit."""
+"""`Snapshot`: restores a model, its training state and the random states bit for bit."""
 
 import random
 import sys
@@ -12,10 +12,10 @@ from difflr.plan import freezing
 
 
 class Snapshot:
-    """Everything that training changes, saved when the block begins and put back when it ends, however it ends.
+    """Saves everything that training changes when the block begins, and restores it when the block ends or raises.
 
-    Weights, moving statistics, seeds and metrics of the model; its optimizer, built or not, with the loss scale; what
-    `compile` set; every `trainable` flag; torch's gradients; and the random states of Python, NumPy, Keras and torch.
+    This includes the model's weights, moving statistics, seeds and metrics; its optimizer and loss scale; its `compile`
+    settings; all `trainable` flags; torch's gradients; and the random states of Python, NumPy, Keras and torch.
 
     Args:
         model: A built Keras model, compiled or not.
@@ -47,7 +47,7 @@ class Snapshot:
         self._gradients = _gradients(model)
         self._modes = [(layer, vars(layer)["training"]) for layer, _ in self._layers if "training" in vars(layer)]
         self._random = _random_states()
-        keras_private.forget_metrics(model)  # they would be built, for nothing
+        keras_private.forget_metrics(model)  # so that they are not built for the trials
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -56,34 +56,34 @@ class Snapshot:
         _set_random_states(self._random)
         _assign(self._own)
         _assign(self._beside)
-        for layer, mode in self._modes:  # torch's own, which Keras's `evaluate` sets
+        for layer, mode in self._modes:  # torch's flag, which Keras's `evaluate` changes
             vars(layer)["training"] = mode
         for variable, gradient in self._gradients:
             keras_private.values([variable])[0].grad = gradient
-        attributes = vars(self._model)  # past `__setattr__`, which would look for layers in them
+        attributes = vars(self._model)  # not through `__setattr__`, which would track layers in them
         for name in [name for name in attributes if name not in self._attributes]:
             del attributes[name]
         attributes.update(self._attributes)
 
     def rewind(self) -> None:
-        """Puts back what a trial begins with: weights, statistics and seeds."""
+        """Restores the start of a trial: weights, moving statistics and seeds."""
         _assign(self._own)
 
     def seed(self, number: int) -> None:
-        """Puts back the seeds of layers, and seeds all that is random beside them, whatever was drawn before.
+        """Restores the seeds of layers, and seeds all other random generators.
 
         Args:
-            number: Integer.
+            number: Integer, the seed.
         """
         _assign([(variable, value) for variable, value in self._own if variable.path.endswith("seed_generator_state")])
         random.seed(number)
         np.random.seed(number)
-        keras_private.set_global_seed(None)  # the next one is drawn from Python's numbers
+        keras_private.set_global_seed(None)  # Keras draws the next one from Python's generator
         if "torch" in sys.modules:
             sys.modules["torch"].manual_seed(number)
 
     def put_back_flags(self) -> None:
-        """Puts back who is trainable."""
+        """Restores the `trainable` flags."""
         keras_private.set_layer_flags(self._layers)
         for variable, flag in self._variables:
             variable.trainable = flag
@@ -102,7 +102,7 @@ def _assign(values: list[tuple[keras.Variable, np.ndarray]]) -> None:
 
 
 def _gradients(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
-    """What torch keeps beside each weight."""
+    """The gradients that torch stores with the weights."""
     if keras.backend.backend() != "torch":
         return []
     variables = model.variables

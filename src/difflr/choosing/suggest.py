@@ -1,4 +1,4 @@
-"""`suggest`: rate, profile over depth and normalization, measured."""
+"""`suggest`: measures the rate, its profile over depth, and the normalization."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ from difflr.plan import Plan
 from difflr.recipes.layerwise_decay import looks_fresh
 
 MOST_CANDIDATES = 12
-FEWEST = 24  # examples, below which the noise is larger than all differences
+FEWEST = 24  # examples: with fewer, the noise is larger than any difference
 
 
 def suggest(
@@ -58,44 +58,44 @@ def suggest(
     journal: str | os.PathLike[str] | None = None,
     verbose: int | str = "auto",
 ) -> Choice:
-    """Measures how to fine-tune a model: base rate, profile over depth, normalization. Everything is put back bit for bit.
+    """Measures how to fine-tune a model: base rate, profile over depth, normalization. The model is restored bit for bit.
 
-    What `difflr.fine_tune` does by itself is trained beside other candidates, from one start, on a part of the data, and
-    scored on another part that no trial trains on. It is left only for one that is better beyond the noise. Where nothing
-    can be said the choice is what `fine_tune` does by itself, and `choice.reason` says why.
+    The defaults of `difflr.fine_tune` and other candidates train from the same weights on one part of the data, and are
+    scored on another part. Another candidate is chosen only if it is better than the defaults beyond the noise. If nothing
+    can be measured, the choice is the defaults, and `choice.reason` says why.
 
     Args:
         model: A built Keras model: a pretrained body and a new head.
-        x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator with
-            `steps_per_epoch`, of which the batches that are needed are taken. They are held in memory.
-        y: As in `fit`: the targets, where `x` does not hold them.
+        x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, or a generator
+            with `steps_per_epoch`. Only the needed batches are read; they are kept in memory.
+        y: As in `fit`: the targets, unless `x` includes them.
         epochs: Integer, as for `fine_tune`.
         loss: As in `compile`; needed if the model is not compiled.
-        plan: A `difflr.Plan`: only the rate is chosen. Or rules as in `difflr.Plan`: what they say stays, and the rest is
-            chosen.
-        learning_rate: Float > 0. The rate, where only the rest is to be chosen.
+        plan: A `difflr.Plan`: only the rate is measured. Or rules as in `difflr.Plan`: they apply to all candidates, and
+            the rest is measured.
+        learning_rate: Float > 0. Use this rate, and measure the rest.
         freeze_epochs: Integer, as for `fine_tune`.
         head: As for `fine_tune`.
         optimizer: As for `fine_tune`.
-        budget: Float > 0. What the search may cost, as a share of the run. By default half a run or 400 steps, whichever is
-            more; a tenth of a run from 2,000 steps on.
+        budget: Float > 0. The cost of the search, as a share of the run. By default half a run or 400 steps, whichever is
+            more; a tenth of a run of 2,000 steps or more.
         validation_data: As in `fit`. Trials are scored on it; otherwise on each third of the data in turn.
         validation_split: As in `fit`.
         batch_size: As in `fit`, for arrays.
         steps_per_epoch: As in `fit`.
         sample_weight: As in `fit`, for arrays.
         class_weight: As in `fit`.
-        seed: Integer, of the parts and of the order of examples. Two calls with one seed agree exactly.
-        journal: A file in which trials are kept, so that a search that was interrupted goes on where it was.
+        seed: Integer, the seed of the split and of the order of the examples. The same seed gives the same choice.
+        journal: A file that records finished trials, so that an interrupted search can resume.
         verbose: 0 for no progress.
 
     Returns:
         A `difflr.Choice`.
 
     Raises:
-        TypeError: If an argument is of no known form.
-        ValueError: If a number is out of its range, the model is not built, has no head, or is neither compiled nor given a
-            `loss`.
+        TypeError: If an argument has an unknown form.
+        ValueError: If a number is out of range; or if the model is not built, has no head, or is neither compiled nor given
+            a `loss`.
 
     Example:
 
@@ -113,7 +113,9 @@ def suggest(
     budget = None if budget is None else checked_number(budget, "budget")
     learning_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
     setting = setting_of(model, optimizer, loss)
-    with Snapshot(model) as snapshot:  # first of all: to trace a model or to read some datasets draws random numbers
+    with Snapshot(
+        model
+    ) as snapshot:  # before anything else: tracing a model and reading some datasets draw random numbers
         own_plan, rules = _as_plan(model, plan, setting)
         split = 0.0 if validation_data is not None else validation_split
         batches = num_batches(x, batch_size, split, steps_per_epoch)
@@ -138,7 +140,7 @@ def suggest(
         examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
         examples, validation = _validation(examples, validation_data, validation_split, batch_size)
         if len(examples) < (2 if examples.whole_batches else FEWEST):
-            why_not = f"too little data: {len(examples)} examples tell nothing beyond the noise"
+            why_not = f"too little data: {len(examples)} examples are too few to measure differences beyond the noise"
             return _constants(candidates(number=1)[0], why_not, nothing)
         search = _Search(model, setting, examples, validation, stages, batches, budget, seed)
         raced = candidates(number=search.most_candidates)
@@ -147,7 +149,7 @@ def suggest(
 
 
 class _Search:
-    """The race of the candidates."""
+    """Successive rounds of trials, with fewer candidates in each."""
 
     def __init__(
         self,
@@ -229,7 +231,7 @@ class _Search:
     def choice(self, trials: list[Trial], cost: Cost, seconds: float) -> Choice:
         chosen, reason = decide(trials, None if self._labels is None else self._labels.chance)
         if self._layout.is_floor:
-            reason += f"; two trials are the least, which is more than the budget of {self._budget:g} of a run"
+            reason += f"; the minimum of two trials exceeds the budget of {self._budget:g} of a run"
         tried = [
             Tried(
                 trial.candidate.profile,
@@ -242,7 +244,7 @@ class _Search:
             for trial in trials
         ]
         if chosen.candidate.profile == HEAD_ALONE:
-            reason += "; the body stays as it was pretrained"
+            reason += "; the body keeps its pretrained weights"
         cost = Cost(cost.train_steps, cost.forward_batches, cost.run_steps, seconds)
         found = chosen.candidate
         return Choice(
@@ -251,7 +253,7 @@ class _Search:
 
 
 def _slower(everyone: Sequence[Trial], number: int) -> list[Trial]:
-    """What to try if all that was tried diverged: the constants at still lower rates."""
+    """Candidates for when all others diverged: the defaults at lower rates."""
     first = everyone[0].candidate
     lowest = min(trial.candidate.learning_rate for trial in everyone if trial.candidate.profile == first.profile)
     rates = [lowest / STEP**power for power in range(1, number + 1)]
@@ -259,12 +261,12 @@ def _slower(everyone: Sequence[Trial], number: int) -> list[Trial]:
 
 
 def _shown(scores: Scores) -> str:
-    right = "" if scores.accuracy is None else f"{scores.accuracy:.0%} right, "
+    right = "" if scores.accuracy is None else f"accuracy {scores.accuracy:.0%}, "
     return f"{right}loss {scores.loss:.3g}"
 
 
 def _constants(candidate: Candidate, reason: str, cost: Cost) -> Choice:
-    reason = f"{reason}: the constants of `fine_tune` are kept"
+    reason = f"{reason}: the defaults of `fine_tune` are kept"
     return Choice(candidate.learning_rate, candidate.plan, candidate.head_first, reason, [], cost, is_measured=False)
 
 
@@ -278,20 +280,20 @@ def _as_plan(model: keras.Model, plan: object, setting: Setting) -> tuple[Plan |
 
 
 def _cannot_say(model: keras.Model, setting: Setting) -> str:
-    """Why nothing can be measured, where that is known before."""
+    """The reason why nothing can be measured, if that is known without a trial."""
     optimizer = inner(setting.optimizer)
     names = {cls.__name__ for cls in type(optimizer).__mro__}
     if names & {"Lamb", "LARS"} or ("Adafactor" in names and getattr(optimizer, "relative_step", False)):
-        return f"{type(optimizer).__name__} scales each layer's step itself, which cancels what would be chosen"
+        return f"{type(optimizer).__name__} scales each layer's step itself, which cancels multipliers"
     if looks_fresh(model):
-        return "the model looks freshly initialised: a few steps of a training from scratch tell nothing"
+        return "the model looks freshly initialized: a few steps of training from scratch cannot rank rates"
     return ""
 
 
 def _validation(
     examples: Examples, validation_data: Any, validation_split: float, batch_size: int | None
 ) -> tuple[Examples, Examples | None]:
-    """The examples to train on, and those of the user to score on, where there are any."""
+    """The training examples, and the validation examples if there are any."""
     if validation_data is not None:
         several = isinstance(validation_data, (tuple, list)) and not is_dataset(validation_data)
         parts = validation_data if several else (validation_data,)

@@ -1,4 +1,4 @@
-"""`Trials`: candidates trained from one start, each profile compiled once."""
+"""`Trials`: trains candidates from the same weights, and compiles each profile once."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,8 +19,6 @@ from difflr.phases.resolve import resolve
 from difflr.plan import Plan
 from difflr.plan.freezing import freeze
 
-FORWARD = 1 / 3  # what a batch costs that is only evaluated, of a training step
-
 
 @dataclasses.dataclass
 class Stage:
@@ -28,8 +26,8 @@ class Stage:
 
     Args:
         plan: The plan in force.
-        attributes: What `compile` and `fit` set on the model.
-        state: The optimizer's variables and what they began with.
+        attributes: The attributes of the compiled model.
+        state: The optimizer's variables and their initial values.
     """
 
     plan: Plan
@@ -41,16 +39,16 @@ class Trials:
     """Trains candidates and scores them.
 
     Args:
-        snapshot: Of the model, entered.
-        setting: What to compile with.
-        examples: The data to train on.
-        judged: The data to score on.
-        head_steps: Integer, the steps of the head alone in a trial.
+        snapshot: The snapshot of the model, entered.
+        setting: The optimizer and arguments that compile a trial.
+        examples: The training data.
+        judged: The data for the scores.
+        head_steps: Integer, the steps of a trial in which only the head trains.
         steps: Integer, the steps with everything trainable.
-        labels: How a classifier is scored; `None` for other models.
-        head: The targets that are the head.
+        labels: How to score a classifier; `None` for other models.
+        head: The targets of the head.
         class_weight: As in `fit`.
-        seed: Integer, of the order of the examples.
+        seed: Integer, the seed of the order of the examples.
     """
 
     def __init__(
@@ -77,18 +75,13 @@ class Trials:
         self.train_steps = 0
         self.forward_batches = 0
 
-    @property
-    def cost(self) -> float:
-        """What was spent, in training steps; a batch that is only evaluated is a third of one."""
-        return self.train_steps + FORWARD * self.forward_batches
-
     def run(self, candidate: Candidate, train: np.ndarray, held_out: np.ndarray) -> Scores:
-        """Trains from the start, and scores.
+        """Trains a candidate from the initial weights, and scores it.
 
         Args:
-            candidate: What to train.
-            train: Integer array, the examples to train on.
-            held_out: Integer array, the examples to score on.
+            candidate: The candidate.
+            train: Integer array, the training examples.
+            held_out: Integer array, the held-out examples.
         """
         self._snapshot.rewind()
         lengths = self._lengths[candidate.head_first]
@@ -110,13 +103,13 @@ class Trials:
         def one_more(batch: int, logs: object = None) -> None:
             self.train_steps += 1
 
-        # The first `fit` of a step draws random numbers while Keras builds it.
+        # Keras draws random numbers when it builds the step in the first `fit`.
         return keras.callbacks.LambdaCallback(
             on_train_begin=lambda logs: self._snapshot.seed(self._seed), on_train_batch_end=one_more
         )
 
     def _enter(self, candidate: Candidate, number: int) -> Stage:
-        """Makes the model train as in this phase of the candidate, from a fresh optimizer."""
+        """Prepares the model for this phase of the candidate, with a fresh optimizer."""
         key, model = (candidate.profile, number), self._setting.model
         self._snapshot.put_back_flags()
         if key not in self._stages:
@@ -136,7 +129,7 @@ class Trials:
         return stage
 
     def _begin(self, compile_it: Callable[[], None]) -> None:
-        """Compiles with a step of its own: JAX would reuse what it traced for an equal one."""
+        """Compiles with a new step function: JAX would reuse its trace of an equal one."""
         model = self._setting.model
         vars(model).pop("train_step", None)
         compile_it()
@@ -145,7 +138,7 @@ class Trials:
 
     def _score(self, held_out: np.ndarray) -> Scores:
         model, examples = self._setting.model, self._judged
-        self._snapshot.put_back_flags()  # JAX traces by who is trainable
+        self._snapshot.put_back_flags()  # JAX's trace depends on the trainable variables
         if self._judging is None:
             self._begin(lambda: self._setting.compile(model, Plan(model), 1e-3))
             self._judging = dict(vars(model))

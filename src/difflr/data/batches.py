@@ -1,6 +1,6 @@
 """`Batches` and `EpochSeeds`: all that is random in an epoch depends on a seed and the epoch's number alone.
 
-So a run that is interrupted and taken up again at the beginning of an epoch goes on exactly as it would have.
+So a run that is interrupted and resumed at the beginning of an epoch continues exactly as it would have.
 """
 
 import concurrent.futures

@@ -46,7 +46,7 @@ class Examples:
 
     @property
     def task(self) -> str:
-        """What is to be predicted: `"classes"`, one for each example; `"labels"`, any number; or `"numbers"`."""
+        """The kind of target: `"classes"`, one for each example; `"labels"`, any number; or `"numbers"`."""
         return "numbers" if not self.class_names else "labels" if self.y.ndim == 2 else "classes"
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":

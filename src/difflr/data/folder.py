@@ -34,7 +34,7 @@ def read_folder(
         folder: With a folder for each class; pictures may lie in folders below that. Hidden files and folders (a dot in
             front) are left out.
         size: Height and width in pixels.
-        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
         class_names: The classes to number labels by. By default the names of the folders, sorted.
         on_picture: Called after each picture with how many are read and how many there are, for a progress bar.
 
@@ -53,9 +53,9 @@ def read_folder(
     from pathlib import Path
     from PIL import Image
 
-    for name, colour in (("sea", "blue"), ("wood", "green")):
+    for name, color in (("sea", "blue"), ("wood", "green")):
         Path("pictures", name).mkdir(parents=True)
-        Image.new("RGB", (40, 30), colour).save(Path("pictures", name, "1.png"))
+        Image.new("RGB", (40, 30), color).save(Path("pictures", name, "1.png"))
 
     examples = difflr.data.read_folder("pictures", (32, 32))
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
@@ -82,7 +82,7 @@ def open_folder(
     Args:
         folder: As in `difflr.data.read_folder`.
         size: Height and width in pixels.
-        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
         class_names: The classes to number labels by. By default the names of the folders, sorted.
         on_picture: Called after each picture with how many are looked at and how many there are, for a progress bar.
         most_held: Integer, bytes. If all pictures take no more, each is held in memory once it was read.
@@ -100,9 +100,9 @@ def open_folder(
     from pathlib import Path
     from PIL import Image
 
-    for name, colour in (("sea", "blue"), ("wood", "green")):
+    for name, color in (("sea", "blue"), ("wood", "green")):
         Path("pictures", name).mkdir(parents=True)
-        Image.new("RGB", (40, 30), colour).save(Path("pictures", name, "1.png"))
+        Image.new("RGB", (40, 30), color).save(Path("pictures", name, "1.png"))
 
     examples = difflr.data.open_folder("pictures", (32, 32))
     print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
@@ -199,7 +199,7 @@ def _is_picture(entry: Path) -> bool:
 
 
 def left_out(folder: Path) -> list[str]:
-    """What is no picture or lies beside the class folders, in a note; nothing if there is no such file.
+    """A note of the files that are not pictures or are outside the class folders; empty if there are none.
 
     Args:
         folder: With a folder for each class.

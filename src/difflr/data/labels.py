@@ -16,7 +16,7 @@ PER_VALUE = 5  # Whole numbers that occur as often on the average are labels
 
 
 class Targets(NamedTuple):
-    """What is trained on: `y`, the names of the classes (none if `y` holds amounts), and what should be known."""
+    """The targets: `y`, the names of the classes (none if `y` holds amounts), and notes for the user."""
 
     y: np.ndarray
     class_names: tuple[str, ...]

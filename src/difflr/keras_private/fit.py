@@ -16,7 +16,7 @@ from difflr.keras_private.optimizers import trained
 def compile_arguments(model: keras.Model) -> dict:
     """The arguments of `compile`, to compile the model again; empty if it is not compiled.
 
-    The public `get_compile_config` serialises them, which fails for losses and metrics that are plain functions.
+    The public `get_compile_config` serializes them, which fails for losses and metrics that are plain functions.
     """
     return dict(model._compile_config.config) if model.compiled and hasattr(model, "_compile_config") else {}
 
@@ -30,8 +30,8 @@ def forget_metrics(model):
 def forget_step(model):
     """Makes Keras rebuild a model's compiled functions for the variables that its optimizer trains now.
 
-    `train_function = None` is not enough: a `LossScaleOptimizer` has its own list of variables; JAX would reuse a function
-    compiled for variables of the same shapes in another order; and since Keras 3.16, `fit` in several torch processes
+    `train_function = None` is not enough. A `LossScaleOptimizer` has its own list of variables. JAX would reuse a function
+    compiled for variables of the same shapes in another order. Since Keras 3.16, `fit` in several torch processes
     keeps a `DistributedDataParallel`, which waits for the gradients of the variables that were trainable at its creation.
     """
     if hasattr(model.optimizer, "inner_optimizer"):

@@ -63,7 +63,7 @@ _ASKED = ("beta_1", "beta_2", "rho", "adam_beta_1", "adam_beta_2", "momentum", "
 
 
 class Number:
-    """A hyperparameter of the step in place of a Python number: `base + change`, where `change` is a tensor.
+    """A hyperparameter of the step instead of a Python number: `base + change`, where `change` is a tensor.
 
     Keras's formulas accept it like a number. It has two advantages over a plain tensor: while `change` is 0, `1 - 0.999`
     is exact (in float32 it would be 1e-5 off); and tests made while tracing (`if self.momentum > 0`) are true.

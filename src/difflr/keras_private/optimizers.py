@@ -20,7 +20,7 @@ def decays(optimizer, variable) -> bool:
 def fast_class(optimizer_class: type) -> type:
     """The class that instances of `optimizer_class` really have on this backend.
 
-    On torch, `TorchOptimizer.__new__` replaces exact classes only (`keras.optimizers.Adam`) with their vectorised
+    On torch, `TorchOptimizer.__new__` replaces exact classes only (`keras.optimizers.Adam`) with their vectorized
     versions: a subclass of `keras.optimizers.Adam` silently loses the fast path, a subclass of the result does not.
     """
     return type(optimizer_class.__new__(optimizer_class))
@@ -79,7 +79,7 @@ def values(variables):
     return [variable.value if variable._value is None else variable._value for variable in variables]
 
 
-# The attributes with the state of Keras's vectorised optimizers, in the order of `state_of`.
+# The attributes with the state of Keras's vectorized optimizers, in the order of `state_of`.
 _STATE = {
     "SGD": ("momentums",),
     "Adam": ("_momentums", "_velocities", "_velocity_hats"),

@@ -8,7 +8,7 @@ Keras computes an update in steps, each a method that an optimizer may override:
                                       -> _apply_weight_decay          reads `self.learning_rate`
                                       -> _backend_update_step         gets the rate as an argument
                                            -> update_step             once per variable (JAX, TensorFlow, torch)
-                                           -> _parallel_update_step   once for all (torch's vectorised optimizers)
+                                           -> _parallel_update_step   once for all (torch's vectorized optimizers)
 
 A differential optimizer wraps the Keras optimizer on both sides: `OptimizerHooks` is above it in the inheritance and
 receives Keras's calls; `UpdateByGroup` is below it and passes the rate to `update_step`. Methods that a class in between
@@ -58,9 +58,9 @@ def first_with(optimizer_class, *names):
 
 @functools.cache
 def _updates_one_by_one(optimizer_class):
-    """Whether a vectorised optimizer on torch has to update its variables one by one.
+    """Whether a vectorized optimizer on torch has to update its variables one by one.
 
-    Keras's vectorised update calls neither `update_step` nor `assign`, `assign_add` and `assign_sub`. If a class overrides
+    Keras's vectorized update calls neither `update_step` nor `assign`, `assign_add` and `assign_sub`. If a class overrides
     one of these, its variables are updated one by one, so that the override is called.
     """
     replaced = ("update_step", "assign", "assign_add", "assign_sub")
@@ -68,8 +68,8 @@ def _updates_one_by_one(optimizer_class):
 
 
 @functools.cache
-def vectorised_update(optimizer_class):
-    """The name of the Keras optimizer whose vectorised update and decay `optimizer_class` uses on torch, or `None`.
+def vectorized_update(optimizer_class):
+    """The name of the Keras optimizer whose vectorized update and decay `optimizer_class` uses on torch, or `None`.
 
     `None` for a class that overrides a part of it: its methods are called once per group instead.
     """
@@ -92,7 +92,7 @@ def is_in_keras(optimizer_class):
 
 
 def _torch_parallel_optimizer():
-    """The base class of torch's vectorised optimizers; an empty tuple on other backends."""
+    """The base class of torch's vectorized optimizers; an empty tuple on other backends."""
     if keras.backend.backend() != "torch":
         return ()
     from keras.src.backend.torch.optimizers.torch_parallel_optimizer import TorchParallelOptimizer
@@ -156,7 +156,7 @@ def _once_a_group(decay):
     def decay_by_group(self, variables):
         if not self.built or self._rate_of_group is not None:  # no groups yet, or called by the loop below
             decay(self, variables)
-        elif self._vectorised_update() is None:  # otherwise the vectorised step applies the decay, too
+        elif self._vectorized_update() is None:  # otherwise the vectorized step applies the decay, too
             rates, own = self._decay_rates(super(OptimizerHooks, self)._get_current_learning_rate()), None
             for number, places in self._places(variables).items():
                 if number in rates:
@@ -189,7 +189,7 @@ def _hands_on(update):
 class OptimizerHooks(TrapHooks, ReplicaHooks):
     """The upper half of the hooks: the methods that Keras calls, and abstract ones about groups."""
 
-    VECTORISED_STEPS: frozenset[str] = frozenset()  # the Keras optimizers that `_vectorised_step` supports
+    VECTORIZED_STEPS: frozenset[str] = frozenset()  # the Keras optimizers that `_vectorized_step` supports
 
     _rate_of_group = None  # the rate of one group, in the copies that `_with` returns
     _updates = 0  # how often the rates of the groups were computed
@@ -221,8 +221,8 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         """The positions of each group's members in `variables`: group number -> positions."""
         raise NotImplementedError
 
-    def _vectorised_step(self, name, grads, variables, learning_rate):
-        """Decays and updates `variables` on torch like Keras's vectorised optimizer `name`, each at its own rate."""
+    def _vectorized_step(self, name, grads, variables, learning_rate):
+        """Decays and updates `variables` on torch like Keras's vectorized optimizer `name`, each at its own rate."""
         raise NotImplementedError
 
     def __init_subclass__(cls, **arguments):
@@ -255,7 +255,7 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         Keras reads them from the optimizer. Changing them temporarily would not be safe with replicas in threads
         (`tf.distribute.MirroredStrategy`).
         """
-        other = object.__new__(type(self))  # calling the class would return torch's vectorised one
+        other = object.__new__(type(self))  # calling the class would return torch's vectorized one
         vars(other).update(vars(self), _rate_of_group=rate)
         vars(other).update(hyperparameters)
         return other
@@ -267,15 +267,15 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         super()._backend_update_step(grads, trainable_variables, learning_rate)
 
-    def _vectorised_update(self):
-        name = vectorised_update(type(self))
-        return name if name in self.VECTORISED_STEPS else None
+    def _vectorized_update(self):
+        name = vectorized_update(type(self))
+        return name if name in self.VECTORIZED_STEPS else None
 
     def _parallel_update_step(self, grads, variables, learning_rate):
-        name = self._vectorised_update()
+        name = self._vectorized_update()
         if name is not None:
             self._updates += 1
-            self._vectorised_step(name, grads, variables, learning_rate)
+            self._vectorized_step(name, grads, variables, learning_rate)
         elif _updates_one_by_one(type(self)):
             super(_torch_parallel_optimizer(), self)._backend_update_step(grads, variables, learning_rate)
         else:

@@ -9,7 +9,7 @@ from difflr.checks import did_you_mean
 from difflr.models.new_head import as_functional
 
 RANGE = (0, 255)
-GAP, GREY = 4, 160  # of a contact sheet
+GAP, GRAY = 4, 160  # of a contact sheet
 # Name -> layers. Mild, as fastai's `aug_transforms`: rotate by 10 degrees, zoom by 1.1, lighting 0.2.
 CHANGES: dict[str, Callable[[], list[keras.Layer]]] = {
     "flip": lambda: [keras.layers.RandomFlip("horizontal", name="augment_flip")],
@@ -98,7 +98,7 @@ def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, c
         columns: Integer. Images per row; the first is the original.
 
     Returns:
-        Array `(num_pictures * (height + 4) + 4, columns * (width + 4) + 4, channels)`, uint8: a grey gap of 4 pixels is
+        Array `(num_pictures * (height + 4) + 4, columns * (width + 4) + 4, channels)`, uint8: a gray gap of 4 pixels is
         around each image.
 
     Example:
@@ -110,7 +110,7 @@ def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, c
     """
     shown = augmented_pictures(pictures, changes, columns)
     sides = ((0, 0), (0, 0), (GAP, 0), (GAP, 0), (0, 0))
-    tiles = np.pad(shown, sides, constant_values=GREY).transpose(0, 2, 1, 3, 4)
+    tiles = np.pad(shown, sides, constant_values=GRAY).transpose(0, 2, 1, 3, 4)
     number, height, _, width, channels = tiles.shape
     rows = tiles.reshape(number * height, columns * width, channels)
-    return np.pad(rows, ((0, GAP), (0, GAP), (0, 0)), constant_values=GREY)
+    return np.pad(rows, ((0, GAP), (0, GAP), (0, 0)), constant_values=GRAY)

@@ -118,7 +118,7 @@ class CurrentMultipliers(CurrentValues):
         return self._groups.scale(self._variables(target), factor)
 
     def waits(self, target: Any) -> bool:
-        """Whether all of a part is frozen at this moment, by a phase and not by the plan.
+        """Whether all of a part is frozen now by a phase, not by the plan.
 
         Args:
             target: As for `scale`.

@@ -33,7 +33,7 @@ def differential(
 
     Args:
         optimizer: A class derived from `keras.optimizers.Optimizer`, from Keras or elsewhere; an unbuilt instance; a name
-            such as `"adam"`; or a serialised optimizer. A differential one is returned unchanged. In a
+            such as `"adam"`; or a serialized optimizer. A differential one is returned unchanged. In a
             `LossScaleOptimizer` the inner optimizer becomes differential.
 
     Returns:
@@ -119,7 +119,7 @@ def _make_class(stock: OptimizerClass, base: OptimizerClass) -> OptimizerClass:
 
     Args:
         stock: The class.
-        base: The class of its instances, on torch the vectorised one.
+        base: The class of its instances, on torch the vectorized one.
     """
     in_keras = vars(keras.optimizers).get(base.__name__) is keras_private.public_class(base)
     package = "difflr" if in_keras else f"difflr.{base.__module__}"
@@ -154,7 +154,7 @@ _NOTES = {
     ),
     "Ftrl": (
         "The multiplier scales the learning rate, which Ftrl uses inside its accumulators: the variable moves as with a "
-        "stock Ftrl at that rate, which is not proportional to it. `l1` and `l2` regularisation are not scaled."
+        "stock Ftrl at that rate, which is not proportional to it. `l1` and `l2` regularization are not scaled."
     ),
     "Lamb": "Lamb scales each update by the norm of its variable; the multiplier is applied on top of that.",
     "Lion": "Every weight moves by the rate itself (the update is a sign): the multiplier is the ratio of the steps.",

@@ -52,7 +52,7 @@ class DifferentialOptimizer(SavedOptimizer):
     (`sgd_solver.cpp`).
     """
 
-    VECTORISED_STEPS = torch_passes.NAMES
+    VECTORIZED_STEPS = torch_passes.NAMES
 
     def __init__(
         self,

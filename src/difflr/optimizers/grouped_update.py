@@ -50,7 +50,7 @@ class GroupedUpdate(PlannedOptimizer):
     def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
         return self._groups.members(variables).by_group
 
-    def _vectorised_step(
+    def _vectorized_step(
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
         groups: Groups = self._groups  # type: ignore[assignment] # it is built

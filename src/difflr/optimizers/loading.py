@@ -152,9 +152,9 @@ def _restore_changed(optimizer: Any, rows: Sequence[Row], state: State, saved: d
     if not_restored:
         lost = [row.path for row in rows if id(row.variable) in not_restored]
         texts.append(
-            f"What was changed while training was not restored for {listed(lost)}: they share a number with others now, "
-            "which they did not when it was saved. The plan's number applies; set it again, as with "
-            "`optimizer.multipliers[layer] = ...`."
+            f"Multipliers changed during training were not restored for {listed(lost)}: they share a number with "
+            "other variables now, which they did not when the state was saved. The plan's number applies; set it again, as "
+            "with `optimizer.multipliers[layer] = ...`."
         )
     return texts
 

@@ -1,4 +1,4 @@
-"""Whether smaller or larger values of a metric are better, read off its name."""
+"""Whether smaller or larger values of a metric are better, derived from its name."""
 
 SMALLER = ("loss", "error", "divergence", "perplexity", "crossentropy", "entropy", "hinge", "poisson", "distance")
 SMALLER_ABBREVIATED = ("mae", "mse", "rmse", "mape", "msle", "kld", "wer", "cer", "fid")

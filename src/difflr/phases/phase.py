@@ -29,7 +29,7 @@ class Phase:
     A phase is the model's plan with changes that last as long as the phase. What the plan freezes stays frozen.
 
     Args:
-        trainable: What trains: a target or a list of targets, as in `difflr.Rule`: layer-tree paths and patterns
+        trainable: The trainable variables: a target or a list of targets, as in `difflr.Rule`: layer-tree paths and patterns
             (`"backbone/block5*"`, `"*"` for everything), kinds (`"kind:head"`), layers, variables, functions.
         epochs: Integer. The phase ends after this many epochs, counting the one in which it begins.
         steps: Integer. The phase ends after this many optimizer steps, also in the middle of an epoch.

@@ -81,7 +81,7 @@ class PhaseScheduler(keras.callbacks.Callback):
         self._next_look: int | None = None
         self._watched: Any = None
         self._optimizer: Any = None
-        self._neighbours: keras.callbacks.CallbackList | None = None
+        self._neighbors: keras.callbacks.CallbackList | None = None
         self._plans: list[Plan] = []
         self._saved: Any = None  # the progress as data, which is saved with the optimizer; and the same, checked
         self._checked = Progress(())
@@ -131,11 +131,11 @@ class PhaseScheduler(keras.callbacks.Callback):
             optimizer.continues_phases = self.resume
             if optimizer is not model.optimizer:
                 keras_private.load_apart(model.optimizer)
-        self._neighbours = keras_private.callback_list()
-        if self._neighbours is not None:
-            fit_checks.check_order(self, self._neighbours.callbacks)
+        self._neighbors = keras_private.callback_list()
+        if self._neighbors is not None:
+            fit_checks.check_order(self, self._neighbors.callbacks)
             # A new list: Keras is iterating over the old one.
-            self._neighbours.callbacks = [_PhaseInLogs(self), *self._neighbours.callbacks]
+            self._neighbors.callbacks = [_PhaseInLogs(self), *self._neighbors.callbacks]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         fit_checks.check_optimizer(self.model.optimizer)
@@ -325,7 +325,7 @@ class PhaseScheduler(keras.callbacks.Callback):
     def _call(self, event: str) -> None:
         """Calls the methods of callbacks for an event."""
         progress = self._progress
-        for callback in self._neighbours.callbacks if self._neighbours is not None else [self]:
+        for callback in self._neighbors.callbacks if self._neighbors is not None else [self]:
             if hasattr(callback, event):
                 getattr(callback, event)(progress.number + 1, dict(progress.logs))
 

@@ -40,8 +40,8 @@ def rules_of_phase(multipliers: Any) -> tuple[Rule, ...]:
         raise ValueError(f"`multipliers` of a phase have no rule. Received: {shown(multipliers)}. Leave it out.")
     if any(rule.frozen is False for rule in rules):
         raise ValueError(
-            "A rule of a phase cannot unfreeze: `trainable` selects what trains, and what the model's plan freezes stays "
-            "frozen in every phase. Remove the freezing from the plan."
+            "A rule of a phase cannot unfreeze: `trainable` selects among the variables that the model's plan "
+            "trains; the others stay frozen in every phase. Remove the freezing from the plan."
         )
     return rules
 

@@ -1,4 +1,4 @@
-"""What is frozen, and by whom: a plan marks what it freezes, so that it never unfreezes what the user froze."""
+"""Marks on frozen variables: a plan marks what it freezes, so that it never unfreezes what the user froze."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

@@ -19,7 +19,7 @@ PARALLEL = re.compile(r"expert|head|branch")  # series whose members run in para
 
 FIX = (
     "say which layers are the head, as in `head=model.get_layer(...)` or `head=['classifier', ...]`; in rules and phases "
-    "name these layers in place of 'kind:head'"
+    "name these layers instead of 'kind:head'"
 )
 
 Part: TypeAlias = keras.Layer | keras.Variable

@@ -33,7 +33,7 @@ class Row:
         place: Its identity in files: its path, with layers that Keras named identified by class and position.
         name: The user's name for its group, or an empty string.
         schedule_start: The optimizer's step from which its schedules count.
-        hyperparameters: Numbers or schedules in place of the optimizer's own, by name.
+        hyperparameters: Numbers or schedules instead of the optimizer's own, by name.
         min_learning_rate: Float, the floor of the effective rate.
         reset: The hyperparameters that a rule sets to `None`: the optimizer's own.
     """
@@ -172,7 +172,7 @@ class Group:
 
     @property
     def hyperparameters(self) -> Mapping[str, Value]:
-        """Numbers or schedules in place of the optimizer's own, by name."""
+        """Numbers or schedules instead of the optimizer's own, by name."""
         return self.rows[0].hyperparameters
 
     @property

@@ -59,11 +59,11 @@ class Rule:
     Arguments that are `None` set nothing: a rule about the rate never changes the decay.
 
     Args:
-        target: A layer or variable of the model; a layer class, for all layers of that class; a string, matched against
-            layer-tree paths such as `"backbone/stem/kernel"` (a pattern that matches a layer covers everything below it;
-            `*` matches any characters, `/` included, `**/` also nothing, `?` one character); a kind, such as
-            `"kind:bias"` (one of kernel, bias, norm, embedding, vector, no_decay, head); a function `variable -> bool`;
-            `difflr.everything_but(...)`; or a list of these.
+        target: A layer or variable of the model; a layer class; a layer-tree path or pattern such as
+            `"backbone/stem/kernel"`; a kind such as `"kind:bias"`; a function `variable -> bool`;
+            `difflr.everything_but(...)`; or a list of these. A pattern that matches a layer covers everything below it:
+            `*` matches any characters, `/` included, `**/` also nothing, `?` one character. Kinds are kernel, bias, norm,
+            embedding, vector, no_decay and head.
         multiplier: Float >= 0. The effective rate is the base rate times this. 0 freezes.
         weight_decay_multiplier: Float >= 0. Multiplies the optimizer's `weight_decay`.
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on top of the base rate as a function of

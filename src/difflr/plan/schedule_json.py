@@ -91,7 +91,7 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
         return product
 
     def get_config(self) -> dict[str, Any]:
-        """The schedules, serialised."""
+        """The schedules, serialized."""
         return {"schedules": [keras.saving.serialize_keras_object(schedule) for schedule in self.schedules]}
 
     @classmethod

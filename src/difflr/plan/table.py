@@ -77,7 +77,7 @@ def _folds(rows: Iterable[Row]) -> list[list[Row]]:
     folded: dict[Any, list[Row]] = {}
     for row in rows:
         reason = _reasons([row], (), False)
-        who = reason if reason in ("", BY_USER) else "somebody"
+        who = reason if reason in ("", BY_USER) else "a rule"
         schedule = row.setting[2]  # as text, with its start step
         key = (row.multiplier, schedule, row.name) if not row.frozen else ()
         folded.setdefault((row.frozen, *key, who), []).append(row)

@@ -54,7 +54,7 @@ def layerwise_decay(
             the data flow.
 
     Warns:
-        UserWarning: If no depth was found, or the model looks freshly initialised, so that slow lower layers would
+        UserWarning: If no depth was found, or the model looks freshly initialized, so that slow lower layers would
             prevent learning.
 
     Example:
@@ -116,7 +116,7 @@ def _warn_if_fresh(model: keras.Layer, groups: Sequence[DepthGroup]) -> None:
     number = looks_fresh(model, groups)
     if number:
         warnings.warn(
-            f"{type(model).__name__} '{model.name}' looks freshly initialised: all {number} biases and norm weights "
+            f"{type(model).__name__} '{model.name}' looks freshly initialized: all {number} biases and norm weights "
             "below the head are exactly 0 or 1. Layer-wise decay is for pretrained weights; otherwise the lower layers "
             "hardly learn. Load the weights first.",
             stacklevel=3,

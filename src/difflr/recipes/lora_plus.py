@@ -10,7 +10,7 @@ from difflr.recipes.plan_from_decisions import plan_from_decisions
 def lora_plus(model: keras.Layer, ratio: float = 16.0) -> Plan:
     """Train the B matrix of each LoRA adapter at `ratio` times the base rate.
 
-    LoRA adds `A @ B` to a frozen kernel, with B initialised to zero. B should train faster than A. Keras creates
+    LoRA adds `A @ B` to a frozen kernel, with B initialized to zero. B should train faster than A. Keras creates
     A and B with `layer.enable_lora(rank)`: `lora_kernel_a`, `lora_kernel_b` of Dense, EinsumDense and convolutions,
     `lora_embeddings_a`, `lora_embeddings_b` of Embedding. Everything else keeps the base rate.
 

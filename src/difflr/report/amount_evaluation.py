@@ -66,7 +66,7 @@ class AmountEvaluation(Measured):
             points = self.y[:, number], self.scores[:, number]
             handles.append(axes.scatter(*points, s=12, alpha=0.6, color=style["color"], linewidth=0))
         low, high = min(self.y.min(), self.scores.min()), max(self.y.max(), self.scores.max())
-        axes.plot([low, high], [low, high], color=drawing.GREY, linestyle="--", linewidth=1)
+        axes.plot([low, high], [low, high], color=drawing.GRAY, linestyle="--", linewidth=1)
         axes.set_xlabel("answer")
         axes.set_ylabel("prediction")
         if len(handles) > 1:

@@ -44,7 +44,7 @@ def contact_sheet(found: Measured) -> "Figure | None":
             shortened([text], LONGEST)[0] for text in (mistake.truth, f"→ {mistake.predicted}", mistake.name)
         )
         lines = ((truth, RIGHT), (predicted, WRONG), (name, NAME))
-        for line, (text, colour) in enumerate(lines):
+        for line, (text, color) in enumerate(lines):
             place = left / width, (top - side - LINE * line - GAP / 2) / height
-            figure.text(*place, text, color=colour, fontsize=7, va="top", parse_math=False)
+            figure.text(*place, text, color=color, fontsize=7, va="top", parse_math=False)
     return figure

@@ -1,4 +1,4 @@
-"""What all plots share: axes, colours, legends, and nothing that changes matplotlib for others."""
+"""What all plots share: axes, colors, legends, and nothing that changes matplotlib for others."""
 
 import itertools
 import math
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 else:  # matplotlib is imported when something is drawn
     Axes = Any
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, without yellow and black, which paper or a dark page
+# Okabe and Ito's colors, which color-blind readers tell apart, without yellow and black, which paper or a dark page
 # swallows. Lines differ in their dashes as well, points in their markers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MAP = "viridis"
-GREY = "#8C8C8C"
-FROZEN: dict[str, Any] = {"facecolor": "#D9D9D9", "edgecolor": GREY, "hatch": "////", "linewidth": 0}
+GRAY = "#8C8C8C"
+FROZEN: dict[str, Any] = {"facecolor": "#D9D9D9", "edgecolor": GRAY, "hatch": "////", "linewidth": 0}
 LABEL_HEIGHT = 0.17  # inches, of small text
 MAX_LABEL = 40  # characters
 MAX_TICKS = 8
@@ -53,15 +53,15 @@ def height_for(num_labels: int) -> float:
 
 
 def line_styles(number: int) -> list[dict[str, Any]]:
-    """Colour and dash of so many lines; many lines are layers in order, and the colour shows the depth."""
-    dashes = itertools.cycle(DASHES) if number <= 2 * len(COLOURS) else itertools.repeat("-")
-    if number <= len(COLOURS):
-        colours: Sequence[Any] = COLOURS
+    """Color and dash of so many lines; many lines are layers in order, and the color shows the depth."""
+    dashes = itertools.cycle(DASHES) if number <= 2 * len(COLORS) else itertools.repeat("-")
+    if number <= len(COLORS):
+        colors: Sequence[Any] = COLORS
     else:
         import matplotlib
 
-        colours = list(matplotlib.colormaps[MAP](np.linspace(0, 0.9, number)))
-    return [{"color": colour, "linestyle": dash} for colour, dash in zip(colours[:number], dashes, strict=False)]
+        colors = list(matplotlib.colormaps[MAP](np.linspace(0, 0.9, number)))
+    return [{"color": color, "linestyle": dash} for color, dash in zip(colors[:number], dashes, strict=False)]
 
 
 def legend(axes: Axes, handles: Sequence["Artist"], names: Sequence[str], outside: bool) -> None:
@@ -116,7 +116,7 @@ def label_layers(axes: Axes, paths: Sequence[str]) -> None:
 
 def horizontal_grid(axes: Axes) -> None:
     """Faint lines at the ticks of the vertical axis."""
-    axes.grid(axis="y", color=GREY, alpha=0.3, linewidth=0.6)
+    axes.grid(axis="y", color=GRAY, alpha=0.3, linewidth=0.6)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -209,7 +209,7 @@ def mark_phases(axes: Axes, spans: Sequence[Span], first: float, last: float) ->
         axes.vlines(span.begins, 0, 1, "white", linewidth=2.6, transform=full_height)
         dash = "--" if before.at_least else "-"
         axes.vlines(span.begins, 0, 1, "black", dash, linewidth=1, transform=full_height)
-    width = axis_inches(axes)[0] * 0.8  # what labels and a colour bar leave of it
+    width = axis_inches(axes)[0] * 0.8  # what labels and a color bar leave of it
     for span in spans:
         begins, ends = max(span.begins, first), min(span.ends, last)
         room = (ends - begins) / (last - first) * width

@@ -1,4 +1,4 @@
-"""A map on a logarithmic colour scale: a row for each layer or group, a column for each step or epoch."""
+"""A map on a logarithmic color scale: a row for each layer or group, a column for each step or epoch."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ def draw_heat_map(
     hatched: tuple[np.ndarray, str],
     white: tuple[np.ndarray, str],
 ) -> None:
-    """Draws the map; an infinite value has the highest colour.
+    """Draws the map; an infinite value has the highest color.
 
     Args:
         axes: The axes.
         values: Float array `(rows, columns)`; what is not above 0 is hatched or white.
         edges: Array `(columns + 1,)`: where the columns begin, and where the last one ends.
-        label: What the colours mean; empty for one colour and no colour bar.
+        label: What the colors mean; empty for one color and no color bar.
         hatched: Boolean array of the cells that are hatched, and what that means.
         white: Likewise the cells that are white.
     """
@@ -27,14 +27,14 @@ def draw_heat_map(
     from matplotlib.colors import ListedColormap, LogNorm
     from matplotlib.patches import Patch, Rectangle
 
-    low, high = colour_range(values)
+    low, high = color_range(values)
     norm = LogNorm(low, high, clip=True)
     axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=-1, **drawing.FROZEN))
     rows = np.arange(len(values) + 1) - 0.5
-    coloured = np.ma.masked_where(~(values > 0), np.minimum(values, high))
-    colours = drawing.MAP if label else ListedColormap([drawing.COLOURS[0]])
+    colored = np.ma.masked_where(~(values > 0), np.minimum(values, high))
+    colors = drawing.MAP if label else ListedColormap([drawing.COLORS[0]])
     # Rasterized: in SVG it is one picture, not a path for each of 80,000 cells.
-    axes.pcolormesh(edges, rows, coloured, norm=norm, cmap=colours, rasterized=True)
+    axes.pcolormesh(edges, rows, colored, norm=norm, cmap=colors, rasterized=True)
     axes.set_xlim(edges[0], edges[-1])
     if label:
         below, above = (values[values > 0] < 0.999 * low).any(), (values > 1.001 * high).any()
@@ -49,18 +49,18 @@ def draw_heat_map(
     if white[0].any():
         blank = np.ma.masked_where(~white[0], np.zeros(values.shape))
         axes.pcolormesh(edges, rows, blank, cmap=ListedColormap(["white"]), rasterized=True)
-        handles.append(Patch(facecolor="white", edgecolor=drawing.GREY))
+        handles.append(Patch(facecolor="white", edgecolor=drawing.GRAY))
         names.append(white[1])
     if handles:
         place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "borderaxespad": 1.6, "frameon": False}
         axes.legend(handles, names, fontsize="small", **place)
 
 
-def colour_range(values: np.ndarray) -> tuple[float, float]:
-    """Where a logarithmic colour scale for some rows begins and ends.
+def color_range(values: np.ndarray) -> tuple[float, float]:
+    """Where a logarithmic color scale for some rows begins and ends.
 
     It begins at a tenth of the highest value of the lowest row, so that the long tail of a schedule does not take all
-    colours; smaller values have the lowest colour.
+    colors; smaller values have the lowest color.
 
     Args:
         values: Float array `(rows, columns)`; only finite values above 0 count.

@@ -92,7 +92,7 @@ class LabelEvaluation(Measured):
 
     def _draw(self, axes: drawing.Axes) -> None:
         scores = np.nan_to_num(self.per_label["f1"])
-        axes.barh(np.arange(len(scores)), scores, color=drawing.COLOURS[0])
+        axes.barh(np.arange(len(scores)), scores, color=drawing.COLORS[0])
         drawing.label_layers(axes, self.class_names)
         axes.set_xlim(0, 1)
         axes.set_xlabel("F1")

@@ -1,4 +1,4 @@
-"""Names that fit: shortened without becoming equal, or one name for several neighbouring layers."""
+"""Names that fit: shortened without becoming equal, or one name for several neighboring layers."""
 
 import collections
 import itertools
@@ -61,7 +61,7 @@ def evenly(number: int, most: int) -> list[int]:
 def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
     """At most `room` labels for layers in order: position and text.
 
-    If there is no room for all, neighbours whose names begin alike share a label such as `block3_*`.
+    If there is no room for all, neighbors whose names begin alike share a label such as `block3_*`.
 
     Args:
         paths: The paths of the layers.
@@ -83,7 +83,7 @@ def fitting_labels(paths: Sequence[str], room: int) -> list[tuple[float, str]]:
 
 
 def _runs(words: Sequence[Sequence[str]], length: int) -> list[tuple[int, int]]:
-    """Neighbours with the same first words: the first and the last of each run."""
+    """Neighbors with the same first words: the first and the last of each run."""
     runs = itertools.groupby(range(len(words)), key=lambda number: words[number][:length])
     numbers = [list(run) for _, run in runs]
     return [(run[0], run[-1]) for run in numbers]

@@ -72,7 +72,7 @@ class Measured(ABC):
 
     @abstractmethod
     def numbers(self) -> dict[str, float]:
-        """What is measured over all examples: name -> value, the main one first."""
+        """The metrics over all examples: name -> value, the main one first."""
 
     @abstractmethod
     def sentence(self) -> str:
@@ -88,7 +88,7 @@ class Measured(ABC):
 
     @abstractmethod
     def plots(self) -> list[Plot]:
-        """What is to be drawn."""
+        """The plots."""
 
     @abstractmethod
     def details(self) -> dict[str, Any]:

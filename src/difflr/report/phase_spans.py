@@ -135,7 +135,7 @@ def plans_in(phases: Phases, plan: Plan, begins: Sequence[int], learning_rate: o
     if plan.model is None:
         raise ValueError(
             "Phases are resolved against the model, which this plan does not know: it was made from a list of variables, "
-            "or the model has been deleted. Pass the model in place of the plan."
+            "or the model has been deleted. Pass the model instead of the plan."
         )
     found: list[Plan] = []
     before = plan.whole

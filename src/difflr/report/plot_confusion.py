@@ -1,4 +1,4 @@
-"""The confusion matrix: right in one colour, mistakes in another, on a light page and on a dark one."""
+"""The confusion matrix: right in one color, mistakes in another, on a light page and on a dark one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def confusion_height(num_classes: int) -> float:
 
 
 def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draws a confusion matrix; the colour of a cell is its share of the row.
+    """Draws a confusion matrix; the color of a cell is its share of the row.
 
     Args:
         axes: The axes.
@@ -30,11 +30,11 @@ def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence
 
     number = len(counts)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    colours = np.empty((number, number, 4))
-    colours[...] = (*to_rgb(drawing.COLOURS[1]), 0)
-    colours[np.arange(number), np.arange(number), :3] = to_rgb(drawing.COLOURS[0])
-    colours[..., 3] = np.where(counts > 0, 0.12 + 0.88 * share, 0)
-    axes.imshow(colours, interpolation="nearest", aspect="auto")
+    colors = np.empty((number, number, 4))
+    colors[...] = (*to_rgb(drawing.COLORS[1]), 0)
+    colors[np.arange(number), np.arange(number), :3] = to_rgb(drawing.COLORS[0])
+    colors[..., 3] = np.where(counts > 0, 0.12 + 0.88 * share, 0)
+    axes.imshow(colors, interpolation="nearest", aspect="auto")
     places = evenly(number, 40)
     names = shortened(class_names, LONGEST)
     axes.set_xticks(places, [names[place] for place in places], rotation=90 if number > 3 else 0, parse_math=False)
@@ -42,7 +42,7 @@ def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence
     axes.tick_params(labelsize="small", length=0)
     axes.set_xticks(np.arange(number + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(number + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=drawing.GREY, alpha=0.25, linewidth=0.5)
+    axes.grid(which="minor", color=drawing.GRAY, alpha=0.25, linewidth=0.5)
     axes.tick_params(which="minor", length=0)
     axes.set_xlabel("taken for")
     axes.set_ylabel("what it is")
@@ -50,5 +50,5 @@ def draw_confusion(axes: drawing.Axes, counts: np.ndarray, class_names: Sequence
         return
     size = 9 if number <= 12 else 7
     for row, column in zip(*np.nonzero(counts), strict=True):
-        dark: dict[str, Any] = {"color": "white"} if colours[row, column, 3] > 0.6 else {}
+        dark: dict[str, Any] = {"color": "white"} if colors[row, column, 3] > 0.6 else {}
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", fontsize=size, **dark)

@@ -113,7 +113,7 @@ def draw_lines(
         drawing.log_axis(axes, "y", np.nanmin(everything), np.nanmax(everything))
     if infinite:
         top = axes.get_xaxis_transform()
-        handles += axes.plot(infinite, [0.97] * len(infinite), "^", color=drawing.GREY, transform=top)
+        handles += axes.plot(infinite, [0.97] * len(infinite), "^", color=drawing.GRAY, transform=top)
     drawing.horizontal_grid(axes)
     if len(lines) > 1 or positive:
         drawing.legend(axes, handles, [*lines, *["infinite"] * bool(infinite)], outside)

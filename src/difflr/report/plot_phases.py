@@ -34,10 +34,10 @@ def plot_phases(
 
     Args:
         phases: `difflr.Phases`, or a list of `difflr.Phase`.
-        plan: A `difflr.Plan`, or a built model: a row for each layer, coloured by its rate. `None`: a row for
+        plan: A `difflr.Plan`, or a built model: a row for each layer, colored by its rate. `None`: a row for
             each target that the phases name.
         learning_rate: The base rate: a number, an optimizer, or a schedule, of which the first step counts. `None`
-            colours by the multiplier.
+            colors by the multiplier.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
         epochs: Integer. Where `fit` ends.
         steps_per_epoch: Integer. Batches in an epoch, needed if some phases count epochs and others steps.
@@ -125,7 +125,7 @@ def draw_phases(axes: drawing.Axes, names: list[str], values: np.ndarray, spans:
         names: The rows, from top to bottom.
         values: Float array `(rows, phases)`; NaN where frozen.
         spans: When each phase begins and ends.
-        label: What the values are; empty for one colour.
+        label: What the values are; empty for one color.
     """
     edges = np.array([*(span.begins for span in spans), spans[-1].ends])
     values = values[:, [span.number for span in spans]]

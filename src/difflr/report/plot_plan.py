@@ -72,7 +72,7 @@ def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float | None, outside
     handles, names = [], []
     for number, (kind, some) in enumerate(_by_variable(trainable).items()):
         xs, ys = [band.rate(rate) for band in some], [position[band.layer] for band in some]
-        look: dict[str, Any] = {"marker": drawing.MARKERS[number], "color": drawing.COLOURS[number], "linestyle": ""}
+        look: dict[str, Any] = {"marker": drawing.MARKERS[number], "color": drawing.COLORS[number], "linestyle": ""}
         handles += axes.plot(xs, ys, markersize=size, alpha=0.85, **look)
         names.append(kind)
     if frozen:
@@ -84,7 +84,7 @@ def draw_plan(axes: drawing.Axes, bands: list[Band], rate: float | None, outside
         names.append("frozen")
         axes.set_xlim(left / column, right)
     drawing.label_layers(axes, layers)
-    axes.grid(axis="x", color=drawing.GREY, alpha=0.3, linewidth=0.6)
+    axes.grid(axis="x", color=drawing.GRAY, alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
     if names != [WHOLE]:
         drawing.legend(axes, handles, names, outside)

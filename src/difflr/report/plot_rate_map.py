@@ -51,7 +51,7 @@ def plot_rate_map(
     """Draws the learning rate of every layer at every step as a map, before training.
 
     A row for each layer, from the input at the top to the head at the bottom; variables of a layer with different rates
-    have a row each. What is frozen is grey and hatched. The map includes the schedules of groups and phases and the
+    have a row each. Frozen layers are gray and hatched. The map includes the schedules of groups and phases and the
     warm-up of newly unfrozen variables, but not their own bias correction. A phase that ends on a plateau is drawn as
     short as it can be, and its end is dashed.
 

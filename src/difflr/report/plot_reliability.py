@@ -21,11 +21,11 @@ def draw_reliability(
     """
     known = count > 0
     share = count / max(count.sum(), 1)
-    bars = axes.bar(edges[:-1], share, np.diff(edges), align="edge", color=drawing.GREY, alpha=0.35, linewidth=0)
-    (line,) = axes.plot([0, 1], [0, 1], color=drawing.GREY, linestyle="--", linewidth=1)
-    (points,) = axes.plot(confidence[known], accuracy[known], "-", color=drawing.COLOURS[0], linewidth=1)
+    bars = axes.bar(edges[:-1], share, np.diff(edges), align="edge", color=drawing.GRAY, alpha=0.35, linewidth=0)
+    (line,) = axes.plot([0, 1], [0, 1], color=drawing.GRAY, linestyle="--", linewidth=1)
+    (points,) = axes.plot(confidence[known], accuracy[known], "-", color=drawing.COLORS[0], linewidth=1)
     sizes = 12 + 110 * share[known]
-    axes.scatter(confidence[known], accuracy[known], sizes, color=drawing.COLOURS[0], zorder=3, clip_on=False)
+    axes.scatter(confidence[known], accuracy[known], sizes, color=drawing.COLORS[0], zorder=3, clip_on=False)
     drawing.horizontal_grid(axes)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.04)

@@ -34,21 +34,22 @@ def summary(
 ) -> None:
     """Prints the layers of a model as `model.summary()` does, with the learning rates.
 
-    For each layer: its parameters; its groups, by the names that logs and plots use; the multiplier and the current
-    effective rate (from the smallest to the largest of its weights), the factor on the weight decay; the memory of the
-    optimizer's state for it, and its part in the arithmetic of the forward pass. Below the table: what is trained and what
+    Each layer has its parameters, its groups (by the names in logs and plots), its multiplier and its current effective
+    rate (from the smallest to the largest of its weights). It also has the factor on the weight decay, the memory of its
+    optimizer state, and its share of the arithmetic of the forward pass. Below the table: what is trained and what
     is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML. Names are never cut:
     in a narrow terminal some columns are left out, and where that is not enough the table is wider.
 
-    The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position, in the
-    forward pass, as many again for its gradient where it is trainable, and as many for the gradient of its input where
-    something before it is trainable. Norms, activations, the products inside attention and the optimizer are left out.
+    The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position in the
+    forward pass. A trainable weight costs as much again for its gradient. A layer with trainable layers below it costs as
+    much again for the gradient of its input. Norms, activations, the products inside attention and the optimizer
+    are left out.
 
     Args:
         model: A built model; compiled or not.
         line_length: Integer, the width of the table. Defaults to the terminal's, at most 130.
         positions: Where the columns end, as fractions of the width, ascending to 1. Defaults to what they need.
-        print_fn: Receives the text. Defaults to printing in colour.
+        print_fn: Receives the text. Defaults to printing in color.
         expand_nested: Boolean, whether to show the layers of nested models.
         show_trainable: Boolean, whether to add the column `Trainable`.
         layer_range: Two names or regular expressions: the first and the last layer to be shown, as in Keras.
@@ -180,7 +181,7 @@ def _left_out(columns: dict[str, list[str]], width: int) -> list[str]:
 
 
 def footer(numbers: SummaryNumbers) -> list[str]:
-    """What is below the table.
+    """The text below the table.
 
     Args:
         numbers: The numbers.

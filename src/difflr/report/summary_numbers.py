@@ -96,7 +96,7 @@ def summary_numbers(model: keras.Model, plan: Plan | None = None, num_steps: int
 
 
 class _Numbers:
-    """What is known of each variable, by identity.
+    """The numbers of each variable, by identity.
 
     Args:
         model: As for `summary_numbers`.

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG that takes the text colour of the page and loads nothing."""
+"""The plots of a report, as SVG that takes the text color of the page and loads nothing."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 from difflr.report import drawing
 
-INK = "#123456"  # in no colour map; replaced by the text colour of the page
+INK = "#123456"  # in no color map; replaced by the text color of the page
 WIDTH = 5.4  # inches: still legible on a telephone
 
 

@@ -171,7 +171,7 @@ class Page:
         return {"plots": [self._log_plot(name, name) for name in names[:MAX_CURVES]], "left_out": names[MAX_CURVES:]}
 
     def groups(self) -> list[dict[str, str]]:
-        """What was logged for each group."""
+        """A plot for each logged measure of the groups."""
         return [self._log_plot(name, f"{MEASURES[name].capitalize()} of each group") for name in self.run.log.measures]
 
     def _log_plot(self, measure: str, name: str) -> dict[str, str]:

@@ -51,7 +51,7 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
         return rate
 
     def get_config(self) -> dict[str, Any]:
-        """The schedules, serialised, and the boundaries."""
+        """The schedules, serialized, and the boundaries."""
         schedules = [
             schedule if isinstance(schedule, float) else keras.saving.serialize_keras_object(schedule)
             for schedule in self.schedules

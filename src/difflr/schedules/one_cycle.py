@@ -143,7 +143,7 @@ class OneCycleMomentum(keras.optimizers.schedules.LearningRateSchedule):
         return self.highest - (self.highest - self.lowest) * keras.ops.where(rises, up, down)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, the cycle serialised."""
+        """The arguments, the cycle serialized."""
         cycle = keras.saving.serialize_keras_object(self.cycle)
         return {"cycle": cycle, "highest": self.highest, "lowest": self.lowest}
 

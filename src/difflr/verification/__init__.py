@@ -1,6 +1,6 @@
 """One real step, measured against what the plan promises."""
 
-from difflr.verification.judgement import PlanNotKept, Verification
+from difflr.verification.judgment import PlanNotKept, Verification
 from difflr.verification.verify import verify
 from difflr.verification.verify_plan import VerifyPlan
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from difflr.checks import listed
 from difflr.plan import Plan, Row
-from difflr.verification import judgement
-from difflr.verification.judgement import VerifiedRow
+from difflr.verification import judgment
+from difflr.verification.judgment import VerifiedRow
 from difflr.verification.observation import Observation, PartState
 from difflr.verification.reference import stock_class
 
@@ -32,22 +32,22 @@ def culprits(rows: Sequence[Row], parts: Sequence[PartState], judged: Sequence[V
             f"The optimizer was built with other variables: it does not train {listed(forgotten)}. Compile the "
             "model with a new optimizer after changing its variables or what is trainable."
         )
-    if moving := by_verdict.get(judgement.MOVES):
+    if moving := by_verdict.get(judgment.MOVES):
         faults.append(
             f"The plan freezes {listed(moving)}, and they move: they were made trainable again, or the optimizer "
             "has another plan or none."
         )
-    if unused := by_verdict.get(judgement.UNUSED):
+    if unused := by_verdict.get(judgment.UNUSED):
         faults.append(f"No gradient reaches {listed(unused)}, at any weights: the loss does not depend on them.")
-    if not_finite := by_verdict.get(judgement.NOT_FINITE):
+    if not_finite := by_verdict.get(judgment.NOT_FINITE):
         faults.append(
             f"The gradients or the weights are not all finite: {listed(not_finite)}. No rate can be measured; check "
             "the data and the loss."
         )
-    if judgement.BROKEN in by_verdict:
+    if judgment.BROKEN in by_verdict:
         for part in parts:
             faults += _about_optimizer(part, rows)
-        faults += judgement.patterns([row for row in judged if row.path not in forgotten])
+        faults += judgment.patterns([row for row in judged if row.path not in forgotten])
     return faults
 
 

@@ -15,9 +15,9 @@ from difflr.plan.group_names import names_of
 from difflr.plan.hyperparameters import as_key
 from difflr.plan.rows import grouped
 from difflr.plan.rule import AXES
-from difflr.verification import judgement
+from difflr.verification import judgment
 from difflr.verification.blame import culprits, statistics_faults
-from difflr.verification.judgement import Verification, VerifiedRow
+from difflr.verification.judgment import Verification, VerifiedRow
 from difflr.verification.observation import Observation, PartState, Values, is_finite
 from difflr.verification.reference import Reference, batch_of, has_own_rule, hyperparameters_at, schedule_at
 
@@ -38,7 +38,7 @@ def judge(plan: Plan, observation: Observation, tolerance: float, unused: set[in
         if row.frozen:
             judged[id(row.variable)] = _frozen(row, observation)
         elif id(row.variable) not in part_of:
-            judged[id(row.variable)] = VerifiedRow(row.path, row.multiplier, 0.0, judgement.BROKEN)
+            judged[id(row.variable)] = VerifiedRow(row.path, row.multiplier, 0.0, judgment.BROKEN)
     for part in observation.parts:
         members = [row for row in rows if id(row.variable) not in judged and part_of[id(row.variable)] is part]
         judged.update(_judge_part(part, members, observation, tolerance, unused))
@@ -84,14 +84,14 @@ def compared(
         tolerance: Float, the largest relative error of the ratio.
     """
     if not (is_finite(real) and is_finite(once)):
-        return VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
+        return VerifiedRow(row.path, rate, math.nan, judgment.NOT_FINITE)
     length = float(np.linalg.norm(slope))
     if length == 0 or noise > 0.1 * length:
         lost = float(np.linalg.norm(real - once)) <= 4 * noise
-        return VerifiedRow(row.path, rate, math.nan, judgement.TOO_SMALL if lost else judgement.BROKEN)
+        return VerifiedRow(row.path, rate, math.nan, judgment.TOO_SMALL if lost else judgment.BROKEN)
     measured = rate * (1 + float(np.sum((real - once) * slope)) / length**2)
     allowed = rate * (tolerance + 4 * noise / length)
-    verdict = judgement.KEPT if abs(measured - rate) <= allowed else judgement.BROKEN
+    verdict = judgment.KEPT if abs(measured - rate) <= allowed else judgment.BROKEN
     return VerifiedRow(row.path, rate, measured, verdict, (length / rate) ** 2)
 
 
@@ -111,10 +111,10 @@ def noise_of(variable: keras.Variable, value: np.ndarray) -> float:
 def _frozen(row: Row, observation: Observation) -> VerifiedRow:
     key = id(row.variable)
     if key in observation.found and np.any(observation.found[key] != observation.left[key]):
-        return VerifiedRow(row.path, 0.0, math.nan, judgement.MOVES)
+        return VerifiedRow(row.path, 0.0, math.nan, judgment.MOVES)
     if not np.array_equal(observation.before[key], observation.after[key], equal_nan=True):
-        return VerifiedRow(row.path, 0.0, math.nan, judgement.OVERWRITTEN)
-    return VerifiedRow(row.path, 0.0, 0.0, judgement.FROZEN)
+        return VerifiedRow(row.path, 0.0, math.nan, judgment.OVERWRITTEN)
+    return VerifiedRow(row.path, 0.0, 0.0, judgment.FROZEN)
 
 
 def _judge_part(
@@ -132,13 +132,13 @@ def _judge_part(
         for row in members:
             key = id(row.variable)
             if rate == 0:
-                judged[key] = VerifiedRow(row.path, 0.0, math.nan, judgement.RESTS)
+                judged[key] = VerifiedRow(row.path, 0.0, math.nan, judgment.RESTS)
             elif not has_gradient(observation.gradients, key):
                 never = unused is not None and key in unused
-                verdict = judgement.UNUSED if never else judgement.NO_GRADIENT
+                verdict = judgment.UNUSED if never else judgment.NO_GRADIENT
                 judged[key] = VerifiedRow(row.path, rate, math.nan, verdict)
             elif not all(is_finite(step[key]) for step in observation.gradients if key in step):
-                judged[key] = VerifiedRow(row.path, rate, math.nan, judgement.NOT_FINITE)
+                judged[key] = VerifiedRow(row.path, rate, math.nan, judgment.NOT_FINITE)
             else:
                 found = observation.found[key]
                 real, noise = observation.left[key].astype("float64") - found, noise_of(row.variable, found)
@@ -159,9 +159,9 @@ def _is_comparable(along: Sequence[bool], rows: Sequence[VerifiedRow]) -> bool:
             Adam's epsilon, scaling them changes the direction, too.
         rows: The measurements. One common factor comes from the update rule; a plan is about ratios.
     """
-    factors = [row.measured / row.expected for row in rows if row.verdict in (judgement.KEPT, judgement.BROKEN)]
+    factors = [row.measured / row.expected for row in rows if row.verdict in (judgment.KEPT, judgment.BROKEN)]
     is_one_factor = bool(factors) and bool(np.allclose(factors, factors[0], rtol=0.02))
-    kept = all(row.verdict != judgement.BROKEN for row in rows)
+    kept = all(row.verdict != judgment.BROKEN for row in rows)
     return sum(along) >= len(along) / 2 and (kept or not is_one_factor)
 
 
@@ -173,8 +173,8 @@ def _is_along(real: np.ndarray, once: np.ndarray, slope: np.ndarray, noise: floa
 
 
 def _not_judged(row: VerifiedRow) -> VerifiedRow:
-    is_number = row.verdict in (judgement.KEPT, judgement.BROKEN)
-    return dataclasses.replace(row, verdict=judgement.OWN_RULE) if is_number else row
+    is_number = row.verdict in (judgment.KEPT, judgment.BROKEN)
+    return dataclasses.replace(row, verdict=judgment.OWN_RULE) if is_number else row
 
 
 def _in_current_phase(row: Row, parts: Sequence[PartState]) -> Row:

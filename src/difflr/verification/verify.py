@@ -15,10 +15,10 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
-from difflr.verification import judgement
+from difflr.verification import judgment
 from difflr.verification.first_batch import first_batch
 from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of
-from difflr.verification.judgement import PlanNotKept, Verification, VerifiedRow
+from difflr.verification.judgment import PlanNotKept, Verification, VerifiedRow
 from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
 from difflr.verification.reference import schedule_at
 
@@ -279,18 +279,18 @@ def _of_functions(
 
     real, base = moves(step), moves(reference)
     rows = [_of_function(row, real[id(row.variable)], base[id(row.variable)], before, tolerance) for row in plan.rows]
-    return in_groups(plan, rows, judgement.patterns(rows))
+    return in_groups(plan, rows, judgment.patterns(rows))
 
 
 def _of_function(row: Row, real: np.ndarray, base: np.ndarray, before: Values, tolerance: float) -> VerifiedRow:
     if row.frozen:
         moved = bool(np.any(real))
-        verdict = judgement.MOVES if moved else judgement.FROZEN
+        verdict = judgment.MOVES if moved else judgment.FROZEN
         return VerifiedRow(row.path, 0.0, math.nan if moved else 0.0, verdict)
     if not np.any(base):
-        return VerifiedRow(row.path, row.multiplier, math.nan, judgement.NO_GRADIENT)
+        return VerifiedRow(row.path, row.multiplier, math.nan, judgment.NO_GRADIENT)
     if row.hyperparameters or row.min_learning_rate:
-        return VerifiedRow(row.path, row.multiplier, math.nan, judgement.NOT_BY_RATE)
+        return VerifiedRow(row.path, row.multiplier, math.nan, judgment.NOT_BY_RATE)
     rate = row.multiplier * schedule_at(row.schedule, 0)
     noise = noise_of(row.variable, before[id(row.variable)])
     return compared(row, rate, real, base * rate, base * rate, noise, tolerance)

@@ -7,7 +7,7 @@ import keras
 from difflr.plan import Plan
 from difflr.text_table import counted
 from difflr.verification.judge import judge
-from difflr.verification.judgement import PlanNotKept, Verification
+from difflr.verification.judgment import PlanNotKept, Verification
 from difflr.verification.observation import MAX_BATCHES, Observation
 from difflr.verification.verify import check_arguments, check_compiled, promised_plan
 

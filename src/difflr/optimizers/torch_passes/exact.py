@@ -1,4 +1,4 @@
-"""Keras's vectorised updates for all groups at once, bit for bit.
+"""Keras's vectorized updates for all groups at once, bit for bit.
 
 Keras's update takes one rate for a list of variables. One call per group costs 2 to 8 times the stock step with 150
 groups, because each call repeats the work that all variables share. Here that work is done once, and the same

@@ -20,7 +20,7 @@ class Step:
     Rates are Python floats on a CPU, and scalar tensors on a GPU, so that no step waits for it.
 
     Args:
-        name: The Keras optimizer whose vectorised update to compute, one of `torch_passes.NAMES`.
+        name: The Keras optimizer whose vectorized update to compute, one of `torch_passes.NAMES`.
         optimizer: The optimizer, for its settings and state.
         groups: Its groups.
         variables: Keras variables.

@@ -1,4 +1,4 @@
-"""`Labelled`: examples with their answers, read one after the other."""
+"""`Labeled`: examples with their answers, read one after the other."""
 
 import concurrent.futures
 import dataclasses
@@ -31,7 +31,7 @@ class Columns(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Examples with their answers.
 
     Args:
@@ -58,7 +58,7 @@ class Labelled:
         return len(self.names)
 
 
-def labelled(network: Network, path: Path, columns: Columns) -> Labelled:
+def labeled(network: Network, path: Path, columns: Columns) -> Labeled:
     """The examples at `path`.
 
     Args:
@@ -95,7 +95,7 @@ def only_for(option: str, owner: str, value: str | None, network: Network) -> No
         raise ValueError(f"{option} is for {owner}, and the model takes {network.info.data}: leave it out.")
 
 
-def _pictures(network: Network, path: Path) -> Labelled:
+def _pictures(network: Network, path: Path) -> Labeled:
     known = network.info.class_names or None
     notes: list[str] = []
     if (path / "test").is_dir() and all(part.name.lower() in PARTS for part in path.iterdir() if part.is_dir()):
@@ -108,7 +108,7 @@ def _pictures(network: Network, path: Path) -> Labelled:
     return _of_files(network, path, [file for _, file in files], labels, notes)
 
 
-def _picture_table(network: Network, path: Path, columns: Columns) -> Labelled:
+def _picture_table(network: Network, path: Path, columns: Columns) -> Labeled:
     files, targets = picture_targets(
         path,
         columns_in(columns.label),
@@ -128,12 +128,12 @@ def _targets(network: Network) -> str:
     return {"classes": "labels", "labels": "several"}.get(network.info.task, "numbers")
 
 
-def _of_files(network: Network, path: Path, files: list[Path], labels: np.ndarray, notes: list[str]) -> Labelled:
+def _of_files(network: Network, path: Path, files: list[Path], labels: np.ndarray, notes: list[str]) -> Labeled:
     def show(position: int) -> np.ndarray:
         return difflr.data.read_picture(files[position], *_size(network))
 
     names = [str(file.relative_to(path)) if file.is_relative_to(path) else str(file) for file in files]
-    return Labelled(path, names, labels, functools.partial(decoded, files, network), show, notes=notes)
+    return Labeled(path, names, labels, functools.partial(decoded, files, network), show, notes=notes)
 
 
 def _size(network: Network) -> tuple[tuple[int, int], int]:
@@ -173,7 +173,7 @@ def _picture_or_reason(network: Network, file: Path) -> Read:
         return None, "there is no such file" if "No such file" in text else text
 
 
-def _texts(network: Network, path: Path, columns: Columns) -> Labelled:
+def _texts(network: Network, path: Path, columns: Columns) -> Labeled:
     table = difflr.data.read_table(
         path,
         text_column=columns.text or "text",
@@ -184,7 +184,7 @@ def _texts(network: Network, path: Path, columns: Columns) -> Labelled:
     if table.class_names:
         _check_classes(network, table.class_names, f"The column '{columns.label}' of {path}")
     names = [f"text {number + 1}" for number in range(len(table))]
-    return Labelled(
+    return Labeled(
         path,
         names,
         table.y.astype("int64") if table.class_names else table.y,
@@ -194,7 +194,7 @@ def _texts(network: Network, path: Path, columns: Columns) -> Labelled:
     )
 
 
-def _arrays(network: Network, path: Path) -> Labelled:
+def _arrays(network: Network, path: Path) -> Labeled:
     numbers = network.info.task == NUMBERS
     examples, _ = difflr.data.read_arrays(path, targets=_targets(network))
     shape = network.model.input_shape[1:]
@@ -207,7 +207,7 @@ def _arrays(network: Network, path: Path) -> Labelled:
             f"y of {path} has labels up to {int(examples.y.max())}, and {network.file} tells {len(network.class_names)} "
             "classes apart, counted from 0."
         )
-    return Labelled(
+    return Labeled(
         path,
         [f"row {number}" for number in range(len(examples))],
         examples.y if numbers else examples.y.astype("int64"),

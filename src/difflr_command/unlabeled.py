@@ -17,7 +17,7 @@ from difflr.data.rows import rows_of
 from difflr.data.table import FILE_COLUMNS
 from difflr.text_table import counted
 from difflr_command import console
-from difflr_command.labelled import Columns, decoded, only_for
+from difflr_command.labeled import Columns, decoded, only_for
 from difflr_command.network import PICTURES, TEXTS, Network
 
 PIPE = "-"
@@ -38,11 +38,11 @@ class Item:
     reason: str | None = None
 
 
-def unlabelled(network: Network, given: Sequence[str], columns: Columns) -> Iterator[Item]:
-    """What is to be predicted.
+def unlabeled(network: Network, given: Sequence[str], columns: Columns) -> Iterator[Item]:
+    """The examples to predict.
 
     Args:
-        network: What takes it.
+        network: The network.
         given: Files and folders; `-` for what a pipe holds.
         columns: The columns of tables.
 
@@ -98,7 +98,7 @@ def _paths_in(table: Path, columns: Sequence[str]) -> list[Path]:
 
 
 def _listed(given: Sequence[str], tables: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
-    """The pictures, those in folders sorted; hidden ones are left out there, and what is no picture, which is said."""
+    """The pictures, those in folders sorted; hidden files are left out there, and so are other files, with a note."""
     for name in given:
         if name == PIPE:
             yield from map(Path, _lines())

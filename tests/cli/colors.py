@@ -1,4 +1,4 @@
-"""A network that needs no training: it tells blue, green and red pictures apart by their mean colours."""
+"""A network that needs no training: it tells blue, green and red pictures apart by their mean colors."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ NAMES = ("blue", "green", "red")
 KERNEL = 8 * np.eye(3)[::-1]
 
 
-def colour_network(path, activation="softmax", size=(8, 8), info=True, task="classes"):
+def color_network(path, activation="softmax", size=(8, 8), info=True, task="classes"):
     """Writes it, with what its file says besides if `info`; returns the path."""
     inputs = keras.Input((*size, 3), name="pictures")
     x = keras.layers.Rescaling(1 / 255, name="to_scale")(inputs)

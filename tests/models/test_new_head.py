@@ -36,6 +36,18 @@ def test_feature_maps_are_pooled():
     np.testing.assert_allclose(new.predict(x, verbose=0), maps.mean((1, 2)) @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+def test_before_training_all_classes_are_about_equally_probable_however_large_the_features():
+    keras.utils.set_random_seed(0)
+    new = difflr.new_head(keras.Sequential([keras.Input((512,)), keras.layers.Rescaling(1.0, name="features")]), 4)
+    features = np.random.default_rng(0).normal(scale=10, size=(50, 512)).astype("float32")
+    labels = np.arange(50) % 4
+    new.compile(loss="sparse_categorical_crossentropy")
+    assert new.evaluate(features, labels, verbose=0) < 2 * np.log(4) + 1  # 10 with Keras's own kernel
+    ordinary = keras.Sequential([keras.Input((512,)), keras.layers.Dense(4, activation="softmax")])
+    ordinary.compile(loss="sparse_categorical_crossentropy")
+    assert ordinary.evaluate(features, labels, verbose=0) > 8
+
+
 def test_sequential_models_and_a_given_place():
     layers = [keras.layers.Dense(4, name="one"), keras.layers.Dense(3, name="two"), keras.layers.Dense(2, name="head")]
     model = keras.Sequential([keras.Input((5,)), *layers])

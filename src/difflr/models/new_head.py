@@ -7,6 +7,9 @@ import keras
 from difflr import keras_private
 from difflr.checks import did_you_mean
 
+# As in torchvision's MobileNetV2. Features of a pretrained body may be large, and with Keras's own kernel probabilities
+# would begin at 0 and 1, where gradients vanish.
+KERNEL_STDDEV = 0.01
 POOLING = {
     3: keras.layers.GlobalAveragePooling1D,
     4: keras.layers.GlobalAveragePooling2D,
@@ -24,6 +27,8 @@ def new_head(
     name: str = "head",
 ) -> keras.Model:
     """Put a new head on `model`, for other classes.
+
+    Its kernel is small (standard deviation 0.01), so that all classes are about equally probable before training.
 
     The new head replaces the last layer with weights if that is `Dense`, or if its outputs become probabilities by a
     softmax or sigmoid, also in a nested model. Otherwise it goes after the whole model. Feature maps are reduced by global
@@ -66,7 +71,10 @@ def new_head(
         x = POOLING[len(x.shape)](name=free_name(model, "pool"))(x)
     if len(x.shape) != 2:
         raise ValueError(f"A new head needs features of shape (batch, number). Received: {x.shape}. Set `features`.")
-    outputs = keras.layers.Dense(num_classes, activation=activation, name=free_name(model, name))(x)
+    small = keras.initializers.RandomNormal(stddev=KERNEL_STDDEV)
+    outputs = keras.layers.Dense(
+        num_classes, activation=activation, kernel_initializer=small, name=free_name(model, name)
+    )(x)
     return keras.Model(model.input, outputs, name=model.name)
 
 

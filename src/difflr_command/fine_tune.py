@@ -206,7 +206,8 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe the lowest layers train at a tenth of the head's rate; --rule changes that for some.
+    Without --plan and --recipe each group of layers trains at 0.75 of the rate of the one above, down to a tenth; --rule
+    changes that for some.
     """
     options = locals()
     from difflr_command.settings import Settings, from_options  # slow, and `--help` does without

@@ -26,7 +26,6 @@ RECIPES = {
     "mup": "mup:narrow.keras",
 }
 # What `difflr fine-tune` does if it is asked for nothing else, and the word for nothing at all.
-DEFAULT = ("discriminative:0.1", "no-decay")
 NONE = "none"
 
 
@@ -55,8 +54,9 @@ Recipes = Annotated[
     typer.Option(
         "--recipe",
         metavar="NAME:ARGUMENTS",
-        help=f"A recipe instead of the default ({' and '.join(DEFAULT)}): {', '.join(RECIPES.values())}; or none: one rate "
-        "for all. Further arguments by name: discriminative:0.1,high=0.5. Repeat it; they are multiplied.",
+        help="A recipe instead of the default (each group of layers at 0.75 of the rate of the one above, down to a tenth; "
+        f"no-decay): {', '.join(RECIPES.values())}; or none: one rate for all. Further arguments by name: "
+        "discriminative:0.1,high=0.5. Repeat it; they are multiplied.",
         autocompletion=_complete,
     ),
 ]

@@ -63,8 +63,8 @@ def test_rules_are_added_to_the_default_rates(here):
         {row.path: row for row in library.Plan.from_json(model, (here / f"{name}.json").read_text()).rows}
         for name in ("default", "one", "none")
     )
-    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.1, 0.3162, 1]
-    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.1, 0.3162, 2]
+    assert [round(default[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.5625, 0.75, 1]
+    assert [round(one[f"{name}/kernel"].multiplier, 4) for name in ("stem", "top", "head")] == [0.5625, 0.75, 2]
     assert [none[f"{name}/kernel"].multiplier for name in ("stem", "top", "head")] == [1, 1, 2]
     assert one["stem/bias"].weight_decay_multiplier == 0
     assert none["stem/bias"].weight_decay_multiplier == 1
@@ -146,8 +146,8 @@ def test_all_recipes_can_be_asked_for():
 
 
 @pytest.mark.same_everywhere
-def test_the_default_is_what_its_recipes_say(here):
-    recipes = [word for each in plan_options.DEFAULT for word in ("--recipe", each)]
+def test_the_default_is_what_these_recipes_say(here):
+    recipes = ["--recipe", "discriminative:0.5625", "--recipe", "no-decay"]  # two groups below the head: 0.75 squared
     plans = []
     for words in ([], recipes):
         assert difflr("plan", "net.keras", *words, "-o", "plan.json").code == 0

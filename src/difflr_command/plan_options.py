@@ -25,7 +25,7 @@ RECIPES = {
     "lora-plus": "lora-plus:16",
     "mup": "mup:narrow.keras",
 }
-# What `difflr fine-tune` does if it is asked for nothing else, and the word for nothing at all.
+# The recipe that is none: one rate for all.
 NONE = "none"
 
 

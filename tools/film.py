@@ -27,7 +27,7 @@ WIDTH = 100  # columns
 FASTER = 6.0
 PAUSE = 1.2  # seconds before a command is "typed"
 COMMANDS = (
-    "difflr fine-tune squeezenet pictures --size 96 --epochs 4 -o two.keras --report two.html",
+    "difflr fine-tune squeezenet pictures --size 96 --epochs 8 -o two.keras --report two.html",
     "difflr evaluate two.keras others",
     "difflr predict two.keras others/three/30.png others/eight/30.png --top 2",
 )

@@ -72,6 +72,7 @@ def line_network():
 
 
 @pytest.mark.same_everywhere
+@pytest.mark.filterwarnings("ignore:The default learning rate")  # which is what diverges
 def test_rates_that_diverge_are_not_chosen(eager_steps):
     model = line_network()
     settings = {"loss": "mse", "optimizer": keras.optimizers.SGD(), "epochs": 4}
@@ -86,6 +87,7 @@ def test_rates_that_diverge_are_not_chosen(eager_steps):
 
 
 @pytest.mark.same_everywhere
+@pytest.mark.filterwarnings("ignore:The default learning rate")  # which is what diverges
 def test_lower_rates_are_tried_where_all_diverge(eager_steps):
     settings = {"loss": "mse", "optimizer": keras.optimizers.SGD()}
     choice = suggest(line_network(), *line(scale=30.0), **settings, epochs=4)
@@ -94,6 +96,17 @@ def test_lower_rates_are_tried_where_all_diverge(eager_steps):
     choice = suggest(line_network(), *line(scale=1e4), **settings)
     assert not choice.is_measured
     assert "every candidate diverged" in choice.reason
+
+
+@pytest.mark.same_everywhere
+def test_a_default_rate_that_is_not_for_the_optimizer_is_warned_of():
+    model = line_network()
+    before = model.get_weights()
+    settings = {"loss": "mse", "optimizer": "sgd", "epochs": 4}
+    with pytest.raises(UserWarning, match="may be far from right for SGD"):
+        suggest(model, *line(), **settings)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    suggest(model, *line(), **settings, learning_rate=1e-4)
 
 
 @pytest.mark.same_everywhere

@@ -23,7 +23,7 @@ from difflr.choosing.setting import Setting, setting_of
 from difflr.choosing.snapshot import Snapshot
 from difflr.choosing.trial import Trials
 from difflr.depth.named_head import HEAD, Target
-from difflr.fine_tuning.fine_tune import head_paths
+from difflr.fine_tuning.fine_tune import head_paths, warn_of_other_scale
 from difflr.fine_tuning.fine_tune_settings import fine_tune_settings
 from difflr.fine_tuning.num_batches import num_batches
 from difflr.optimizers import DifferentialOptimizer
@@ -136,6 +136,8 @@ def suggest(
         why_not = _cannot_say(model, setting)
         if why_not:
             return _constants(candidates(number=1)[0], why_not, nothing)
+        if learning_rate is None:
+            warn_of_other_scale(setting.optimizer, settings.learning_rate)
         most = min(batches, batches_needed(sum(stages) * batches, budget))
         examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
         examples, validation = _validation(examples, validation_data, validation_split, batch_size)

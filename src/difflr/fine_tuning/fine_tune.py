@@ -148,7 +148,7 @@ def fine_tune(
     plan = _own_plan(model, plan, rate_ratio, normalization, based_on)
     settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
     if asked["learning_rate"] is None:
-        _warn_of_other_scale(based_on, settings.learning_rate)
+        warn_of_other_scale(based_on, settings.learning_rate)
     settings = settings.changed("as asked", **asked)
     if plan is None:
         rates = default_plan(model, settings.rate_ratio, head, settings.normalization)
@@ -281,7 +281,13 @@ def optimizer_for_settings(given: Any) -> Any:
     return optimizer
 
 
-def _warn_of_other_scale(optimizer: Any, learning_rate: float) -> None:
+def warn_of_other_scale(optimizer: Any, learning_rate: float) -> None:
+    """Warns that the default rate is not meant for an optimizer.
+
+    Args:
+        optimizer: The optimizer with the settings to use, or `None` for the default.
+        learning_rate: The default rate.
+    """
     own = inner(optimizer)
     if isinstance(own, OTHER_SCALE):
         warnings.warn(

@@ -202,6 +202,11 @@ def small(
     )
 
 
+def _clothes(title, normalized=False):
+    task = small(title, unchanged, (12, 30, 1), 12, normalized, new_head=True)
+    return dataclasses.replace(task, data=split(sources.clothes, 12, 30, 1))
+
+
 DEVELOPMENT = {
     "squeezenet digits": Task(
         "SqueezeNet (ImageNet) → 160 digits",
@@ -236,25 +241,11 @@ DEVELOPMENT = {
         "the same with BatchNorm → 100 noisy, new head", noisy, (10, 30, 1), 12, True, new_head=True
     ),
     "corrupted, BatchNorm, 500": small("the same with BatchNorm → 500 corrupted", corrupted, (50, 30, 1), 12, True),
-    "clothes": Task(
-        "small network (digits) → 120 pictures of clothes",
-        lambda: networks.small_network(10),
-        split(sources.clothes, 12, 30, 1),
-        CONVOLUTIONS,
-        epochs=12,
-    ),
-    "clothes, BatchNorm": Task(
-        "the same with BatchNorm",
-        lambda: networks.small_network(10, normalized=True),
-        split(sources.clothes, 12, 30, 1),
-        NORMALISED,
-        epochs=12,
-    ),
-    "faint clothes": Task(
-        "small network (digits) → 300 faint, noisy pictures of clothes",
-        lambda: networks.small_network(10),
-        split(faint_noisy_clothes, 30, 30, 1),
-        CONVOLUTIONS,
+    "clothes": _clothes("small network (digits) → 120 pictures of clothes"),
+    "clothes, BatchNorm": _clothes("the same with BatchNorm", normalized=True),
+    "faint clothes": dataclasses.replace(
+        _clothes("small network (digits) → 300 faint, noisy pictures of clothes"),
+        data=split(faint_noisy_clothes, 30, 30, 1),
         epochs=10,
     ),
     "squeezenet clothes": Task(

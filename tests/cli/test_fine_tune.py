@@ -124,7 +124,7 @@ def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
     assert "1 of 2 epochs is kept in tuned.keras.checkpoint" in result.err
     assert "No space left on device" in result.err
     assert sorted(path.name for path in (here / "tuned.keras.checkpoint").iterdir()) == [
-        "best.npz",
+        "best-1.npz",
         "epoch-1.weights.h5",
         "run.json",
     ]

@@ -42,6 +42,7 @@ def test_a_choice_is_what_is_trained(eager_steps):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.same_everywhere
 def test_the_head_alone_trains_as_long(eager_steps):
     model = network()
     before = weights(model)

@@ -109,6 +109,7 @@ def test_layers_elsewhere_are_not_asked(monkeypatch):
         difflr.Plan(elsewhere)
 
 
+@pytest.mark.same_everywhere
 def test_lora_inside_a_declaring_layer_is_found_without_a_model():
     """All else in it may be frozen, so that an optimizer sees none of the variables that the layer has known."""
     attention = difflr.layers.MultiHeadAttention(2, 4, use_bias=False, learning_rate_multiplier=0.1, name="attention")

@@ -208,11 +208,7 @@ def not_measured(found):
         missing = [task for task in method.tasks or TASKS if task not in methods.get(name, {})]
         if missing:
             said.append(f"{name} ({'all' if len(missing) == len(method.tasks or TASKS) else ', '.join(missing)})")
-    return (
-        f"Not measured yet: {'; '.join(said)}."
-        if said
-        else "All methods have run on all tasks."
-    )
+    return f"Not measured yet: {'; '.join(said)}." if said else "All methods have run on all tasks."
 
 
 def rate_table(found):

@@ -255,6 +255,7 @@ def test_a_budget_is_kept_or_the_floor_is_told(eager_steps):
     assert len(small.trials) == 2
 
 
+@pytest.mark.same_everywhere
 def test_two_calls_agree_and_nothing_is_left(tmp_path, eager_steps):
     model = network()
     before = state_of(model)

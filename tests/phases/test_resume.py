@@ -177,6 +177,7 @@ def test_loaded_in_another_process(unbroken, checkpoints, tmp_path):
         assert_same([saved[name] for name in saved.files], unbroken("epochs", kind))
 
 
+@pytest.mark.same_everywhere
 def test_saved_and_loaded_twice_before_it_goes_on(unbroken, tmp_path):
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
@@ -231,6 +232,7 @@ def test_an_interrupted_run_is_not_begun_anew_in_silence():
     assert model.optimizer.callback_state["PhaseScheduler"]["number"] == 3
 
 
+@pytest.mark.same_everywhere
 def test_phases_that_have_not_begun_can_be_edited():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):

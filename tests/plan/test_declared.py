@@ -25,6 +25,7 @@ def test_positions_multipliers_and_layers():
     assert declared_multipliers([]) == {}
 
 
+@pytest.mark.same_everywhere
 def test_layers_are_not_kept_alive():
     layer = built(learning_rate_multiplier=0.5)
     there = weakref.ref(layer)

@@ -178,6 +178,7 @@ def test_weights_are_saved_in_pieces(tmp_path):
     assert_equal(kinds.state(model), kinds.state(other))
 
 
+@pytest.mark.same_everywhere
 def test_several_generations_of_files(tmp_path):
     model = again = frozen_statistics()
     for generation in range(3):

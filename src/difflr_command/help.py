@@ -138,7 +138,7 @@ class Group(TyperGroup):
         if len(words) < 2 or words[-1] not in ("--help", "-h"):
             return None
         command: Any = self
-        context = self.context_class(self, info_name=self.name, **self.context_settings)
+        context: Any = self.context_class(self, info_name=self.name, **self.context_settings)
         for name in words[:-1]:
             command = getattr(command, "commands", {}).get(name)
             if command is None:

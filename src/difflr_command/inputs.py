@@ -121,7 +121,7 @@ def check_shape(expected: tuple[int | None, ...], x: np.ndarray | PictureFiles, 
     """
     fits = isinstance(expected, tuple) and len(expected) == len(x.shape)
     if not fits or any(a not in (None, b) for a, b in zip(expected[1:], x.shape[1:], strict=True)):
-        raise ValueError(f"The model takes arrays of shape {expected}, and x of {file} holds {(None, *x.shape[1:])}.")
+        raise ValueError(f"The model takes inputs of shape {expected}, and x of {file} holds {(None, *x.shape[1:])}.")
 
 
 def name_below(file: Path, folder: Path) -> str:

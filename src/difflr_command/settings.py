@@ -92,7 +92,7 @@ class Settings:
         return pixels(self.size)
 
     def claim_outputs(self) -> None:
-        """Claims what is to be written.
+        """Claims the files that the run writes.
 
         Raises:
             ValueError: If that cannot be.

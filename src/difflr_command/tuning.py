@@ -114,7 +114,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
                 journal=journal,
             )
         except KeyboardInterrupt:
-            kept = f"complete trials are in {journal}, with which the same command goes on"
+            kept = f"complete trials are kept in {journal}; the same command continues with the others"
             raise console.interrupted(kept if journal.exists() else "nothing was begun") from None
         plan, learning_rate = choice.plan, choice.learning_rate
         if not choice.head_first:

@@ -37,7 +37,7 @@ FIXES = {
     errno.ENOSPC: " Make room on the disk, or name a place on another.",
     errno.EDQUOT: " Make room on the disk, or name a place on another.",
     errno.EFBIG: " Raise the limit on the size of files (ulimit -f).",
-    errno.ENOENT: " It was removed, or its folder was: bring it back, or name another.",
+    errno.ENOENT: " Check the path, and whether its folder was removed.",
     errno.EACCES: " Change its permissions, or name another place.",
     errno.EPERM: " Change its permissions, or name another place.",
     errno.EROFS: " Name a place that can be written to.",

@@ -37,6 +37,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._settings: dict[str, Any] = {}
         self._found: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
+        self.log_ids: dict[str, str] = {}  # the runs of `--log`, which are resumed too
         self._weights: str | None = None
 
     @property
@@ -105,6 +106,7 @@ class Checkpoint(keras.callbacks.Callback):
                     f"remove {self.folder} to start over."
                 )
         self.history, self._weights = self._found["history"], self._found["weights"]
+        self.log_ids = self._found.get("log", {})
 
     def _read(self) -> dict[str, Any] | None:
         try:
@@ -134,7 +136,7 @@ class Checkpoint(keras.callbacks.Callback):
                 with whole_file(self._best_weights) as unfinished, unfinished.open("wb") as opened:
                     np.savez(opened, *self.model.get_weights())
             write_whole(self.folder / weights, keras_private.weights_file(self.model))
-            record = {"settings": self._settings, "history": history, "weights": weights}
+            record = {"settings": self._settings, "history": history, "weights": weights, "log": self.log_ids}
             write_whole(self._record, json.dumps(record, indent=1))
         except BaseException:
             self.history = kept

@@ -154,17 +154,22 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
         form: The format.
         as_json: Whether the result is printed as JSON.
     """
-    with console.quiet() if as_json else contextlib.nullcontext(), console.running("nothing is written"):
-        with console.bad_input(), _target(output) as unfinished, _silenced():
-            model, about = _of_one_input(network, form)
-            inputs = _examples(model, about)
-            expected = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(inputs), training=False))
-            _export(model, unfinished, form)
-            difference, number = _compared(unfinished, form, inputs, expected)
-            about["batch"] = number
-            text = json.dumps(about, indent=1, ensure_ascii=False)
-            unfinished.with_name(f"{output.name}.json").write_text(f"{text}\n", encoding="utf-8")
-            written = [str(output.with_name(name)) for name in sorted(os.listdir(unfinished.parent))]
+    with (
+        console.quiet() if as_json else contextlib.nullcontext(),
+        console.running("nothing is written"),
+        console.bad_input(),
+        _target(output) as unfinished,
+        _silenced(),
+    ):
+        model, about = _of_one_input(network, form)
+        inputs = _examples(model, about)
+        expected = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(inputs), training=False))
+        _export(model, unfinished, form)
+        difference, number = _compared(unfinished, form, inputs, expected)
+        about["batch"] = number
+        text = json.dumps(about, indent=1, ensure_ascii=False)
+        unfinished.with_name(f"{output.name}.json").write_text(f"{text}\n", encoding="utf-8")
+        written = [str(output.with_name(name)) for name in sorted(os.listdir(unfinished.parent))]
     result = {"output": str(output), "format": form, "about": f"{output}.json", "written": written}
     if as_json:
         typer.echo(json.dumps({**result, "largest_difference": difference, "batch": number}, indent=1))

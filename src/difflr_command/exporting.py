@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -281,11 +282,17 @@ def _target(output: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Without what exporters print: it is about themselves."""
+    """Without what exporters print: it is about themselves. Some print below Python, as torch's tracer does."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    sys.stdout.flush()
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
     try:
         with quietly(), warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(None):
             yield
     finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
         logging.disable(before)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import typer
 
 from difflr.files import whole_file, write_whole
 from difflr_command import console
@@ -90,14 +89,14 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
     """
     model = load(network.file) if network.info.data == TEXTS else network.model
     about = output.with_name(f"{output.name}.json")
-    with console.quiet() if as_json else contextlib.nullcontext(), console.running("nothing is written"):
+    with console.quiet(as_json), console.running("nothing is written"):
         with _target(output, form) as unfinished, _silenced():
             model.export(str(unfinished), format=FORMS[form].keras_name, verbose=False)
             difference = _difference(network, unfinished, form)
         write_whole(about, json.dumps(network.info.as_data(), indent=1, ensure_ascii=False) + "\n")
     result = {"output": str(output), "format": form, "about": str(about), "largest_difference": difference}
     if as_json:
-        typer.echo(json.dumps(result, indent=1))
+        console.print_json(result)
         return
     console.output().print(f"Written: {output} and {about} (classes, and how pictures are read)")
     checked = "not checked: nothing here runs it" if difference is None else f"{difference:.1e} at most"

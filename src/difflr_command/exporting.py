@@ -17,7 +17,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import typer
 
 import difflr
 from difflr.checks import shown
@@ -156,7 +155,7 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
         as_json: Whether the result is printed as JSON.
     """
     with (
-        console.quiet() if as_json else contextlib.nullcontext(),
+        console.quiet(as_json),
         console.running("nothing is written"),
         console.bad_input(),
         _target(output) as unfinished,
@@ -173,7 +172,7 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
         written = [str(output.with_name(name)) for name in sorted(os.listdir(unfinished.parent))]
     result = {"output": str(output), "format": form, "about": f"{output}.json", "written": written}
     if as_json:
-        typer.echo(json.dumps({**result, "largest_difference": difference, "batch": number}, indent=1))
+        console.print_json({**result, "largest_difference": difference, "batch": number})
         return
     out = console.output()
     out.print(f"Written: {', '.join(written)}. The JSON file has the classes, and how inputs are read.")

@@ -38,6 +38,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._settings: dict[str, Any] = {}
         self._found: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
+        self.log_ids: dict[str, str] = {}  # the runs of `--log`, which are resumed too
         self._checksums: dict[str, int] = {}  # of the files that belong to the record
 
     @property
@@ -121,6 +122,7 @@ class Checkpoint(keras.callbacks.Callback):
                     f"remove {self.folder} to start over."
                 )
         self.history, self._checksums = self._found["history"], self._found["checksums"]
+        self.log_ids = self._found.get("log", {})
         for name, checksum in self._checksums.items():
             file = self.folder / name
             if not file.is_file() or zlib.crc32(file.read_bytes()) != checksum:
@@ -158,6 +160,7 @@ class Checkpoint(keras.callbacks.Callback):
                 self._write(self._best_weights, arrays.getvalue())
             self._write(self._weights, keras_private.weights_file(self.model))
             record = {"settings": self._settings, "history": self.history, "checksums": self._checksums}
+            record["log"] = self.log_ids
             write_whole(self._record, json.dumps(record, indent=1))
         except BaseException:
             if self.epochs_on_disk != self.epochs:  # else it was interrupted when all was written

@@ -45,12 +45,13 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
         total = run.freeze_epochs + run.epochs
         progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
         to_go_on = command("fine-tune", settings, keras.backend.backend()) + " --resume"
-        with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
-            _train(settings, run, progress, callbacks)
-            results.write_model(settings, run)
-        with _reporting(settings):
-            results.write_sheet(settings, run)
-            run_report.write_report(settings, run)
+        with _tracked(settings, run) as callbacks:
+            with _training(run, progress, total, to_go_on):
+                _train(settings, run, progress, callbacks)
+                results.write_model(settings, run)
+            with _reporting(settings):
+                results.write_sheet(settings, run)
+                run_report.write_report(settings, run)
         run.checkpoint.remove()
         journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
@@ -222,8 +223,10 @@ def _reporting(settings: Settings) -> Iterator[None]:
 def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
     """The callbacks of `--log`."""
     names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
-    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
-    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+    shown, kept = run_report.shown_settings(settings, run), run.checkpoint
+    files = [file for file in (settings.output, settings.report) if file is not None]
+    board = settings.output.with_suffix(".tensorboard")
+    return trackers.tracked(names, title, shown, kept.history, board, kept.log_ids, files)
 
 
 def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 import difflr
-from difflr.fine_tuning.fine_tune import ADAMW, cycles
+from difflr.choosing.setting import ADAMW
+from difflr.choosing.stages import cycles
 from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.backend import quietly

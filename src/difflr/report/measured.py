@@ -164,7 +164,7 @@ def mean_of_known(values: np.ndarray) -> float:
 
 def plain(value: np.number[Any]) -> float | int | None:
     """A number as JSON can hold it; `None` for NaN."""
-    return None if np.isnan(value) else value.item()
+    return None if np.isnan(value) else value.item()  # type: ignore[return-value]
 
 
 def hits(right: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> dict[str, np.ndarray]:

@@ -57,6 +57,17 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
     return meant([kind + close for close in nearest(name[:MAX_SHOWN], known, count, cutoff)])
 
 
+def wrong_type(what: str, expected: str, value: object) -> TypeError:
+    """The error about an argument of a wrong type.
+
+    Args:
+        what: The argument.
+        expected: What it must be.
+        value: What was received.
+    """
+    return TypeError(f"{what} must be {expected}. Received: {shown(value)} (of type {type(value).__name__}).")
+
+
 def meant(names: list[str]) -> str:
     """` Did you mean 'a' or 'b'?`; empty without names."""
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""

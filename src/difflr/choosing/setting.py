@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
+from difflr.checks import wrong_type
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import inner, rewrap
@@ -55,7 +56,7 @@ class Setting:
         if given is None and isinstance(self.own, DifferentialOptimizer) and self.own.has_multipliers:
             return plan_of(self.model, self.optimizer)
         if not isinstance(given, Plan | None):
-            raise TypeError(f"`plan` must be a difflr.Plan. Received: {given!r} (of type {type(given).__name__}).")
+            raise wrong_type("`plan`", "a difflr.Plan", given)
         return given
 
     def whole_plan(self, given: Plan | None = None) -> Plan | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.plan.table import footer, table_rows
@@ -124,7 +125,7 @@ def _as_list(earlier: object) -> list[Any]:
         return [earlier]
     if isinstance(earlier, Sequence):
         return list(earlier)
-    raise TypeError(f"`earlier` must be a list of reports. Received: {earlier!r} (of type {type(earlier).__name__}).")
+    raise wrong_type("`earlier`", "a list of reports", earlier)
 
 
 def _checked_earlier(run: object) -> Record:
@@ -135,10 +136,7 @@ def _checked_earlier(run: object) -> Record:
             raise ValueError(f"An earlier run is no record of difflr: {error}") from None
     if isinstance(run, (str, os.PathLike)):
         return read_report(run)
-    raise TypeError(
-        "An earlier run must be the path of a report, or a record from difflr.read_report. "
-        f"Received: {run!r} (of type {type(run).__name__})."
-    )
+    raise wrong_type("An earlier run", "the path of a report, or a record from difflr.read_report", run)
 
 
 class Page:

@@ -10,7 +10,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.callbacks.measured_step import check_one_optimizer
-from difflr.checks import listed
+from difflr.checks import listed, wrong_type
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
@@ -108,7 +108,7 @@ def check_arguments(plan: Plan | None, tolerance: float) -> None:
         ValueError: If `tolerance` is not between 0 and 1.
     """
     if plan is not None and not isinstance(plan, Plan):
-        raise TypeError(f"`plan` must be a difflr.Plan or None. Received: {plan!r} (of type {type(plan).__name__}).")
+        raise wrong_type("`plan`", "a difflr.Plan or None", plan)
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is relative, above 0 and below 1. Received: {tolerance!r}.")
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from typing import Any
 
-from difflr.checks import did_you_mean
+from difflr.checks import did_you_mean, wrong_type
 
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
@@ -142,10 +142,7 @@ def _text(source: Any) -> tuple[str, str]:
         except UnicodeDecodeError as error:
             raise ValueError(f"{name} is not UTF-8 text: {error}") from None
     else:
-        raise TypeError(
-            f"Expected the path of a prototxt, or an open text file. Received: {source!r} (of type "
-            f"{type(source).__name__})."
-        )
+        raise wrong_type("The source", "the path of a prototxt, or an open text file", source)
     if not isinstance(text, str):
         raise TypeError(f"{name} is open in binary mode. Open it as text.")
     if len(text) > MAX_CHARACTERS:

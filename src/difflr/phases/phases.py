@@ -75,9 +75,9 @@ class Phases(tuple[Phase, ...]):
         return self.table()
 
     def _repr_html_(self) -> str:
-        from difflr.phases.table import as_html
+        from difflr.phases.table import as_text
 
-        return as_html(self)
+        return as_text(self)._repr_html_()
 
     def __repr__(self) -> str:
         return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.ends}' for phase in self)}>"

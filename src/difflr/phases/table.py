@@ -12,7 +12,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -22,7 +22,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Phase)}
 RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
-def as_text(phases: "Phases", model: Any = None) -> str:
+def as_text(phases: "Phases", model: Any = None) -> TextTable:
     """The phases as a text table.
 
     Args:
@@ -30,15 +30,6 @@ def as_text(phases: "Phases", model: Any = None) -> str:
         model: A built model, to add the numbers of parameters.
     """
     return text_table(*_cells(phases, model))
-
-
-def as_html(phases: "Phases") -> str:
-    """The phases as an HTML table, for notebooks.
-
-    Args:
-        phases: The phases.
-    """
-    return html_table(*_cells(phases, None))
 
 
 def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:

@@ -12,71 +12,79 @@ MAX_DEPTH = 40
 
 # Message -> its fields by type, as in src/caffe/proto/caffe.proto of BVLC/caffe; `*`: repeated; `unread`: skipped.
 # Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1. Everything inside `Skipped` is skipped.
-_MESSAGES = {
-    "Skipped": "",
-    "NetState": """
-        Phase phase
-        int32 level
-        *string stage""",
-    "NetStateRule": """
-        Phase phase
-        int32 min_level max_level
-        *string stage not_stage""",
-    "ParamSpec": """
-        string name
-        ShareMode share_mode
-        double lr_mult decay_mult""",
-    "Layer": """
-        string name type
-        *string bottom top
-        Phase phase
-        *double loss_weight
-        *ParamSpec param
-        *Skipped blobs
-        *bool propagate_down
-        *NetStateRule include exclude""",
+_MESSAGES: dict[str, list[str]] = {
+    "Skipped": [],
+    "NetState": [
+        "Phase phase",
+        "int32 level",
+        "*string stage",
+    ],
+    "NetStateRule": [
+        "Phase phase",
+        "int32 min_level max_level",
+        "*string stage not_stage",
+    ],
+    "ParamSpec": [
+        "string name",
+        "ShareMode share_mode",
+        "double lr_mult decay_mult",
+    ],
+    "Layer": [
+        "string name type",
+        "*string bottom top",
+        "Phase phase",
+        "*double loss_weight",
+        "*ParamSpec param",
+        "*Skipped blobs",
+        "*bool propagate_down",
+        "*NetStateRule include exclude",
+    ],
     # V1LayerParameter, before 2014. Its type is an enum that forks extend.
-    "OldLayer": """
-        string name
-        unread type
-        *string bottom top param
-        *double loss_weight blobs_lr weight_decay
-        *ShareMode blob_share_mode
-        *Skipped blobs
-        *NetStateRule include exclude
-        OldestLayer layer""",
+    "OldLayer": [
+        "string name",
+        "unread type",
+        "*string bottom top param",
+        "*double loss_weight blobs_lr weight_decay",
+        "*ShareMode blob_share_mode",
+        "*Skipped blobs",
+        "*NetStateRule include exclude",
+        "OldestLayer layer",
+    ],
     # V0LayerParameter, before V1: everything except `bottom` and `top`.
-    "OldestLayer": """
-        string name
-        *double blobs_lr weight_decay
-        unread type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio alpha
-        unread beta k local_size source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold
-        unread det_bg_threshold det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width
-        unread shuffle_images concat_dim""",
-    "Net": """
-        string name
-        *string input
-        *Skipped input_shape
-        *int32 input_dim
-        bool force_backward debug_info
-        NetState state
-        *Layer layer
-        *OldLayer layers""",
-    "Solver": """
-        string net train_net lr_policy regularization_type snapshot_prefix type
-        *string test_net weights
-        Skipped net_param train_net_param
-        *Skipped test_net_param
-        NetState train_state
-        *NetState test_state
-        double base_lr gamma power momentum weight_decay clip_gradients delta momentum2 rms_decay
-        int32 test_interval display average_loss max_iter iter_size stepsize snapshot device_id
-        *int32 test_iter stepvalue
-        int64 random_seed
-        bool test_compute_loss test_initialization snapshot_diff debug_info snapshot_after_train layer_wise_reduce
-        SnapshotFormat snapshot_format
-        SolverMode solver_mode
-        SolverType solver_type""",
+    "OldestLayer": [
+        "string name",
+        "*double blobs_lr weight_decay",
+        "unread type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio alpha",
+        "unread beta k local_size source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold",
+        "unread det_bg_threshold det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width",
+        "unread shuffle_images concat_dim",
+    ],
+    "Net": [
+        "string name",
+        "*string input",
+        "*Skipped input_shape",
+        "*int32 input_dim",
+        "bool force_backward debug_info",
+        "NetState state",
+        "*Layer layer",
+        "*OldLayer layers",
+    ],
+    "Solver": [
+        "string net train_net lr_policy regularization_type snapshot_prefix type",
+        "*string test_net weights",
+        "Skipped net_param train_net_param",
+        "*Skipped test_net_param",
+        "NetState train_state",
+        "*NetState test_state",
+        "double base_lr gamma power momentum weight_decay clip_gradients delta momentum2 rms_decay",
+        "int32 test_interval display average_loss max_iter iter_size stepsize snapshot device_id",
+        "*int32 test_iter stepvalue",
+        "int64 random_seed",
+        "bool test_compute_loss test_initialization snapshot_diff debug_info snapshot_after_train layer_wise_reduce",
+        "SnapshotFormat snapshot_format",
+        "SolverMode solver_mode",
+        "SolverType solver_type",
+    ],
 }
 _ENUMS = {
     "Phase": ["TRAIN", "TEST"],
@@ -87,8 +95,8 @@ _ENUMS = {
 }
 # Message -> field -> type.
 _SCHEMA = {
-    message: {field: kind for kind, *fields in map(str.split, text.strip().splitlines()) for field in fields}
-    for message, text in _MESSAGES.items()
+    message: {field: kind for kind, *fields in map(str.split, lines) for field in fields}
+    for message, lines in _MESSAGES.items()
 }
 _STRICT = ("ParamSpec", "Solver")  # an unknown field here may be a misspelt rate
 _RATES = ("lr_mult", "decay_mult", "blobs_lr", "weight_decay")  # these are rates in the wrong place

@@ -6,7 +6,6 @@ import re
 import shlex
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from difflr.report.rates import Rate
 from difflr.report.read_report import read_report
 from difflr.report.record import Record, checked_record, log_in, record_of, to_block
 from difflr.report.run import Run
-from difflr.report.svg import as_svg
+from difflr.report.svg import Plots
 from difflr.report.template import template
 
 MAX_CURVES = 8
@@ -147,21 +147,7 @@ class Page:
     """
 
     def __init__(self, run: Run):
-        self.run = run
-        self._count = 0
-
-    def plot(self, name: str, draw: Callable[[drawing.Axes], None], height: float = 3.0) -> dict[str, str]:
-        """A plot with its name.
-
-        Args:
-            name: What it shows.
-            draw: Function that draws on axes.
-            height: Float, inches.
-        """
-        from markupsafe import Markup
-
-        self._count += 1
-        return {"name": name, "svg": Markup(as_svg(draw, height, self._count, name))}
+        self.run, self.plot = run, Plots()
 
     def curves(self) -> dict[str, Any]:
         """Loss and metrics over the epochs."""

@@ -65,7 +65,8 @@ def optax_transform(
     import optax
 
     check_plan(plan)
-    check_keywords("optax_transform", arguments, optax_transform, optimizer)
+    if arguments:
+        check_keywords("optax_transform", arguments, optax_transform, optimizer)
     numbers = {row.path: str(n) for n, group in enumerate(plan.groups) for row in group.rows}
     if is_of_parameters(plan):
         labels = _labels(plan, numbers, variables)

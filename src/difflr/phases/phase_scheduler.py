@@ -209,12 +209,13 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._saved, self._checked = saved, Progress.from_dict(saved)
         return self._checked
 
-    def _save(self, progress: Progress) -> None:
+    @_progress.setter
+    def _progress(self, progress: Progress) -> None:
         self._saved, self._checked = dataclasses.asdict(progress), progress
         self._optimizer.callback_state[_STATE] = self._saved
 
     def _note(self, **changes: Any) -> None:
-        self._save(dataclasses.replace(self._progress, **changes))
+        self._progress = dataclasses.replace(self._progress, **changes)
 
     @property
     def _phase(self) -> Phase:
@@ -250,7 +251,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             keras_private.renew_step(self.model)
             return
         self._check_length(epoch)
-        self._save(Progress(phases))
+        self._progress = Progress(phases)
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
@@ -353,7 +354,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             return
         if phase.restore_best and progress.is_better(phase):
             keep_best(self.model, self._optimizer)
-        self._save(progress.counted(phase))
+        self._progress = progress.counted(phase)
 
     def _wait_for_steps(self, batch: int) -> None:
         """Records the first batch at which the phase can end: only there does JAX sync its state."""

@@ -4,12 +4,11 @@ import json
 from typing import Any
 
 from difflr import checks
-from difflr.checks import checked_multiplier, shown
+from difflr.checks import shown
 from difflr.plan import hyperparameters
-from difflr.plan.group_names import check_group_name
 from difflr.plan.rows import BY_USER, STATISTICS
-from difflr.plan.rule import AXES
-from difflr.plan.schedule_json import check_schedule
+from difflr.plan.rule import AXES, Rule
+from difflr.plan.schedule_json import check_schedule, schedule_from_json
 
 FORMAT = "difflr plan 2"
 
@@ -24,99 +23,99 @@ def check_config(config: Any) -> None:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else type(config).__name__
         raise ValueError(f"This is not a difflr plan: expected the format '{FORMAT}'. Received: {shown(found)}.")
-    rows = config.get("rows")
-    statistics = config.get("statistics")
-    if not isinstance(rows, list) or not isinstance(statistics, list):
-        raise ValueError("The plan has no list 'rows' or no list 'statistics'.")
-    checks.checked_option(config.get("frozen_statistics"), "frozen_statistics", STATISTICS)
-    checks.check_fields(config, ("format", "frozen_statistics", "rows", "statistics", "whole"), "The plan")
+    checks.check_record(config, _PLAN, "The plan")
+    checks.checked_option(config["frozen_statistics"], "frozen_statistics", STATISTICS)
     seen: set[str] = set()
-    for title, entries, fields in (("Row", rows, _FIELDS), ("Entry of 'statistics'", statistics, _STATISTICS_FIELDS)):
-        for number, entry in enumerate(entries):
-            for field, kinds in fields.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(field, ...), kinds):
-                    received = entry.get(field) if isinstance(entry, dict) else entry
-                    raise ValueError(
-                        f"{title} {number} of the plan has no valid '{field}'. Received: {shown(received)}."
-                    )
-            known = {**fields, **(_OPTIONAL_FIELDS if fields is _FIELDS else {})}
-            checks.check_fields(entry, known, f"{title} {number} of the plan ({entry['path'][:100]})")
+    schedules: set[str] = set()
+    for title, kinds in (("Row", _ROW), ("Entry of 'statistics'", _STATISTICS)):
+        for number, entry in enumerate(config["rows" if kinds is _ROW else "statistics"]):
+            where = f"{title} {number} of the plan"
+            if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+                where += f" ({entry['path'][:100]})"
+            checks.check_record(entry, kinds, where, _OPTIONAL)
             if entry["place"] in seen:
-                raise ValueError(f"{title} {number} of the plan is the second for {shown(entry['place'])}.")
+                raise ValueError(f"{where} is the second for {shown(entry['place'])}.")
             seen.add(entry["place"])
-    for number, row in enumerate(rows):
-        where = f"Row {number} of the plan ({row['path'][:100]})"
-        for field in ("multiplier", "weight_decay_multiplier"):
-            checked_multiplier(row[field], f"row {number} ({row['path'][:100]}): {field}")
-        if not all(isinstance(size, int) and size >= 0 for size in row["shape"]):
-            raise ValueError(f"Row {number} of the plan has no valid 'shape'. Received: {shown(row['shape'])}.")
-        if row["name"]:
-            check_group_name(row["name"])
-        if not all(isinstance(who, str) for who in row["decided"].values()):
-            raise ValueError(f"Row {number} of the plan has no valid 'decided'. Received: {shown(row['decided'])}.")
-        if row["frozen"] != (row["multiplier"] == 0):
-            raise ValueError(
-                f"{where} contradicts itself: frozen is {row['frozen']}, the multiplier is {row['multiplier']}; 0 "
-                "means frozen."
-            )
-        _check_optional(row, where)
-        checks.check_fields(row["decided"], (*AXES, *row.get("hyperparameters", ())), f"{where}, 'decided',")
-        if not row["frozen"] and (row["keeps_statistics"] or row["decided"].get("frozen") == BY_USER):
-            field = "keeps_statistics" if row["keeps_statistics"] else "decided"
-            raise ValueError(
-                f"{where} contradicts itself: frozen is False, but '{field}' means frozen. "
-                f"Received: {shown(row[field])}."
-            )
-    schedules = {json.dumps(row["schedule"], sort_keys=True): n for n, row in enumerate(rows) if row["schedule"]}
-    for text, number in schedules.items():
-        try:
-            check_schedule(json.loads(text))
-        except ValueError as error:
-            raise ValueError(f"Row {number} of the plan ({rows[number]['path'][:100]}), schedule: {error}") from None
-    if config.get("whole", ...) is not None:
-        _check_whole(config)
+            if kinds is _ROW:
+                _check_row(entry, where, schedules)
+    whole = config["whole"]
+    if whole is not None:
+        check_config(whole)
+        if whole["whole"] is not None or [row["place"] for row in whole["rows"]] != [
+            row["place"] for row in config["rows"]
+        ]:
+            raise ValueError("The plan's 'whole', the plan without the freezing of a phase, has other variables.")
 
 
-def _check_optional(row: dict[str, Any], where: str) -> None:
-    for field, kinds in _OPTIONAL_FIELDS.items():
-        if field in row and not isinstance(row[field], kinds):
-            raise ValueError(f"{where} has no valid '{field}'. Received: {shown(row[field])}.")
+def _check_row(row: dict[str, Any], where: str, schedules: set[str]) -> None:
+    """Checks a row as a rule, and each schedule once: `schedules` are those that were checked."""
+    if min(row["shape"], default=0) < 0:
+        raise ValueError(f"{where} has no valid 'shape'. Received: {shown(row['shape'])}.")
+    checks.check_fields(row["decided"], (*AXES, *row.get("hyperparameters", ())), f"{where}, 'decided',")
     try:
-        if "hyperparameters" in row:
-            hyperparameters.check_json(row["hyperparameters"])
-        if "min_learning_rate" in row:
-            checks.checked_number(row["min_learning_rate"], "min_learning_rate")
+        for config in (row["schedule"], *row.get("hyperparameters", {}).values()):
+            if isinstance(config, dict) and (text := json.dumps(config, sort_keys=True)) not in schedules:
+                check_schedule(config)
+                schedules.add(text)
+        rule_of(row)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    if row["frozen"] and (row.get("hyperparameters") or row.get("min_learning_rate")):
-        raise ValueError(f"{where} contradicts itself: it is frozen, but has hyperparameters or a floor.")
+    others = {
+        "keeps_statistics": not row["frozen"] and row["keeps_statistics"],
+        "decided": not row["frozen"] and row["decided"].get("frozen") == BY_USER,
+        "hyperparameters": row["frozen"] and row.get("hyperparameters"),
+        "min_learning_rate": row["frozen"] and row.get("min_learning_rate"),
+    }
+    if field := next((field for field, contradicts in others.items() if contradicts), None):
+        raise ValueError(
+            f"{where} contradicts itself: frozen is {row['frozen']}, but '{field}' means "
+            f"{'trainable' if row['frozen'] else 'frozen'}. Received: {shown(row[field])}."
+        )
 
 
-def _check_whole(config: dict[str, Any]) -> None:
-    whole = config.get("whole")
-    if not isinstance(whole, dict):
-        raise ValueError(f"The plan has no valid 'whole'. Received: {shown(whole)}.")
-    check_config(whole)
-    if whole.get("whole") is not None or [row["place"] for row in whole["rows"]] != [
-        row["place"] for row in config["rows"]
-    ]:
-        raise ValueError("The plan's 'whole', the plan without the freezing of a phase, has other variables.")
+def rule_of(row: dict[str, Any]) -> Rule:
+    """The rule with the settings of a saved row.
+
+    Args:
+        row: The row.
+
+    Raises:
+        ValueError: If a value is invalid, or they contradict each other.
+    """
+    return Rule(
+        row["path"],
+        row["multiplier"],
+        row["weight_decay_multiplier"],
+        None if row["schedule"] is None else schedule_from_json(row["schedule"]),
+        row["frozen"],
+        row["name"] or None,
+        min_learning_rate=row.get("min_learning_rate"),
+        hyperparameters=hyperparameters.from_json(row["hyperparameters"]) if row.get("hyperparameters") else None,
+    )
 
 
-_STATISTICS_FIELDS: dict[str, Any] = {"path": str, "place": str, "frozen": bool, "by_user": bool}
-_FIELDS: dict[str, Any] = {
+_PLAN: dict[str, Any] = {
+    "format": str,
+    "frozen_statistics": object,
+    "rows": list,
+    "statistics": list,
+    "whole": dict | None,
+}
+_STATISTICS: dict[str, Any] = {"path": str, "place": str, "frozen": bool, "by_user": bool}
+_ROW: dict[str, Any] = {
     "path": str,
     "place": str,
     "name": str,
     "variable": str,
-    "shape": list,
-    "multiplier": (int, float),
-    "weight_decay_multiplier": (int, float),
-    "schedule": (dict, type(None)),
+    "shape": list[int],
+    "multiplier": float,
+    "weight_decay_multiplier": float,
+    "schedule": dict | None,
     "schedule_start": int,
     "frozen": bool,
     "keeps_statistics": bool,
-    "decided": dict,
+    "decided": dict[str, str],
+    "hyperparameters": dict,
+    "min_learning_rate": float,
 }
-
-_OPTIONAL_FIELDS: dict[str, Any] = {"hyperparameters": dict, "min_learning_rate": (int, float)}
+_OPTIONAL = ("hyperparameters", "min_learning_rate")

@@ -1,7 +1,7 @@
 """`Rule`: settings for the variables that a target matches."""
 
 import dataclasses
-import types
+import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,33 +22,20 @@ Target: TypeAlias = (
 )
 
 
-class _Value(Mapping):
-    """A named, immutable value of a rule, such as `FROZEN`."""
+class _Value(enum.Enum):
+    """The named values of a rule."""
 
-    def __init__(self, name: str, axes: dict[str, Any]):
-        self._name = name
-        self._axes = types.MappingProxyType(axes)
-
-    def __getitem__(self, axis: str) -> Any:
-        return self._axes[axis]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._axes)
-
-    def __len__(self) -> int:
-        return len(self._axes)
+    FROZEN = True
+    TRAINABLE = False
 
     def __repr__(self) -> str:
-        return f"difflr.{self._name}"
-
-    def __reduce__(self) -> str:  # the same object again after copy or pickle
-        return self._name
+        return f"difflr.{self.name}"
 
 
-FROZEN = _Value("FROZEN", {"frozen": True})
+FROZEN = _Value.FROZEN
 """The value of a rule that freezes: no update, no decay, no optimizer state, no gradient."""
 
-TRAINABLE = _Value("TRAINABLE", {"frozen": False})
+TRAINABLE = _Value.TRAINABLE
 """The value of a rule that undoes the freezing of an earlier rule."""
 
 
@@ -182,6 +169,8 @@ class Rule:
         Raises:
             ValueError: If an axis is unknown or a value is invalid.
         """
+        if isinstance(value, _Value):
+            return cls(target, frozen=value.value)
         if isinstance(value, Mapping):
             unknown = [field for field in value if field not in FIELDS]
             if unknown:
@@ -209,24 +198,25 @@ class Rule:
         return hash((self.multiplier, self.weight_decay_multiplier, self.frozen, self.name, self.learning_rate))
 
 
-def flattened(target: Target) -> Iterator[Target]:
-    """The single targets in `target`, which may be a list, or a list of lists."""
+def flattened(target: Target, in_everything_but: bool = False) -> Iterator[Target]:
+    """The single targets in `target`, which may be a list, or a list of lists.
+
+    Args:
+        target: The target.
+        in_everything_but: Whether to take the targets that `everything_but` leaves out instead of itself.
+    """
+    if isinstance(target, EverythingBut) and in_everything_but:
+        target = target.targets
     if isinstance(target, (list, tuple)):
         for part in target:
-            yield from flattened(part)
+            yield from flattened(part, in_everything_but)
     else:
         yield target
 
 
 def named_objects(target: Target) -> list[keras.Layer | keras.Variable]:
     """The layers and variables that `target` names as objects, those that it leaves out too."""
-    found = []
-    for each in flattened(target):
-        if isinstance(each, EverythingBut):
-            found += named_objects(each.targets)
-        elif isinstance(each, (keras.Layer, keras.Variable)):
-            found.append(each)
-    return found
+    return [single for single in flattened(target, True) if isinstance(single, (keras.Layer, keras.Variable))]
 
 
 def _same_target(first: Target, second: Target) -> bool:

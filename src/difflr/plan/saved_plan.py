@@ -14,11 +14,11 @@ import keras
 from difflr import checks
 from difflr.checks import listed
 from difflr.plan import hyperparameters
-from difflr.plan.check_config import FORMAT, check_config
+from difflr.plan.check_config import FORMAT, check_config, rule_of
 from difflr.plan.freezing import set_frozen
 from difflr.plan.layer_tree import walk
 from difflr.plan.rows import BY_USER
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.schedule_json import schedule_to_json
 from difflr.text_table import counted
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def to_config(plan: "Plan") -> dict[str, Any]:
                 "frozen": row.frozen,
                 "keeps_statistics": id(row.layer) in keeping,
                 "decided": row.decided,
-                **_optional_to_config(row),
+                **({"hyperparameters": hyperparameters.to_json(row.hyperparameters)} if row.hyperparameters else {}),
+                **({"min_learning_rate": row.min_learning_rate} if row.min_learning_rate else {}),
             }
             for row in plan.rows
         ],
@@ -56,16 +57,6 @@ def to_config(plan: "Plan") -> dict[str, Any]:
         ],
         "whole": None if plan.whole is plan else to_config(plan.whole),
     }
-
-
-def _optional_to_config(row: "Row") -> dict[str, Any]:
-    """The fields that most rows do not need; left out if unset."""
-    values: dict[str, Any] = {}
-    if row.hyperparameters:
-        values["hyperparameters"] = hyperparameters.to_json(row.hyperparameters)
-    if row.min_learning_rate:
-        values["min_learning_rate"] = row.min_learning_rate
-    return values
 
 
 def read_json(text: str) -> dict[str, Any]:
@@ -148,17 +139,18 @@ def bound_row(saved: dict[str, Any], known: "Row") -> "Row":
         saved: The saved row.
         known: The row of the variable in another plan.
     """
+    rule = rule_of(saved)
     row = dataclasses.replace(
         known,
-        multiplier=float(saved["multiplier"]),
-        weight_decay_multiplier=float(saved["weight_decay_multiplier"]),
-        schedule=None if saved["schedule"] is None else schedule_from_json(saved["schedule"]),
-        frozen=saved["frozen"],
-        decided={str(axis): str(who) for axis, who in saved["decided"].items()},
+        multiplier=rule.multiplier,
+        weight_decay_multiplier=rule.weight_decay_multiplier,
+        schedule=rule.schedule,
+        frozen=rule.frozen,
+        decided=dict(saved["decided"]),
         name=saved["name"],
         schedule_start=saved["schedule_start"],
-        hyperparameters=hyperparameters.from_json(saved["hyperparameters"]) if "hyperparameters" in saved else {},
-        min_learning_rate=float(saved.get("min_learning_rate", 0.0)),
+        hyperparameters=rule.hyperparameters or {},
+        min_learning_rate=rule.min_learning_rate or 0.0,
     )
     return row.frozen_because(BY_USER) if known.decided.get("frozen") == BY_USER else row
 

@@ -130,10 +130,10 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is types.UnionType:
         return any(fits(value, one) for one in inside)
     if origin in (int, float):
-        return is_number(value) and (origin is float or isinstance(value, int))
+        return isinstance(value, (int, origin)) and not isinstance(value, bool)
     if not isinstance(value, (list, tuple) if origin is tuple else origin):
         return False
-    if origin is dict and inside:
+    if isinstance(value, dict) and inside:
         return all(fits(key, inside[0]) and fits(item, inside[1]) for key, item in value.items())
     if origin is tuple and inside[-1] is not ...:
         return len(value) == len(inside) and all(map(fits, value, inside))

@@ -16,6 +16,7 @@ or a subclass overrides are called as in Keras, on every backend, with the rate 
 """
 
 import functools
+from typing import Any
 
 import keras
 
@@ -193,7 +194,7 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
 
     _rate_of_group = None  # the rate of one group, in the copies that `_with` returns
     _updates = 0  # how often the rates of the groups were computed
-    _groups = None
+    _groups: Any = None
 
     def _vectorized_step(self, name, grads, variables, learning_rate):
         """Decays and updates `variables` on torch like Keras's vectorized optimizer `name`, each at its own rate."""

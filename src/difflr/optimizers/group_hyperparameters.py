@@ -177,8 +177,8 @@ class GroupHyperparameters:
         return found
 
     def _changes(self) -> np.ndarray:
-        if self.vector is None:
-            return np.zeros(0)
+        if self.vector is None:  # there are only schedules
+            return np.zeros(len(self._entries))
         if keras_private.is_away(self.vector):
             raise RuntimeError(
                 "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
@@ -269,3 +269,6 @@ def _members(keys: Sequence[Any]) -> list[list[int]]:
 def as_float(value: Any) -> Tensor:
     """The value of a schedule as a tensor of Keras's float type."""
     return keras.ops.cast(value, keras.config.floatx())
+
+
+NO_HYPERPARAMETERS = GroupHyperparameters([], [], [], None)  # type: ignore[arg-type] # of plans without any

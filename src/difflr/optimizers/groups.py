@@ -9,7 +9,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier
-from difflr.optimizers.group_hyperparameters import GroupHyperparameters
+from difflr.optimizers.group_hyperparameters import NO_HYPERPARAMETERS, GroupHyperparameters
 from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Group, Plan, Row
 from difflr.plan.rows import MULTIPLIER, grouped
@@ -62,7 +62,9 @@ class Groups:
         self._optimizer = optimizer
         members: dict[Any, list[Row]] = {}
         for row in map(plan.row, self.trainable):
-            start = starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
+            start = LateStart()
+            if row.place in starts:
+                start = starts[row.place].with_effect(optimizer.corrects_bias)
             members.setdefault((row.setting, start), []).append(row)
         self._starts = [start for _, start in members]
         self._groups = [Group(tuple(rows)) for rows in members.values()]
@@ -84,8 +86,10 @@ class Groups:
             aggregation="only_first_replica",
             name="multipliers",
         )
-        rows = [plan.row(variable) for variable in self.trainable]
-        self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
+        self.hyperparameters = NO_HYPERPARAMETERS
+        if any(row.hyperparameters for row in first):
+            rows = [plan.row(variable) for variable in self.trainable]
+            self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
         self.vectors = [vector for vector in (self.vector, self.hyperparameters.vector) if vector is not None]
 
     def of(self, position: int) -> int:
@@ -210,7 +214,7 @@ class Groups:
         Raises:
             RuntimeError: Between the batches of `fit` on JAX, which holds the values then.
         """
-        found = self.hyperparameters.numbers()
+        found = {} if self.hyperparameters.vector is None else self.hyperparameters.numbers()
         changed = self._changed()
         for variable, number in zip(self.trainable, self._number_at, strict=True) if changed.any() else ():
             if changed[number] > 0:

@@ -5,9 +5,10 @@ force, and the state of temporarily frozen variables.
 """
 
 import dataclasses
+import itertools
 import json
 import zlib
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -178,8 +179,8 @@ def _check(header: Any) -> None:
     changed = [{name: pair[n] for name, pair in pairs.items()} for pairs in header["changed"].values() for n in (0, 1)]
     valid = {
         **{field: inside <= known for field, inside in places.items()},
-        "starts": places["starts"] <= known and all(map(_counts, header["starts"].values())),
-        "seen": places["seen"] <= known and _counts(header["seen"].values()),
+        "starts": places["starts"] <= known and min(itertools.chain(*header["starts"].values(), [0])) >= 0,
+        "seen": places["seen"] <= known and min(header["seen"].values(), default=0) >= 0,
         "numbers": places["numbers"] <= known and all(map(_are_numbers, header["numbers"].values())),
         "changed": places["changed"] <= known and all(map(_are_numbers, changed)),
         "values": places["values"] <= known | {None} and [None, keras_private.ITERATION] in header["values"],
@@ -188,10 +189,6 @@ def _check(header: Any) -> None:
     for field, is_valid in valid.items():
         if not is_valid:
             raise ValueError(f"{where} has no valid '{field}'. Received: {shown(header[field])}.")
-
-
-def _counts(numbers: Iterable[int]) -> bool:
-    return all(0 <= number < 2**31 for number in numbers)
 
 
 def _are_numbers(by_name: dict[str, float]) -> bool:

@@ -44,9 +44,9 @@ class CoveringTargets:
         covered: set[int] = set()
         for row in rows:
             if id(row) not in covered:
-                candidate = self._best(row.path, numbers)
-                targets.append(_text(candidate) if candidate else row.path)
-                covered.update(matched[candidate] if candidate else [id(row)])
+                best = self._best(row.path, numbers)
+                targets.append(_text(best) if best else row.path)
+                covered.update(matched[best] if best else [id(row)])
         return targets
 
     def _matching(self, path: str) -> Iterator["_Candidate"]:

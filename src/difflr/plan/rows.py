@@ -73,7 +73,7 @@ class Row:
         decided = {axis: who for axis, who in self.decided.items() if axis not in self.hyperparameters}
         if not self.frozen:
             decided["frozen"] = decided.get("multiplier", "")
-        nothing = {
+        nothing: dict[str, Any] = {
             "multiplier": 0.0,
             "min_learning_rate": 0.0,
             "schedule": None,

@@ -114,22 +114,21 @@ class Rule:
             raise ValueError(
                 f"The rule for {describe(self.target)} sets nothing. Give it at least one of: {', '.join(FIELDS)}."
             )
-        self._check_contradictions()
+        if contradiction := self._contradiction():
+            raise ValueError(f"The rule for {describe(self.target)} contradicts itself. Received: {contradiction}")
 
-    def _check_contradictions(self) -> None:
-        start = f"The rule for {describe(self.target)} contradicts itself. Received:"
+    def _contradiction(self) -> str:
         rates = [field for field in ("multiplier", "learning_rate") if getattr(self, field) is not None]
         if len(rates) > 1:
-            raise ValueError(
-                f"{start} multiplier={self.multiplier:g}, learning_rate={self.learning_rate:g}. Leave one of them out."
-            )
+            return f"multiplier={self.multiplier:g}, learning_rate={self.learning_rate:g}. Leave one of them out."
         if rates and self.frozen is not None and self.frozen != (getattr(self, rates[0]) == 0):
             fix = (
                 "Leave one of them out; what a later rule unfreezes has the multiplier of a rule of its own before it"
                 if self.frozen
                 else f"0 freezes: to train it, give it a {rates[0]} above 0"
             )
-            raise ValueError(f"{start} {rates[0]}={getattr(self, rates[0]):g}, frozen={self.frozen}. {fix}.")
+            return f"{rates[0]}={getattr(self, rates[0]):g}, frozen={self.frozen}. {fix}."
+        return ""
 
     @property
     def axes(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from difflr.plan.rows import MULTIPLIER
 HEADER = "difflr"
 _BY_PLACE = ("starts", "seen", "numbers", "changed")
 _CHECKSUM = 8
+_is_count = range(2**31).__contains__
 
 
 @dataclasses.dataclass
@@ -179,8 +180,8 @@ def _check(header: Any) -> None:
     changed = [{name: pair[n] for name, pair in pairs.items()} for pairs in header["changed"].values() for n in (0, 1)]
     valid = {
         **{field: inside <= known for field, inside in places.items()},
-        "starts": places["starts"] <= known and min(itertools.chain(*header["starts"].values(), [0])) >= 0,
-        "seen": places["seen"] <= known and min(header["seen"].values(), default=0) >= 0,
+        "starts": places["starts"] <= known and all(map(_is_count, itertools.chain(*header["starts"].values()))),
+        "seen": places["seen"] <= known and all(map(_is_count, header["seen"].values())),
         "numbers": places["numbers"] <= known and all(map(_are_numbers, header["numbers"].values())),
         "changed": places["changed"] <= known and all(map(_are_numbers, changed)),
         "values": places["values"] <= known | {None} and [None, keras_private.ITERATION] in header["values"],

@@ -79,6 +79,22 @@ def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Col
     return kind(f"{error}{did_you_mean(unknown, known, 1)}")
 
 
+def joined_signature(base: type, mixin: type) -> inspect.Signature:
+    """The arguments of `base`, and those of `mixin` that are given by name, so that no position changes.
+
+    Args:
+        base: A class.
+        mixin: A class before it in the method resolution order.
+    """
+    by_name, others = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+    own = [p for p in inspect.signature(mixin.__init__).parameters.values() if p.kind is by_name]  # type: ignore[misc]
+    names = [parameter.name for parameter in own]
+    known = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+    known = [parameter for parameter in known if parameter.name not in names]
+    rest = [parameter for parameter in known if parameter.kind is others]
+    return inspect.Signature([*(parameter for parameter in known if parameter not in rest), *own, *rest])
+
+
 def is_number(value: object) -> bool:
     """Whether `value` is a Python number, not a boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import keras
 
-from difflr.depth.graph import Node, nodes_of
+from difflr.depth.graph import Node, nodes_of, without_weightless_beginnings
 from difflr.plan import layer_tree
 from difflr.plan.head import head_of, weighted_sublayers
 from difflr.plan.targets import Targets
@@ -67,10 +67,8 @@ def is_default(head: Target) -> bool:
 
 def _after(nodes: list[Node], head: set[int]) -> set[int]:
     """The parts of nodes that take all their inputs from the head, ignoring what is computed before any weight."""
-    is_begun, is_after = [False] * len(nodes), [False] * len(nodes)
-    for number, node in enumerate(nodes):
-        sources = [source for source in node.inputs if is_begun[source]]
-        is_begun[number] = node.is_weighted or bool(sources)
+    is_after = [False] * len(nodes)
+    for number, (node, sources) in enumerate(zip(nodes, without_weightless_beginnings(nodes), strict=True)):
         in_head = node.is_weighted and node.parts <= head
         is_after[number] = in_head or (bool(sources) and all(is_after[source] for source in sources))
     weighted = [number for number, node in enumerate(nodes) if node.is_weighted]

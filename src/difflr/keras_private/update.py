@@ -272,7 +272,8 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         return super()._clip_gradients(grads if self._groups is None else self._groups.hyperparameters.clipped(grads))
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        self._groups.hyperparameters.begin(self._groups.members(trainable_variables).positions)
+        if self._groups.hyperparameters.clips:
+            self._groups.hyperparameters.begin(self._groups.members(trainable_variables).positions)
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` identifies variables by path. In a loaded model, two towers with equal inner names have

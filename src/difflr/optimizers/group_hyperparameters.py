@@ -57,6 +57,7 @@ class GroupHyperparameters:
         self._sets = _members([_update_key(group.rows[0]) for group in groups])  # the groups of each set
         self._first = [groups[numbers[0]].rows[0] for numbers in self._sets]
         self._entries = self._of_sets(groups) + self._of_norms()
+        self.clips = any(entry.name == keras_private.CLIPNORM for entry in self._entries)
         sets = enumerate(zip(self._sets, self._first, strict=True))
         self.set_of = {number: n for n, (numbers, row) in sets for number in numbers if _update_values(row)}
         self.vector: keras.Variable | None = None

@@ -165,7 +165,7 @@ def _about_the_plan(optimizer: Any, state: State, whole: Plan) -> list[str]:
                 changed.append(f"{row.path} {_text(row)} instead of {_text(now)}")
     if not changed:
         return []
-    optimizer.remember_saved_plan(state.plan)
+    optimizer.loaded_config = state.plan
     return [
         f"The plan differs from the saved one: {listed(changed)}. The optimizer's plan applies; the state was "
         "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."

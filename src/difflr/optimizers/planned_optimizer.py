@@ -41,7 +41,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._model: weakref.ref[keras.Layer] | None = None
         self._states = StateByPlace()
         self._unbound: dict[str, Any] | None = None  # a loaded plan, until the model is known
-        self._saved_config: dict[str, Any] | None = None
+        self.loaded_config: dict[str, Any] | None = None  # the plan of the loaded state, if another one is in force
         self._warning_at_next_step = ""
         self.first_rate = keras_private.live_learning_rate(self)
         self.corrects_bias = keras_private.bias_correction(self) is not None
@@ -135,12 +135,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     @property
     def loaded_plan(self) -> Plan | None:
         """The plan of the loaded state, if another one is in force; `None` otherwise."""
-        if self._saved_config is None:
+        if self.loaded_config is None:
             return None
         model = self._groups.plan.model or (self._model() if self._model is not None else None)
         if model is None:
             raise ValueError("The model is not known: call `optimizer.bind(model)` first.")
-        return saved_plan.bind_to_model(self._saved_config, Plan(model))
+        return saved_plan.bind_to_model(self.loaded_config, Plan(model))
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Resolves the plan for `variables`, freezes what it freezes, and creates the state of the others.

@@ -133,7 +133,3 @@ class SavedOptimizer(GroupedUpdate):
     def restore_numbers(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
         """Restores changed numbers, as `Groups.restore` does."""
         return self._groups.restore(numbers)
-
-    def remember_saved_plan(self, config: dict[str, Any]) -> None:
-        """Keeps the plan of the file for `loaded_plan`."""
-        self._saved_config = config

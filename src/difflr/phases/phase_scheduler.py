@@ -12,6 +12,7 @@ from difflr import keras_private
 from difflr.checks import did_you_mean
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import ready_optimizer
 from difflr.optimizers.unwrap import base_rate, inner
 from difflr.phases import fit_checks
 from difflr.phases.best_weights import keep_best, restore_best
@@ -138,9 +139,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._neighbors.callbacks = [_PhaseInLogs(self), *self._neighbors.callbacks]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        fit_checks.check_optimizer(self.model.optimizer)
-        if not self.model.optimizer.built:  # on torch Keras builds it at the first step
-            self.model.optimizer.build(self.model.trainable_variables)
+        ready_optimizer(self.model, "PhaseScheduler")  # on torch Keras builds it at the first step
         fit_checks.check_phases(self.phases, self._optimizer, self.model.steps_per_execution)
         self._plans = []
         self._plan(0)

@@ -12,7 +12,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -22,27 +22,13 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Phase)}
 RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
-def as_text(phases: "Phases", model: Any = None) -> str:
-    """The phases as a text table.
+def cells(phases: "Phases", model: Any = None) -> tuple[list[str], list[list[str]], set[int]]:
+    """The phases as a table: header, lines, and the left-aligned columns.
 
     Args:
         phases: The phases.
         model: A built model, to add the numbers of parameters.
     """
-    return text_table(*_cells(phases, model))
-
-
-def as_html(phases: "Phases") -> str:
-    """The phases as an HTML table, for notebooks.
-
-    Args:
-        phases: The phases.
-    """
-    return html_table(*_cells(phases, None))
-
-
-def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
-    """Header, lines, and the left-aligned columns."""
     header = ["phase", "trainable", "until"]
     lines = [[str(number), _shortened(phase.who), phase.ends] for number, phase in enumerate(phases, start=1)]
     right = {0}

@@ -60,7 +60,7 @@ $(BACKENDS:%=test-%): test-%: $(READY)
 	@mkdir -p $(LOGS)
 	@echo; echo "the tests on $*"
 	@set -o pipefail; KERAS_BACKEND=$* COVERAGE_FILE=$(CURDIR)/.coverage.$* MPLBACKEND=agg OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest --numprocesses $(JOBS) $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
+	  $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(PYTEST_ARGS) 2>&1 | tee $(LOGS)/$*.log
 
 # Counting takes as long again as the tests themselves.
 .PHONY: coverage

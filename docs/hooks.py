@@ -9,6 +9,7 @@ import inspect
 import re
 from typing import Any
 
+ANY = re.compile(r"\(<code><span title=\"(?:typing\.)?(?:Any|object)\">(?:Any|object)</span></code>\)")
 MEMBERS = re.compile(r"^::: (?P<folder>[\w.]+)\n    options:\n      members: \[(?P<names>\w[^\]]*)\]\n", re.MULTILINE)
 
 
@@ -17,6 +18,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     markdown = re.sub(r"\{\{ names: ([\w.]+) \}\}", lambda found: names_in(found[1]), markdown)
     markdown = MEMBERS.sub(apart, markdown)
     return re.sub(r"^::: (difflr\.[\w.]+)$", lambda found: f"::: {defined(found[1])}", markdown, flags=re.MULTILINE)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Called by MkDocs for every rendered page: an argument of any type has its type in the text after it."""
+    return ANY.sub("", html)
 
 
 def names_in(module: str) -> str:

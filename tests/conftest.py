@@ -33,14 +33,20 @@ hypothesis.settings.register_profile("thorough", max_examples=1000, print_blob=T
 hypothesis.settings.load_profile("quick")  # another: --hypothesis-profile=thorough
 
 
-def pytest_collection_modifyitems(items):
-    """A test that is about no backend runs on the quickest: the whole suite is to take minutes."""
+def pytest_addoption(parser):
+    parser.addoption("--everywhere", action="store_true", help="also run tests marked same_everywhere on this backend")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked `same_everywhere` run on torch, the quickest, but for the parameters named in `but`."""
     backend = keras.backend.backend()
+    quickest = backend == "torch" or config.getoption("everywhere")
     elsewhere = pytest.mark.skip(reason="the same on every backend")
     raises = pytest.mark.skip(reason="Keras's own Muon raises at the first step")
     without_muon = backend == "tensorflow" and keras.__version__.startswith("3.12.")
     for item in items:
-        if backend != "torch" and item.get_closest_marker("same_everywhere"):
+        mark = item.get_closest_marker("same_everywhere")
+        if mark and not quickest and not (mark.kwargs and item.callspec.id in mark.kwargs["but"]):
             item.add_marker(elsewhere)
         if without_muon and "muon" in item.name.lower():
             item.add_marker(raises)

@@ -128,11 +128,9 @@ def a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def marks(document):
-    return (
-        [pytest.mark.same_everywhere]
-        if document.name in ("pictures.md", "report.md", "pretrained_vision_model.md")
-        else []
-    )
+    """On all backends: the first pages, and what differs on each. What the others show is tested by effect on all."""
+    on_all = document.name in ("README.md", "tutorial.md") or "<!-- run on" in document.read_text()
+    return [] if on_all else [pytest.mark.same_everywhere]
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +149,7 @@ def test_document_runs(document):
     run_blocks(text, document, {"__name__": "__main__"})
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("text", "label"), examples_in_docstrings())
 def test_docstring_example_runs(text, label):
     run_blocks(text, f"<the docstring of {label}>", {"__name__": label, **docstring_namespace()})

@@ -61,6 +61,14 @@ def classes():
     return difflr.evaluation([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], (EVIL, "dog"))
 
 
+def settings():
+    return difflr.fine_tune_settings(compiled(), epochs=2, steps_per_epoch=3)
+
+
+def table():
+    return plan().table(learning_rate=0.1, width=30)
+
+
 def amounts():
     return difflr.evaluation([[1.0], [2.0]], [[1.1], [1.9]])
 
@@ -75,7 +83,7 @@ def choice():
     return difflr.Choice(0.1, plan, True, "the defaults of `fine_tune` are kept", trials, cost, is_measured=False)
 
 
-@pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts, choice])
+@pytest.mark.parametrize("make", [plan, phases, verification, curve, classes, amounts, choice, settings])
 def test_the_notebook_shows_what_is_printed(make):
     thing = make()
     text, page = str(thing), Cells(thing._repr_html_())
@@ -99,6 +107,12 @@ def test_a_translation_shows_its_settings_as_a_table_and_the_rest_below_it():
     assert "Decides nothing: no such layer" in page.below
     assert "1 setting took effect, 1 did not" in page.below
     assert repr(translation) == "<difflr.interop.Translation from keras-lr-multiplier: 1 matched, 1 unmatched>"
+
+
+def test_a_printed_table_has_all_its_columns_in_a_notebook():
+    assert "Left out" in table()
+    cells = Cells(table()._repr_html_()).cells
+    assert {"effective rate", "decided by", "body <b>&"} <= set(cells)
 
 
 def test_code_below_a_table_is_marked_as_such():

@@ -186,7 +186,7 @@ def choice_table(results, found):
         whole = f"{chosen.seconds / constants.seconds:.1f}"
         lines.append([task, f"{left} of {len(SEEDS)}", f"{points:+.1f} ± {wide:.1f}", worst, search, whole])
     header = ["", "left the constants", "gain over fine_tune", "worst seed against one rate"]
-    return table([*header, "search, in runs", "search and run, in processor time of a run"], lines)
+    return table([*header, "search, in runs", "search and run, in CPU time of a run"], lines)
 
 
 def where_it_loses(found, ours="fine_tune"):
@@ -208,11 +208,7 @@ def not_measured(found):
         missing = [task for task in method.tasks or TASKS if task not in methods.get(name, {})]
         if missing:
             said.append(f"{name} ({'all' if len(missing) == len(method.tasks or TASKS) else ', '.join(missing)})")
-    return (
-        f"**Not measured yet**, by method and task: {'; '.join(said)}."
-        if said
-        else "All methods have run on all tasks."
-    )
+    return f"Not measured yet: {'; '.join(said)}." if said else "All methods have run on all tasks."
 
 
 def rate_table(found):
@@ -237,8 +233,8 @@ def conclusion(found):
     mean = np.mean(list(own.values()))
     worst = max(own.values())
     return (
-        f"fine_tune, which searches nothing, is {_beside(mean)} the best hand-tuned method of each of {len(own)} tasks on "
-        f"average, {_beside(worst)} it at worst. With its rate searched, {rival} is {_beside(rivals[rival])} it"
+        f"fine_tune searches nothing. On {len(own)} tasks it ends on average {_beside(mean)} the best hand-tuned method of "
+        f'each, at worst {_beside(worst)} it. The best single hand-tuned method, "{rival}", ends {_beside(rivals[rival])}'
     )
 
 

@@ -14,6 +14,15 @@ from collections.abc import Collection, Sequence
 GAP = 2  # between columns
 
 
+class TextTable(str):
+    """A table as text, which a notebook shows as HTML."""
+
+    page: str
+
+    def _repr_html_(self) -> str:
+        return self.page
+
+
 def text_table(
     header: Sequence[str],
     lines: Sequence[Sequence[str]],
@@ -22,7 +31,7 @@ def text_table(
     *,
     width: int | None = None,
     optional: Sequence[str] = (),
-) -> str:
+) -> TextTable:
     """A header, a rule and lines in columns.
 
     Args:
@@ -34,6 +43,7 @@ def text_table(
             columns are as wide as what is in them.
         optional: The titles of the columns that are left out, in this order, where words would not fit into `width`.
     """
+    page = html_table(header, lines, left, footer)
     columns = [_Column(cells, number in left) for number, cells in enumerate(zip(header, *lines, strict=True))]
     for title in optional if width is not None else ():
         if _sum([column.narrowest for column in columns]) > width:  # type: ignore[operator]
@@ -45,7 +55,9 @@ def text_table(
     rows = [_row(columns, widths, number) for number in range(len(lines) + 1)]
     rule = "-" * _sum(widths)
     below = [] if not footer else [rule, *(footer.splitlines() if width is None else _wrapped(footer, width))]
-    return "\n".join([*rows[0], rule, *itertools.chain.from_iterable(rows[1:]), *below])
+    table = TextTable("\n".join([*rows[0], rule, *itertools.chain.from_iterable(rows[1:]), *below]))
+    table.page = page
+    return table
 
 
 def html_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[int], footer: str = "") -> str:

@@ -131,6 +131,7 @@ def test_every_so_many_batches():
     assert history[key][0] == pytest.approx((batches[2][key] + batches[5][key]) / 2)
 
 
+@pytest.mark.same_everywhere
 def test_phases_have_the_same_names_all_along():
     model = compiled(rules={"body/bias": 0.5})
     phases = difflr.Phases([difflr.Phase(trainable="head", epochs=1), difflr.Phase(trainable="*")])
@@ -142,6 +143,7 @@ def test_phases_have_the_same_names_all_along():
     assert {len(each) for each in history.values()} == {3}
 
 
+@pytest.mark.same_everywhere
 def test_schedules_and_callbacks_of_the_rate_are_in_it():
     rate = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.02])
     model = compiled(difflr.optimizers.SGD(rate, multipliers=lambda v: 0.1 if "body" in v.path else 1.0))
@@ -150,6 +152,7 @@ def test_schedules_and_callbacks_of_the_rate_are_in_it():
     assert effective_rates(model.optimizer)[id(model.get_layer("head").kernel)] == pytest.approx(0.02)
 
 
+@pytest.mark.same_everywhere
 def test_multi_and_stock_optimizers():
     model = compiled(keras.optimizers.SGD(0.1))
     assert logged(model, epochs=1)["learning_rate/all"] == [pytest.approx(0.1)]
@@ -163,6 +166,7 @@ def test_multi_and_stock_optimizers():
     assert history["gradient_norm/head"][0] > 0
 
 
+@pytest.mark.same_everywhere
 def test_weights_that_are_0_have_a_ratio_that_is_finite():
     model = compiled(rules={"body": 0.1, "head/bias": 2.0})
     bias = model.get_layer("head").bias

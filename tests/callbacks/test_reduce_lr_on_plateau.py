@@ -144,6 +144,7 @@ def test_refused():
         rates(model, 1, plateau())
 
 
+@pytest.mark.same_everywhere
 def test_epochs_in_which_a_phase_freezes_the_part_do_not_count():
     scheduler = difflr.PhaseScheduler([difflr.Phase("head", epochs=2), difflr.Phase("*")])
     found = rates(compiled(), 5, scheduler, plateau())

@@ -146,6 +146,9 @@ OTHERS = [name for name in SCENARIOS if name != "two fits" and (name != "two com
 CASES = [*(("two fits", ours) for ours in OURS), *((scenario, "together") for scenario in OTHERS)]
 
 
+@pytest.mark.same_everywhere(
+    but=["two compiled fits-together", "phases-together", "interrupt after a step-together", "two fits-verify"]
+)
 @pytest.mark.parametrize(("scenario", "ours"), CASES)
 def test_training_is_the_same(scenario, ours, alone, tmp_path):
     losses, variables = outcome(scenario, lambda: OURS[ours](tmp_path))
@@ -155,6 +158,7 @@ def test_training_is_the_same(scenario, ours, alone, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.same_everywhere
 def test_a_model_is_as_it_was():
     model = new_model()
     compiled(model, difflr.optimizers.Adam, "block1")
@@ -184,6 +188,7 @@ def test_a_progress_bar_is_as_it_was(capsys):
     assert "update_ratio" not in capsys.readouterr().out
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.skipif(BACKEND == "torch", reason="torch compiles one step at a time")
 def test_the_rate_is_that_of_the_measured_step_among_several():
     model = new_model()

@@ -112,6 +112,7 @@ def found(model, **arguments):
     return difflr.find_learning_rate(model, X, Y, **{"loss": LOSS, "num_steps": 12, "lowest": 1e-4, **arguments})
 
 
+@pytest.mark.same_everywhere
 def test_nothing_is_left_and_two_calls_agree(eager_steps):
     model = network()
     before = state_of(model)

@@ -42,6 +42,7 @@ def test_a_choice_is_what_is_trained(eager_steps):
         np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.same_everywhere
 def test_the_head_alone_trains_as_long(eager_steps):
     model = network()
     before = weights(model)
@@ -108,7 +109,8 @@ class Spoil(keras.callbacks.Callback):
                 variable.assign(-30 * keras.ops.convert_to_numpy(variable))
 
 
-@pytest.mark.parametrize("metrics", [["accuracy"], pytest.param(None, marks=pytest.mark.same_everywhere)])
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("metrics", [["accuracy"], None])
 def test_a_spoiled_body_is_put_back(metrics, eager_steps):
     model, kept = network(), []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append(weights(model)))

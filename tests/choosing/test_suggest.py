@@ -42,6 +42,7 @@ def fragile_network():
 # -- planted truths
 
 
+@pytest.mark.same_everywhere
 def test_only_the_head_may_move(eager_steps):
     model = fragile_network()
     choice = suggest(model, learning_rate=0.1, epochs=2, validation_data=clusters(48, seed=1))
@@ -223,6 +224,7 @@ def test_held_out_examples_are_never_trained_on(monkeypatch, eager_steps):
     assert set.union(*held_out) == set(map(float, X[:, 0]))  # each example is held out once
 
 
+@pytest.mark.same_everywhere
 def test_the_cost_is_the_true_cost(monkeypatch, eager_steps):
     counted = []
     fit, predict = keras.Sequential.fit, keras.Sequential.predict
@@ -253,6 +255,7 @@ def test_a_budget_is_kept_or_the_floor_is_told(eager_steps):
     assert len(small.trials) == 2
 
 
+@pytest.mark.same_everywhere
 def test_two_calls_agree_and_nothing_is_left(tmp_path, eager_steps):
     model = network()
     before = state_of(model)

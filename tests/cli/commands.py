@@ -1,12 +1,14 @@
 """A tiny network, and the command line in this process."""
 
 import json
+import logging
 import types
 
 import keras
 from typer.testing import CliRunner
 
 from difflr_command.app import app
+from difflr_command.backend import LOGGERS
 
 
 def network(num_classes=3):
@@ -25,6 +27,8 @@ def network(num_classes=3):
 def difflr(*words):
     """Runs a command; `.code`, `.out` and `.err` are its results."""
     result = CliRunner().invoke(app, [str(word) for word in words])
+    for name in LOGGERS:  # silenced for a process of its own
+        logging.getLogger(name).setLevel(logging.NOTSET)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return types.SimpleNamespace(code=result.exit_code, out=result.stdout, err=result.stderr)

@@ -36,6 +36,7 @@ def colors(here):
     return here
 
 
+@pytest.mark.same_everywhere
 def test_pictures(colors):
     result = succeeded("evaluate", "colors.keras", "mixed", "--batch-size", "4")
     assert result["num_examples"] == 6

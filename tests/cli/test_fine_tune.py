@@ -40,6 +40,7 @@ def interrupt(monkeypatch):
     return begin
 
 
+@pytest.mark.same_everywhere
 def test_pictures_with_a_new_head(here):
     words = ["fine-tune", "bare.keras", "pictures", "--new-head", *QUICK, "--epochs", "1", "-o", "new.keras"]
     result = succeeded(*words)
@@ -217,6 +218,7 @@ def test_a_failure_in_training_is_exit_code_1(here, monkeypatch):
     assert result.err.splitlines()[-1] == "difflr: error: MemoryError: no memory is left"
 
 
+@pytest.mark.same_everywhere
 def test_arrays_with_a_plan_that_freezes_the_body(here):
     x = np.random.default_rng(0).uniform(0, 255, (12, 8, 8, 3)).astype("float32")
     np.savez("data.npz", x=x[:8], y=np.arange(8) % 2, x_val=x[8:], y_val=np.arange(4) % 2)
@@ -349,6 +351,7 @@ def wrong(folder):
     (folder / "text.csv").write_text("text,label\na,b\nc,d\n")
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("words", "told"), WRONG, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
 def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, wrong, here):
     before = sorted(here.iterdir())

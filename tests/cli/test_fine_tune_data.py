@@ -77,6 +77,7 @@ def test_ready_parts_of_a_folder(here):
     assert "holds the parts" not in difflr("fine-tune", "net.keras", "parts/train", *QUICK, "-o", "b.keras").err
 
 
+@pytest.mark.same_everywhere
 def test_pictures_from_their_files_train_as_those_in_memory_and_go_on_after_an_interrupt(here, monkeypatch, request):
     held = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "-o", "held.keras")
     request.getfixturevalue("streamed")

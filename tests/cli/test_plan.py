@@ -104,6 +104,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("words", "told"), WRONG, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
 def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, here):
     before = sorted(here.iterdir())

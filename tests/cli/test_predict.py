@@ -215,6 +215,7 @@ WITHOUT = """
 """
 
 
+@pytest.mark.same_everywhere
 def test_a_tuned_model_predicts_in_plain_keras_without_difflr(shots):
     """The scale is a layer and the names are in the file; difflr cannot be imported."""
     layers = [keras.layers.Conv2D(4, 3, name="stem"), keras.layers.GlobalAveragePooling2D()]

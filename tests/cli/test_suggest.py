@@ -26,6 +26,7 @@ def arrays(tmp_path, monkeypatch):
 WORDS = ["net.keras", "few.npz", "--epochs", "2", "--batch-size", "8"]
 
 
+@pytest.mark.same_everywhere
 def test_it_measures_and_writes_the_choice(arrays):
     before = (arrays / "net.keras").read_bytes()
     result = difflr("suggest", *WORDS, "--budget", "4", "-o", "choice.json")
@@ -42,6 +43,7 @@ def test_it_measures_and_writes_the_choice(arrays):
     assert sorted(path.name for path in arrays.iterdir()) == ["choice.json", "few.npz", "net.keras"]
 
 
+@pytest.mark.same_everywhere
 def test_fine_tune_measures_first(arrays, monkeypatch):
     monkeypatch.setattr(library.choosing.layout, "FEW_STEPS", 60)
     result = succeeded("fine-tune", *WORDS, "--learning-rate", "auto")

@@ -39,7 +39,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "jax", reason="two trainings; the page is about the default backend")
+@pytest.mark.same_everywhere
 def test_the_walk(small):
     shown = list(BLOCK.finditer(PAGE.read_text()))
     shown = [block for block in shown if "<!-- not run" not in block["before"] or "test_walk" in block["before"]]

@@ -39,6 +39,7 @@ VGG16 = [f"block{b}_conv{n}" for b, number in ((1, 2), (2, 2), (3, 3), (4, 3), (
 B0 = ["1a", "2a", "2b", "3a", "3b", "4a", "4b", "4c", "5a", "5b", "5c", "6a", "6b", "6c", "6d", "7a"]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -82,12 +83,14 @@ def test_applications_by_number_of_blocks(name, size, number, blocks):
     assert groups[-1].name == "head"
 
 
+@pytest.mark.same_everywhere
 def test_a_nested_backbone():
     backbone = application("ResNet50", include_top=False, pooling="avg")
     model = keras.Sequential([backbone, layers.Dense(3)])
     assert names(model) == [*[f"resnet50/{name}" for name in ["conv1", *STAGES_OF_RESNET50]], "head"]
 
 
+@pytest.mark.same_everywhere
 def test_without_a_head():
     model = application("ResNet50", include_top=False)
     with pytest.raises(ValueError, match=r"seems to have no head: .*BatchNormalization.*head=None"):
@@ -196,6 +199,7 @@ class Transformer(keras.Model):
         return self.top(self.norm(x)[:, 0])
 
 
+@pytest.mark.same_everywhere
 def test_a_subclassed_model():
     model = Transformer()
     model(np.zeros((2, 3, 5), "float32"))

@@ -26,6 +26,7 @@ def model(hed):
     return hed.build(32)
 
 
+@pytest.mark.same_everywhere
 def test_the_table_is_the_published_one(hed, model):
     rows = {row.path: row for row in hed.published_plan(model).rows}
     assert len(rows) == 2 * len(hed.PUBLISHED)
@@ -37,6 +38,7 @@ def test_the_table_is_the_published_one(hed, model):
             assert row.weight_decay_multiplier == decay, row.path
 
 
+@pytest.mark.same_everywhere
 def test_one_real_step_moves_every_weight_as_published(hed, model, eager_steps):
     rng = np.random.default_rng(0)
     image = rng.normal(scale=50, size=(1, 32, 32, 3)).astype("float32")

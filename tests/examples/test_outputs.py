@@ -73,7 +73,8 @@ def test_the_tutorial_and_its_notebook_show_what_their_code_prints(outputs):
             )
 
 
-def test_two_time_scales_on_every_backend(eager_steps):
+@pytest.mark.same_everywhere
+def test_two_time_scales(eager_steps):
     spec = importlib.util.spec_from_file_location("gan", TOOL.parents[1] / "examples" / "gan.py")
     gan = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gan)

@@ -166,6 +166,7 @@ def dense(*units, seed=0):
     return model
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("saved", "there"), [((1,), (3, 1)), ((3, 1), (1,)), ((1, 1), (1,))])
 def test_a_backup_of_another_model(tmp_path, saved, there):
     """Of a larger one, too, of which Keras would load as much as fits; nothing has changed after the error."""
@@ -186,6 +187,7 @@ def test_a_checkpoint_of_every_epoch_beside_it(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["01.weights.h5", "02.weights.h5", "03.weights.h5"]
 
 
+@pytest.mark.same_everywhere
 def test_weights_of_one_epoch_with_the_number_of_another_are_told(tmp_path):
     """What Keras's own callback leaves when it is killed between its two files."""
     keep = {"backup_dir": tmp_path, "delete_checkpoint": False}

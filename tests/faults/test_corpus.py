@@ -23,6 +23,7 @@ def bounded():
     assert time.process_time() - begin < SECONDS
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("reader", readers.READERS)
 def test_what_was_kept(reader):
     answers = [readers.read(text) for text in readers.corpus(reader)]
@@ -103,6 +104,7 @@ YAML = {
 }
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", YAML)
 def test_hostile_phases(name):
     text, message = YAML[name]

@@ -82,6 +82,7 @@ def test_flipped_bits_in_a_whole_model(saved, tmp_path):
     assert refused
 
 
+@pytest.mark.same_everywhere
 def test_flipped_bits_in_weights(saved, tmp_path):
     """HDF5 has no checksums. What difflr puts there has one, and other multipliers are told: never in silence."""
     model = made()

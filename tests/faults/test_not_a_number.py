@@ -59,6 +59,7 @@ def test_as_in_keras(name, scaled):
     assert np.isfinite(ours[0]) == scaled  # the step with the NaN was left out
 
 
+@pytest.mark.same_everywhere
 def test_the_group_in_which_it_began(capsys):
     model = new_model(difflr.optimizers.SGD)
     fit(model, difflr.TerminateOnNaN(freq=1))

@@ -132,6 +132,7 @@ def gradients_of(model, x, y):
     return {"head": [h2.T @ d, d.sum(0)], "block": [h1.T @ d2, d2.sum(0)], "stem": [x.T @ d1, d1.sum(0)]}
 
 
+@pytest.mark.same_everywhere
 def test_without_a_frozen_epoch_there_is_one_phase():
     model = make_model()
     before, snapshots = weights(model), Snapshots()
@@ -140,6 +141,7 @@ def test_without_a_frozen_epoch_there_is_one_phase():
     assert moved(before, snapshots.weights[0], "stem") > 0
 
 
+@pytest.mark.same_everywhere
 def test_rate_ratio_and_plan():
     model = make_model()
     tuned(model, rate_ratio=4)
@@ -183,6 +185,7 @@ def endless():
         yield from (Batches()[index] for index in range(3))
 
 
+@pytest.mark.same_everywhere(but=["tf.data"])
 @pytest.mark.parametrize(("make", "more"), [pytest.param(make, more, id=name) for name, make, more in datasets()])
 @pytest.mark.filterwarnings("ignore:Your `PyDataset` class should call")
 def test_other_data_gives_what_arrays_give(make, more):
@@ -232,6 +235,7 @@ def test_data_without_batches_is_said():
 # -- the optimizer and the compiled model
 
 
+@pytest.mark.same_everywhere
 def test_a_compiled_model_keeps_loss_metrics_and_the_kind_of_its_optimizer():
     def own_loss(y, logits):
         return keras.losses.sparse_categorical_crossentropy(y, logits, from_logits=True)
@@ -244,6 +248,7 @@ def test_a_compiled_model_keeps_loss_metrics_and_the_kind_of_its_optimizer():
     assert set(history.history) == {"loss", "accuracy", "phase"}
 
 
+@pytest.mark.same_everywhere
 def test_the_default_is_adamw():
     model = make_model()
     tuned(model)
@@ -251,6 +256,7 @@ def test_the_default_is_adamw():
     assert (model.optimizer.weight_decay, model.optimizer.global_clipnorm) == (0.01, 1.0)
 
 
+@pytest.mark.same_everywhere
 def test_what_layers_declare_comes_on_top():
     inputs = keras.Input((4,))
     body = difflr.layers.Dense(6, name="body", W_learning_rate_multiplier=0.5)
@@ -261,6 +267,7 @@ def test_what_layers_declare_comes_on_top():
     assert multipliers[body.bias] == pytest.approx(0.1)
 
 
+@pytest.mark.same_everywhere
 def test_the_plan_of_a_differential_optimizer_is_used():
     model = make_model()
     plan = difflr.Plan(model, {"stem": difflr.FROZEN, "block": 0.5})
@@ -303,6 +310,7 @@ def test_under_mixed_float16():
     assert len(model.trainable_variables) == 6
 
 
+@pytest.mark.same_everywhere
 def test_a_second_call_goes_on_from_the_first():
     model = make_model()
     first = tuned(model, epochs=5, learning_rate=0.05)
@@ -310,6 +318,7 @@ def test_a_second_call_goes_on_from_the_first():
     assert second.history["loss"][0] < first.history["loss"][1]
 
 
+@pytest.mark.same_everywhere
 def test_the_tuned_model_is_saved_and_loaded(tmp_path):
     model = make_model()
     tuned(model, epochs=1)
@@ -333,6 +342,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.same_everywhere(but=["while everything is trainable"])
 @pytest.mark.parametrize("batch", [2, 5], ids=["while the head is alone", "while everything is trainable"])
 def test_an_interrupt_leaves_a_model_to_be_used(batch):
     model = make_model()
@@ -349,6 +359,7 @@ def test_an_interrupt_leaves_a_model_to_be_used(batch):
     assert moved(after, weights(model), "stem") > 0
 
 
+@pytest.mark.same_everywhere(but=["5"])
 @pytest.mark.parametrize("batch", [5, 8])
 def test_backup_and_restore_goes_on_in_the_phase(tmp_path, batch):
     expected = make_model()
@@ -422,6 +433,7 @@ def test_a_generator_needs_its_length():
         tuned(make_model(), endless())
 
 
+@pytest.mark.same_everywhere
 def test_a_frozen_body_is_said():
     model = make_model()
     for name in ("stem", "block"):

@@ -40,6 +40,7 @@ def is_unmoved(before, layer):
     return all(np.array_equal(a, b) for a, b in zip(before, values(layer), strict=True))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("width", "rate"), [(8, 3e-2), (100, 2e-2), (500, 4e-3), (5000, 1e-3)])
 def test_the_rate_falls_with_the_features_that_come_into_the_head(width, rate):
     found = settings(network(layers.Dense(width)))
@@ -53,12 +54,14 @@ def test_a_head_of_several_layers_counts_where_it_begins():
     assert settings(model, head=["top", "head"]).learning_rate == pytest.approx(2e-2)
 
 
+@pytest.mark.same_everywhere
 def test_a_convolution_as_head():
     x = inputs = keras.Input((4, 4, 3))
     x = layers.Conv2D(5, 1, name="head")(layers.Conv2D(200, 3, name="body")(x))
     assert settings(keras.Model(inputs, x)).learning_rate == pytest.approx(1e-2)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("depth", "ratio"), [(1, 4 / 3), (3, 64 / 27), (8, 65536 / 6561), (9, 10)])
 def test_each_group_of_layers_has_three_quarters_of_the_rate_above_until_a_tenth(depth, ratio):
     model = network(*(layers.Dense(4, name=f"body{number}") for number in range(depth)))
@@ -92,6 +95,7 @@ def test_frozen_batch_normalization_stays_as_it_was_pretrained():
     assert moved == [True] * 4  # scale, offset and both statistics
 
 
+@pytest.mark.same_everywhere
 def test_new_batch_normalization_is_trained():
     model = normalized(pretrained=False)
     before = values(model.get_layer("norm"))
@@ -104,6 +108,7 @@ def test_batch_normalization_in_the_head_is_trained():
     assert settings(model, head=["norm", "high", "head"]).normalization == "trained"
 
 
+@pytest.mark.same_everywhere
 def test_frozen_batch_normalization_can_be_frozen_by_hand_as_well():
     model = normalized()
     model.get_layer("norm").trainable = False
@@ -112,6 +117,7 @@ def test_frozen_batch_normalization_can_be_frozen_by_hand_as_well():
     assert is_unmoved(before, model.get_layer("norm"))
 
 
+@pytest.mark.same_everywhere
 def test_the_head_that_is_named_trains_alone_first():
     model = network(layers.Dense(5, name="low"), layers.Dense(4, name="high"))
     before = {name: values(model.get_layer(name)) for name in ("low", "high", "head")}
@@ -128,6 +134,7 @@ def test_the_head_that_is_named_trains_alone_first():
     assert multipliers[model.get_layer("low").kernel] == pytest.approx(0.75)
 
 
+@pytest.mark.same_everywhere
 def test_what_was_chosen_is_printed_and_returned(capsys):
     history = tuned(normalized(), learning_rate=3e-3, verbose=2)
     printed = capsys.readouterr().out
@@ -138,6 +145,7 @@ def test_what_was_chosen_is_printed_and_returned(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.same_everywhere
 def test_with_a_plan_the_plan_says():
     model = network(layers.Dense(4, name="body"))
     found = tuned(model, plan=difflr.Plan(model, {"body": 0.5})).settings

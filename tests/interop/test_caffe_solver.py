@@ -149,6 +149,7 @@ def test_accumulation_and_clipping_are_caffes(kind):
     follow(optimizer, model, Caffe(kind, start, 0.004, iter_size=3, clip=5.0), steps=6)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", SOLVERS)
 def test_training_goes_on_from_a_saved_model(kind, tmp_path):
     model = seeded_model()

@@ -76,6 +76,7 @@ class TestMultipliers:
         layer = built(layers.Dense(3, name="d", W_learning_rate_multiplier=0.1))
         assert repr(layer.multipliers) == f"{{{layer.kernel.path}: 0.1}}"
 
+    @pytest.mark.same_everywhere
     @pytest.mark.parametrize(
         ("layer", "shape", "name", "count"),
         [

@@ -110,6 +110,7 @@ def test_convolutions_and_dense_take_the_two_original_arguments(name):
         assert parameters[new].kind is inspect.Parameter.KEYWORD_ONLY, f"{new} would move the positions"
 
 
+@pytest.mark.same_everywhere
 @names
 def test_equal_seeds_give_equal_names_weights_and_outputs(name):
     (theirs, their_output), (ours, our_output) = by_keras_and_by_difflr(name, learning_rate_multiplier=0.5)

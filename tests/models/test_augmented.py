@@ -20,6 +20,7 @@ def pictures():
     return np.random.default_rng(0).uniform(50, 200, (4, 8, 8, 3)).astype("float32")
 
 
+@pytest.mark.same_everywhere(but=["rotate"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_pictures_change_while_it_trains_and_not_when_it_predicts(change, network, pictures):
     model = augmented(network, [change])

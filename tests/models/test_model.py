@@ -83,6 +83,7 @@ def test_a_plain_keras_model_with_a_differential_optimizer():
     np.testing.assert_allclose(ratios, [0.1, 0.2, 1, 1], rtol=1e-4)
 
 
+@pytest.mark.same_everywhere
 def test_a_sequential_that_is_built_late():
     model = difflr.Sequential([Dense(4, learning_rate_multiplier=0.5), Dense(2)])
     model.compile("adam", loss="mse")

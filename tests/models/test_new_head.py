@@ -14,6 +14,7 @@ def backbone():
     return keras.Model(inputs, keras.layers.Conv2D(5, 3, name="top")(x), name="backbone")
 
 
+@pytest.mark.same_everywhere
 def test_a_dense_head_is_replaced():
     inputs = keras.Input((6, 6, 3))
     x = keras.layers.Dropout(0.5, name="drop")(keras.layers.GlobalMaxPooling2D()(backbone()(inputs)))
@@ -36,6 +37,7 @@ def test_feature_maps_are_pooled():
     np.testing.assert_allclose(new.predict(x, verbose=0), maps.mean((1, 2)) @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.same_everywhere
 def test_before_training_all_classes_are_about_equally_probable_however_large_the_features():
     keras.utils.set_random_seed(0)
     new = difflr.new_head(keras.Sequential([keras.Input((512,)), keras.layers.Rescaling(1.0, name="features")]), 4)
@@ -48,6 +50,7 @@ def test_before_training_all_classes_are_about_equally_probable_however_large_th
     assert ordinary.evaluate(features, labels, verbose=0) > 8
 
 
+@pytest.mark.same_everywhere
 def test_sequential_models_and_a_given_place():
     layers = [keras.layers.Dense(4, name="one"), keras.layers.Dense(3, name="two"), keras.layers.Dense(2, name="head")]
     model = keras.Sequential([keras.Input((5,)), *layers])

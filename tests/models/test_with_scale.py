@@ -13,6 +13,7 @@ def network(channels=3):
     return keras.Sequential([keras.Input((6, 6, channels)), *layers], name="network")
 
 
+@pytest.mark.same_everywhere(but=["imagenet"])
 @pytest.mark.parametrize("scale", difflr.data.SCALES)
 def test_it_takes_pictures_as_they_are(scale, tmp_path):
     model = network()
@@ -26,6 +27,7 @@ def test_it_takes_pictures_as_they_are(scale, tmp_path):
     assert [row.path for row in difflr.Plan(whole).rows] == [row.path for row in difflr.Plan(model).rows]
 
 
+@pytest.mark.same_everywhere
 def test_scales_that_do_not_fit():
     with pytest.raises(ValueError, match="must be one of 0..255"):
         with_scale(network(), "bytes")

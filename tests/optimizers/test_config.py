@@ -14,6 +14,7 @@ def through_json(optimizer):
     return json.loads(json.dumps(keras.saving.serialize_keras_object(optimizer)))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip_trains_alike(name):
     """Fresh variables of the same names: what the data says is all the new optimizer has."""

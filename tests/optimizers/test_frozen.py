@@ -65,6 +65,7 @@ def test_nothing_to_train_is_an_error_for_who_names_variables():
             ours("SGD", given).build([])
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's way from torch to numpy
 @pytest.mark.parametrize("multipliers", [None, 0.1])
 def test_nothing_to_train_is_a_warning_else(multipliers, tmp_path):
@@ -81,6 +82,7 @@ def test_nothing_to_train_is_a_warning_else(multipliers, tmp_path):
         assert loaded.optimizer.get_config() == model.optimizer.get_config()
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("when", ["the plan is made before", "the rules are resolved on build"])
 def test_model_lists_only_live_variables(when):
     model = chain()
@@ -162,6 +164,7 @@ def test_statistics_are_kept_by_default():
 MODELS = [keras.Sequential, difflr.Sequential]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
 def test_statistics_of_a_layer_in_a_mapping_are_kept(model_class):
     model = normalized(model_class)
@@ -169,12 +172,14 @@ def test_statistics_of_a_layer_in_a_mapping_are_kept(model_class):
     assert moves_by_weight(norm, trained(model, {norm: FROZEN})) == NONE
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
 def test_statistics_of_a_layer_that_declares_zero_are_kept(model_class):
     norm = difflr.layers.BatchNormalization(name="norm", learning_rate_multiplier=0.0)
     assert moves_by_weight(norm, trained(normalized(model_class, norm), None)) == NONE
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("model_class", MODELS, ids=["keras", "difflr"])
 def test_the_same_mapping_again(model_class):
     model = normalized(model_class)
@@ -191,6 +196,7 @@ def test_a_mapping_thaws_where_the_model_is_known():
     assert moves_by_weight(norm, trained(model, {norm: 0.1})) == ALL
 
 
+@pytest.mark.same_everywhere
 def test_a_mapping_says_that_it_cannot_thaw():
     model = normalized()
     norm = model.get_layer("norm")
@@ -205,6 +211,7 @@ def test_a_mapping_says_that_it_cannot_thaw():
 # -- unfreezing ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.same_everywhere
 def test_a_later_plan_unfreezes():
     model = normalized()
     norm = model.get_layer("norm")
@@ -215,6 +222,7 @@ def test_a_later_plan_unfreezes():
     assert norm.trainable
 
 
+@pytest.mark.same_everywhere
 def test_what_the_user_froze_stays_frozen():
     model = normalized()
     body, norm = model.get_layer("body"), model.get_layer("norm")
@@ -227,6 +235,7 @@ def test_what_the_user_froze_stays_frozen():
     assert len(model.trainable_variables) == 4
 
 
+@pytest.mark.same_everywhere
 def test_user_thaws_what_the_user_froze():
     model = chain()
     body = model.get_layer("body")

@@ -65,6 +65,7 @@ def test_phases_leave_alone_what_was_frozen_since():
     assert model.optimizer.plan.rows[0].decided["frozen"] == "layer.trainable = False"
 
 
+@pytest.mark.same_everywhere
 def test_phases_leave_alone_what_a_callback_freezes():
     model = compiled(network(), difflr.optimizers.Adam(0.1))
     phases = difflr.PhaseScheduler([difflr.Phase("head", epochs=1), difflr.Phase("*")])
@@ -96,6 +97,7 @@ def test_lora_keeps_what_an_earlier_plan_froze(layer):
     assert [row.multiplier for row in plan.rows if "lora" in row.path] == [2, 2]
 
 
+@pytest.mark.same_everywhere
 def test_thawed_after_the_plan_was_made():
     model = network()
     freeze(model)
@@ -111,6 +113,7 @@ def test_thawed_after_the_plan_was_made():
     assert moved(compiled(model, SGD(0.1, multipliers=difflr.Plan(model))))[BODY] > 0
 
 
+@pytest.mark.same_everywhere
 def test_another_one_is_frozen_than_when_the_optimizer_was_built():
     """JAX's `fit` gives the optimizer arrays, which say nothing of whose they are."""
     model = network()
@@ -135,6 +138,7 @@ def test_nothing_is_frozen_by_a_plan_that_is_refused():
         moved(model)
 
 
+@pytest.mark.same_everywhere
 def test_a_refused_model_is_not_bound():
     model, other = network(), keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="other")])
     optimizer = SGD(0.1, multipliers={model.get_layer(BODY): 0.1})

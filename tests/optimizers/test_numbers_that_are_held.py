@@ -71,6 +71,7 @@ def test_summary_counts_schedules_in():
     assert "0.00313" in said[0]  # 0.1 * 0.5 ** 5
 
 
+@pytest.mark.same_everywhere(but=["None"])
 @pytest.mark.parametrize("accumulation", [None, 4])
 def test_a_group_schedule_has_the_clock_of_the_base_rate(accumulation):
     """Keras's schedules count batches, accumulated or not."""

@@ -108,6 +108,7 @@ def expected(mixin, name, **settings):
     return at_base[:2] + at_slow[2:]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
 @pytest.mark.parametrize("mixin", MIXINS)
 @pytest.mark.parametrize("way", WAYS)

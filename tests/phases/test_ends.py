@@ -70,11 +70,13 @@ def test_a_threshold_ends_a_phase():
     ]
 
 
+@pytest.mark.same_everywhere
 def test_a_threshold_with_patience_ends_by_what_comes_first():
     phase = Phase("head", monitor="decided_loss", threshold=1, patience=2)
     assert phases_of([phase, Phase("*")], (9, 9, 9, 9)) == [1, 1, 1, 2]
 
 
+@pytest.mark.same_everywhere
 def test_a_threshold_from_below():
     phase = Phase("head", monitor="decided_loss", mode="max", threshold=3, epochs=4)
     assert phases_of([phase, Phase("*")], (1, 2, 3, 1)) == [1, 1, 1, 2]
@@ -91,6 +93,7 @@ def test_a_function_ends_a_phase():
     assert seen == [(epoch, value, ["decided_loss", "loss"]) for epoch, value in enumerate((9, 8, 7))]
 
 
+@pytest.mark.same_everywhere
 def test_training_ends_with_the_last_phase_however_that_ends():
     lasts = [
         Phase("*", until=lambda epoch, logs: epoch == 2),
@@ -137,6 +140,7 @@ def by_hand(call):
     return trainable
 
 
+@pytest.mark.same_everywhere
 def test_the_next_phase_begins_by_hand_with_the_next_epoch():
     trainable = by_hand(lambda s, epoch, batch: s.next_phase() if batch is None and epoch in (0, 2) else None)
     assert trainable == [*[2] * 3, *[4] * 6, *[6] * 6]
@@ -147,6 +151,7 @@ def test_the_next_phase_begins_by_hand_before_the_next_batch():
     assert trainable == [2, *[4] * 4, *[6] * 10]
 
 
+@pytest.mark.same_everywhere
 def test_the_next_phase_begins_by_hand_between_two_calls_of_fit():
     scheduler, model, seen = PhaseScheduler([Phase("head", until="next_phase"), Phase("*")]), compiled(), Weights()
     assert scheduler.phase == 0
@@ -163,6 +168,7 @@ def test_the_next_phase_begins_by_hand_between_two_calls_of_fit():
         scheduler.next_phase()
 
 
+@pytest.mark.same_everywhere
 def test_by_hand_is_as_by_plan():
     by_plan, other = compiled(), compiled()
     fit(by_plan, [Phase("head", steps=4), Phase("*")], epochs=3)
@@ -184,6 +190,7 @@ def head_kernel(model):
     return number(model.get_layer("head").kernel)
 
 
+@pytest.mark.same_everywhere
 def test_the_next_phase_starts_from_the_best_weights():
     first = Phase("head", monitor="decided_loss", patience=2, restore_best=True)
     begun = []
@@ -249,6 +256,7 @@ class Events(keras.callbacks.Callback):
         self.events.append(("epoch", epoch))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("first", [True, False])
 def test_callbacks_are_called_when_a_phase_begins_and_ends(first):
     events, scheduler = Events(), PhaseScheduler([Phase("head", epochs=1), Phase("*")])
@@ -261,6 +269,7 @@ def test_callbacks_are_called_when_a_phase_begins_and_ends(first):
     assert scheduler.phase == 2
 
 
+@pytest.mark.same_everywhere
 def test_the_phase_is_in_all_logs(tmp_path):
     """Also in those of callbacks that stand before the scheduler."""
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
@@ -299,6 +308,7 @@ def resumed(before, after, epoch=2, epochs=5):
     return model, seen.phases
 
 
+@pytest.mark.same_everywhere
 def test_a_running_phase_is_shortened_and_made_longer():
     long, short = [Phase("head", epochs=4), Phase("*")], [Phase("head", epochs=1), Phase("*")]
     assert resumed(long, short)[1] == [1, 1, 2, 2, 2]
@@ -307,6 +317,7 @@ def test_a_running_phase_is_shortened_and_made_longer():
     assert resumed(long, [Phase("head", monitor="loss", threshold=100), Phase("*")])[1] == [1, 1, 1, 2, 2]
 
 
+@pytest.mark.same_everywhere
 def test_a_running_phase_is_changed():
     rates = []
 

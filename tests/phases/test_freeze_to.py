@@ -29,6 +29,7 @@ def who_moves(model):
     ]
 
 
+@pytest.mark.same_everywhere(but=["block-trainable1", "0-trainable4"])
 @pytest.mark.parametrize(
     ("group", "trainable"),
     [
@@ -72,6 +73,7 @@ def momenta(model):
     return dict(zip(variables, map(np.array, map(keras.ops.convert_to_numpy, optimizer.momentums)), strict=True))
 
 
+@pytest.mark.same_everywhere
 def test_it_costs_nothing_where_nothing_was_frozen():
     plain, unfrozen = make_model(), make_model()
     difflr.unfreeze(unfrozen)
@@ -81,6 +83,7 @@ def test_it_costs_nothing_where_nothing_was_frozen():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.same_everywhere
 def test_what_the_plan_freezes_stays_frozen():
     model = make_model()
     plan = difflr.Plan(model, {"stem": difflr.FROZEN})

@@ -147,6 +147,7 @@ def test_ready_phases():
     assert trainable(difflr.phases.top_down(model, groups=["low", ["mid", "head"]])) == ["mid, head", "*"]
 
 
+@pytest.mark.same_everywhere
 def test_ready_phases_leave_out_what_the_plan_freezes():
     model = new_model()
     model.compile(difflr.optimizers.SGD(0.1, multipliers=difflr.Plan(model, {"low": difflr.FROZEN})), loss="mse")
@@ -155,6 +156,7 @@ def test_ready_phases_leave_out_what_the_plan_freezes():
     fit(model, phases, epochs=3)
 
 
+@pytest.mark.same_everywhere
 def test_ready_phases_are_by_block():
     model = keras.applications.MobileNetV2((32, 32, 3), weights=None, classes=3)
     phases = difflr.phases.top_down(model)
@@ -239,6 +241,7 @@ def moved(model, phases):
     return [[not np.array_equal(a, b) for a, b in zip(*two, strict=True)] for two in itertools.pairwise(seen)]
 
 
+@pytest.mark.same_everywhere(but=["keep-None-False", "keep-update-True"])
 @pytest.mark.parametrize(
     ("planned", "in_phase", "moves"),
     [("keep", None, False), ("update", None, True), ("keep", "update", True), ("update", "keep", False)],
@@ -250,6 +253,7 @@ def test_statistics_of_frozen_layers_are_an_explicit_choice(planned, in_phase, m
     assert second == [True, True, True]
 
 
+@pytest.mark.same_everywhere
 def test_scale_and_offset_train_while_the_rest_is_frozen():
     first, second = moved(normalized(), [Phase(["head", "kind:norm"], epochs=1), Phase("*", frozen_statistics="keep")])
     assert first[0] is first[2] is True

@@ -19,6 +19,7 @@ THREE = [Phase("head", epochs=1), Phase(["head", "mid"], epochs=2), Phase("*")]
 MOVED = [{"head"}, {"head", "mid"}, {"head", "mid"}, set(NAMES)]
 
 
+@pytest.mark.same_everywhere(but=["plain", "eagerly", "jit"])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -39,12 +40,14 @@ def test_each_layer_moves_in_its_phases_only(arguments):
     assert weights.moved == MOVED
 
 
+@pytest.mark.same_everywhere
 def test_chain_thaw_freezes_again():
     weights, model = Weights(), compiled()
     fit(model, difflr.phases.chain_thaw(model), [weights])
     assert weights.moved == [{"head"}, {"low"}, {"mid"}, set(NAMES)]
 
 
+@pytest.mark.same_everywhere
 def test_validation_follows_layers_of_equal_shapes():
     """JAX takes the compiled evaluation of the phase before, in which two layers of one shape had changed places."""
     model, expected = compiled(), []
@@ -115,6 +118,7 @@ def _flops(model):
     return compiled_step.cost_analysis()["flops"]
 
 
+@pytest.mark.same_everywhere(but=["SGD", "Adam"])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
 def test_equals_two_trainings_with_the_state_carried_by_hand(name):
     """Phase 1 as a plan that freezes; then a new optimizer, which is given the step and the state of the head."""
@@ -158,6 +162,7 @@ def moved_after_joining(optimizer, **arguments):
     return [float(np.mean(a - b)) for a, b in itertools.pairwise(kernels[9:])]
 
 
+@pytest.mark.same_everywhere(but=["Adam"])
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax"])
 def test_a_newcomer_counts_its_own_steps(name):
     """Under a constant gradient a bias-corrected Adam moves by the rate at every step."""
@@ -165,6 +170,7 @@ def test_a_newcomer_counts_its_own_steps(name):
     np.testing.assert_allclose(moved_after_joining(optimizer), RATE, rtol=1e-4)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", ["Adam", "Adamax"])
 def test_sharing_the_count_makes_wrong_steps(name):
     """What Keras would do: the moments of the newcomer are corrected as if they had seen 11 gradients, not one."""
@@ -175,6 +181,7 @@ def test_sharing_the_count_makes_wrong_steps(name):
     np.testing.assert_allclose(moved, RATE * (first / np.sqrt(second) if name == "Adam" else first), rtol=1e-4)
 
 
+@pytest.mark.same_everywhere
 def test_the_clock_is_not_on_the_decay():
     decayed = {}
     for own in (True, False):
@@ -193,6 +200,7 @@ def test_a_newcomer_warms_up_alone():
     np.testing.assert_allclose(moved, [full / 2, full, full], rtol=1e-5)
 
 
+@pytest.mark.same_everywhere
 def test_the_count_rests_while_the_variable_is_frozen():
     """Frozen after two steps and unfrozen ten steps later, it goes on with its third."""
     model, kernels = steps.side_by_side(), []
@@ -226,6 +234,7 @@ def test_phases_end_in_the_middle_of_an_epoch():
     assert trainable.seen == [2, 2, 4, 4, 4, 4, 4, 6, 6]
 
 
+@pytest.mark.same_everywhere
 def test_steps_are_those_of_the_optimizer():
     trainable = Trainable()
     optimizer = difflr.optimizers.SGD(0.01, gradient_accumulation_steps=2)
@@ -233,6 +242,7 @@ def test_steps_are_those_of_the_optimizer():
     assert trainable.seen == [2, 2, 2, 2, 6, 6]
 
 
+@pytest.mark.same_everywhere
 def test_training_ends_with_the_last_phase():
     history = fit(compiled(), [Phase("head", steps=2), Phase("*", steps=3)], epochs=9)
     assert history.epoch == [0, 1]
@@ -272,16 +282,19 @@ def plateau(values, phase, monitor="said_loss", **arguments):
     return trainable
 
 
+@pytest.mark.same_everywhere
 def test_a_phase_ends_on_a_plateau_of_the_training():
     phase = Phase("head", monitor="said_loss", patience=2)
     assert plateau([5, 4, 4, 3, 3, 3, 1, 1], phase) == [2, 2, 2, 2, 2, 2, 6, 6]
 
 
+@pytest.mark.same_everywhere
 def test_a_phase_ends_on_a_plateau_of_the_validation():
     phase = Phase("head", monitor="val_said_loss", patience=1)
     assert plateau([5, 4, 4, 3], phase, validation_data=(X, Y)) == [2, 2, 2, 6]
 
 
+@pytest.mark.same_everywhere
 def test_min_delta_and_mode_count_as_in_early_stopping():
     assert plateau([5, 4.5, 4, 3], Phase("head", monitor="said_loss", patience=1, min_delta=0.6)) == [2, 2, 6, 6]
     assert plateau([5, 4, 3, 2], Phase("head", monitor="said_loss", mode="max", patience=1)) == [2, 2, 6, 6]

@@ -59,6 +59,7 @@ def test_weights_move_as_far_as_the_rule_of_the_phase_says():
     np.testing.assert_allclose(moved[1], 0.25 * moved[0], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_holds_in_the_place_of_the_models_own():
     model = sgd({"low": 0.1, "mid": {"multiplier": 0.5, "schedule": STEP_DECAY}})
     whole = difflr.Plan(model, {"head": 0.5})
@@ -80,6 +81,7 @@ def test_a_callback_changes_the_base_rate_from_there():
     assert [rate[2] for rate in rates.rates] == [0.5, 0.25, 0.125]
 
 
+@pytest.mark.same_everywhere
 def test_a_learning_rate_in_a_rule_is_of_the_base_rate_of_its_phase():
     rule = {"head": {"learning_rate": 0.1}}
     phases = [Phase("head", epochs=1, multipliers=rule), Phase("*", learning_rate=0.5, multipliers=rule)]
@@ -118,11 +120,13 @@ def unfrozen_by(how):
     return np.abs(number(model.get_layer("low").kernel) - before).max()
 
 
+@pytest.mark.same_everywhere(but=["phases"])
 @pytest.mark.parametrize("how", ["phases", "freeze_to", "replan"])
 def test_a_schedule_of_a_group_counts_from_its_unfreezing(how):
     assert unfrozen_by(how) > 1e-4
 
 
+@pytest.mark.same_everywhere
 def test_a_schedule_that_a_new_plan_brings_counts_from_then():
     model, rates = sgd(), Rates()
     fit(model, epochs=2)
@@ -134,6 +138,7 @@ def test_a_schedule_that_a_new_plan_brings_counts_from_then():
     assert [rate[0] for rate in rates.rates] == [0.125, 0.0625]
 
 
+@pytest.mark.same_everywhere
 def test_a_rate_that_is_over_when_a_phase_begins_is_not_silent():
     model = new_model()
     model.compile(difflr.optimizers.SGD(OneCycle(0.1, num_steps=6)), loss="mse")
@@ -141,6 +146,7 @@ def test_a_rate_that_is_over_when_a_phase_begins_is_not_silent():
         fit(model, [Phase("head", epochs=2), Phase("*")], epochs=4)
 
 
+@pytest.mark.same_everywhere
 def test_a_multiplier_that_was_changed_while_training_is_kept_over_phases():
     model, rates = sgd({"low": 0.5}), Rates()
 
@@ -184,6 +190,7 @@ def test_a_number_that_was_changed_while_training_survives_the_freezing_of_its_v
     assert other.optimizer.hyperparameters["momentum"]["low"] == pytest.approx(0.5)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", ["a rule", "a plan"])
 def test_a_phase_gives_a_part_the_optimizers_own_number_again(kind):
     model, found = with_momentum(0.8), []
@@ -334,6 +341,7 @@ def test_the_table_has_what_the_phases_say():
     assert "val_loss reaches 0.5" in table
 
 
+@pytest.mark.same_everywhere
 def test_the_rate_map_is_what_training_does():
     from difflr.report.plot_rate_map import rate_map
 
@@ -356,6 +364,7 @@ def test_the_rate_map_is_what_training_does():
     assert numbers.rates[0, -1] == pytest.approx(0.5 * 0.1 * 0.5)
 
 
+@pytest.mark.same_everywhere
 def test_verify_judges_by_the_phase():
     model = compiled(difflr.optimizers.SGD(0.125))
     phases = [Phase("head", epochs=1), Phase("*", multipliers={"head": 0.25, "low": 0.5})]

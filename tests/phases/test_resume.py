@@ -40,6 +40,7 @@ def unbroken():
 BREAKS = [("epochs", 2, False), ("epochs", 4, True), ("steps", 1, True), ("plateau", 3, False), ("plateau", 4, True)]
 
 
+@pytest.mark.same_everywhere(but=["epochs-4-True"])
 @pytest.mark.parametrize(("name", "epoch", "scheduler_last"), BREAKS)
 def test_backup_is_taken_up_at_the_beginning_of_an_epoch(unbroken, tmp_path, name, epoch, scheduler_last):
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
@@ -60,6 +61,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.same_everywhere(but=["rates-3-None", "rates-6-2"])
 @pytest.mark.parametrize(("name", "epoch", "batch"), KILLED)
 def test_killed_in_any_phase_and_taken_up(unbroken, tmp_path, name, epoch, batch):
     """The rates of the phase, its best weights, a changed multiplier and what a function said are in the backup."""
@@ -72,6 +74,7 @@ def test_killed_in_any_phase_and_taken_up(unbroken, tmp_path, name, epoch, batch
     assert_same(state(model), unbroken(name))
 
 
+@pytest.mark.same_everywhere
 def test_killed_after_a_multiplier_was_changed(tmp_path):
     """Set in one phase and kept in the next, where its layer is one of a group that has another number."""
 
@@ -96,6 +99,7 @@ def test_killed_after_a_multiplier_was_changed(tmp_path):
         assert_same(other, first)
 
 
+@pytest.mark.same_everywhere(but=["difflr_with_statistics"])
 @pytest.mark.parametrize("kind", MODELS[1:])
 def test_backup_of_other_models(unbroken, tmp_path, kind):
     phases = phases_of("epochs", kind)
@@ -107,6 +111,7 @@ def test_backup_of_other_models(unbroken, tmp_path, kind):
     assert_same(state(model), unbroken("epochs", kind))
 
 
+@pytest.mark.same_everywhere(but=["steps-True"])
 @pytest.mark.parametrize(("name", "scheduler_last"), [("steps", True), ("plateau", False)])
 def test_backup_is_taken_up_in_the_middle_of_an_epoch(tmp_path, name, scheduler_last):
     """Keras repeats the epoch from its beginning, with the state of the last batch: here without the break."""
@@ -141,6 +146,7 @@ def checkpoints(tmp_path_factory):
     return files
 
 
+@pytest.mark.same_everywhere(but=["functional-1"])
 @pytest.mark.parametrize(("kind", "epoch"), [("functional", 1), ("functional", 6), *[(kind, 4) for kind in MODELS[1:]]])
 def test_checkpoint_of_the_whole_model(unbroken, checkpoints, kind, epoch):
     with interrupted.policy_of(kind):  # Keras saves that of the layers, not that of the model
@@ -171,6 +177,7 @@ def test_loaded_in_another_process(unbroken, checkpoints, tmp_path):
         assert_same([saved[name] for name in saved.files], unbroken("epochs", kind))
 
 
+@pytest.mark.same_everywhere
 def test_saved_and_loaded_twice_before_it_goes_on(unbroken, tmp_path):
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
@@ -204,6 +211,7 @@ def test_the_best_weights_are_restored_across_phases():
     assert_same(model.get_weights(), weights[0])
 
 
+@pytest.mark.same_everywhere
 def test_a_run_begins_anew_after_one_that_has_ended():
     model, trainable = new_model(), []
     run(model, PHASES["epochs"])
@@ -212,6 +220,7 @@ def test_a_run_begins_anew_after_one_that_has_ended():
     assert trainable == [2, 2, 1, 4, 4, 5, 5]
 
 
+@pytest.mark.same_everywhere
 def test_an_interrupted_run_is_not_begun_anew_in_silence():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):
@@ -223,6 +232,7 @@ def test_an_interrupted_run_is_not_begun_anew_in_silence():
     assert model.optimizer.callback_state["PhaseScheduler"]["number"] == 3
 
 
+@pytest.mark.same_everywhere
 def test_phases_that_have_not_begun_can_be_edited():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):

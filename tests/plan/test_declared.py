@@ -25,6 +25,7 @@ def test_positions_multipliers_and_layers():
     assert declared_multipliers([]) == {}
 
 
+@pytest.mark.same_everywhere
 def test_layers_are_not_kept_alive():
     layer = built(learning_rate_multiplier=0.5)
     there = weakref.ref(layer)
@@ -109,6 +110,7 @@ def test_layers_elsewhere_are_not_asked(monkeypatch):
         difflr.Plan(elsewhere)
 
 
+@pytest.mark.same_everywhere
 def test_lora_inside_a_declaring_layer_is_found_without_a_model():
     """All else in it may be frozen, so that an optimizer sees none of the variables that the layer has known."""
     attention = difflr.layers.MultiHeadAttention(2, 4, use_bias=False, learning_rate_multiplier=0.1, name="attention")

@@ -61,6 +61,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.same_everywhere(but=["list-0.25-0.25", "layer class-value8-0"])
 @pytest.mark.parametrize(
     ("target", "value", "factor"),
     [

@@ -84,6 +84,7 @@ class Careless(ByCode):
         return super().call(self.noise(x, training=True), training)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("make", [ByCode, Careless])
 def test_reading_it_changes_nothing(make):
     model = called(make())
@@ -264,6 +265,7 @@ def test_a_head_that_the_model_owns():
     assert heads(called(Owner())) == {"matrix", "temperature"}
 
 
+@pytest.mark.same_everywhere
 def test_a_wrapper_is_the_head_as_a_whole():
     inputs = keras.Input((3, 4))
     x = keras.layers.LSTM(4, return_sequences=True)(inputs)

@@ -180,6 +180,7 @@ def test_declared_multipliers_come_before_rules():
     assert [r.multiplier for r in difflr.Plan(model, {"a": 0.1}).rows] == [0.1, 0.1, 0.25, 1.0]
 
 
+@pytest.mark.same_everywhere
 def test_resolution_does_not_look_at_every_pair(monkeypatch):
     """Rules that name layers find them in an index: the work grows with what is matched, not with rules x variables."""
     from difflr.plan.targets import Targets
@@ -391,6 +392,7 @@ def many_variables_of_one_name(number):
     return variables, [(variable, 0.5 + n) for n, variable in enumerate(variables)]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("make", [many_layers, many_variables_of_one_name])
 def test_the_work_grows_with_the_number_of_variables_and_no_faster(make):
     def work(number):

@@ -119,6 +119,7 @@ def accepted(model, rules):
     return plan
 
 
+@pytest.mark.same_everywhere
 @hypothesis.given(models_and_rules())
 def test_every_variable_has_one_row_and_live_ones_one_group(drawn):
     model, rules = drawn
@@ -194,6 +195,7 @@ def test_a_plan_is_what_its_own_rows_say(drawn):
     assert [row.setting for row in again.rows] == [row.setting for row in plan.rows]
 
 
+@pytest.mark.same_everywhere
 @hypothesis.given(models_and_rules(), strategies.data())
 def test_rules_about_different_axes_commute(drawn, data):
     model, rules = drawn

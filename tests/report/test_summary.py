@@ -71,6 +71,7 @@ CASES = {
 }
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", CASES)
 def test_golden(name):
     file = GOLDEN / f"summary_{name}.txt"

@@ -39,6 +39,7 @@ def mean(y_true, y_pred):
 X = np.zeros((2, 1), "float32")
 
 
+@pytest.mark.same_everywhere
 def test_the_map_of_fine_tune_is_what_the_steps_did(tmp_path):
     pytest.importorskip("jinja2")
     head = keras.layers.Dense(1, kernel_initializer="ones", name="head")

@@ -62,20 +62,26 @@ def in_other_process():
     return run
 
 
-@pytest.fixture(scope="session")
-def runs(tmp_path_factory):
-    """Per kind of model and of backup: the run without a break (`here`), and the one taken up elsewhere (`there`)."""
+@pytest.fixture(scope="module")
+def runs(request, tmp_path_factory):
+    """For each `name` that this module's tests need, the run without a break, and the one resumed elsewhere."""
+    tests = [item for item in request.session.items if item.module is request.module]
+    names = {
+        item.callspec.params["name"]
+        for item in tests
+        if "runs" in item.fixturenames and not item.get_closest_marker("skip")
+    }
     folder = tmp_path_factory.mktemp("saved")
     process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}
     with compiled_quickly(), kinds.quick_initializers():
-        for name, kind in kinds.KINDS.items():
+        for name in kinds.KINDS.keys() & names:
             try:
-                here[name] = saved_and_trained_on(name, kind, folder, process.stdin)
+                here[name] = saved_and_trained_on(name, kinds.KINDS[name], folder, process.stdin)
             except Exception:
                 here[name] = {"error": traceback.format_exc()}
-        for name, save_freq in FREQUENCIES.items():
-            interrupt(folder / name, save_freq)
+        for name in FREQUENCIES.keys() & names:
+            interrupt(folder / name, FREQUENCIES[name])
             shutil.copytree(folder / name, folder / f"kept_{name}")
             print(name, file=process.stdin, flush=True)
     printed, _ = process.communicate(timeout=300)

@@ -64,8 +64,9 @@ def other_plan(model):
     return plan
 
 
-def test_backup_is_taken_up_with_another_plan(runs, tmp_path):
-    shutil.copytree(runs.folder / "kept_backup_by_epoch", tmp_path / "backup")
+@pytest.mark.parametrize("name", ["backup_by_epoch"])
+def test_backup_is_taken_up_with_another_plan(runs, tmp_path, name):
+    shutil.copytree(runs.folder / f"kept_{name}", tmp_path / "backup")
     model = interrupted.model()
     plan = other_plan(model)
     bias = keras.ops.convert_to_numpy(model.get_layer("one").bias)

@@ -7,6 +7,18 @@ import pytest
 import difflr
 from saving import kinds
 
+ON_ALL = [
+    "averaging_accumulation_clipping",
+    "changed_while_training",
+    "custom_layers",
+    "frozen_statistics_in_difflr_model",
+    "functional",
+    "group_schedules",
+    "mixed_float16",
+    "nested_sequential",
+    "several_optimizers",
+    "subclassed_difflr",
+]
 # Keras saves that layers are not trainable with functional and Sequential models, and with no subclassed ones.
 LOST_STATISTICS = "subclassed_keras_with_frozen_statistics"
 
@@ -18,6 +30,7 @@ def assert_equal(mine, other):
     assert not different
 
 
+@pytest.mark.same_everywhere(but=ON_ALL)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_training_goes_on_as_without_the_break(runs, name):
     here, there = runs.here[name], runs.there[name]
@@ -26,11 +39,13 @@ def test_training_goes_on_as_without_the_break(runs, name):
     assert_equal(here["state"], there["state"])
 
 
+@pytest.mark.same_everywhere(but=ON_ALL)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_loaded_optimizer_has_the_plan(runs, name):
     assert runs.there[name]["told"] == runs.here[name]["told"]
 
 
+@pytest.mark.same_everywhere(but=ON_ALL)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_loading_is_quiet_unless_something_is_lost(runs, name):
     said = runs.there[name]["warnings"]
@@ -42,6 +57,7 @@ def test_loading_is_quiet_unless_something_is_lost(runs, name):
         assert not said
 
 
+@pytest.mark.same_everywhere(but=ON_ALL)
 @pytest.mark.parametrize("name", kinds.KINDS)
 def test_there_was_something_to_go_on_from(runs, name):
     """The comparison would find a state that is lost: what was saved is neither new nor final."""

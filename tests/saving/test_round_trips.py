@@ -65,6 +65,7 @@ def test_unbuilt_optimizer_comes_back_as_it_was_given(round_trip, given):
         assert set(again.multipliers.values()) == {1.0 if given is None else given}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("copied", [lambda model: pickle.loads(pickle.dumps(model)), copy.deepcopy, copy.copy])
 @pytest.mark.parametrize("cls", [keras.Model, difflr.Model])
 def test_copied_model_trains_on_as_the_first(copied, cls):
@@ -177,6 +178,7 @@ def test_weights_are_saved_in_pieces(tmp_path):
     assert_equal(kinds.state(model), kinds.state(other))
 
 
+@pytest.mark.same_everywhere
 def test_several_generations_of_files(tmp_path):
     model = again = frozen_statistics()
     for generation in range(3):
@@ -278,6 +280,7 @@ print("loaded:", type(model.optimizer).__name__, model.optimizer.plan == difflr.
     assert "loaded: AdamW True" in printed
 
 
+@pytest.mark.same_everywhere
 def test_binding_a_model_keeps_the_multipliers_of_the_moment(tmp_path):
     """The plan gets the paths of the model; the numbers that were set while training stay."""
     model = kinds.SubclassedKeras()

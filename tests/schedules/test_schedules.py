@@ -89,6 +89,7 @@ def test_warmup_cosine_is_optaxs(warmup, start, floor):
     np.testing.assert_allclose(values(schedule, range(120)), expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.same_everywhere
 def test_warmup_cosine_is_kerass_own_counted_from_the_beginning():
     theirs = keras.optimizers.schedules.CosineDecay(0.0, 90, alpha=0.1, warmup_target=0.02, warmup_steps=10)
     ours = WarmupCosine(0.02, 100, 10, floor=0.1)

@@ -66,8 +66,8 @@ def fine_tune(
     settings and their reasons are printed unless `verbose=0`, and are the `settings` of the returned history.
 
     After a keyboard interrupt or an error, the model has the weights of the last step, everything that the plan trains is
-    trainable again, and `model.history` has the completed epochs. With `keras.callbacks.BackupAndRestore` in `callbacks`,
-    the same call resumes an interrupted run, in a new process too.
+    trainable again, and `model.history` has the completed epochs. With `difflr.BackupAndRestore` in `callbacks`, the same
+    call resumes an interrupted run, in a new process too.
 
     Args:
         model: A built Keras model: a pretrained body and a new head. If it is compiled, its loss, metrics

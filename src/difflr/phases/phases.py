@@ -8,7 +8,6 @@ import keras
 from difflr import checks
 from difflr.checks import did_you_mean, shown
 from difflr.phases.phase import Phase
-from difflr.text_table import html_table, text_table
 from difflr.yaml_text import read_yaml, write_yaml
 
 MAX_CHARACTERS = 100_000
@@ -68,17 +67,17 @@ class Phases(tuple[Phase, ...]):
         Raises:
             ValueError: If the phases do not fit the model.
         """
-        from difflr.phases.table import cells
+        from difflr.phases.table import as_text
 
-        return text_table(*cells(self, model))
+        return as_text(self, model)
 
     def __str__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        from difflr.phases.table import cells
+        from difflr.phases.table import as_text
 
-        return html_table(*cells(self))
+        return as_text(self)._repr_html_()
 
     def __repr__(self) -> str:
         return f"<difflr.Phases: {', then '.join(f'{phase.who} until {phase.ends}' for phase in self)}>"

@@ -12,7 +12,7 @@ from difflr.phases.phase import Phase
 from difflr.phases.resolve import first_rate_of, resolve, trained_in
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan.rule import Rule, describe
-from difflr.text_table import counted
+from difflr.text_table import TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from difflr.phases.phases import Phases
@@ -22,8 +22,8 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(Phase)}
 RATES = {"learning_rate": "learning rate", "multipliers": "multipliers", "schedule": "schedule"}
 
 
-def cells(phases: "Phases", model: Any = None) -> tuple[list[str], list[list[str]], set[int]]:
-    """The phases as a table: header, lines, and the left-aligned columns.
+def as_text(phases: "Phases", model: Any = None) -> TextTable:
+    """The phases as a text table.
 
     Args:
         phases: The phases.
@@ -51,7 +51,7 @@ def cells(phases: "Phases", model: Any = None) -> tuple[list[str], list[list[str
             header.append(title)
             for line, value in zip(lines, values, strict=True):
                 line.append(cell(value))
-    return header, lines, set(range(len(header))) - right
+    return text_table(header, lines, set(range(len(header))) - right)
 
 
 def who_and_how(phase: Phase) -> str:

@@ -366,7 +366,7 @@ class Plan:
         return f"<difflr.Plan: {variables}, {groups}, {frozen} frozen>"
 
     def _repr_html_(self) -> str:
-        return table.as_html(self)
+        return table.as_text(self)._repr_html_()
 
 
 def some(paths: set[str]) -> str:

@@ -13,7 +13,7 @@ from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
 from difflr.plan.schedule_json import value_at
-from difflr.text_table import counted, html_table, screen_width, text_table
+from difflr.text_table import TextTable, counted, screen_width, text_table
 
 if TYPE_CHECKING:
     from difflr.plan import Plan
@@ -236,7 +236,7 @@ def as_text(
     step: int | None = None,
     full: bool = False,
     width: int | None = None,
-) -> str:
+) -> TextTable:
     """The plan as an aligned table, with numbers right-aligned.
 
     Args:
@@ -255,12 +255,6 @@ def as_text(
         width=width or screen_width(),
         optional=OPTIONAL,
     )
-
-
-def as_html(plan: "Plan", learning_rate: float | None = None) -> str:
-    """The plan as an HTML table, for notebooks."""
-    header, lines = table_rows(plan, learning_rate)
-    return html_table(header, lines, _left(header), footer(plan, learning_rate))
 
 
 def _left(header: Sequence[str]) -> set[int]:

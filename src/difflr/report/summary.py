@@ -77,7 +77,7 @@ def summary(
     Reference: `keras.Model.summary`.
     """
     numbers = summary_numbers(model, plan, num_steps)
-    width = line_length or min(WIDTH, shutil.get_terminal_size().columns)
+    width = line_length or min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
     layers = [layer for layer in _in_range(numbers.layers, layer_range) if expand_nested or layer.level == 0]
     columns = columns_of([*layers, numbers.total], numbers.moments, show_trainable)
     columns["Layer (type)"][-1] = "total"
@@ -102,10 +102,10 @@ def summary(
         console.begin_capture()
     console.print(f'[bold]Model: "{rich.markup.escape(model.name)}"[/]')
     console.print(table)
-    for line in footer(numbers):
-        console.print(f" {line}")
+    lines = footer(numbers)
     if left_out:
-        console.print(f" Left out at a width of {screen}: {', '.join(left_out)}. A larger `line_length` shows them.")
+        lines.append(f"Left out at a width of {screen}: {', '.join(left_out)}. A larger `line_length` shows them.")
+    console.print("\n".join(f" {line}" for line in lines))  # at once: a notebook leaves room around each output
     if print_fn:
         print_fn(console.end_capture())
 

@@ -49,7 +49,7 @@ def write_report(
     learning_rate: Rate | None = None,
     steps_per_epoch: int | None = None,
 ) -> Path:
-    """Writes one HTML file about a run: its results, who trained at which rate, and under which settings.
+    """Writes one HTML file about a run: its results, which layers trained at which rates, and its settings.
 
     The worst mistakes and the confusion matrix, if there is an `evaluation`; results and curves, the data, the plan as a
     table and a plot, the rate of each layer at each step, what `difflr.GroupLogger` logged, phases, settings, versions; and

@@ -53,6 +53,21 @@ def test_flatten_layers_gives_the_sublayers_of_a_plain_layer():
     assert {"query", "key", "value", "attention_output"} <= {each.name for each in keras_private.sublayers(layer)}
 
 
+@needs("before_build", "keras:optimizers.Optimizer.build")
+def test_every_optimizer_is_checked_once_before_it_is_built():
+    found, variables = [], [keras.Variable(np.ones(2), name="v")]
+    with pytest.MonkeyPatch.context() as patch:
+        for cls in (keras.optimizers.Optimizer, *keras_private.MULTI_OPTIMIZERS):
+            patch.setattr(cls, "build", cls.build)
+        keras_private.before_build(lambda optimizer, given: found.append((optimizer, given)))
+        optimizers = [keras.optimizers.Adam(), difflr.optimizers.SGD()]
+        for optimizer in optimizers:
+            optimizer.build(variables)
+        assert found == [(optimizer, variables) for optimizer in optimizers]
+        keras.optimizers.LossScaleOptimizer(inner := keras.optimizers.SGD()).build(variables)
+        assert (inner, variables) in found[2:]
+
+
 @needs("own_trainable_variables", "keras:Layer._trainable_variables")
 def test_trainable_variables_keeps_frozen_ones():
     layer = keras.layers.Dense(2)

@@ -120,6 +120,7 @@ def test_path_patterns_in_the_optimizer():
     assert [row.multiplier for row in model.optimizer.plan.rows] == [0.1, 0.2, 0.5, 0.5]
 
 
+@pytest.mark.filterwarnings("ignore:Layer 'a' declares")
 def test_optimizers_that_cannot_be_taken():
     built = keras.optimizers.SGD(0.01)
     built.build(functional().trainable_variables)
@@ -235,6 +236,7 @@ def test_a_path_that_is_not_there_says_so():
         functional().compile(difflr.optimizers.SGD(0.01, multipliers={"c": 0.5}), loss="mse")
 
 
+@pytest.mark.filterwarnings("ignore:Layer 'a' declares")
 def test_a_built_loss_scale_optimizer():
     inner = keras.optimizers.SGD(0.01)
     inner.build(functional().trainable_variables)

@@ -42,6 +42,7 @@ from difflr.keras_private.optimizers import (
     MULTI_OPTIMIZERS,
     SGD_SCALES_FIRST,
     applications,
+    before_build,
     clipped,
     clock,
     copy_of,

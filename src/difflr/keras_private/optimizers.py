@@ -1,7 +1,10 @@
 """Optimizers: their classes, their settings, and the names of their state."""
 
+import contextvars
 import functools
 import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
@@ -40,6 +43,33 @@ SGD_SCALES_FIRST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)
 
 # Wrappers around several optimizers (since Keras 3.15).
 MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
+
+
+_in_build = contextvars.ContextVar("in_build", default=False)
+
+
+def before_build(check: Callable[[keras.optimizers.Optimizer, Sequence[keras.Variable]], None]) -> None:
+    """Call `check` before any Keras optimizer is built, but not for those inside a `MultiOptimizer`.
+
+    Keras tells nobody which optimizer will train a layer. Building comes before the first step on every backend, in `fit`
+    and in custom loops.
+    """
+
+    def checked_first(build: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(build)
+        def checked_build(optimizer: keras.optimizers.Optimizer, *args: Any, **kwargs: Any) -> None:
+            if not _in_build.get():
+                check(optimizer, next(iter([*args, *kwargs.values()])))
+            token = _in_build.set(True)
+            try:
+                build(optimizer, *args, **kwargs)
+            finally:
+                _in_build.reset(token)
+
+        return checked_build
+
+    for cls in (keras.optimizers.Optimizer, *MULTI_OPTIMIZERS):
+        cls.build = checked_first(cls.build)
 
 
 def live_learning_rate(optimizer: keras.optimizers.Optimizer):

@@ -7,9 +7,13 @@ mkdocstrings would show the module of that name instead of the function; so do t
 import importlib
 import inspect
 import re
+import sys
 from typing import Any
 
-ANY = re.compile(r"\(<code><span title=\"(?:typing\.)?(?:Any|object)\">(?:Any|object)</span></code>\)")
+ANY = r'<code><span title="(?:typing\.)?(?:Any|object)">(?:Any|object)</span></code>'
+CONSTANT = re.compile(
+    r'(?<=default:)(\s*<code>)([A-Z_]+)(?=</code>)|(<span class="o">=</span><span class="n">)([A-Z_]+)(?=</span>)'
+)
 MEMBERS = re.compile(r"^::: (?P<folder>[\w.]+)\n    options:\n      members: \[(?P<names>\w[^\]]*)\]\n", re.MULTILINE)
 
 
@@ -20,9 +24,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return re.sub(r"^::: (difflr\.[\w.]+)$", lambda found: f"::: {defined(found[1])}", markdown, flags=re.MULTILINE)
 
 
-def on_page_content(html: str, **_: Any) -> str:
-    """Called by MkDocs for every rendered page: an argument of any type has its type in the text after it."""
-    return ANY.sub("", html)
+def on_post_page(output: str, **_: Any) -> str:
+    """Called by MkDocs for every page as HTML: no `Any`, whose text says more, and the values of constants."""
+    output = re.sub(rf"\({ANY}\)", "", re.sub(rf"{ANY}, (?=default:)", "", output))
+    return CONSTANT.sub(lambda found: (found[1] or found[3]) + value_of(found[2] or found[4]), output)
+
+
+def value_of(name: str) -> str:
+    """The value of a constant of difflr, if it has only one; else its name."""
+    modules = [vars(module) for path, module in sys.modules.items() if path.startswith("difflr")]
+    values = {repr(names[name]) for names in modules if isinstance(names.get(name), (str, int, tuple))}
+    return values.pop() if len(values) == 1 else name
 
 
 def names_in(module: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator
@@ -77,5 +78,16 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())  # the content is on the disk before the name is: whole after a power failure, too
         unfinished.replace(target)
+    except OSError as error:
+        raise _named(error, path, unfinished) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _named(error: OSError, path: str | os.PathLike[str], unfinished: Path) -> OSError:
+    """The error with the file that was to be written: what a full disk raises names none, and HDF5 says it in a sentence."""
+    found = re.search(r"errno = (\d+)", str(error))
+    number = error.errno or (int(found[1]) if found else None)
+    if number is None or error.filename not in (None, str(unfinished)):
+        return error
+    return OSError(number, os.strerror(number), str(path))

@@ -7,6 +7,7 @@ and completion are quick.
 
 import codecs
 import io
+import signal
 import sys
 
 # What a terminal without them shows instead: cp1252 on Windows, ASCII where no language is set.
@@ -29,10 +30,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a class name
             stream.reconfigure(errors="difflr")
+    for name in ("SIGTERM", "SIGHUP"):  # a scheduler's end, a closed terminal: like Ctrl-C
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         from difflr_command.app import app
     except ImportError as error:
         if error.name not in ("typer", "rich", "click"):
             raise
         sys.exit('The command line needs typer and rich: pip install "difflr[cli]"')
+    except KeyboardInterrupt:
+        sys.exit(130)
     app(prog_name="difflr")

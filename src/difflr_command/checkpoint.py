@@ -1,8 +1,10 @@
 """What an interrupted run leaves: a folder beside the output, with the state after its last complete epoch."""
 
 import contextlib
+import io
 import json
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.data.examples import some
-from difflr.files import whole_file, write_whole
+from difflr.files import write_whole
 from difflr.text_table import counted
 
 
@@ -32,17 +34,32 @@ class Checkpoint(keras.callbacks.Callback):
     def __init__(self, folder: Path, patience: int = 0):
         super().__init__()
         self.folder, self._patience = folder, patience
-        self._best_weights = folder / "best.npz"
         self._record = folder / "run.json"
         self._settings: dict[str, Any] = {}
         self._found: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
-        self._weights: str | None = None
+        self.log_ids: dict[str, str] = {}  # the runs of `--log`, which are resumed too
+        self._checksums: dict[str, int] = {}  # of the files that belong to the record
 
     @property
     def epochs(self) -> int:
-        """How many epochs are complete, and kept."""
+        """How many epochs are complete."""
         return len(self.history)
+
+    @property
+    def epochs_on_disk(self) -> int:
+        """How many epochs a run that resumes finds."""
+        with contextlib.suppress(ValueError):
+            return len((self._read() or {"history": ()})["history"])
+        return 0
+
+    @property
+    def _weights(self) -> Path:
+        return self.folder / f"epoch-{self.epochs}.weights.h5"
+
+    @property
+    def _best_weights(self) -> Path:
+        return self.folder / f"best-{(self.best or 0) + 1}.npz"
 
     @property
     def best(self) -> int | None:
@@ -104,12 +121,18 @@ class Checkpoint(keras.callbacks.Callback):
                     f"The interrupted run cannot be resumed: {name} {what}. Give the same, or "
                     f"remove {self.folder} to start over."
                 )
-        self.history, self._weights = self._found["history"], self._found["weights"]
+        self.history, self._checksums = self._found["history"], self._found["checksums"]
+        self.log_ids = self._found.get("log", {})
+        for name, checksum in self._checksums.items():
+            file = self.folder / name
+            if not file.is_file() or zlib.crc32(file.read_bytes()) != checksum:
+                what = "is damaged, or of another run" if file.is_file() else "is gone"
+                raise ValueError(f"{file} {what}. Restore it, or remove {self.folder} to start over.")
 
     def _read(self) -> dict[str, Any] | None:
         try:
             found = json.loads(self._record.read_text(encoding="utf-8"))
-            found["history"], found["settings"]["model"]
+            list(found["history"]), found["settings"]["model"], dict(found["checksums"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
@@ -118,37 +141,48 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Loads the state of an interrupted run."""
-        if self._weights is not None:
+        if self.history:
             if not self.model.optimizer.built:
                 self.model.optimizer.build(self.model.trainable_variables)
-            self.model.load_weights(self.folder / self._weights)
+            self.model.load_weights(self._weights)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keeps the state; the epoch counts as kept when all of it is on the disk."""
-        kept, self.history = self.history, [*self.history, {name: float(value) for name, value in (logs or {}).items()}]
-        history = self.history
-        weights, before = f"epoch-{epoch + 1}.weights.h5", self._weights
-        self.folder.mkdir(exist_ok=True)
+        before = self.history, self._checksums
+        self.history = [*self.history, {name: float(value) for name, value in (logs or {}).items()}]
         try:
+            self.folder.mkdir(exist_ok=True)
+            best = self._best_weights.name
+            self._checksums = {name: checksum for name, checksum in before[1].items() if name == best}
             if self.best == epoch:
-                with whole_file(self._best_weights) as unfinished, unfinished.open("wb") as opened:
-                    np.savez(opened, *self.model.get_weights())
-            write_whole(self.folder / weights, keras_private.weights_file(self.model))
-            record = {"settings": self._settings, "history": history, "weights": weights}
+                arrays = io.BytesIO()
+                np.savez(arrays, *self.model.get_weights())
+                self._write(self._best_weights, arrays.getvalue())
+            self._write(self._weights, keras_private.weights_file(self.model))
+            record = {"settings": self._settings, "history": self.history, "checksums": self._checksums}
+            record["log"] = self.log_ids
             write_whole(self._record, json.dumps(record, indent=1))
         except BaseException:
-            self.history = kept
-            if not kept:
-                self._best_weights.unlink(missing_ok=True)
-            (self.folder / weights).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not if it holds something
-                self.folder.rmdir()
+            if self.epochs_on_disk != self.epochs:  # else it was interrupted when all was written
+                self.history, self._checksums = before
             raise
-        self._weights = weights
+        finally:
+            self._tidy()
         if self.is_over:
             self.model.stop_training = True
-        if before:
-            (self.folder / before).unlink(missing_ok=True)
+
+    def _write(self, file: Path, content: bytes) -> None:
+        write_whole(file, content)
+        self._checksums[file.name] = zlib.crc32(content)
+
+    def _tidy(self) -> None:
+        """Removes what does not belong to the record: earlier epochs, and what an interrupt or a full disk left."""
+        with contextlib.suppress(OSError):  # the folder is gone
+            for file in self.folder.iterdir():
+                if file.name not in self._checksums and (file != self._record or not self.history):
+                    file.unlink()
+            if not self.history:
+                self.folder.rmdir()
 
     def remove(self) -> None:
         """Removes the folder: the run is over."""

@@ -32,10 +32,8 @@ def class_weights(train: Examples) -> tuple[dict[int, float] | None, str | None]
         return None, None
     mean = len(train) / len(present)
     weights = {at: min(mean / number, MOST_WEIGHT) if number else 1.0 for at, number in enumerate(counts.values())}
-    rarest, commonest = (
-        min(counts, key=lambda name: counts[name] or math.inf),
-        max(counts, key=lambda name: counts[name]),
-    )
+    rarest = min(counts, key=lambda name: counts[name] or math.inf)
+    commonest = max(counts, key=lambda name: counts[name])
     note = (
         f"uneven classes ({commonest} {counts[commonest]:,}, {rarest} {counts[rarest]:,}): weighted in the loss, by "
         f"{min(weights.values()):.2g} to {max(weights.values()):.2g} (--no-class-weights leaves that out)"

@@ -1,6 +1,8 @@
 """How the commands speak: results on stdout, all else on stderr, an error in one line, and an exit code."""
 
 import contextlib
+import errno
+import json
 import os
 import re
 import sys
@@ -29,6 +31,17 @@ SPOKEN = (
     ),
     (r"`num_classes`", "--classes"),
 )
+
+# What helps where the system says no.
+FIXES = {
+    errno.ENOSPC: " Make room on the disk, or name a place on another.",
+    errno.EDQUOT: " Make room on the disk, or name a place on another.",
+    errno.EFBIG: " Raise the limit on the size of files (ulimit -f).",
+    errno.ENOENT: " Check the path, and whether its folder was removed.",
+    errno.EACCES: " Change its permissions, or name another place.",
+    errno.EPERM: " Change its permissions, or name another place.",
+    errno.EROFS: " Name a place that can be written to.",
+}
 
 # Whether an error shows its traceback: the option --traceback.
 show_traceback = False
@@ -74,7 +87,8 @@ def stop(error: BaseException, code: int) -> typer.Exit:
 
 def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{place}.{FIXES.get(error.errno or 0, '')}"
     return str(error) or type(error).__name__
 
 
@@ -127,48 +141,16 @@ def running(kept: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Lets nothing that libraries print reach stdout, which is for one JSON document."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def quiet(as_json: bool = True) -> Iterator["Console"]:
+    """Where results for people go; with `as_json` stderr, and so does all that libraries print: stdout is for one document.
 
-
-def writable(path: os.PathLike[str] | str, what: str) -> None:
-    """Checks that a file can be written, before anything costly is done.
-
-    Raises:
-        ValueError: If it cannot.
+    Args:
+        as_json: Whether a JSON document is printed at the end.
     """
-    folder = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(folder):
-        raise ValueError(f"The {what} {path} cannot be written: there is no folder {folder}. Make it first.")
-    if os.path.isdir(path):
-        raise ValueError(f"The {what} {path} cannot be written: it is a folder. Name a file.")
-    if not os.access(folder, os.W_OK) or (os.path.exists(path) and not os.access(path, os.W_OK)):
-        raise ValueError(f"The {what} {path} cannot be written: no permission. Name another place.")
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield messages() if as_json else output()
 
 
-def writable_folder(path: os.PathLike[str] | str) -> None:
-    """Checks that files can be written into a folder, which is made if it is not there.
-
-    Raises:
-        ValueError: If they cannot.
-    """
-    if os.path.exists(path) and not os.path.isdir(path):
-        raise ValueError(f"{path} is a file. Name a folder.")
-    above = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(above):
-        raise ValueError(f"The folder {path} cannot be made: there is no folder {above}. Make it first.")
-    if not os.access(above, os.W_OK):
-        raise ValueError(f"Nothing can be written into {above}: no permission. Name another place.")
-
-
-def new_folder(path: os.PathLike[str] | str) -> None:
-    """Checks that a folder can be made that is not there yet.
-
-    Raises:
-        ValueError: If it cannot.
-    """
-    if os.path.lexists(path):
-        raise ValueError(f"{path} is there already. Remove it, or name another place.")
-    writable_folder(path)
+def print_json(result: object) -> None:
+    """Prints the document of `--json`."""
+    typer.echo(json.dumps(result, indent=1, ensure_ascii=False))

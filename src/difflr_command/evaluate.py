@@ -7,6 +7,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim, claim_folder
 from difflr_command.common import Backend, Traceback
 from difflr_command.data_options import (
     BatchToPredict,
@@ -59,10 +60,10 @@ def evaluate(
     with console.bad_input():
         if report is not None:
             can_report("--report")
-            console.writable(report, "report")
+            claim(report, "report")
         if pictures is not None:
             can_report("--pictures")
-            console.writable_folder(pictures)
+            claim_folder(pictures)
         if not data.exists():
             raise ValueError(f"There is no data at {data}.")
         import_keras()

@@ -1,15 +1,12 @@
 """What `difflr evaluate` does: reads model and data, predicts batch by batch, shows what is right and wrong."""
 
-import contextlib
 import dataclasses
-import json
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
-import typer
 from rich.console import Console
 
 import difflr
@@ -46,8 +43,7 @@ class Asked:
 
 def evaluate_files(asked: Asked, as_json: bool) -> None:
     """Runs it all; errors become one line and an exit code."""
-    out = console.messages() if as_json else console.output()
-    with console.quiet() if as_json else contextlib.nullcontext():
+    with console.quiet(as_json) as out:
         with console.bad_input():
             network = Network(asked.model, How(asked.scale, pixels(asked.size)))
             data = labeled(network, asked.data, Columns(asked.text_column, asked.file_column, asked.label_column))
@@ -70,7 +66,7 @@ def evaluate_files(asked: Asked, as_json: bool) -> None:
         "written": [str(path) for path in written],
     }
     if as_json:
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        console.print_json(result)
     elif written:
         out.print(f"\nWritten: {', '.join(map(str, written))}")
 

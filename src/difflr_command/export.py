@@ -8,6 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim, claim_folder
 from difflr_command.common import Backend, Traceback
 from difflr_command.data_options import Json, ScaleOfPictures, SizeOfPictures, TrainedModel, pixels
 
@@ -58,14 +59,13 @@ def export(
         if expected and output.suffix.lower() != expected[0]:
             raise ValueError(f"A file for {chosen} ends with {expected[0]}. Received: --output {output}.")
         if expected:
-            console.writable(output, "export")
+            claim(output, "export")
         else:
-            console.new_folder(output)
-        shape = pixels(size)
+            claim_folder(output, new=True)
         import_keras()
         from difflr_command.exporting import check_can_export, export_model
         from difflr_command.network import How, Network
 
         check_can_export(str(chosen))
-        network = Network(model, How(None if scale is None else str(scale), shape))
+        network = Network(model, How(scale, pixels(size)))
     export_model(network, output, str(chosen), as_json=json)

@@ -215,6 +215,7 @@ def fine_tune(
     with console.bad_input():
         settings = from_options(Settings, {**options, "learning_rate": _rate(learning_rate)})
         settings.check()
+        settings.claim_outputs()
         import_keras()
         from difflr_command.tuning import tune
     tune(settings, resume=resume, as_json=json)

@@ -60,12 +60,13 @@ def load_preset(preset: str, size: tuple[int, int] | None) -> "keras.Model":
     pixels = size or _sides(shape) or _sides(_converter(hub, preset).get("image_size"))
     pictures = keras.Input((*(pixels or (None, None)), 3), name="pictures")
     converter = _converter(hub, preset)
+    scale, offset = converter.get("scale"), converter.get("offset")
     x = pictures
-    if converter.get("scale") is not None or converter.get("offset") is not None:
-        scale, offset = converter.get("scale"), converter.get("offset")
-        x = keras.layers.Rescaling(1.0 if scale is None else scale, 0.0 if offset is None else offset, name="to_scale")(
-            x
+    if scale is not None or offset is not None:
+        scaled = keras.layers.Rescaling(
+            1.0 if scale is None else scale, 0.0 if offset is None else offset, name="to_scale"
         )
+        x = scaled(pictures)
     return keras.Model(pictures, backbone.call(x), name=backbone.name)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras, quietly
+from difflr_command.claim import claim
 from difflr_command.common import Backend, Traceback
 from difflr_command.help import Command, Group
 
@@ -93,7 +94,7 @@ def keras2(
     with console.bad_input():
         if output.suffix != ".keras":
             raise ValueError(f"The model becomes a .keras file. Received: --output {output}.")
-        console.writable(output, "model")
+        claim(output, "model")
         import_keras()
         import difflr
         from difflr_command.plan_table import print_plan
@@ -134,7 +135,7 @@ def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Pat
     """Shows what came of the settings, and the plan; and writes it."""
     with console.bad_input():
         if output is not None:
-            console.writable(output, "plan")
+            claim(output, "plan")
         import_keras()
         from difflr.files import write_whole
         from difflr.interop import declare_multipliers

@@ -99,6 +99,36 @@ def split(data: Data, settings: Settings) -> Data:
     return dataclasses.replace(data, train=data.train.take(train), validation=data.train.take(held_out))
 
 
+def targets_of(task: str) -> str:
+    """The option `--targets` for data of a task.
+
+    Args:
+        task: As in `difflr.models.ModelInfo`.
+    """
+    return {"classes": "labels", "labels": "several"}.get(task, "numbers")
+
+
+def check_shape(expected: tuple[int | None, ...], x: np.ndarray | PictureFiles, file: Path) -> None:
+    """Checks that a model takes the arrays of a file.
+
+    Args:
+        expected: The shape of the model's inputs.
+        x: Its inputs.
+        file: Where they are from.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    fits = isinstance(expected, tuple) and len(expected) == len(x.shape)
+    if not fits or any(a not in (None, b) for a, b in zip(expected[1:], x.shape[1:], strict=True)):
+        raise ValueError(f"The model takes inputs of shape {expected}, and x of {file} holds {(None, *x.shape[1:])}.")
+
+
+def name_below(file: Path, folder: Path) -> str:
+    """The name of a file as it is shown: without the folder, if it lies there."""
+    return str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
+
+
 def described(path: Path, form: str, data: Data) -> str:
     """The data in a line.
 

@@ -15,6 +15,7 @@ from difflr.data.folder import PARTS, classes_in, left_out
 from difflr.data.picture import too_large_is_an_error
 from difflr.data.table import picture_targets
 from difflr_command.data_options import columns_in
+from difflr_command.inputs import check_shape, name_below, targets_of
 from difflr_command.network import ARRAYS, NUMBERS, PICTURES, TEXTS, Network
 from difflr_command.settings import form_of
 
@@ -113,7 +114,7 @@ def _picture_table(network: Network, path: Path, columns: Columns) -> Labeled:
         path,
         columns_in(columns.label),
         file_column=columns.file,
-        targets=_targets(network),
+        targets=targets_of(network.info.task),
         class_names=network.info.class_names or None,
     )
     if targets.class_names:
@@ -123,16 +124,11 @@ def _picture_table(network: Network, path: Path, columns: Columns) -> Labeled:
     )
 
 
-def _targets(network: Network) -> str:
-    """What the labels are, in the word of `difflr.data.read_table`."""
-    return {"classes": "labels", "labels": "several"}.get(network.info.task, "numbers")
-
-
 def _of_files(network: Network, path: Path, files: list[Path], labels: np.ndarray, notes: list[str]) -> Labeled:
     def show(position: int) -> np.ndarray:
         return difflr.data.read_picture(files[position], *_size(network))
 
-    names = [str(file.relative_to(path)) if file.is_relative_to(path) else str(file) for file in files]
+    names = [name_below(file, path) for file in files]
     return Labeled(path, names, labels, functools.partial(decoded, files, network), show, notes=notes)
 
 
@@ -179,7 +175,7 @@ def _texts(network: Network, path: Path, columns: Columns) -> Labeled:
         text_column=columns.text or "text",
         label_column=columns_in(columns.label),
         class_names=network.info.class_names or None,
-        targets=_targets(network),
+        targets=targets_of(network.info.task),
     )
     if table.class_names:
         _check_classes(network, table.class_names, f"The column '{columns.label}' of {path}")
@@ -196,12 +192,8 @@ def _texts(network: Network, path: Path, columns: Columns) -> Labeled:
 
 def _arrays(network: Network, path: Path) -> Labeled:
     numbers = network.info.task == NUMBERS
-    examples, _ = difflr.data.read_arrays(path, targets=_targets(network))
-    shape = network.model.input_shape[1:]
-    if len(shape) != examples.x.ndim - 1 or any(
-        a not in (None, b) for a, b in zip(shape, examples.x.shape[1:], strict=True)
-    ):
-        raise ValueError(f"{network.file} takes arrays of shape {shape}, and x of {path} holds {examples.x.shape[1:]}.")
+    examples, _ = difflr.data.read_arrays(path, targets=targets_of(network.info.task))
+    check_shape(network.model.input_shape, examples.x, path)
     if not numbers and examples.y.ndim == 1 and examples.y.max() >= len(network.class_names):
         raise ValueError(
             f"y of {path} has labels up to {int(examples.y.max())}, and {network.file} tells {len(network.class_names)} "
@@ -226,9 +218,5 @@ def _check_classes(network: Network, names: tuple[str, ...], where: str) -> None
             f"{where} has {len(names)} classes, and {network.file}, which holds no names of classes, has "
             f"{len(network.class_names)}."
         )
-    network.info = _dataclass_with_names(network, names)
-
-
-def _dataclass_with_names(network: Network, names: tuple[str, ...]) -> difflr.models.ModelInfo:
     task = "classes" if network.info.task == NUMBERS else network.info.task  # logits
-    return dataclasses.replace(network.info, class_names=names, task=task)
+    network.info = dataclasses.replace(network.info, class_names=names, task=task)

@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import os
 import pathlib
 from typing import Any
 
@@ -10,7 +11,15 @@ from difflr.yaml_text import read_yaml
 
 MAX_CHARACTERS = 1_000_000
 _NAMES = {"true": True, "false": False, "null": None}  # JSON's, on the command line
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: lambda base, exponent: float(base) ** exponent,  # an integer could grow without end
+}
+# The variables that are read of a Python file: what code does to them must not be overlooked.
+_READ = ("optim_wrapper", "optimizer", "paramwise_cfg")
 
 
 def read_settings(source: str) -> Any:
@@ -26,6 +35,8 @@ def read_settings(source: str) -> Any:
     """
     path = pathlib.Path(source)
     if path.suffix not in (".json", ".yaml", ".yml", ".py"):
+        if os.path.isfile(source):
+            raise ValueError(f"Settings are in a .json, .yaml, .yml or .py file. Received: {source}.")
         return _expression(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -42,6 +53,8 @@ def read_settings(source: str) -> Any:
 def _expression(text: str) -> Any:
     try:
         return _value(_parsed(text.strip()).body[0].value, _NAMES)  # type: ignore[attr-defined]
+    except ArithmeticError as error:
+        raise ValueError(f"{shown(text)} is no number: {error}.") from None
     except (AttributeError, IndexError):
         raise ValueError(
             f"Settings are a file, or plain data such as dict(stem=0.1). Received: {shown(text)}."
@@ -49,15 +62,50 @@ def _expression(text: str) -> Any:
 
 
 def _variables(text: str) -> dict[str, Any]:
-    """The variables of a Python file that are plain data; functions, imports and all else are left out."""
+    """The variables of a Python file that are plain data; functions, imports and all else are left out.
+
+    Raises:
+        ValueError: If one of `_READ` is made or changed by code, or from what is.
+    """
     found: dict[str, Any] = {}
+    by_code: dict[str, ast.stmt] = {}
     for statement in _parsed(text).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            try:
-                found[statement.targets[0].id] = _value(statement.value, found)
-            except (ValueError, TypeError, ArithmeticError):
-                found.pop(statement.targets[0].id, None)
+        try:
+            if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+                raise ValueError
+            found[statement.targets[0].id] = _value(statement.value, found)  # type: ignore[attr-defined]
+        except (ValueError, TypeError, ArithmeticError, AttributeError):
+            for name in _touched(statement):
+                found.pop(name, None)
+                by_code[name] = statement
+    for name in _READ:
+        if name in by_code:
+            statement = by_code[name]
+            hidden = [used for used in _names(statement) if used in by_code and used != name]
+            statement = by_code[hidden[0]] if hidden else statement
+            raise ValueError(
+                f"line {statement.lineno} decides about {name}, and no code is run: {shown(ast.unparse(statement))}. Write "
+                "the config out whole: cfg.dump('config.py')."
+            )
     return found
+
+
+def _touched(statement: ast.stmt) -> set[str]:
+    """The variables that a statement may set or change."""
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+        return set()
+    stored = [node for node in ast.walk(statement) if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del))]
+    called = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    touched = set()
+    for node in [*stored, *(function for function in called if isinstance(function, ast.Attribute))]:
+        while isinstance(node, (ast.Attribute, ast.Subscript)):
+            node = node.value
+        touched |= {node.id} if isinstance(node, ast.Name) else set()
+    return touched
+
+
+def _names(statement: ast.stmt) -> list[str]:
+    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
 
 
 def _parsed(text: str) -> ast.Module:

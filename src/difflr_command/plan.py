@@ -8,6 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim
 from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
@@ -36,7 +37,7 @@ def plan(
     """
     with console.bad_input():
         if output is not None:
-            console.writable(output, "plan")
+            claim(output, "plan")
         if learning_rate is not None and not 0 < learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {learning_rate}.")
         import_keras()

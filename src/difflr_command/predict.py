@@ -8,6 +8,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim
 from difflr_command.common import Backend, Traceback
 from difflr_command.data_options import (
     BatchToPredict,
@@ -65,7 +66,7 @@ def predict(
         if csv and json:
             raise ValueError("--csv and --json are two forms: give one of them.")
         if output is not None:
-            console.writable(output, "output")
+            claim(output, "output")
             suffix = output.suffix.lower()
             if not csv and not json and suffix not in (".csv", ".json"):
                 raise ValueError(f"--output is a .csv or a .json file, or give --csv or --json. Received: {output}.")
@@ -73,14 +74,13 @@ def predict(
         given = list(files or ["-"])
         if "-" in given and sys.stdin.isatty():
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
-        shape = pixels(size)
         import_keras()
         from difflr_command.labeled import Columns
         from difflr_command.network import How, Network
         from difflr_command.predicting import predict_items
         from difflr_command.unlabeled import unlabeled
 
-        network = Network(model, How(None if scale is None else str(scale), shape))
+        network = Network(model, How(scale, pixels(size)))
         items = unlabeled(network, given, Columns(text_column, file_column))
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

@@ -29,7 +29,6 @@ def write_report(settings: Settings, run: Run) -> None:
     """
     if settings.report is None:
         return
-    data = run.data
     difflr.write_report(
         settings.report,
         run.model,
@@ -41,7 +40,7 @@ def write_report(settings: Settings, run: Run) -> None:
         data=_summary_of(run),
         command=command("fine-tune", settings, keras.backend.backend()),
         earlier=settings.compare,
-        steps_per_epoch=data.batches(settings.batch_size, settings.seed).num_batches,
+        steps_per_epoch=run.batches.num_batches,
     )
 
 
@@ -137,8 +136,7 @@ def _shown(
     x, number = examples.x, len(examples)
     if isinstance(x, PictureFiles):
         below = settings.validation or settings.data
-        near = [str(file.relative_to(below)) if file.is_relative_to(below) else str(file) for file in x.files]
-        return near, lambda position: x[position]
+        return [inputs.name_below(file, below) for file in x.files], lambda position: x[position]
     if run.info.data == PICTURES:
         return [f"picture {position + 1}" for position in range(number)], lambda position: x[position]
     if run.info.data == TEXTS:

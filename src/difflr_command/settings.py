@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from difflr_command import console, known_models
+from difflr_command import known_models
+from difflr_command.claim import claim
 from difflr_command.data_options import can_report, columns_in, pixels
 from difflr_command.trackers import trackers_in
 
@@ -90,17 +91,24 @@ class Settings:
         """Height and width that were asked for."""
         return pixels(self.size)
 
+    def claim_outputs(self) -> None:
+        """Claims the files that the run writes.
+
+        Raises:
+            ValueError: If that cannot be.
+        """
+        if self.output.suffix != ".keras":
+            raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
+        for path, what in ((self.output, "tuned model"), (self.report, "report")):
+            if path is not None:
+                claim(path, what)
+
     def check(self) -> None:
         """Checks what can be checked without the model and the data.
 
         Raises:
             ValueError: If something cannot be.
         """
-        for path, what in ((self.output, "tuned model"), (self.report, "report")):
-            if path is not None:
-                console.writable(path, what)
-        if self.output.suffix != ".keras":
-            raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
         if isinstance(self.learning_rate, float) and not 0 < self.learning_rate < math.inf:
             raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
         if self.augment is not None and not self.augmentation:

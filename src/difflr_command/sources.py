@@ -13,7 +13,7 @@ from difflr.data.examples import known_classes
 from difflr.data.folder import classes_in, ready_split
 from difflr.data.table import picture_targets
 from difflr_command.choices import changes_for
-from difflr_command.inputs import Data, OnPicture
+from difflr_command.inputs import Data, OnPicture, check_shape, targets_of
 from difflr_command.settings import Settings, option
 from difflr_command.texts import TextsToNumbers
 
@@ -199,9 +199,8 @@ class Texts:
         self.class_names, self.task = self._train.class_names, self._train.task
         self.amounts = self._train.y if self.task == "numbers" else None
         if settings.validation is not None:
-            kind = {"classes": "labels", "labels": "several"}.get(self.task, "numbers")
             self._validation = difflr.data.read_table(
-                settings.validation, **columns, class_names=self.class_names or None, targets=kind
+                settings.validation, **columns, class_names=self.class_names or None, targets=targets_of(self.task)
             )
         self._numbers: TextsToNumbers | None = None
         self.notes = ["texts become numbers by the model's own TextVectorization layer"]
@@ -234,10 +233,9 @@ class Arrays:
     def __init__(self, settings: Settings, model: keras.Model):
         train, validation = difflr.data.read_arrays(settings.data, targets=settings.targets)
         if settings.validation is not None:
-            kind = {"classes": "labels", "labels": "several"}.get(train.task, "numbers")
-            validation, _ = difflr.data.read_arrays(settings.validation, targets=kind)
+            validation, _ = difflr.data.read_arrays(settings.validation, targets=targets_of(train.task))
         for part in filter(None, (train, validation)):
-            _check_shape(model.input_shape, part.x.shape[1:])
+            check_shape(model.input_shape, part.x, settings.data)
         self._data = Data(train, validation)
         self.class_names = train.class_names
         self.task, self.amounts = train.task, None if train.class_names else train.y
@@ -261,9 +259,3 @@ class Arrays:
     def read(self, on_picture: OnPicture) -> Data:
         """The arrays."""
         return self._data
-
-
-def _check_shape(expected: tuple[int | None, ...], received: tuple[int, ...]) -> None:
-    fits = isinstance(expected, tuple) and len(expected) - 1 == len(received)
-    if not fits or any(a not in (None, b) for a, b in zip(expected[1:], received, strict=True)):
-        raise ValueError(f"The model takes inputs of shape {expected}, and x holds {(None, *received)}.")

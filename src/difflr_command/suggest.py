@@ -7,6 +7,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim
 from difflr_command.common import Backend, ModelArgument, Traceback
 from difflr_command.data_options import (
     RUN,
@@ -81,7 +82,7 @@ def suggest(
     with console.bad_input():
         settings = from_options(Settings, {name: value for name, value in options.items() if name != "output"})
         if output is not None:
-            console.writable(output, "choice")
+            claim(output, "choice")
         if budget is not None and not budget > 0:
             raise ValueError(f"--budget is a share of the run, above 0. Received: {budget}.")
         settings.check()

@@ -1,12 +1,8 @@
 """What `difflr suggest` does."""
 
-import contextlib
 import dataclasses
-import json
 import tempfile
 from pathlib import Path
-
-import typer
 
 from difflr_command import console
 from difflr_command.settings import Settings
@@ -23,11 +19,10 @@ def measure(settings: Settings, budget: float | None, output: Path | None, as_js
         output: Where to write the choice.
         as_json: Whether to print it as JSON.
     """
-    out = console.messages() if as_json else console.output()
-    with console.quiet() if as_json else contextlib.nullcontext(), tempfile.TemporaryDirectory() as folder:
+    with console.quiet(as_json) as out, tempfile.TemporaryDirectory() as folder:
         with console.bad_input():
             run = prepare(dataclasses.replace(settings, output=Path(folder) / "tuned.keras"), False, out)
-        try:
+        with console.running("nothing is written"):
             choice = suggested(
                 settings,
                 run.model,
@@ -38,15 +33,11 @@ def measure(settings: Settings, budget: float | None, output: Path | None, as_js
                 class_weight=run.class_weights,
                 budget=budget,
             )
-        except KeyboardInterrupt:
-            raise typer.Exit(console.INTERRUPTED) from None
-        except Exception as error:
-            raise console.stop(error, console.FAILED) from None
-        if output is not None:
-            choice.save(output)
+            if output is not None:
+                choice.save(output)
         for line in str(choice).splitlines():
             out.print(line)
         if output is not None:
             out.print(f"Written: {output}")
     if as_json:
-        typer.echo(json.dumps(choice.to_dict(), indent=1))
+        console.print_json(choice.to_dict())

@@ -5,7 +5,7 @@ import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,13 +38,15 @@ def trackers_in(text: str | None) -> tuple[str, ...]:
 
 
 class Tracker(Protocol):
-    """Where the numbers of a run go."""
+    """Where the numbers of a run go. `id` finds the run again, to resume it."""
+
+    id: str
 
     def log(self, logs: Logs, epoch: int) -> None:
         """The numbers of an epoch, counted from 1."""
 
-    def end(self, failed: bool) -> None:
-        """The end of the run."""
+    def end(self, failed: bool, files: Sequence[Path]) -> None:
+        """The end of the run, with the files it wrote."""
 
 
 class MLflow:
@@ -53,21 +55,27 @@ class MLflow:
     Args:
         title: The name of the run.
         settings: What it was made with.
+        run_id: The run to resume; `None` for a new one.
     """
 
-    def __init__(self, title: str, settings: Mapping[str, str]):
+    def __init__(self, title: str, settings: Mapping[str, str], run_id: str | None):
         self._mlflow = importlib.import_module("mlflow")
-        self._mlflow.start_run(run_name=title)
-        self._mlflow.log_params({name: value[:500] for name, value in settings.items()})
+        self.id = str(self._mlflow.start_run(run_id=run_id, run_name=title).info.run_id)
+        if run_id is None:
+            self._mlflow.log_params({name: value[:500] for name, value in settings.items()})
 
     def log(self, logs: Logs, epoch: int) -> None:
         """The numbers of an epoch, under names that MLflow allows."""
         allowed = {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in logs.items()}
         self._mlflow.log_metrics(allowed, step=epoch)
 
-    def end(self, failed: bool) -> None:
-        """The end of the run."""
-        self._mlflow.end_run("FAILED" if failed else "FINISHED")
+    def end(self, failed: bool, files: Sequence[Path]) -> None:
+        """The end of the run, with its files as artifacts."""
+        try:
+            for file in files:
+                self._mlflow.log_artifact(str(file))
+        finally:
+            self._mlflow.end_run("FAILED" if failed else "FINISHED")
 
 
 class WandB:
@@ -76,19 +84,25 @@ class WandB:
     Args:
         title: The name of the run.
         settings: What it was made with.
+        run_id: The run to resume; `None` for a new one.
     """
 
-    def __init__(self, title: str, settings: Mapping[str, str]):
+    def __init__(self, title: str, settings: Mapping[str, str], run_id: str | None):
         wandb = importlib.import_module("wandb")
-        self._run = wandb.init(name=title, config=dict(settings))
+        self._run = wandb.init(name=title, config=dict(settings), id=run_id, resume="allow" if run_id else None)
+        self.id = str(self._run.id)
 
     def log(self, logs: Logs, epoch: int) -> None:
         """The numbers of an epoch."""
         self._run.log(dict(logs), step=epoch)
 
-    def end(self, failed: bool) -> None:
-        """The end of the run."""
-        self._run.finish(exit_code=int(failed))
+    def end(self, failed: bool, files: Sequence[Path]) -> None:
+        """The end of the run, with its files."""
+        try:
+            for file in files:
+                self._run.save(str(file.resolve()), base_path=str(file.resolve().parent), policy="now")
+        finally:
+            self._run.finish(exit_code=int(failed))
 
 
 KINDS: dict[str, type[MLflow] | type[WandB]] = {"mlflow": MLflow, "wandb": WandB}
@@ -96,7 +110,13 @@ KINDS: dict[str, type[MLflow] | type[WandB]] = {"mlflow": MLflow, "wandb": WandB
 
 @contextlib.contextmanager
 def tracked(
-    names: Sequence[str], title: str, settings: Mapping[str, str], before: Sequence[Logs], folder: Path
+    names: Sequence[str],
+    title: str,
+    settings: Mapping[str, str],
+    before: Sequence[Logs],
+    folder: Path,
+    ids: dict[str, str],
+    files: Sequence[Path] = (),
 ) -> Iterator[list["keras.callbacks.Callback"]]:
     """What logs a run: ended when the block ends, as failed if it raises.
 
@@ -106,39 +126,45 @@ def tracked(
         settings: What it is made with.
         before: The logs of completed epochs, in a resumed run.
         folder: Where TensorBoard's files go.
+        ids: Tracker -> its run to resume; gets those of new ones.
+        files: What the run writes, if nothing goes wrong.
 
     Yields:
         The callbacks for `fit`.
     """
     import keras
 
-    trackers: list[Tracker] = []
+    trackers: dict[str, Tracker] = {}
     try:
-        for name in names:
-            if name in KINDS:
-                trackers.append(KINDS[name](title, settings))
-        for number, logs in enumerate(before, start=1):
-            for tracker in trackers:
-                tracker.log(_finite(logs), number)
+        with console.bad_input():
+            for name in names:
+                if name not in KINDS:
+                    continue
+                try:
+                    trackers[name] = KINDS[name](title, settings, ids.get(name))
+                except Exception as error:
+                    raise ValueError(f"--log {name} cannot begin: {error}") from error
+                for number, logs in enumerate(before if name not in ids else (), start=1):
+                    trackers[name].log(_finite(logs), number)
+                ids[name] = trackers[name].id
         callbacks: list[keras.callbacks.Callback] = [_callback(trackers)] if trackers else []
         if "tensorboard" in names:
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
         yield callbacks
     except BaseException:
-        _end(trackers, failed=True)
+        _of_all(trackers, lambda tracker: tracker.end(True, ()))
         raise
-    _end(trackers, failed=False)
+    _of_all(trackers, lambda tracker: tracker.end(False, [file for file in files if file.exists()]))
 
 
-def _callback(trackers: Sequence[Tracker]) -> "keras.callbacks.Callback":
+def _callback(trackers: dict[str, Tracker]) -> "keras.callbacks.Callback":
     import keras
 
     class LogEpochs(keras.callbacks.Callback):
         """Hands the logs of every epoch on."""
 
         def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            for tracker in trackers:
-                tracker.log(_finite(logs or {}), epoch + 1)
+            _of_all(trackers, lambda tracker: tracker.log(_finite(logs or {}), epoch + 1))
 
     return LogEpochs()
 
@@ -148,9 +174,11 @@ def _finite(logs: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
-def _end(trackers: Sequence[Tracker], failed: bool) -> None:
-    for tracker in trackers:
+def _of_all(trackers: dict[str, Tracker], action: Callable[[Tracker], None]) -> None:
+    """Does it for each. One that fails gets a warning and no more calls: the model is worth more than its log."""
+    for name, tracker in list(trackers.items()):
         try:
-            tracker.end(failed)
-        except Exception as error:  # the model is worth more than its log
-            console.tell("warning", f"--log: {type(error).__name__}: {error}")
+            action(tracker)
+        except Exception as error:
+            del trackers[name]
+            console.tell("warning", f"--log {name}: nothing more is logged there: {type(error).__name__}: {error}")

@@ -26,7 +26,6 @@ from difflr_command.choices import (
     set_precision,
     with_normalization,
 )
-from difflr_command.lock import only_run
 from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
@@ -38,31 +37,27 @@ from difflr_command.suggested import journal_of, suggested
 
 def tune(settings: Settings, resume: bool, as_json: bool) -> None:
     """Runs it all; errors become one line and an exit code."""
-    out = console.messages() if as_json else console.output()
     start = time.perf_counter()
-    with console.quiet() if as_json else contextlib.nullcontext():
+    with console.quiet(as_json) as out:
         with console.bad_input():
-            stack = contextlib.ExitStack()
-            stack.enter_context(only_run(settings.output))
-        with stack:
-            with console.bad_input():
-                run = prepare(settings, resume, out)
-            results.introduce(out, settings, run)
-            total = run.freeze_epochs + run.epochs
-            progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
-            to_go_on = command("fine-tune", settings, keras.backend.backend()) + " --resume"
-            with _training(run, progress, total, to_go_on), _tracked(settings, run) as callbacks:
+            run = prepare(settings, resume, out)
+        results.introduce(out, settings, run)
+        total = run.freeze_epochs + run.epochs
+        progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
+        to_go_on = command("fine-tune", settings, keras.backend.backend()) + " --resume"
+        with _tracked(settings, run) as callbacks:
+            with _training(run, progress, total, to_go_on):
                 _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)
             with _reporting(settings):
                 results.write_sheet(settings, run)
                 run_report.write_report(settings, run)
-            run.checkpoint.remove()
-            journal_of(run.checkpoint.folder).unlink(missing_ok=True)
+        run.checkpoint.remove()
+        journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
     if as_json:
-        typer.echo(json.dumps(result, indent=1))
+        console.print_json(result)
 
 
 def prepare(settings: Settings, resume: bool, out: Console) -> Run:
@@ -107,16 +102,21 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
     notes += [said] if said else []
     if isinstance(settings.learning_rate, str):
-        choice = suggested(
-            settings,
-            model,
-            batches,
-            (freeze_epochs, epochs),
-            plan,
-            compiling=compiling,
-            class_weight=weighted,
-            journal=journal_of(checkpoint.folder),
-        )
+        journal = journal_of(checkpoint.folder)
+        try:
+            choice = suggested(
+                settings,
+                model,
+                batches,
+                (freeze_epochs, epochs),
+                plan,
+                compiling=compiling,
+                class_weight=weighted,
+                journal=journal,
+            )
+        except KeyboardInterrupt:
+            kept = f"complete trials are kept in {journal}; the same command continues with the others"
+            raise console.interrupted(kept if journal.exists() else "nothing was begun") from None
         plan, learning_rate = choice.plan, choice.learning_rate
         if not choice.head_first:
             epochs, freeze_epochs = epochs + freeze_epochs, 0
@@ -189,7 +189,7 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
     except KeyboardInterrupt:
         progress.close()
         messages = console.messages()
-        if not kept.epochs:
+        if not kept.epochs_on_disk:
             messages.print("\nInterrupted before the first epoch was complete: nothing is kept.")
         else:
             messages.print(
@@ -200,7 +200,7 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
     except Exception as error:
         progress.close()
         began = progress.epoch is not None
-        if began and kept.epochs:
+        if began and kept.epochs_on_disk:
             number = f"{kept.epochs} of {counted(total, 'epoch')} {'is' if kept.epochs == 1 else 'are'}"
             console.tell("note", f"{number} kept in {kept.folder}; --resume continues from there")
         raise console.stop(error, console.FAILED if began else console.BAD_INPUT) from None
@@ -212,17 +212,21 @@ def _reporting(settings: Settings) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise console.interrupted(f"{settings.output} is written; only the report is not") from None
+        raise console.interrupted(f"{settings.output} is written; only the report is not; --resume writes it") from None
     except Exception as error:
-        console.tell("note", f"the tuned model is written to {settings.output}; only the report is not")
+        console.tell(
+            "note", f"the tuned model is written to {settings.output}; only the report is not; --resume writes it"
+        )
         raise console.stop(error, console.FAILED) from None
 
 
 def _tracked(settings: Settings, run: Run) -> contextlib.AbstractContextManager[list[keras.callbacks.Callback]]:
     """The callbacks of `--log`."""
     names, title = trackers.trackers_in(settings.log), run_report.title_of(settings)
-    shown, before = run_report.shown_settings(settings, run), run.checkpoint.history
-    return trackers.tracked(names, title, shown, before, settings.output.with_suffix(".tensorboard"))
+    shown, kept = run_report.shown_settings(settings, run), run.checkpoint
+    files = [file for file in (settings.output, settings.report) if file is not None]
+    board = settings.output.with_suffix(".tensorboard")
+    return trackers.tracked(names, title, shown, kept.history, board, kept.log_ids, files)
 
 
 def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[keras.callbacks.Callback]) -> None:

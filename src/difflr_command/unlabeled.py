@@ -17,6 +17,7 @@ from difflr.data.rows import rows_of
 from difflr.data.table import FILE_COLUMNS
 from difflr.text_table import counted
 from difflr_command import console
+from difflr_command.inputs import check_shape
 from difflr_command.labeled import Columns, decoded, only_for
 from difflr_command.network import PICTURES, TEXTS, Network
 
@@ -143,7 +144,6 @@ def _texts_in(file: Path, column: str) -> Iterator[Item]:
 
 
 def _rows(network: Network, given: Sequence[str]) -> Iterator[Item]:
-    shape = tuple(network.model.input_shape[1:])
     arrays = []
     for name in given:
         if name == PIPE:
@@ -153,7 +153,6 @@ def _rows(network: Network, given: Sequence[str]) -> Iterator[Item]:
                 x = opened["x"]
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(f"{name} is no .npz file with an array x of numbers: {error}") from None
-        if len(shape) != x.ndim - 1 or any(a not in (None, b) for a, b in zip(shape, x.shape[1:], strict=True)):
-            raise ValueError(f"The model takes arrays of shape {shape}, and x of {name} holds {x.shape[1:]}.")
+        check_shape(network.model.input_shape, x, Path(name))
         arrays.append(x)
     return (Item(f"row {number}", row) for number, row in enumerate(row for x in arrays for row in x))

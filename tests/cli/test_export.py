@@ -1,8 +1,10 @@
 """`difflr export`: what comes out predicts the same, and what Keras cannot do here is told with the way out."""
 
+import dataclasses
 import importlib.util
 import json
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from cli.colors import NAMES, color_network
 from cli.commands import difflr, refused, succeeded
+from difflr.models import ModelInfo, write_info
 from difflr_command import exporting
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -38,6 +41,7 @@ def test_saved_model(network, here):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     about = json.loads((here / "served.json").read_text())
     assert about["classes"] == list(NAMES)
+    assert (about["size"], about["scale"], about["layout"]) == ([8, 8], "0..255", "height, width, channels")
     assert "served is there already" in refused("export", "colors.keras", "-o", "served")
 
 
@@ -47,7 +51,7 @@ def test_torch(network):
 
     result = difflr("export", "colors.keras", "-o", "colors.pt2")
     assert result.code == 0, result
-    assert "Written: colors.pt2 and colors.pt2.json" in result.out
+    assert "Written: colors.pt2, colors.pt2.json. The JSON file has the classes" in result.out
     expected = keras.saving.load_model("colors.keras").predict(pictures(), verbose=0)
     found = torch.export.load("colors.pt2").module()(torch.from_numpy(pictures()))
     np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
@@ -64,32 +68,70 @@ def test_litert(network):
 def test_onnx_is_kerass_own_with_stubs_for_its_packages(network, here, monkeypatch):
     called = []
 
-    def export(self, path, format, verbose):
-        called.append((format, self.count_params()))
-        with open(path, "wb") as file:
-            file.write(b"onnx")
+    def export(self, filepath, format, verbose):
+        assert self._called  # Keras exports no ONNX of a model that was only loaded
+        called.append((format, self.input_shape, self.count_params()))
+        Path(filepath).write_bytes(b"onnx")
+        Path(f"{filepath}.data").write_bytes(b"weights")
 
     monkeypatch.setattr(exporting, "_missing", lambda packages: [])
     monkeypatch.setattr(keras.Model, "export", export)
     result = succeeded("export", "colors.keras", "-o", "colors.onnx")
-    assert called == [("onnx", 12)]
+    assert called == [("onnx", (None, 8, 8, 3), 12)]
     assert (here / "colors.onnx").read_bytes() == b"onnx"
+    assert (here / "colors.onnx.data").read_bytes() == b"weights"  # as the .bin of OpenVINO
+    assert result["written"] == ["colors.onnx", "colors.onnx.data", "colors.onnx.json"]
     assert result["largest_difference"] is None  # no onnxruntime here
 
 
 @pytest.mark.same_everywhere
 def test_a_failed_export_leaves_nothing(network, here, monkeypatch):
-    def export(self, path, format, verbose):
-        with open(path, "wb") as file:
-            file.write(b"half")
+    def export(self, filepath, format, verbose):
+        Path(filepath).write_bytes(b"half")
         raise RuntimeError("no such operation")
 
     monkeypatch.setattr(keras.Model, "export", export)
     before = sorted(here.iterdir())
-    result = difflr("export", "colors.keras", "-o", "colors.pt2")
-    assert result.code == 1
-    assert result.err.strip() == "difflr: error: RuntimeError: no such operation"
+    monkeypatch.setattr(exporting, "check_can_export", lambda form: None)
+    message = refused("export", "colors.keras", "-o", "colors.pt2")
+    assert f"Keras cannot export this model to torch on {BACKEND}: RuntimeError: 'no such operation'." in message
     assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize(
+    ("off", "told"), [(0.5, "predicts something else: by up to 0.5"), (None, "cannot run what Keras")]
+)
+def test_an_export_that_predicts_otherwise_is_refused(off, told, network, here, monkeypatch):
+    def run(file):
+        model = keras.saving.load_model("colors.keras")
+        return lambda inputs: model.predict(inputs, verbose=0) + off
+
+    form = dataclasses.replace(exporting.FORMS["torch"], runtime="keras", run=run)
+    monkeypatch.setitem(exporting.FORMS, "torch", form)
+    monkeypatch.setattr(exporting, "check_can_export", lambda form: None)
+    monkeypatch.setattr(keras.Model, "export", lambda self, filepath, **how: Path(filepath).write_bytes(b"torch"))
+    before = sorted(here.iterdir())
+    assert told in refused("export", "colors.keras", "-o", "colors.pt2")
+    assert sorted(here.iterdir()) == before
+
+
+def test_a_text_model(here):
+    pytest.importorskip("tensorflow", reason="TextVectorization needs it on every backend")
+    words = keras.layers.TextVectorization(output_sequence_length=3, vocabulary=["good", "bad", "film"])
+    text = keras.Input((), dtype="string")
+    x = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(words(text)))
+    keras.Model(text, keras.layers.Dense(2, activation="softmax")(x)).save("words.keras")
+    write_info("words.keras", ModelInfo(("bad", "good"), "classes", "texts"))
+    file = "words.pt2" if BACKEND == "torch" else "words"
+    result = succeeded("export", "words.keras", "-o", file)
+    assert result["largest_difference"] < 1e-5
+    about = json.loads((here / f"{file}.json").read_text())
+    if BACKEND == "tensorflow":  # which takes the texts themselves
+        assert "vectorization" not in about
+    else:
+        assert about["vectorization"]["vocabulary"] == ["", "[UNK]", "good", "bad", "film"]
+        assert about["vectorization"]["output_sequence_length"] == 3
 
 
 @pytest.mark.same_everywhere

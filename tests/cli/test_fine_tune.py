@@ -125,7 +125,7 @@ def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
     assert "1 of 2 epochs is kept in tuned.keras.checkpoint" in result.err
     assert "No space left on device" in result.err
     assert sorted(path.name for path in (here / "tuned.keras.checkpoint").iterdir()) == [
-        "best.npz",
+        "best-1.npz",
         "epoch-1.weights.h5",
         "run.json",
     ]
@@ -315,7 +315,7 @@ WRONG = [
     (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables"),
     (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
     (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for pictures"),
-    (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x holds \(None, 5, 5, 3\)"),
+    (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x of data.npz holds \(None, 5, 5, 3\)"),
     (
         ["net.keras", "floats.npz"],
         "1 amount to predict, and the model puts .* softmax.*--new-head.*--targets labels",
@@ -431,7 +431,7 @@ def test_an_interrupt_while_the_report_is_written_costs_the_report_alone(here, m
         patch.setattr(library, "write_report", interrupted)
         result = difflr(*words)
     assert result.code == 130
-    assert "Interrupted: tuned.keras is written; only the report is not." in result.err
+    assert "Interrupted: tuned.keras is written; only the report is not; --resume writes it." in result.err
     assert (here / "tuned.keras").exists()
     assert not (here / "page.html").exists()
     assert difflr(*words, "--resume").code == 0

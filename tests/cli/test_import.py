@@ -91,6 +91,55 @@ def test_settings_of_every_other_peer(peer, here):
         assert got == (values and pytest.approx(values))
 
 
+# Peer, settings, what is told besides the plan.
+TOLD = [
+    (
+        "timm",
+        "dict(opt='adamw', layer_decay=0.5, lr=None, lr_base=0.1, sched='cosine', mixup=0.8)",
+        "opt='adamw', lr_base=0.1, sched",
+    ),
+    (
+        "mmengine",
+        "dict(_base_='x.py', optimizer=dict(type='SGD', paramwise_cfg=dict(bias_lr_mult=2)), lr_config=dict(policy='step'))",
+        "`_base_` of the config is not read.*type='SGD', lr_config={'policy': 'step'}",
+    ),
+    ("mmengine", "dict(num_layers=12, layer_decay_rate=0.9, custom_keys=dict())", "custom_keys is ignored"),
+    (
+        "detectron2",
+        "dict(SOLVER=dict(BASE_LR=1e-4, BACKBONE_MULTIPLIER=0.1), MODEL=dict(BACKBONE=dict(FREEZE_AT=2)))",
+        "not in the plan: BACKBONE_MULTIPLIER=0.1, FREEZE_AT=2",
+    ),
+    ("big-vision", "dict(lr=1e-3, optax_name='scale_by_adam', lr_mults=[['.*', 1.0]])", "optax_name='scale_by_adam'"),
+    ("keras-adamw", "dict(lr_multipliers=dict(stem=0.5), use_cosine_annealing=True)", "use_cosine_annealing=True"),
+    ("param-groups", "dict(lr=1e-3, groups=[dict(params=['stem.weight'])])", "in no group: not trained -> stem/bias"),
+    ("fastai", "slice(1e-2/(2.6**4), 1e-2)", "Base rate: 0.01"),
+]
+
+
+@pytest.mark.parametrize(("peer", "settings", "told"), TOLD)
+def test_what_is_not_taken_over_is_named(peer, settings, told, here):
+    result = difflr("import", peer, settings, "net.keras")
+    assert result.code == 0, result.err
+    assert re.search(told, result.out, re.DOTALL), result.out
+
+
+CHANGED = [
+    "custom_keys.update({f'stem.{n}': dict(lr_mult=0.2) for n in range(2)})",
+    "custom_keys['top'] = dict(lr_mult=0.2)",
+    "for name in ('top',):\n    custom_keys[name] = dict(lr_mult=0.2)",
+    "custom_keys |= dict(top=dict(lr_mult=0.2))",
+]
+
+
+@pytest.mark.parametrize("line", CHANGED)
+def test_settings_that_code_changes_are_refused(line, here):
+    optimizer = "optimizer = dict(paramwise_cfg=dict(custom_keys=custom_keys))"
+    (here / "config.py").write_text(f"custom_keys = dict(stem=dict(lr_mult=0.1))\n{line}\n{optimizer}")
+    message = refused("import", "mmengine", "config.py", "net.keras")
+    assert "config.py: line 2 decides about optimizer, and no code is run: " in message
+    assert "cfg.dump('config.py')" in message
+
+
 def test_the_plan_is_one_for_fine_tune(here):
     assert difflr("import", "lr-multiplier", '{"stem": 0.5}', "net.keras", "-o", "a.json").code == 0
     words = ["--plan", "a.json", "--epochs", "1", "--freeze-epochs", "0", "--scale", "0..255", "--json"]
@@ -119,6 +168,10 @@ WRONG = [
     (["timm", "nowhere.yaml", "net.keras"], "No such file.*nowhere.yaml"),
     (["timm", "dict(layer_decay=__import__('os').getpid())", "net.keras"], "plain data, and no code is run"),
     (["timm", "dict(layer_decay=0.5", "net.keras"], "neither a file nor plain data"),
+    (["timm", "net.keras", "net.keras"], "Settings are in a .json, .yaml, .yml or .py file. Received: net.keras"),
+    (["fastai", "[1e-5, 1e-3]", "net.keras"], "from_param_groups"),
+    (["fastai", "'1e-5'", "net.keras"], "a slice or a rate"),
+    (["fastai", "9.0**9**9", "net.keras"], "is no number"),
     (["timm", "", "net.keras"], "a file, or plain data"),
     (["mmengine", "dict(_base_='x.py')", "net.keras"], "which its `_base_` may have"),
     (["mmengine", "dict(optim_wrapper=dict(optimizer=dict(lr=1)))", "net.keras"], "has no `paramwise_cfg`"),

@@ -225,14 +225,15 @@ def test_wrong_usage_is_one_line():
     assert "Missing argument 'MODEL'. See: difflr plan --help" in refused("plan")
 
 
-def test_help_is_quick():
-    """It imports neither Keras, which takes seconds, nor rich; neither does completion."""
-    code = "import sys; sys.argv = ['difflr', '--help']; from difflr_command import main\n"
-    code += (
-        "try: main()\nexcept SystemExit: print([name for name in ('keras', 'difflr', 'rich') if name in sys.modules])"
-    )
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("words", [["--help"], ["fine-tune", "--help"], ["import", "caffe", "-h"]])
+def test_help_is_quick(words):
+    """It imports neither Keras, which takes seconds, nor rich, nor pydantic; neither does completion."""
+    slow = ("keras", "difflr", "rich", "pydantic")
+    code = f"import sys; sys.argv = {['difflr', *words]}; from difflr_command import main\n"
+    code += f"try: main()\nexcept SystemExit: print([name for name in {slow} if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "fine-tune" in shown
+    assert shown.startswith(f"Usage: difflr {' '.join(words[:-1])}".rstrip())
     assert shown.splitlines()[-1] == "[]"
 
 

@@ -170,7 +170,7 @@ def test_several_labels_and_amounts(here):
         "2.5",
         "0.5",
     ]
-    assert "x of wide.npz holds (3,)" in _wide_is_refused(here)
+    assert "x of wide.npz holds (None, 3)" in _wide_is_refused(here)
 
 
 def _wide_is_refused(here):

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +13,6 @@ import difflr as library
 from cli.commands import difflr, refused, succeeded
 from difflr.data import Examples
 from difflr_command import checkpoint, choices, results
-from difflr_command.lock import only_run
 
 pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.same_everywhere]
 
@@ -83,12 +83,77 @@ def test_a_second_run_into_the_same_output_is_refused(here):
     with open("tuned.keras.lock", "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         told = refused("fine-tune", "net.keras", "pictures")
-        assert told == "difflr: error: Another run writes to tuned.keras. Wait for it, or name another place: --output."
+        assert told == "difflr: error: Another run writes to tuned.keras. Wait for it, or name another place."
         assert not (here / "tuned.keras").exists()
-    succeeded("fine-tune", "net.keras", "pictures", *QUICK)  # what a killed run left is no lock
+    (here / ".unfinished-12345678-tuned.keras").touch()  # by a run that was killed, whose lock the system let go of
+    (here / ".unfinished-12345678-not-tuned.keras").touch()
+    succeeded("fine-tune", "net.keras", "pictures", *QUICK)
     assert not (here / "tuned.keras.lock").exists()
-    with only_run(here / "a.keras"), pytest.raises(ValueError, match="Another run"), only_run(here / "a.keras"):
-        pass
+    assert [path.name for path in here.glob(".unfinished-*")] == [".unfinished-12345678-not-tuned.keras"]
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        (["evaluate", "net.keras", "pictures", "--report", "page.html"], "page.html"),
+        (["evaluate", "net.keras", "pictures", "--pictures", "shots"], "shots"),
+        (["predict", "net.keras", "pictures", "-o", "found.csv"], "found.csv"),
+        (["plan", "net.keras", "-o", "plan.json"], "plan.json"),
+        (["suggest", "net.keras", "pictures", "-o", "choice.json"], "choice.json"),
+        (["export", "net.keras", "-o", "saved"], "saved"),
+        (["import", "timm", "dict(layer_decay=0.75)", "net.keras", "-o", "plan.json"], "plan.json"),
+        (["fine-tune", "net.keras", "pictures", "--report", "page.html"], "page.html"),
+    ],
+)
+def test_every_output_is_one_runs(words, output, here):
+    before = sorted(path.name for path in here.iterdir())
+    with open(f"{output}.lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert f"Another run writes to {output}." in refused(*words)
+    assert sorted(path.name for path in here.iterdir()) == sorted([*before, f"{output}.lock"])
+
+
+def test_a_damaged_checkpoint_is_named(here, monkeypatch):
+    """Truncated, gone, or another run's with the same shapes: nothing of it is loaded."""
+
+    def interrupted(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    words = ["fine-tune", "net.keras", "pictures", *QUICK]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "on_epoch_begin", interrupted)
+        assert [difflr(*words).code, difflr(*words, "--seed", "1", "-o", "other.keras").code] == [130, 130]
+    weights = here / "tuned.keras.checkpoint" / "epoch-1.weights.h5"
+    others = (here / "other.keras.checkpoint" / "epoch-1.weights.h5").read_bytes()
+    for content in (weights.read_bytes()[:1000], others):
+        weights.write_bytes(content)
+        assert f"{Path('tuned.keras.checkpoint', weights.name)} is damaged, or of another run. Restore it" in refused(
+            *words, "--resume"
+        )
+    weights.unlink()
+    assert f"{weights.name} is gone. Restore it, or remove" in refused(*words, "--resume")
+
+
+def test_an_interrupt_when_a_checkpoint_is_written_keeps_it(here, monkeypatch):
+    written = []
+
+    def interrupted(path, content):
+        write(path, content)
+        written.append(path.name)
+        if written.count("run.json") == 2:
+            raise KeyboardInterrupt
+
+    words = ["fine-tune", "net.keras", "pictures", *QUICK]
+    write = checkpoint.write_whole
+    succeeded(*words, "-o", "whole.keras")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_whole", interrupted)
+        assert "Interrupted after 2 of 2 epochs" in difflr(*words).err
+    succeeded(*words, "--resume")
+    whole, tuned = (keras.saving.load_model(file).get_weights() for file in ("whole.keras", "tuned.keras"))
+    for one, other in zip(whole, tuned, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_folder_that_goes_while_it_trains_is_named(here, monkeypatch):

@@ -1,6 +1,8 @@
 """Files are written whole or not at all: on a full disk, by a writer that fails, by a process that is killed."""
 
+import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -44,6 +46,25 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert "File too large" in done.stderr
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["plan.json"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),  # by a write, which names no file
+        OSError("Can't write data (file write failed: time = now, errno = 28, error message = 'No space')"),  # by HDF5
+    ],
+)
+def test_a_full_disk_names_the_file(error, tmp_path):
+    def write(error):
+        with whole_file(tmp_path / "plan.json"):
+            raise error
+
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / "plan.json"))) as raised:
+        write(error)
+    assert raised.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="other"):
+        write(FileNotFoundError(errno.ENOENT, "No such file or directory", "other"))
 
 
 def test_a_writer_that_fails_leaves_the_old_file(tmp_path):

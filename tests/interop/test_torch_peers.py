@@ -138,7 +138,8 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
             "have these names there: backbone.patch.weight",
         ),
         (lambda m: from_mmengine({"decay_rate": 0.5, "decay_type": "stage_wise"}, m), "Pass the stages as `depth="),
-        (lambda m: from_mmengine({"decay_rate": 0.5, "custom_keys": {}}, m), "unknown field 'custom_keys'"),
+        (lambda m: from_mmengine({"decay_rate": 0.5, "custom_key": {}}, m), "unknown field 'custom_key'"),
+        (lambda m: from_mmengine({"num_layers": 12}, m), "`num_layers` needs `layer_decay_rate`"),
         (lambda m: from_big_vision({"lr_mults": [(".*", 0)]}, m), "`lr_mults` must be above 0"),
         (
             lambda m: from_big_vision({"schedule": [("head/.*", {})]}, m),

@@ -46,7 +46,7 @@ def test_golden_with_everything(model):
         "head/kernel",
         "head/bias",
         "6 variables: 8 parameters are trained, 21 frozen; base rate 0.001; "
-        "moving statistics of 1 frozen BatchNormalization layers: kept.",
+        "moving statistics of 1 frozen BatchNormalization layer: kept.",
     ]
     assert table[0].split() == [
         *("variables", "number", "parameters", "multiplier", "effective", "rate"),
@@ -202,7 +202,7 @@ def test_golden_with_schedules(model):
 @pytest.mark.parametrize(("policy", "what"), [("keep", "kept"), ("update", "updated")])
 def test_what_statistics_do(model, policy, what):
     text = str(difflr.Plan(model, {"body": difflr.FROZEN}, frozen_statistics=policy))
-    assert text.endswith(f"; moving statistics of 1 frozen BatchNormalization layers: {what}.")
+    assert text.endswith(f"; moving statistics of 1 frozen BatchNormalization layer: {what}.")
     assert "statistics" not in str(difflr.Plan(model, {"body/stem": difflr.FROZEN}, frozen_statistics=policy))
 
 

@@ -32,8 +32,9 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
 
     With `layer_decay_rate` the config is that of MMPretrain's `LearningRateDecayOptimWrapperConstructor`, which ignores
     `lr_mult`, `bias_lr_mult` and `dwconv_decay_mult`. With `decay_rate` it is that of the
-    `LearningRateDecayOptimizerConstructor` of MMDetection and MMSegmentation, which turns off decay for vectors and
-    ignores all other settings.
+    `LearningRateDecayOptimizerConstructor` of MMDetection and MMSegmentation, and with `num_layers` and
+    `layer_decay_rate` that of BEiT's `LayerDecayOptimizerConstructor`: both turn off decay for vectors and ignore all other
+    settings.
 
     Args:
         paramwise_cfg: The dictionary.
@@ -60,7 +61,7 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     `mmpretrain/engine/optimizers/layer_decay_optim_wrapper_constructor.py` and
     `mmdet/engine/optimizers/layer_decay_optimizer_constructor.py`.
     """
-    if "decay_rate" in paramwise_cfg:
+    if "decay_rate" in paramwise_cfg or "num_layers" in paramwise_cfg:
         return _by_decay_rate(paramwise_cfg, model, layers)
     check_fields(dict(paramwise_cfg), _KEYS, "`paramwise_cfg`")
     custom = dict(paramwise_cfg.get("custom_keys", {}))
@@ -89,13 +90,18 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
 
 
 def _by_decay_rate(paramwise_cfg: Mapping[str, Any], model: keras.Layer, layers: dict[str, Any]) -> Translation:
-    check_fields(dict(paramwise_cfg), ("decay_rate", "num_layers", "decay_type"), "`paramwise_cfg` with `decay_rate`")
+    known = ("decay_rate", "layer_decay_rate", "num_layers", "decay_type")
+    check_fields(dict(paramwise_cfg), (*known, *_KEYS), "`paramwise_cfg` with `decay_rate` or `num_layers`")
     if paramwise_cfg.get("decay_type", "layer_wise") != "layer_wise" and "depth" not in layers:
         raise ValueError(
             "Blocks are found in the model only with decay_type='layer_wise'. Pass the stages as `depth=`."
         )
-    translation = from_timm(model, layer_decay=paramwise_cfg["decay_rate"], **layers)
-    return dataclasses.replace(translation, peer="MMEngine")
+    rate = next((paramwise_cfg[name] for name in known[:2] if name in paramwise_cfg), None)
+    if rate is None:
+        raise ValueError("`num_layers` needs `layer_decay_rate` beside it in `paramwise_cfg`.")
+    translation = from_timm(model, layer_decay=rate, **layers)
+    ignored = [f"{name} is ignored by this constructor" for name in paramwise_cfg if name not in known]
+    return dataclasses.replace(translation, peer="MMEngine", notes=(*translation.notes, *ignored))
 
 
 def _by_kind(row: Row, name: str, kinds: dict[str, float], by_depth: bool) -> tuple[dict[str, float], list[str]]:

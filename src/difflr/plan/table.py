@@ -183,7 +183,7 @@ def footer(plan: "Plan", learning_rate: float | None = None, full: bool = False)
     statistics = len(plan.kept_statistics())
     if statistics:
         what = "kept" if plan.frozen_statistics == "keep" else "updated"
-        text += f"; moving statistics of {statistics} frozen BatchNormalization layers: {what}"
+        text += f"; moving statistics of {counted(statistics, 'frozen BatchNormalization layer')}: {what}"
     return "\n".join([f"{text}.", *([] if full else _notes(plan))])
 
 

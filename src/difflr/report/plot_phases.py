@@ -26,7 +26,7 @@ def plot_phases(
     epochs: int | None = None,
     steps_per_epoch: int | None = None,
 ) -> drawing.Axes:
-    """Draws who is trainable in which phase: a row for each layer, hatched where it is frozen.
+    """Draws which layers train in which phase: a row for each layer, hatched where it is frozen.
 
     Phases that count steps alone are drawn over steps, all others over epochs. A phase that ends on a plateau is drawn as
     short as it can be, and its end is dashed. A last phase without an end is as long as the longest before it, unless

@@ -12,7 +12,7 @@ from typing import Any
 
 ANY = r'<code><span title="(?:typing\.)?(?:Any|object)">(?:Any|object)</span></code>'
 CONSTANT = re.compile(
-    r'(?<=default:)(\s*<code>)([A-Z_]+)(?=</code>)|(<span class="o">=</span><span class="n">)([A-Z_]+)(?=</span>)'
+    r'(?<=default:)(\s*<code>(?:<span[^>]*>)?)([A-Z_]+)(?=</)|(<span class="o">=</span><span class="n">)([A-Z_]+)(?=</span>)'
 )
 MEMBERS = re.compile(r"^::: (?P<folder>[\w.]+)\n    options:\n      members: \[(?P<names>\w[^\]]*)\]\n", re.MULTILINE)
 

@@ -10,7 +10,7 @@ from difflr.fine_tuning.fine_tune import fresh, optimizer_for_settings
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import inner
-from difflr.plan import Plan, layer_tree
+from difflr.plan import Plan
 from difflr.plan.targets import Targets
 
 
@@ -98,10 +98,7 @@ def plan_of_target(model: keras.Model, plan: Plan, target: object) -> Plan:
     Raises:
         ValueError: If it matches nothing that the plan trains.
     """
-    leaves = layer_tree.walk(model)
-    targets, chosen = Targets(leaves, model), target if isinstance(target, (list, tuple)) else [target]
-    found = {id(leaves[position].variable) for one in chosen for position, _ in targets.match(one)}
-    trained = found & {id(row.variable) for row in plan.rows if not row.frozen}
+    trained = Targets(model).ids(target) & {id(row.variable) for row in plan.rows if not row.frozen}
     if not trained:
         raise ValueError(
             f"The plan trains nothing in the target {target!r}: all of it is frozen. Choose another target or plan."

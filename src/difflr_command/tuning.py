@@ -13,10 +13,10 @@ import typer
 from rich.console import Console
 
 import difflr
+from difflr import keras_private
 from difflr.fine_tuning.fine_tune import ADAMW, cycles
 from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
-from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.choices import (
     PRECISION,
@@ -70,8 +70,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     checkpoint.open(resume)
     for file in settings.compare:
         difflr.read_report(file)  # before anything costly is done
-    with quietly():  # it imports TensorFlow
-        keras.utils.set_random_seed(settings.seed)
+    keras_private.set_random_seed(settings.seed)
     network = load(settings.model, size=settings.pixels)
     weights = _weights_of(network)
     source = sources.source(settings, network)

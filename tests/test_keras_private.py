@@ -53,6 +53,21 @@ def test_flatten_layers_gives_the_sublayers_of_a_plain_layer():
     assert {"query", "key", "value", "attention_output"} <= {each.name for each in keras_private.sublayers(layer)}
 
 
+@needs("set_random_seed", "keras.src.utils.module_utils:tensorflow._available")
+def test_random_states_are_seeded_without_importing_tensorflow():
+    def drawn(seed):
+        seed(3)
+        return [float(keras.ops.convert_to_numpy(keras.random.uniform(()))), np.random.uniform()]
+
+    expected = drawn(keras.utils.set_random_seed)
+    lazy = importlib.import_module("keras.src.utils.module_utils").tensorflow
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lazy, "_available", None)
+        assert drawn(keras_private.set_random_seed) == expected
+        if keras.backend.backend() != "tensorflow":
+            assert lazy._available is None  # Keras has not looked for it: that would be an import
+
+
 @needs("before_build", "keras:optimizers.Optimizer.build")
 def test_every_optimizer_is_checked_once_before_it_is_built():
     found, variables = [], [keras.Variable(np.ones(2), name="v")]

@@ -5,7 +5,9 @@ import inspect
 import json
 import math
 import numbers
-from collections.abc import Callable, Collection, Iterable
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -109,6 +111,22 @@ def check_keywords(caller: str, given: Iterable[str], *takers: Callable[..., Any
         raise TypeError(f"`{caller}` has no argument `{unknown}`.{hint}")
 
 
+def joined_signature(base: type, mixin: type) -> inspect.Signature:
+    """The arguments of `base`, and those of `mixin` that are given by name, so that no position changes.
+
+    Args:
+        base: A class.
+        mixin: A class before it in the method resolution order.
+    """
+    by_name, others = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+    own = [p for p in inspect.signature(mixin.__init__).parameters.values() if p.kind is by_name]  # type: ignore[misc]
+    names = [parameter.name for parameter in own]
+    known = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+    known = [parameter for parameter in known if parameter.name not in names]
+    rest = [parameter for parameter in known if parameter.kind is others]
+    return inspect.Signature([*(parameter for parameter in known if parameter not in rest), *own, *rest])
+
+
 def is_number(value: object) -> bool:
     """Whether `value` is a Python number, not a boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -147,6 +165,47 @@ def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:
         hint = did_you_mean(value, texts, 1, 0.4) if isinstance(value, str) else ""
         raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.{hint}")
     return value
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether plain data has the form of a type, such as `dict[str, list[int] | None]`. A tuple may be a list.
+
+    Args:
+        value: The data.
+        kind: The type. An integer is a `float`, too; a boolean is neither.
+    """
+    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is types.UnionType:
+        return any(fits(value, one) for one in inside)
+    if origin in (int, float):
+        return isinstance(value, (int, origin)) and not isinstance(value, bool)
+    if not isinstance(value, (list, tuple) if origin is tuple else origin):
+        return False
+    if isinstance(value, dict) and inside:
+        return all(fits(key, inside[0]) and fits(item, inside[1]) for key, item in value.items())
+    if origin is tuple and inside[-1] is not ...:
+        return len(value) == len(inside) and all(map(fits, value, inside))
+    return not inside or all(fits(item, inside[0]) for item in value)
+
+
+def check_record(data: Any, kinds: Mapping[str, Any], where: str, optional: Collection[str] = ()) -> None:
+    """Checks that `data` is a mapping with these fields and no others.
+
+    Args:
+        data: What was read.
+        kinds: The type of each field, as for `fits`.
+        where: What it is, for errors.
+        optional: The fields that may be absent.
+
+    Raises:
+        ValueError: If it is not; the message names the field.
+    """
+    for field, kind in kinds.items():
+        known = isinstance(data, dict) and field in data
+        if not (known and fits(data[field], kind)) and (known or field not in optional):
+            received = data.get(field) if isinstance(data, dict) else data
+            raise ValueError(f"{where} has no valid '{field}'. Received: {shown(received)}.")
+    check_fields(data, kinds, where)
 
 
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:

@@ -13,11 +13,11 @@ import typer
 from rich.console import Console
 
 import difflr
+from difflr import keras_private
 from difflr.choosing.setting import ADAMW
 from difflr.choosing.stages import cycles
 from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
-from difflr_command.backend import quietly
 from difflr_command.checkpoint import Checkpoint
 from difflr_command.choices import (
     PRECISION,
@@ -71,8 +71,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
     checkpoint.open(resume)
     for file in settings.compare:
         difflr.read_report(file)  # before anything costly is done
-    with quietly():  # it imports TensorFlow
-        keras.utils.set_random_seed(settings.seed)
+    keras_private.set_random_seed(settings.seed)
     network = load(settings.model, size=settings.pixels)
     weights = _weights_of(network)
     source = sources.source(settings, network)

@@ -390,21 +390,23 @@ def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
     logged, ended = [], []
 
     class Tracker:
-        def __init__(self, title, settings):
-            assert (title, settings["epochs"]) == ("net on pictures", "2")
+        id = "7"
+
+        def __init__(self, title, settings, run_id):
+            assert (title, settings["epochs"], run_id) == ("net on pictures", "2", None)
 
         def log(self, logs, epoch):
             logged.append((epoch, logs["val_loss"], logs["learning_rate/head/kernel"]))
 
-        def end(self, failed):
-            ended.append(failed)
+        def end(self, failed, files):
+            ended.append((failed, [file.name for file in files]))
 
     monkeypatch.setattr(trackers, "KINDS", {"mlflow": Tracker})
     monkeypatch.setattr(trackers, "PACKAGES", {"mlflow": ()})
     result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--log", "mlflow")
     assert [epoch for epoch, *_ in logged] == [1, 2, 3]
     assert [loss for _, loss, _ in logged] == pytest.approx(result["history"]["val_loss"])
-    assert ended == [False]
+    assert ended == [(False, ["tuned.keras"])]
 
 
 @pytest.mark.same_everywhere

@@ -12,7 +12,7 @@ from difflr.choosing.examples import Batch, Examples, read_examples
 from difflr.choosing.learning_rate_curve import LearningRateCurve
 from difflr.choosing.setting import setting_of
 from difflr.optimizers.unwrap import parts
-from difflr.plan import Plan, layer_tree
+from difflr.plan import Plan
 from difflr.plan.targets import Targets
 from difflr.verification.snapshot import Snapshot
 
@@ -134,10 +134,7 @@ def _endless(examples: Examples, seed: int) -> Iterator[Batch]:
 
 def _only(target: object, plan: Plan, model: keras.Model) -> Plan:
     """The plan with everything but the target frozen."""
-    leaves = layer_tree.walk(model)
-    targets, chosen = Targets(leaves, model), target if isinstance(target, (list, tuple)) else [target]
-    found = {id(leaves[position].variable) for one in chosen for position, _ in targets.match(one)}
-    trained = found & {id(row.variable) for row in plan.rows if not row.frozen}
+    trained = Targets(model).ids(target) & {id(row.variable) for row in plan.rows if not row.frozen}
     if not trained:
         raise ValueError(
             f"The plan trains nothing in the target {target!r}: all of it is frozen. Choose another target or plan."

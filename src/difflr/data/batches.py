@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr import keras_private
 from difflr.checks import check_keywords
 from difflr.data.picture_files import PictureFiles
 from difflr.text_table import counted
@@ -119,7 +120,7 @@ class Batches(keras.utils.PyDataset):
 class EpochSeeds(keras.callbacks.Callback):
     """At the beginning of each epoch, sets the order of the batches and all random states, those of `Dropout` too.
 
-    That is `keras.utils.set_random_seed`, and the seeds that layers keep.
+    That is the seeds of `keras.utils.set_random_seed`, and those that layers keep.
 
     With it, and a backup of weights and optimizer by `keras.callbacks.BackupAndRestore`, a run that is taken up again
     ends bit for bit where it would have ended unbroken.
@@ -140,7 +141,7 @@ class EpochSeeds(keras.callbacks.Callback):
         if self._batches is not None:
             self._batches.set_epoch(epoch)
         random = _random(self._seed, epoch)
-        keras.utils.set_random_seed(int(random.integers(0, 2**31)))  # torch's own dropout has no seed of its own
+        keras_private.set_random_seed(int(random.integers(0, 2**31)))  # torch's own dropout has no seed of its own
         for state in _seed_states(self.model):
             state.assign(random.integers(0, 2**31, state.shape).astype(keras.backend.standardize_dtype(state.dtype)))
 

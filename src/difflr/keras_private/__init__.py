@@ -68,6 +68,7 @@ from difflr.keras_private.state import (
     layer_flags,
     set_global_seed,
     set_layer_flags,
+    set_random_seed,
 )
 from difflr.keras_private.update import (
     OptimizerHooks,

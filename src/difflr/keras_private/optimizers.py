@@ -51,14 +51,14 @@ _in_build = contextvars.ContextVar("in_build", default=False)
 def before_build(check: Callable[[keras.optimizers.Optimizer, Sequence[keras.Variable]], None]) -> None:
     """Call `check` before any Keras optimizer is built, but not for those inside a `MultiOptimizer`.
 
-    Keras does not report which optimizer will train a layer. Building comes before the first step on every backend, in `fit`
-    and in custom loops.
+    A layer cannot know which optimizer will train it. Building comes before the first step on every backend, in `fit` and
+    in custom loops.
     """
 
     def checked_first(build: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(build)
         def checked_build(optimizer: keras.optimizers.Optimizer, *args: Any, **kwargs: Any) -> None:
-            if not _in_build.get():
+            if not _in_build.get() and not hasattr(optimizer, "replan"):  # a differential optimizer ignores nothing
                 check(optimizer, next(iter([*args, *kwargs.values()])))
             token = _in_build.set(True)
             try:

@@ -1,8 +1,11 @@
 """State outside the model's variables: the flags of layers and Keras's seed."""
 
+import sys
+
 import keras
 from keras.src.backend.common import global_state
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+from keras.src.utils.module_utils import tensorflow  # what Keras asks whether TensorFlow is installed
 
 
 def layer_flags(model: keras.Layer) -> list:
@@ -30,3 +33,20 @@ def set_global_seed(found):
     global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None if found is None else found[0])
     if found is not None:
         found[0].state.assign(found[1])
+
+
+def set_random_seed(seed: int) -> None:
+    """`keras.utils.set_random_seed`, which need not import TensorFlow to seed it: 4.5 seconds of a processor.
+
+    TensorFlow is seeded where it is the backend, or imported already.
+
+    Args:
+        seed: Integer.
+    """
+    available = tensorflow._available
+    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
+        tensorflow._available = False
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        tensorflow._available = available

@@ -30,7 +30,7 @@ def with_head(body, num_classes):
 def squeezenet_model(num_classes, size, gray=False):
     """SqueezeNet 1.1: no normalization layers."""
     inputs, x = _pictures(size, gray)
-    x = squeezenet.load_imagenet(squeezenet.build((size, size, 3)), _squeezenet_weights())(x)
+    x = squeezenet.build((size, size), _squeezenet_weights())(x)
     return keras.Model(inputs, layers.Dense(num_classes, name="head")(layers.GlobalAveragePooling2D(name="pool")(x)))
 
 

@@ -32,7 +32,6 @@ from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
 from difflr import phases
 from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
 from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
-from difflr.fine_tuning import FineTuneSettings, fine_tune, fine_tune_settings
 from difflr.report import (
     evaluation,
     plot_log,
@@ -44,7 +43,15 @@ from difflr.report import (
     summary,
     write_report,
 )
-from difflr.choosing import Choice, LearningRateCurve, find_learning_rate, suggest
+from difflr.choosing import (
+    Choice,
+    FineTuneSettings,
+    LearningRateCurve,
+    find_learning_rate,
+    fine_tune_settings,
+    suggest,
+)
+from difflr.fine_tuning import fine_tune
 
 __version__ = "0.2.0"
 

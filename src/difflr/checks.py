@@ -5,7 +5,9 @@ import inspect
 import json
 import math
 import numbers
-from collections.abc import Callable, Collection, Iterable
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -57,6 +59,17 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
     return meant([kind + close for close in nearest(name[:MAX_SHOWN], known, count, cutoff)])
 
 
+def wrong_type(what: str, expected: str, value: object) -> TypeError:
+    """The error about an argument of a wrong type.
+
+    Args:
+        what: The argument.
+        expected: What it must be.
+        value: What was received.
+    """
+    return TypeError(f"{what} must be {expected}. Received: {shown(value)} (of type {type(value).__name__}).")
+
+
 def meant(names: list[str]) -> str:
     """` Did you mean 'a' or 'b'?`; empty without names."""
     return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
@@ -75,6 +88,43 @@ def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Col
         return error
     kind = TypeError if isinstance(error, TypeError) else ValueError
     return kind(f"{error}{did_you_mean(unknown, known, 1)}")
+
+
+def check_keywords(caller: str, given: Iterable[str], *takers: Callable[..., Any]) -> None:
+    """Checks the `**keywords` of a function before anything is done with them.
+
+    Args:
+        caller: The name of the function, for the error.
+        given: The keywords.
+        *takers: The function itself, and the one that takes the keywords. If that takes any, nothing is checked.
+
+    Raises:
+        TypeError: If there is no such argument; the message has the nearest ones.
+    """
+    parameters = [parameter for taker in takers for parameter in inspect.signature(taker).parameters.values()]
+    if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        return
+    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]
+    unknown = next((name for name in given if name not in known), None)
+    if unknown is not None:
+        hint = did_you_mean(unknown, known) or f" Expected: {', '.join(known)}."
+        raise TypeError(f"`{caller}` has no argument `{unknown}`.{hint}")
+
+
+def joined_signature(base: type, mixin: type) -> inspect.Signature:
+    """The arguments of `base`, and those of `mixin` that are given by name, so that no position changes.
+
+    Args:
+        base: A class.
+        mixin: A class before it in the method resolution order.
+    """
+    by_name, others = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
+    own = [p for p in inspect.signature(mixin.__init__).parameters.values() if p.kind is by_name]  # type: ignore[misc]
+    names = [parameter.name for parameter in own]
+    known = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+    known = [parameter for parameter in known if parameter.name not in names]
+    rest = [parameter for parameter in known if parameter.kind is others]
+    return inspect.Signature([*(parameter for parameter in known if parameter not in rest), *own, *rest])
 
 
 def is_number(value: object) -> bool:
@@ -115,6 +165,47 @@ def checked_option(value: Any, name: str, options: Collection[Any]) -> Any:
         hint = did_you_mean(value, texts, 1, 0.4) if isinstance(value, str) else ""
         raise ValueError(f"`{name}` must be {', '.join(others)} or {last}. Received: {shown(value)}.{hint}")
     return value
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether plain data has the form of a type, such as `dict[str, list[int] | None]`. A tuple may be a list.
+
+    Args:
+        value: The data.
+        kind: The type. An integer is a `float`, too; a boolean is neither.
+    """
+    origin, inside = typing.get_origin(kind) or kind, typing.get_args(kind)
+    if origin is types.UnionType:
+        return any(fits(value, one) for one in inside)
+    if origin in (int, float):
+        return isinstance(value, (int, origin)) and not isinstance(value, bool)
+    if not isinstance(value, (list, tuple) if origin is tuple else origin):
+        return False
+    if isinstance(value, dict) and inside:
+        return all(fits(key, inside[0]) and fits(item, inside[1]) for key, item in value.items())
+    if origin is tuple and inside[-1] is not ...:
+        return len(value) == len(inside) and all(map(fits, value, inside))
+    return not inside or all(fits(item, inside[0]) for item in value)
+
+
+def check_record(data: Any, kinds: Mapping[str, Any], where: str, optional: Collection[str] = ()) -> None:
+    """Checks that `data` is a mapping with these fields and no others.
+
+    Args:
+        data: What was read.
+        kinds: The type of each field, as for `fits`.
+        where: What it is, for errors.
+        optional: The fields that may be absent.
+
+    Raises:
+        ValueError: If it is not; the message names the field.
+    """
+    for field, kind in kinds.items():
+        known = isinstance(data, dict) and field in data
+        if not (known and fits(data[field], kind)) and (known or field not in optional):
+            received = data.get(field) if isinstance(data, dict) else data
+            raise ValueError(f"{where} has no valid '{field}'. Received: {shown(received)}.")
+    check_fields(data, kinds, where)
 
 
 def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
@@ -213,13 +304,16 @@ def _is_finite(number: Any) -> bool:
         return False
 
 
-def checked_multiplier(value: Any, what: str = "multiplier", zero_freezes: bool = True) -> float:
+def checked_multiplier(
+    value: Any, what: str = "multiplier", zero_freezes: bool = True, span: str = ">= 0, such as 0.1"
+) -> float:
     """`value` as a float, if it can be a multiplier: a finite number that is not negative.
 
     Args:
         value: What the user gave.
         what: The name of the argument, for the error.
         zero_freezes: Whether it is a multiplier indeed, so that the error may speak of freezing.
+        span: What is expected, for the error.
 
     Raises:
         ValueError: If it is negative, NaN, infinite, a boolean, a string, or no number at all.
@@ -241,13 +335,12 @@ def checked_multiplier(value: Any, what: str = "multiplier", zero_freezes: bool 
         if isinstance(value, (bool, np.bool_)) and zero_freezes:
             hint = " To freeze, use `difflr.FROZEN`."
         raise ValueError(
-            f"`{what}` must be a finite number >= 0, such as 0.1. "
-            f"Received: {shown(value)} (of type {type(value).__name__}).{hint}"
+            f"`{what}` must be a finite number {span}. Received: {shown(value)} (of type {type(value).__name__}).{hint}"
         )
     if not math.isfinite(number) or number < 0:
         given = shown(value) if not isinstance(value, int) or abs(value) < 10**30 else "an integer beyond all floats"
         hint = " 0 freezes; a training direction cannot be turned round." if zero_freezes else ""
-        raise ValueError(f"`{what}` must be a finite number >= 0, such as 0.1. Received: {given}.{hint}")
+        raise ValueError(f"`{what}` must be a finite number {span}. Received: {given}.{hint}")
     return number
 
 
@@ -264,7 +357,7 @@ def checked_rate(value: Any, name: str = "peak_learning_rate") -> float:
     Raises:
         ValueError: If it is not.
     """
-    number = checked_multiplier(value, name, zero_freezes=False)
+    number = checked_multiplier(value, name, zero_freezes=False, span="> 0, such as 0.1")
     if number == 0:
         raise ValueError(f"`{name}` must be above 0: with 0 nothing would ever be trained. Received: {shown(value)}.")
     return number
@@ -276,9 +369,9 @@ def checked_number(value: Any, name: str, lowest: float = 0.0, highest: float = 
     Raises:
         ValueError: If it is not.
     """
-    number = checked_multiplier(value, name, zero_freezes=False)
+    span = f"from {lowest:g} to {highest:g}" if highest < math.inf else f">= {lowest:g}"
+    number = checked_multiplier(value, name, zero_freezes=False, span=span)
     if not lowest <= number <= highest:
-        span = f"from {lowest:g} to {highest:g}" if highest < math.inf else f">= {lowest:g}"
         raise ValueError(f"`{name}` must be a number {span}. Received: {shown(value)}.")
     return number
 
@@ -289,7 +382,7 @@ def checked_steps(value: Any, name: str = "num_steps", lowest: int = 1) -> int:
     Raises:
         ValueError: If it is no integer, or below `lowest`.
     """
-    number = checked_multiplier(value, name, zero_freezes=False)
+    number = checked_multiplier(value, name, zero_freezes=False, span=f">= {lowest}")
     if number < lowest or number != int(number):
         counted = "epochs" if "epochs" in name else "optimizer steps (batches, not epochs)"
         raise ValueError(f"`{name}` counts {counted} and must be an integer >= {lowest}. Received: {shown(value)}.")

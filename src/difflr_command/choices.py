@@ -8,8 +8,8 @@ import keras
 
 import difflr
 from difflr import keras_private
+from difflr.choosing.fine_tune_settings import pretrained_statistics
 from difflr.data import Examples
-from difflr.fine_tuning.fine_tune_settings import pretrained_statistics
 from difflr_command.settings import Settings
 
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 20

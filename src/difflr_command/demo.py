@@ -39,7 +39,7 @@ def demo(
     try:
         import keras
 
-        from difflr.demo import run_demo
+        from difflr.demo.run_demo import run_demo
     except ImportError as error:
         raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
     with quietly():  # it imports TensorFlow, on every backend

@@ -38,10 +38,9 @@ def _pretrained(network: known_models.KnownModel, size: tuple[int, int] | None) 
     height, width = size or (network.size, network.size)
     if not network.function:
         with quietly():
-            from difflr.demo.export import plain_squeezenet
-            from difflr.demo.squeezenet import read_weights
+            from difflr.demo import squeezenet
 
-            return plain_squeezenet(read_weights(), (height, width))
+            return squeezenet.build((height, width), squeezenet.read_weights())
     build = getattr(keras.applications, network.function)
     try:
         with console.quiet(), quietly():

@@ -183,7 +183,7 @@ def _made(model: "keras.Model", name: str, arguments: list[Any], named: dict[str
 
 def _default(model: "keras.Model") -> "difflr.Plan":
     import difflr
-    from difflr.fine_tuning.fine_tune import default_plan
+    from difflr.choosing.stages import default_plan
 
     try:
         return default_plan(model) * difflr.no_decay(model)

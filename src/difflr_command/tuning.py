@@ -14,7 +14,8 @@ from rich.console import Console
 
 import difflr
 from difflr import keras_private
-from difflr.fine_tuning.fine_tune import ADAMW, cycles
+from difflr.choosing.setting import ADAMW
+from difflr.choosing.stages import cycles
 from difflr.text_table import counted
 from difflr_command import console, inputs, results, run_report, sources, trackers
 from difflr_command.checkpoint import Checkpoint

@@ -67,7 +67,7 @@ def test_what_contradicts_is_told(arguments, message):
     with pytest.raises(ValueError, match=message):
         difflr.fine_tune(network(), X, Y, **SETTINGS, **arguments)
     model = network()
-    with pytest.raises(ValueError, match="leave out `plan`"):
+    with pytest.raises(ValueError, match="A choice sets .* leave out `rate_ratio`"):
         difflr.fine_tune(model, X, Y, learning_rate=a_choice(model, {"stem": 0.5}), rate_ratio=3, **SETTINGS)
 
 

@@ -10,8 +10,9 @@ import difflr
 from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
 from difflr.choosing import decide, examples, scores, trial
 from difflr.choosing.candidate import Candidate, candidates_for
+from difflr.choosing.layout import Layout
 from difflr.choosing.setting import setting_of
-from difflr.choosing.snapshot import Snapshot
+from difflr.verification.snapshot import Snapshot
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()
@@ -329,10 +330,11 @@ def test_a_plan_is_kept_in_a_trial(eager_steps):
     setting = setting_of(model, None, LOSS)
     data = examples.read_examples(X, Y, batch_size=16)
     settings = difflr.fine_tune_settings(model, epochs=4, steps_per_epoch=6)
-    candidate = candidates_for(model, settings)[0]
+    candidate = next(candidates_for(model, settings))
+    layout = Layout(head_steps=2, steps=4, trials=2, parts=3, is_floor=False)
     with Snapshot(model) as snapshot:
-        trials = trial.Trials(snapshot, setting, data, data, head_steps=2, steps=4, labels=None, head=["kind:head"])
+        trials = trial.Trials(snapshot, setting, data, None, layout, None, ["kind:head"])
         for number, frozen in enumerate([True, False]):
-            stage = trials._enter(candidate, number)
+            stage = trials.enter(candidate, number)
             assert difflr.verify(model, (X, Y), plan=stage.plan).kept
             assert model.get_layer("stem").kernel.trainable != frozen

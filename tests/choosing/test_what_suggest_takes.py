@@ -291,3 +291,11 @@ def test_the_budget():
         assert len(found.rounds(9)) > 1
         assert min(found.rounds(9)) >= 2
         assert found.head_steps + found.steps >= min(30, 20)
+
+
+@pytest.mark.same_everywhere
+def test_without_a_stage_for_the_head(eager_steps):
+    choice = suggest(network(), X, Y, batch_size=12, freeze_epochs=0)
+    assert not choice.head_first
+    assert choice.cost.run_steps == 6
+    assert all(np.isfinite(tried.loss) for tried in choice.trials)

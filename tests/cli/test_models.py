@@ -93,7 +93,7 @@ def test_squeezenet_by_its_name(here, monkeypatch):
     monkeypatch.setattr(squeezenet, "FIRES", {2: (2, 4), 9: (2, 4)})
     weights = {
         layer.name.replace("_", "/", 1): [random.normal(0, 0.1, w.shape).astype("float32") for w in layer.weights]
-        for layer in squeezenet.build((32, 32, 3)).layers
+        for layer in squeezenet.build((32, 32)).layers
         if layer.weights
     }
     monkeypatch.setattr(squeezenet, "read_weights", lambda: weights)

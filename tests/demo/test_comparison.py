@@ -9,45 +9,37 @@ import pytest
 from rich.console import Console
 
 import difflr
-from difflr import demo
-from difflr.demo import compare, digits, picture, squeezenet
-from difflr.demo.compare import Budget, Method, Outcome, Run
+from difflr.demo import compare, digits, picture, run_demo, squeezenet
+from difflr.demo.compare import Method, Outcome, Run
 
 ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="trains for long; the demo is on JAX by default")
 
 pytestmark = pytest.mark.usefixtures("quick_compilation", "eager_steps")
 
-BUDGET = Budget(epochs=8, seeds=(0, 1, 2))
 
-
-def outcome(name, accuracies, rates=None):
+def outcome(name, accuracies, rules=None):
     """An outcome with given test accuracies; of two rates the higher was chosen."""
-    others = tuple(Run(name, 1e-4, seed, 0.7, 0.5, 1.0) for seed in range(len(accuracies)))
-    runs = tuple(Run(name, 3e-4, seed, 0.8, accuracy, 1.0) for seed, accuracy in enumerate(accuracies))
-    rates = rates or {"squeezenet/conv1/kernel": 1e-4, "squeezenet/fire2_squeeze1x1/kernel": 2e-4, "head/kernel": 3e-4}
-    return Outcome(Method(name, None, (1e-4, 3e-4)), others + runs, runs, None, rates)
+    others = [Run(name, 1e-4, seed, 0.7, 0.5, 1.0) for seed in range(len(accuracies))]
+    runs = [Run(name, 3e-4, seed, 0.8, accuracy, 1.0) for seed, accuracy in enumerate(accuracies)]
+    return Outcome(Method(name, rules, (1e-4, 3e-4)), others + runs, difflr.Plan(tiny_model(), rules))
 
 
 @pytest.fixture
 def outcomes():
-    frozen = {"squeezenet/conv1/kernel": 0.0, "squeezenet/fire2_squeeze1x1/kernel": 0.0, "head/kernel": 3e-2}
     return [
         outcome("one rate for all", [0.80, 0.81, 0.82]),
-        outcome("head only", [0.70, 0.71, 0.72], frozen),
-        outcome("layer by layer", [0.90, 0.91, 0.92]),
+        outcome("head only", [0.70, 0.71, 0.72], {"squeezenet": difflr.FROZEN}),
+        outcome("layer by layer", [0.90, 0.91, 0.92], compare.LAYER_BY_LAYER),
     ]
 
 
-def printed(*tables):
-    console = Console(width=120, record=True, file=io.StringIO())
-    for table in tables:
-        console.print(table)
-    return console.export_text()
+def chosen(*search):
+    return Outcome(compare.METHODS[0], search, None).learning_rate
 
 
 def test_the_rate_is_chosen_on_validation_not_on_test():
     search = [Run("m", 1e-4, 0, 0.8, 0.99, 1.0), Run("m", 3e-4, 0, 0.9, 0.1, 1.0), Run("m", 1e-3, 0, 0.9, 0.95, 1.0)]
-    assert compare.choose(search) == 3e-4
+    assert chosen(*search) == 3e-4
 
 
 def test_the_rate_is_chosen_by_the_mean_over_the_seeds():
@@ -57,8 +49,7 @@ def test_the_rate_is_chosen_by_the_mean_over_the_seeds():
         for rate, values in validations.items()
         for seed, value in enumerate(values)
     ]
-    assert compare.mean_validation(search)[1e-4] == pytest.approx(0.7)
-    assert compare.choose(search) == 3e-4
+    assert chosen(*search) == 3e-4
 
 
 def test_mean_and_spread(outcomes):
@@ -78,8 +69,7 @@ def test_headline_of_a_win_a_loss_and_a_tie(outcomes):
 
 
 def test_tables(outcomes):
-    text = printed(demo.search_table(outcomes, BUDGET), demo.accuracy_table(outcomes))
-    assert "validation accuracy (3 seeds)" in text
+    text = f"{run_demo.search_table(outcomes)}\n{run_demo.accuracy_table(outcomes)}"
     assert "0.0003: 80.0 % ←" in text
     assert "0.0001: 70.0 %" in text
     row = next(line for line in text.splitlines() if "layer by layer" in line and "±" in line)
@@ -99,7 +89,7 @@ def test_rates_by_part():
 
 
 def test_every_number_is_in_the_json(outcomes):
-    content = json.loads(json.dumps(compare.as_json(outcomes, BUDGET)))
+    content = json.loads(json.dumps(compare.as_json(outcomes, 8)))
     plan = content["methods"][2]
     assert plan["mean"] == pytest.approx(0.91)
     assert [run["test"] for run in plan["runs"]] == [0.90, 0.91, 0.92]
@@ -118,10 +108,6 @@ def test_the_plan_decays_towards_the_input():
 
 def test_methods_may_try_equally_many_rates():
     assert len({len(method.learning_rates) for method in compare.METHODS}) == 1
-
-
-def test_the_number_of_epochs_counts_every_run():
-    assert Budget(epochs=2, seeds=(0, 1, 2)).num_epochs() == 2 * 3 * 9
 
 
 def noise():
@@ -152,12 +138,10 @@ def small_split(monkeypatch):
 def test_a_small_comparison(small_split, monkeypatch):
     monkeypatch.setattr(compare, "build_model", tiny_model)
     methods = [Method(method.name, method.rules, method.learning_rates[:2]) for method in compare.METHODS]
-    budget, started, epochs = Budget(1, (0, 1)), [], []
-    found = compare.run_comparison(
-        *noise(), {}, budget, methods, lambda method, rate, seed: started.append(seed), lambda: epochs.append(1)
-    )
+    started = []
+    found = compare.run_comparison(*noise(), {}, 1, (0, 1), methods, started.append)
     assert [outcome.method.name for outcome in found] == [method.name for method in methods]
-    assert len(epochs) == len(started) == budget.num_epochs(methods) == 12
+    assert len(started) == len(set(started)) == 12
     assert [[run.seed for run in outcome.runs] for outcome in found] == [[0, 1]] * 3
     assert all(0 <= accuracy <= 1 for outcome in found for accuracy in outcome.accuracies)
     uniform, head, plan = found
@@ -179,13 +163,10 @@ EVERYWHERE = "layer by layer"  # the others differ from it in their rules alone
 )
 def test_every_run_begins_anew(method, small_split):
     model = tiny_model()
-    trainer = compare.Trainer(model, method, Budget(2, (0,)))
+    trainer = compare.Trainer(model, method, 2)
     body = model.get_layer("squeezenet")
     before = [np.array(value) for _, value in trainer._fresh[: len(body.variables)]]
-    runs = [
-        (trainer.run(*noise(), rate, seed, lambda: None), values(model))
-        for rate, seed in ((1e-3, 0), (1e-2, 1), (1e-3, 0))
-    ]
+    runs = [(trainer.run(*noise(), rate, seed), values(model)) for rate, seed in ((1e-3, 0), (1e-2, 1), (1e-3, 0))]
     assert runs[0][0].validation == runs[2][0].validation
     for one, other in zip(runs[0][1], runs[2][1], strict=True):
         np.testing.assert_array_equal(one, other)
@@ -196,7 +177,7 @@ def test_every_run_begins_anew(method, small_split):
 @pytest.mark.parametrize("wrong", [{"seeds": 0}, {"epochs": 0}])
 def test_the_demo_refuses_no_seeds_and_no_epochs(wrong, tmp_path):
     with pytest.raises(ValueError, match="must be 1 or more"):
-        demo.run_demo(output=tmp_path, **wrong)
+        run_demo.run_demo(output=tmp_path, **wrong)
 
 
 @ON_JAX
@@ -205,7 +186,7 @@ def test_the_whole_demo(small_split, monkeypatch, tmp_path):
     monkeypatch.setattr(digits, "load", noise)
     monkeypatch.setattr(squeezenet, "read_weights", dict)
     console = Console(width=100, record=True, file=io.StringIO())
-    demo.run_demo(seeds=2, epochs=1, output=tmp_path / "new", console=console)
+    run_demo.run_demo(seeds=2, epochs=1, output=tmp_path / "new", console=console)
     text = console.export_text()
     for part in ("MIT", "BSD 3-Clause", "Test accuracy in %", "seed 1", "The plan", "squeezenet/conv1", "Saved"):
         assert part in text
@@ -219,7 +200,7 @@ def test_the_plan_of_the_demo_fits_the_network():
     model = keras.Sequential(
         [
             keras.Input((64, 64, 3)),
-            squeezenet.build((64, 64, 3)),
+            squeezenet.build((64, 64)),
             keras.layers.GlobalAveragePooling2D(),
             keras.layers.Dense(10, name="head"),
         ]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.fine_tuning.fine_tune import cycles
-from difflr.fine_tuning.num_batches import num_batches
+from difflr.choosing.examples import num_batches
+from difflr.choosing.stages import cycles
 from saving.conftest import saying
 
 BATCH = 8
@@ -398,17 +398,20 @@ def test_training_that_is_stopped_early_leaves_everything_live():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"epochs": 0}, ValueError, "`epochs` must be an integer >= 1. Received: 0"),
+        ({"epochs": 0}, ValueError, "`epochs` counts epochs and must be an integer >= 1. Received: 0"),
         ({"epochs": 2.5}, ValueError, "Received: 2.5"),
-        ({"freeze_epochs": -1}, ValueError, "`freeze_epochs` must be an integer >= 0"),
+        ({"freeze_epochs": -1}, ValueError, "`freeze_epochs` must be a finite number >= 0. Received: -1"),
         ({"learning_rate": 0}, ValueError, "`learning_rate` must be above 0"),
         ({"learning_rate": "1e-3"}, ValueError, "without quotes"),
         ({"rate_ratio": 0.5}, ValueError, "`rate_ratio` must be a number >= 1"),
-        ({"normalization": "off"}, ValueError, "must be 'frozen' or 'trained'. Received: 'off'"),
+        ({"normalization": "off"}, ValueError, "must be 'frozen', 'trained' or None. Received: 'off'"),
         ({"head": "hed"}, ValueError, "head"),
-        ({"loss": None}, ValueError, "not compiled, so `fine_tune` needs a `loss`"),
+        ({"loss": None}, ValueError, "not compiled, so a `loss` is needed"),
         ({"plan": {"stem": 0.1}}, TypeError, "`plan` must be a difflr.Plan"),
         ({"optimizer": 3}, ValueError, "optimizer"),
+        ({"learning_rate": -1}, ValueError, "`learning_rate` must be a finite number > 0"),
+        ({"batchsize": 8}, TypeError, "no argument `batchsize`. Did you mean 'batch_size'"),
+        ({"rate_ration": 8}, TypeError, "no argument `rate_ration`. Did you mean 'rate_ratio'"),
     ],
 )
 def test_bad_arguments_change_nothing(arguments, error, message):
@@ -424,7 +427,7 @@ def test_bad_arguments_change_nothing(arguments, error, message):
 @pytest.mark.parametrize("other", [{"rate_ratio": 10}, {"normalization": "frozen"}])
 def test_a_plan_contradicts_other_settings(other):
     model = make_model()
-    with pytest.raises(ValueError, match=f"so does `{next(iter(other))}`: give one of them"):
+    with pytest.raises(ValueError, match=f"A `plan` sets .*: leave out `{next(iter(other))}`"):
         tuned(model, plan=difflr.Plan(model), **other)
 
 

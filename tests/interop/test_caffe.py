@@ -306,7 +306,7 @@ def test_bad_solver_is_refused(text, message):
 
 @pytest.mark.same_everywhere
 def test_wrong_sources(tmp_path):
-    with pytest.raises(TypeError, match="Expected the path of a prototxt"):
+    with pytest.raises(TypeError, match="must be the path of a prototxt"):
         from_caffe(3, model_of("a"))
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not UTF-8 text"):

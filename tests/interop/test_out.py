@@ -103,7 +103,7 @@ def test_what_torch_groups_cannot_say():
         torch_param_groups(difflr.Plan(chain(), {"*": difflr.FROZEN}), RATE)
     with pytest.raises(ValueError, match="`weight_decay_follows` must be"):
         torch_param_groups(difflr.Plan(chain()), RATE, weight_decay_follows="nothing")
-    with pytest.raises(TypeError, match=r"Expected a difflr.Plan"):
+    with pytest.raises(TypeError, match=r"must be a difflr.Plan"):
         torch_param_groups({"body": 0.1}, RATE)
 
 

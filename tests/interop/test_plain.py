@@ -114,7 +114,7 @@ def test_what_is_refused():
         torch_plan(net(), {"haed": 0.5})
     with pytest.raises(ValueError, match="'kind:head' is found from the model's graph"):
         torch_plan(net(), {"kind:head": 0.5})
-    with pytest.raises(TypeError, match=r"Expected a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"must be a torch.nn.Module"):
         torch_plan([1], {"head": 0.5})
     with pytest.raises(ValueError, match="freezes everything"):
         torch_param_groups(torch_plan(net(), {"*": difflr.FROZEN}), RATE)

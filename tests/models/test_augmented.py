@@ -57,6 +57,6 @@ def test_the_sheet_begins_each_row_with_the_picture_as_it_is(pictures):
 @pytest.mark.same_everywhere
 def test_other_changes_are_refused(network):
     with pytest.raises(
-        ValueError, match="must be of flip, rotate, zoom, shift, light. Received: 'flop'. Did you mean 'flip'"
+        ValueError, match="must be 'flip', 'rotate', 'zoom', 'shift' or 'light'. Received: 'flop'. Did you mean 'flip'"
     ):
         augmented(network, ["flop"])

@@ -65,7 +65,7 @@ def test_what_cannot_be_read_is_refused(content, file):
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(ValueError, match="`task` must be one of classes, labels, numbers. Received: 'class'"):
+    with pytest.raises(ValueError, match="`task` must be 'classes', 'labels' or 'numbers'. Received: 'class'"):
         ModelInfo(task="class")
-    with pytest.raises(ValueError, match="`data` must be one of pictures"):
+    with pytest.raises(ValueError, match="`data` must be 'pictures'"):
         ModelInfo(data="images")

@@ -69,7 +69,8 @@ def resolved(model, rules):
             raise Disagreement(row.path)
         expected = Expected(**found[0])
         expected.frozen = expected.frozen or expected.multiplier == 0
-        expected.multiplier = 0.0 if expected.frozen else expected.multiplier
+        if expected.frozen:
+            expected.multiplier, expected.schedule = 0.0, None
         result[row.path] = expected
     return result
 

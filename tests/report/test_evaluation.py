@@ -36,8 +36,8 @@ def test_classes_that_can_be_counted_by_hand():
     assert found.confusion.tolist() == [[2, 0, 0], [1, 1, 0], [1, 0, 1]]
     numbers = found.numbers()
     assert numbers["accuracy"] == pytest.approx(4 / 6)
-    assert found.per_class["precision"].tolist() == [0.5, 1, 1]
-    assert found.per_class["recall"].tolist() == [1, 0.5, 0.5]
+    assert found.measures["precision"].tolist() == [0.5, 1, 1]
+    assert found.measures["recall"].tolist() == [1, 0.5, 0.5]
     assert numbers["macro_f1"] == pytest.approx(np.mean([2 / 3, 2 / 3, 2 / 3]))
     assert numbers["log_loss"] == pytest.approx(-np.log([0.9, 0.6, 0.8, 0.05, 0.1, 0.7]).mean())
     assert found.sentence() == "Accuracy 66.7 % (4 of 6 right; 95 % interval 30 to 90 %)"
@@ -94,7 +94,7 @@ def test_several_labels():
     scores = np.array([[0.9, 0.6], [0.7, 0.2], [0.1, 0.1], [0.4, 0.9]])
     found = difflr.evaluation(y, scores, ("sea", "sun"))
     assert found.numbers()["micro_f1"] == pytest.approx(2 * 3 / (4 + 4))
-    assert found.per_label["f1"].tolist() == [1, 0.5]
+    assert found.measures["f1"].tolist() == [1, 0.5]
     assert found.numbers()["all_right"] == 0.5
     worst = found.mistakes(1)[0]
     assert (worst.position, worst.truth, worst.predicted) == (1, "sea, sun", "sea")

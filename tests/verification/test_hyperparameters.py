@@ -5,6 +5,7 @@ import pytest
 
 import difflr
 from difflr import Rule
+from difflr.optimizers.group_hyperparameters import GroupHyperparameters
 from difflr.verification import judgment
 from optimizers.steps import BACKEND, NAMES
 from verification.test_verify import DATA, X, Y, compiled
@@ -40,8 +41,8 @@ def test_no_false_alarm(name):
 @pytest.mark.parametrize("own", [{"clipnorm": 0.02}, {"weight_decay": 5.0}])
 def test_what_has_no_effect_is_found(own, monkeypatch):
     model, plan = compiled(difflr.optimizers.SGD, [Rule("body", hyperparameters=own)])
-    for name in ("_hyperparameters_now", "_clipped_by_group"):
-        monkeypatch.setattr(difflr.optimizers.DifferentialOptimizer, name, lambda self, grads=None: grads or {})
+    for name in ("by_group", "clipped"):
+        monkeypatch.setattr(GroupHyperparameters, name, lambda self, grads=None: grads or {})
     monkeypatch.setattr(difflr.optimizers.DifferentialOptimizer, "_vectorized_update", lambda self: None)
     with pytest.raises(difflr.PlanNotKept):
         difflr.verify(model, DATA, plan=plan)

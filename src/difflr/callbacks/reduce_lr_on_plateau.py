@@ -28,7 +28,10 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         factor: Float below 1.
         patience: Integer, the number of epochs without improvement.
         min_lr: Float, the lowest effective rate to reduce `target` to. A rule's `min_learning_rate` applies as well.
-        **settings: `verbose`, `mode`, `min_delta`, `cooldown`.
+        verbose: 0 or 1.
+        mode: `"auto"`, `"min"` or `"max"`.
+        min_delta: Float, the smallest change that is an improvement.
+        cooldown: Integer, the number of epochs to wait after a reduction.
 
     Raises:
         ValueError: If `factor` is not below 1; on `fit`, if other variables share a multiplier with `target`.
@@ -60,11 +63,17 @@ class ReduceLROnPlateau(keras.callbacks.Callback):
         factor: float = 0.1,
         patience: int = 10,
         min_lr: float = 0.0,
-        **settings: Any,
+        *,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
     ):
         super().__init__()
         self.target = target
-        self._keras = keras.callbacks.ReduceLROnPlateau(monitor, factor, patience, min_lr=min_lr, **settings)
+        self._keras = keras.callbacks.ReduceLROnPlateau(
+            monitor, factor, patience, verbose, mode, min_delta, cooldown, min_lr=min_lr
+        )
         self._key = (
             f"ReduceLROnPlateau of {monitor}, {target if isinstance(target, str) else getattr(target, 'name', '')}"
         )

@@ -1,15 +1,15 @@
-"""`Candidate`: one way to fine-tune, and the list of candidates for a model."""
+"""`Candidate`: one way to fine-tune, and the candidates for a model."""
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import keras
 
+from difflr.choosing.fine_tune_settings import FineTuneSettings, pretrained_statistics
+from difflr.choosing.stages import default_plan
 from difflr.depth.named_head import HEAD, Target
-from difflr.fine_tuning.fine_tune import default_plan
-from difflr.fine_tuning.fine_tune_settings import FineTuneSettings, pretrained_statistics
 from difflr.plan import Plan, Row
 from difflr.recipes import head_and_backbone, layerwise_decay, lora_plus, no_decay
 
@@ -48,8 +48,7 @@ def candidates_for(
     learning_rate: float | None = None,
     head: Target = HEAD,
     without_decay: bool = True,
-    number: int = 1,
-) -> list[Candidate]:
+) -> Iterator[Candidate]:
     """The candidates: the defaults of `fine_tune` first, then those that were better most often on other tasks.
 
     Args:
@@ -60,85 +59,73 @@ def candidates_for(
         learning_rate: The user's rate, if there is one. Then candidates differ only in the profile.
         head: The target of the head.
         without_decay: Whether biases and norms have no weight decay, as with `fine_tune`'s own optimizer.
-        number: Integer, the maximum number of candidates.
     """
-    rate = settings.learning_rate if learning_rate is None else learning_rate
-    rates = [1.0] if learning_rate is not None else [1.0, 1 / STEP, STEP]
-    if plan is not None:
-        head_first = bool(settings.freeze_epochs)
-        return [Candidate("the given plan", rate * factor, plan, head_first) for factor in rates][:number]
+    head_first = bool(settings.freeze_epochs)
+    made: dict[str, Plan | None] = {}
+    for profile, factor, make in _profiles(model, settings, head) if plan is None else _rates_of(plan):
+        if profile not in made:
+            made[profile] = plan or _made(make, rules, model if without_decay else None)
+        elif learning_rate is not None:
+            continue  # it would differ in the rate only
+        own, rate = made[profile], learning_rate or settings.learning_rate * factor
+        if own is not None:
+            yield Candidate(profile, rate, own, head_first and profile != HEAD_ALONE)
+
+
+Profile = tuple[str, float, Callable[[], Plan]]  # its name, the factor on the default rate, and its plan
+
+
+def _rates_of(plan: Plan) -> list[Profile]:
+    return [("the given plan", factor, lambda: plan) for factor in (1.0, 1 / STEP, STEP)]
+
+
+def _profiles(model: keras.Model, settings: FineTuneSettings, head: Target) -> list[Profile]:
     ratio, norms = settings.rate_ratio or 1.0, settings.normalization or "trained"
 
-    def graded(ratio: float, norms: Literal["frozen", "trained"]) -> Callable[[], Plan]:
+    def graded(ratio: float, norms: Literal["frozen", "trained"] = norms) -> Callable[[], Plan]:
         return lambda: default_plan(model, ratio, head, norms)
 
+    def head_alone() -> Plan:
+        return head_and_backbone(model, 0, head=head)
+
     default = f"rates 1 : {ratio:.3g}"
-    makers: list[tuple[str, float, Callable[[], Plan]]] = [
-        (default, 1.0, graded(ratio, norms)),
-        (default, STEP, graded(ratio, norms)),
-        (HEAD_ALONE, STEP, lambda: head_and_backbone(model, 0, head=head)),
-        (default, 1 / STEP, graded(ratio, norms)),
-        ("one rate", 1 / STEP, graded(1.0, norms)),
-        ("rates 1 : 100", STEP, graded(100.0, norms)),
-        ("one rate", 1.0, graded(1.0, norms)),
+    found: list[Profile] = [
+        (default, 1.0, graded(ratio)),
+        (default, STEP, graded(ratio)),
+        (HEAD_ALONE, STEP, head_alone),
+        (default, 1 / STEP, graded(ratio)),
+        ("one rate", 1 / STEP, graded(1.0)),
+        ("rates 1 : 100", STEP, graded(100.0)),
+        ("one rate", 1.0, graded(1.0)),
         ("layer-wise decay 0.75", 1.0, lambda: layerwise_decay(model, 0.75, head=head)),
-        (HEAD_ALONE, 1.0, lambda: head_and_backbone(model, 0, head=head)),
+        (HEAD_ALONE, 1.0, head_alone),
     ]
     if pretrained_statistics(model, head):
         other: Literal["frozen", "trained"] = "trained" if norms == "frozen" else "frozen"
-        makers.insert(4, (f"{default}, normalization {other}", 1.0, graded(ratio, other)))
-    if has_lora(model):
-        faster = [(f"LoRA+ 1 : {by:g}", 1.0, lambda by=by: lora_plus(model, by)) for by in (4.0, 16.0)]
-        makers[1:1] = faster  # type: ignore[arg-type]
-    made: dict[str, Plan | None] = {}
-    found: list[Candidate] = []
-    for profile, factor, make in makers:
-        if len(found) == number or (learning_rate is not None and profile in made):
-            continue
-        if profile not in made:
-            made[profile] = _made(make, rules, model if without_decay else None)
-        own, head_first = made[profile], bool(settings.freeze_epochs) and profile != HEAD_ALONE
-        if own is not None:
-            found.append(Candidate(profile, rate if learning_rate is not None else rate * factor, own, head_first))
+        found.insert(4, (f"{default}, normalization {other}", 1.0, graded(ratio, other)))
+    if any(row.path.rpartition("/")[2].startswith("lora_") and not row.frozen for row in Plan(model).rows):
+        found.insert(1, ("LoRA+ 1 : 4", 1.0, lambda: lora_plus(model, 4.0)))
+        found.insert(2, ("LoRA+ 1 : 16", 1.0, lambda: lora_plus(model, 16.0)))
     return found
 
 
 def _made(make: Callable[[], Plan], rules: Plan | None, without_decay: keras.Model | None) -> Plan | None:
     """The plan of a profile; `None` if the model has no such profile, or the rules freeze everything."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # such as "layer-wise decay has no effect": then it is no better than the default
+        # Such as "layer-wise decay has no effect": then it is no better than the default.
+        warnings.simplefilter("ignore")
         try:
             plan = make()
         except ValueError:
             return None
-    plan = _with_rules(plan if without_decay is None else plan * no_decay(without_decay), rules)
+    plan = plan if without_decay is None else plan * no_decay(without_decay)
+    plan = plan if rules is None else plan.changed(lambda row: _with_rule(row, rules.row(row.variable)))
     return plan if any(not row.frozen for row in plan.rows) else None
 
 
-def has_lora(model: keras.Model) -> bool:
-    """Whether the model has trainable LoRA weights.
-
-    Args:
-        model: A built model.
-    """
-    return any(row.path.rpartition("/")[2].startswith("lora_") and not row.frozen for row in Plan(model).rows)
-
-
-def _with_rules(plan: Plan, rules: Plan | None) -> Plan:
-    """The plan, with the user's rules applied on top."""
-    if rules is None:
-        return plan
-
-    def ruled(row: Row) -> Row:
-        own = rules.row(row.variable)
-        if own.frozen or "multiplier" in own.decided:
-            return own
-        return dataclasses.replace(
-            row,
-            schedule=own.schedule,
-            weight_decay_multiplier=row.weight_decay_multiplier * own.weight_decay_multiplier,
-        )
-
-    return plan.changed(ruled)
+def _with_rule(row: Row, rule: Row) -> Row:
+    """A row with the user's rule on top."""
+    if rule.frozen or "multiplier" in rule.decided:
+        return rule
+    decay = row.weight_decay_multiplier * rule.weight_decay_multiplier
+    return dataclasses.replace(row, schedule=rule.schedule, weight_decay_multiplier=decay)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from difflr.checks import check_fields, read_json
+from difflr.checks import read_json
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.report import drawing
@@ -18,6 +18,8 @@ from difflr.text_table import counted, html_table, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+MAYBE_INFINITE = ("loss", "better_by")  # of a `Tried`: JSON has no number for that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,22 +126,19 @@ class Choice:
 
     def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
         """Header, lines, left-aligned columns, and footer."""
-
-        def line(tried: Tried) -> list[str]:
-            number = "-" if tried.accuracy is None else f"{tried.accuracy:.1%}"
-            better = "-" if tried is self.trials[0] else f"{tried.better_by:+.1f}"
-            return [
+        lines = [
+            [
                 tried.profile,
                 f"{tried.learning_rate:.2g}",
-                number,
+                "-" if tried.accuracy is None else f"{tried.accuracy:.1%}",
                 f"{tried.loss:.4g}",
                 str(tried.examples),
-                better,
+                "-" if tried is self.trials[0] else f"{tried.better_by:+.1f}",
             ]
-
+            for tried in self.trials
+        ]
         header = ["candidate", "rate", "accuracy", "loss", "examples", "better by"]
-        footer = f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
-        return header, [line(tried) for tried in self.trials], {0}, footer
+        return header, lines, {0}, f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
 
     def _chosen(self) -> str:
         frozen = sum(row.frozen for row in self.plan.rows)
@@ -160,14 +159,14 @@ class Choice:
             raise ValueError(f"There is nothing to plot, because no candidate was tried: {self.reason}.")
         axes = drawing.new_axes(drawing.height_for(2 * len(self.trials))) if axes is None else axes
         by_accuracy = all(tried.accuracy is not None for tried in self.trials)
-        values = [(tried.accuracy or 0.0) if by_accuracy else tried.loss for tried in self.trials]
-        names = [f"{tried.profile}, rate {tried.learning_rate:.2g}" for tried in self.trials]
-        style = drawing.line_styles(1)[0]
-        axes.barh(range(len(values)), [v if math.isfinite(v) else 0.0 for v in values], color=style["color"])
-        for position, value in enumerate(values):
+        color = drawing.COLORS[0]
+        for position, tried in enumerate(self.trials):
+            value = tried.accuracy if by_accuracy and tried.accuracy is not None else tried.loss
+            axes.barh(position, value if math.isfinite(value) else 0.0, color=color)
             if not math.isfinite(value):
                 axes.text(0.0, position, "diverged", verticalalignment="center")
-        axes.set_yticks(range(len(values)), names, parse_math=False)
+        names = [f"{tried.profile}, rate {tried.learning_rate:.2g}" for tried in self.trials]
+        axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.invert_yaxis()
         axes.set_xlabel("accuracy on held-out examples" if by_accuracy else "loss on held-out examples")
         return axes
@@ -199,22 +198,15 @@ class Choice:
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(data, dict) or set(data) != set(names):
             raise ValueError(f"{path} does not contain a choice. Expected the keys {', '.join(names)}.")
-        check_fields(data, names, "The choice")
-        cost = Cost(**data["cost"])
-        trials = [
-            Tried(**{**tried, "loss": float(tried["loss"]), "better_by": float(tried["better_by"])})
-            for tried in data["trials"]
-        ]
+        numbers = [{**tried, **{name: float(tried[name]) for name in MAYBE_INFINITE}} for tried in data["trials"]]
         plan = Plan.from_json(model, json.dumps(data["plan"]))
-        return cls(**{**data, "plan": plan, "cost": cost, "trials": trials})
+        trials = [Tried(**tried) for tried in numbers]
+        return cls(**{**data, "plan": plan, "cost": Cost(**data["cost"]), "trials": trials})
 
     def to_dict(self) -> dict[str, Any]:
         """The choice as JSON-serializable data."""
         data = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        trials = [{**dataclasses.asdict(t), "loss": repr(t.loss), "better_by": repr(t.better_by)} for t in self.trials]
-        return {
-            **data,
-            "plan": json.loads(self.plan.to_json()),
-            "trials": trials,
-            "cost": dataclasses.asdict(self.cost),
-        }
+        trials = [dataclasses.asdict(tried) for tried in self.trials]
+        trials = [{**tried, **{name: repr(tried[name]) for name in MAYBE_INFINITE}} for tried in trials]
+        plan = json.loads(self.plan.to_json())
+        return {**data, "plan": plan, "trials": trials, "cost": dataclasses.asdict(self.cost)}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from difflr.choosing.candidate import Candidate
+from difflr.choosing.choice import Tried
 from difflr.choosing.scores import Scores
 
 NOISE = 2.0  # standard errors by which a candidate must be better to replace the defaults
@@ -40,6 +41,16 @@ class Trial:
         correct = [scores.correct for scores in chosen if scores.correct is not None]
         losses = np.concatenate([scores.losses for scores in chosen])
         return Scores(losses, np.concatenate(correct) if len(correct) == len(chosen) else None)
+
+    def compared(self, defaults: "Trial") -> Tried:
+        """The measurements, beside those of the defaults.
+
+        Args:
+            defaults: The trial of the defaults.
+        """
+        scores, found = self.pooled, self.candidate
+        better_by = 0.0 if self is defaults else standard_errors(self, defaults)
+        return Tried(found.profile, found.learning_rate, scores.loss, scores.accuracy, len(scores.losses), better_by)
 
 
 def standard_errors(trial: Trial, other: Trial) -> float:
@@ -88,28 +99,23 @@ def decide(trials: Sequence[Trial], chance: float | None = None) -> tuple[Trial,
         trials: All trials, the defaults first.
         chance: The loss of a classifier that has learned nothing; `None` if unknown.
     """
-    constants, most = trials[0], max(len(trial.scores) for trial in trials)
+    constants, parts = trials[0], max(len(trial.scores) for trial in trials)
     alive = [trial for trial in trials if math.isfinite(trial.pooled.loss)]
     if not alive:
         return constants, "every candidate diverged"
-    if chance is not None:
-        alive = [trial for trial in alive if trial.pooled.loss < CHANCE * chance]
+    alive = [trial for trial in alive if chance is None or trial.pooled.loss < CHANCE * chance]
     if not alive:
         return constants, "nothing learned: no candidate is better than chance on held-out examples"
-    by_evidence = {id(trial): standard_errors(trial, constants) for trial in alive if trial is not constants}
-    raced = [trial for trial in alive if trial is not constants and len(trial.scores) == most]
-    better = [trial for trial in raced if by_evidence[id(trial)] > NOISE]
-    if not better:
-        if constants not in alive:
-            best = min(alive, key=lambda trial: trial.pooled.loss)
-            return best, "the defaults diverged or learned nothing; this is the best of the other candidates"
+    raced = [trial for trial in alive if trial is not constants and len(trial.scores) == parts]
+    gains = [standard_errors(trial, constants) for trial in raced]
+    most = max(gains, default=0.0)
+    if most > NOISE:
+        by = "far more than the noise" if math.isinf(most) else f"{most:.1f} standard errors"
+        return raced[gains.index(most)], f"better than the defaults by {by} on held-out examples"
+    if constants in alive:
         return (
             constants,
             f"no other candidate is better beyond the noise ({NOISE:g} standard errors): the defaults are kept",
         )
-    best = max(better, key=lambda trial: by_evidence[id(trial)])
-    return best, f"better than the defaults by {_words(by_evidence[id(best)])} on held-out examples"
-
-
-def _words(errors: float) -> str:
-    return "far more than the noise" if math.isinf(errors) else f"{errors:.1f} standard errors"
+    best = min(alive, key=lambda trial: trial.pooled.loss)
+    return best, "the defaults diverged or learned nothing; this is the best of the other candidates"

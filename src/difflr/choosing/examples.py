@@ -1,6 +1,7 @@
 """`Examples`: the training data as NumPy arrays, which trials split and repeat in a fixed order."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,19 +29,19 @@ class Examples:
     def __init__(self, batches: Sequence[Batch], batch_size: int):
         if not batches:
             raise ValueError("The data has no batches. Give at least one batch of examples.")
-        joined = batches[0] if len(batches) == 1 else _joined(batches)
-        self.whole_batches = joined is None
-        self._batches = batches
-        self._data: Batch = batches[0] if joined is None else joined
-        self.batch_size = 1 if joined is None else batch_size
+        shapes = [[array.shape[1:] for array in _arrays(batch)] for batch in batches]
+        self.whole_batches = any(shape != shapes[0] for shape in shapes)
+        self.batch_size = 1 if self.whole_batches else batch_size
+        as_they_are = self.whole_batches or len(batches) == 1
+        self._batches = batches if as_they_are else [_map(lambda *parts: np.concatenate(parts), *batches)]
 
     def __len__(self) -> int:
-        return len(self._batches) if self.whole_batches else _length(self._data)
+        return len(self._batches) if self.whole_batches else len(_arrays(self._batches[0])[0])
 
     @property
     def targets(self) -> Any:
         """All `y`; `None` if there is no `y`, or the batches cannot be concatenated."""
-        return None if self.whole_batches or len(self._data) < 2 else self._data[1]
+        return None if self.whole_batches or len(self._batches[0]) < 2 else self._batches[0][1]
 
     def at(self, numbers: np.ndarray) -> Batch:
         """These examples as a batch.
@@ -50,9 +51,7 @@ class Examples:
         """
         if self.whole_batches:
             return self._batches[int(numbers[0])]
-        return tuple(
-            None if part is None else keras.tree.map_structure(lambda a: a[numbers], part) for part in self._data
-        )
+        return _map(lambda array: array[numbers], self._batches[0])
 
     def steps(self, numbers: np.ndarray, num_steps: int, seed: int) -> "Steps":
         """The batches of `num_steps` training steps, in an order that depends only on the seed.
@@ -62,13 +61,12 @@ class Examples:
             num_steps: Integer, the number of batches.
             seed: Integer, the seed of the order.
         """
-        size, order = self.batch_size, []
-        for epoch in itertools.count():
-            shuffled = np.random.default_rng([seed, epoch]).permutation(numbers)
-            order += [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
-            if len(order) >= num_steps:
-                return Steps(self, order[:num_steps])
-        raise AssertionError("unreachable")
+        order: list[np.ndarray] = []
+        epochs = itertools.count()
+        while len(order) < num_steps:
+            shuffled = np.random.default_rng([seed, next(epochs)]).permutation(numbers)
+            order += [shuffled[start : start + self.batch_size] for start in range(0, len(shuffled), self.batch_size)]
+        return Steps(self, order[:num_steps])
 
 
 class Steps(keras.utils.PyDataset):
@@ -122,22 +120,18 @@ def read_examples(
         ValueError: If there are no examples, or the arrays differ in length.
         TypeError: If `x` is not data, or yields anything but batches.
     """
-    if not is_dataset(x):
-        size = batch_size or 32
-        parts = (
-            [x] if y is None and sample_weight is None else [x, y] if sample_weight is None else [x, y, sample_weight]
+    if is_dataset(x):
+        most = max_batches or MAX_BATCHES
+        read = list(itertools.islice(_batches(x, most), most))
+        return Examples(read, max((len(_arrays(batch)[0]) for batch in read), default=1))
+    size = 3 if sample_weight is not None else 2 if y is not None else 1
+    batch = _map(_as_numpy, (x, y, sample_weight)[:size])
+    lengths = {len(array) for array in _arrays(batch)}
+    if len(lengths) != 1 or not max(lengths):
+        raise ValueError(
+            f"`x`, `y` and `sample_weight` must have the same length, at least 1. Received lengths: {sorted(lengths)}."
         )
-        batch = tuple(None if part is None else keras.tree.map_structure(_as_numpy, part) for part in parts)
-        lengths = {len(array) for array in keras.tree.flatten(batch) if array is not None}
-        if len(lengths) != 1 or not max(lengths):
-            raise ValueError(
-                f"`x`, `y` and `sample_weight` must have the same length, at least 1. Received lengths: {sorted(lengths)}."
-            )
-        return Examples([batch], size)
-    most = max_batches or MAX_BATCHES
-    read = list(itertools.islice(_batches(x, most), most))
-    sizes = [_length(batch) for batch in read]
-    return Examples(read, max(sizes, default=1))
+    return Examples([batch], batch_size or 32)
 
 
 def is_dataset(x: object) -> bool:
@@ -152,20 +146,53 @@ def is_dataset(x: object) -> bool:
     return not arrays and (hasattr(x, "__iter__") or hasattr(x, "__getitem__"))
 
 
+def num_batches(
+    data: Any, batch_size: int | None = None, validation_split: float = 0.0, steps_per_epoch: int | None = None
+) -> int:
+    """The number of batches in an epoch of `fit`, which schedules need before training.
+
+    Args:
+        data: The `x` of `fit`.
+        batch_size: As in `fit`, for arrays; 32 if it is not given.
+        validation_split: As in `fit`, for arrays.
+        steps_per_epoch: As in `fit`; if it is given it is the answer.
+
+    Raises:
+        ValueError: If it cannot be known: the data does not say, and `steps_per_epoch` is not given.
+    """
+    if steps_per_epoch is not None:
+        return steps_per_epoch
+    try:
+        if isinstance(data, keras.utils.PyDataset):
+            number = data.num_batches
+        elif is_dataset(data):
+            number = len(data)
+        else:
+            number = math.ceil(math.floor(len(_arrays(data)[0]) * (1 - validation_split)) / (batch_size or 32))
+    except (TypeError, IndexError):  # a generator, or a tf.data.Dataset of unknown or infinite length
+        number = None
+    if number is None:
+        raise ValueError(
+            "How many batches an epoch has must be known beforehand, for the schedule, and the data does not say: "
+            f"{type(data).__name__} without a length. Give `steps_per_epoch`."
+        )
+    if number < 1:
+        raise ValueError(f"The data has no batches. Received: {type(data).__name__} with {number} batches.")
+    return int(number)
+
+
 def _batches(x: Any, most: int) -> Iterable[Batch]:
+    items: Iterable[Any] = x
     if isinstance(x, keras.utils.PyDataset):  # spread over all of it, because it may be sorted
         number = x.num_batches or most
-        indices = np.unique(np.linspace(0, number - 1, min(number, most)).astype(int))
-        items: Iterable[Any] = map(x.__getitem__, indices.tolist())
-    else:
-        items = x
+        items = map(x.__getitem__, np.unique(np.linspace(0, number - 1, min(number, most)).astype(int)).tolist())
     for item in items:
         batch = tuple(item) if isinstance(item, (tuple, list)) else (item,)
         if not 1 <= len(batch) <= 3:
             raise TypeError(
                 f"Expected batches (x, y) or (x, y, sample_weight). Received a batch of {len(batch)} parts."
             )
-        yield tuple(None if part is None else keras.tree.map_structure(_as_numpy, part) for part in batch)
+        yield _map(_as_numpy, batch)
 
 
 def _as_numpy(value: object) -> np.ndarray:
@@ -173,17 +200,12 @@ def _as_numpy(value: object) -> np.ndarray:
     return array.astype("float32") if array.dtype == "float64" else np.asarray(array)
 
 
-def _length(batch: Batch) -> int:
-    return len(keras.tree.flatten(batch)[0])
-
-
-def _joined(batches: Sequence[Batch]) -> Batch | None:
-    """All batches concatenated; `None` if their shapes differ in more than the first dimension."""
-    first = [array.shape[1:] for array in keras.tree.flatten(batches[0])]
-    if any([array.shape[1:] for array in keras.tree.flatten(batch)] != first for batch in batches):
-        return None
-    parts = zip(*batches, strict=True)
+def _map(function: Any, *batches: Batch) -> Batch:
+    """A batch of the function's values; a part that is `None` stays `None`."""
     return tuple(
-        None if part[0] is None else keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *part)
-        for part in parts
+        None if parts[0] is None else keras.tree.map_structure(function, *parts) for parts in zip(*batches, strict=True)
     )
+
+
+def _arrays(data: Any) -> list[Any]:
+    return [array for array in keras.tree.flatten(data) if array is not None]

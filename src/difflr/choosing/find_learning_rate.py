@@ -9,11 +9,12 @@ import numpy as np
 
 from difflr.checks import checked_rate, checked_steps
 from difflr.choosing.examples import Batch, Examples, read_examples
-from difflr.choosing.learning_rate_curve import SMOOTHING, LearningRateCurve
-from difflr.choosing.setting import plan_of_target, setting_of
-from difflr.choosing.snapshot import Snapshot
+from difflr.choosing.learning_rate_curve import LearningRateCurve
+from difflr.choosing.setting import setting_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
+from difflr.plan.targets import Targets
+from difflr.verification.snapshot import Snapshot
 
 
 def find_learning_rate(
@@ -79,15 +80,14 @@ def find_learning_rate(
     if highest <= lowest:
         raise ValueError(f"`highest` must be above `lowest`. Received: {lowest:g} and {highest:g}.")
     num_steps = checked_steps(num_steps, lowest=2)
-    setting = setting_of(model, optimizer, loss)
-    plan = setting.plan_or(plan)
-    plan = plan if target is None else plan_of_target(model, plan, target)
-    accumulated = setting.accumulation
-    rates = [lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)]
-    sweep = _Sweep(rates)
+    setting = setting_of(model, optimizer, loss).for_trials()
+    plan = setting.plan(plan) or Plan(model)
+    plan = plan if target is None else _only(target, plan, model)
+    accumulated = getattr(setting.own, "gradient_accumulation_steps", None) or 1
+    sweep = _Sweep([lowest * (highest / lowest) ** (step / (num_steps - 1)) for step in range(num_steps)])
     with Snapshot(model):
         examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=num_steps * accumulated)
-        setting.compile(model, plan, lowest)
+        setting.compile(plan, lowest)
         model.fit(
             _endless(examples, seed),
             epochs=num_steps,  # one step per epoch: Keras logs each loss, and JAX sees the rate set before it
@@ -96,7 +96,7 @@ def find_learning_rate(
             shuffle=False,
             verbose=0,
         )
-    return LearningRateCurve(rates[: len(sweep.losses)], sweep.losses, num_steps)
+    return sweep.curve
 
 
 class _Sweep(keras.callbacks.Callback):
@@ -105,9 +105,7 @@ class _Sweep(keras.callbacks.Callback):
     def __init__(self, rates: list[float]):
         super().__init__()
         self._rates = rates
-        self._average = 0.0
-        self._best = math.inf
-        self.losses: list[float] = []
+        self.curve = LearningRateCurve([], [], len(rates))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         parts(self.model.optimizer)[0].learning_rate = self._rates[epoch]
@@ -118,13 +116,12 @@ class _Sweep(keras.callbacks.Callback):
                 f"The training step of '{self.model.name}' reports no 'loss', which the sweep records. Received: "
                 f"{', '.join(logs or {}) or 'nothing'}. Return one under this name from `train_step`."
             )
-        loss = float(logs["loss"])
-        self.losses.append(loss)
-        self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
-        smoothed = self._average / (1 - SMOOTHING ** len(self.losses))
-        self._best = min(self._best, smoothed)
+        self.curve.rates.append(self._rates[epoch])
+        self.curve.losses.append(float(logs["loss"]))
+        smoothed = self.curve.smoothed
+        best = min(smoothed)
         # Four times the minimum, as in fastai; this also works for negative losses, such as a log likelihood.
-        if not math.isfinite(loss) or smoothed > self._best + 3 * abs(self._best):
+        if not math.isfinite(smoothed[-1]) or smoothed[-1] > best + 3 * abs(best):
             self.model.stop_training = True
 
 
@@ -132,4 +129,14 @@ def _endless(examples: Examples, seed: int) -> Iterator[Batch]:
     everything = np.arange(len(examples))
     for number in itertools.count():
         steps = examples.steps(everything, -(-len(everything) // examples.batch_size), seed + number)
-        yield from (steps[index] for index in range(steps.num_batches))
+        yield from map(steps.__getitem__, range(steps.num_batches))
+
+
+def _only(target: object, plan: Plan, model: keras.Model) -> Plan:
+    """The plan with everything but the target frozen."""
+    trained = Targets(model).ids(target) & {id(row.variable) for row in plan.rows if not row.frozen}
+    if not trained:
+        raise ValueError(
+            f"The plan trains nothing in the target {target!r}: all of it is frozen. Choose another target or plan."
+        )
+    return plan.only(trained, f"only {target!r} trains")

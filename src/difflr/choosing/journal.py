@@ -1,8 +1,10 @@
 """`Journal`: the trials of a search on disk, so that an interrupted search can resume."""
 
+import contextlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -23,34 +25,27 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str] | None, search: str):
         self._path, self._search = None if path is None else Path(path), search
-        self._known: dict[str, dict[str, list[float] | None]] = {}
+        self._known: dict[str, list[list[float] | None]] = {}
         if self._path is not None and self._path.is_file():
-            try:
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # not a journal, or damaged: trials are repeated
                 data = json.loads(self._path.read_text())
                 self._known = data["trials"] if data["search"] == search else {}
-            except (ValueError, KeyError, TypeError):  # another kind of file, or damaged: the trials are repeated
-                self._known = {}
 
-    def get(self, name: str) -> Scores | None:
-        """The saved scores of this name, if any."""
-        found = self._known.get(name)
-        if found is None:
-            return None
-        losses, correct = found["losses"], found["correct"]
-        return Scores(np.array(losses), None if correct is None else np.array(correct))
-
-    def put(self, name: str, scores: Scores) -> None:
-        """Saves scores under a name.
+    def scores(self, name: str, run: Callable[[], Scores]) -> Scores:
+        """The scores under a name: those saved, or those of a new trial, which are then saved.
 
         Args:
             name: The name of the candidate and the part.
-            scores: The scores.
+            run: Runs the trial.
         """
-        correct = None if scores.correct is None else scores.correct.tolist()
-        self._known[name] = {"losses": scores.losses.tolist(), "correct": correct}
+        if name in self._known:
+            return Scores(*(None if values is None else np.array(values) for values in self._known[name]))  # type: ignore[arg-type]
+        scores = run()
+        self._known[name] = [scores.losses.tolist(), None if scores.correct is None else scores.correct.tolist()]
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, json.dumps({"search": self._search, "trials": self._known}))
+        return scores
 
 
 def fingerprint(model: keras.Model, examples: Examples, *more: object) -> str:
@@ -61,11 +56,10 @@ def fingerprint(model: keras.Model, examples: Examples, *more: object) -> str:
         examples: The data.
         *more: The settings.
     """
+    first = keras.tree.flatten(examples.at(np.arange(min(len(examples), 256))))
+    weights = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
     number = zlib.crc32(repr(more).encode())
-    for array in keras.tree.flatten(examples.at(np.arange(min(len(examples), 256)))):
-        number = zlib.crc32(
-            np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(array).encode(), number
-        )
-    for variable in model.trainable_variables:
-        number = zlib.crc32(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes(), number)
+    for array in [*first, *weights]:
+        as_text = array is None or array.dtype == object
+        number = zlib.crc32(repr(array).encode() if as_text else np.ascontiguousarray(array).tobytes(), number)
     return f"{number:08x}"

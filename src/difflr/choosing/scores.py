@@ -11,10 +11,10 @@ from difflr.choosing.examples import Examples
 CHUNKS = 16
 TEMPERATURES = np.geomspace(0.05, 50, 61)
 SPARSE, ONE_HOT, BINARY = "sparse", "one-hot", "binary"
-_KINDS = {
-    "sparse_categorical_crossentropy": SPARSE,
-    "categorical_crossentropy": ONE_HOT,
-    "binary_crossentropy": BINARY,
+_KINDS = {  # name of the function or the class, without underscores
+    "sparsecategoricalcrossentropy": SPARSE,
+    "categoricalcrossentropy": ONE_HOT,
+    "binarycrossentropy": BINARY,
 }
 
 
@@ -110,16 +110,11 @@ def labels_of(model: keras.Model, loss: object, examples: Examples) -> Labels | 
 
 def _kind_of(loss: object) -> tuple[str, bool]:
     """The kind of cross-entropy, empty for other losses; and whether it takes logits."""
-    if isinstance(loss, (str, keras.losses.Loss)) or callable(loss):
-        found = keras.losses.get(loss)
-        name = getattr(found, "__name__", "") or _snake(type(found).__name__)
-        config = found.get_config() if isinstance(found, keras.losses.Loss) else {}
-        return _KINDS.get(name, ""), bool(config.get("from_logits", False))
-    return "", False
-
-
-def _snake(name: str) -> str:
-    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
+    if not isinstance(loss, (str, keras.losses.Loss)) and not callable(loss):
+        return "", False
+    found = keras.losses.get(loss)
+    name = getattr(found, "__name__", type(found).__name__)
+    return _KINDS.get(name.replace("_", "").lower(), ""), bool(getattr(found, "from_logits", False))
 
 
 def _losses(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:

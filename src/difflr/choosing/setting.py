@@ -1,22 +1,33 @@
-"""`Setting`: the optimizer and arguments that compile a trial, chosen as in `fine_tune`."""
+"""`Setting`: the optimizer and the arguments with which `fine_tune` and trials compile a model."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import keras
 
 from difflr import keras_private
-from difflr.fine_tuning.fine_tune import fresh, optimizer_for_settings
-from difflr.optimizers import DifferentialOptimizer
+from difflr.checks import wrong_type
+from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.optimizers.plan_of import plan_of
-from difflr.optimizers.unwrap import inner
-from difflr.plan import Plan, layer_tree
-from difflr.plan.targets import Targets
+from difflr.optimizers.unwrap import inner, rewrap
+from difflr.plan import Plan
+
+ADAMW = {"weight_decay": 0.01, "global_clipnorm": 1.0}  # the norm as BERT was fine-tuned, and in transformers' Trainer
+# Their steps are not of Adam's size. At its default rates they lost 6 to 76 points on four tasks of development; RMSprop,
+# Nadam, Adamax, Lion and Muon did not differ that much.
+OTHER_SCALE = (
+    keras.optimizers.SGD,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Ftrl,
+    keras.optimizers.Adafactor,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The optimizer and arguments that compile a trial.
+    """The optimizer and the arguments that compile a model.
 
     Args:
         model: The model.
@@ -29,39 +40,73 @@ class Setting:
     arguments: dict[str, Any]
 
     @property
-    def accumulation(self) -> int:
-        """The number of batches per update."""
-        return getattr(inner(self.optimizer), "gradient_accumulation_steps", None) or 1
+    def own(self) -> keras.optimizers.Optimizer | None:
+        """The optimizer that updates variables."""
+        return inner(self.optimizer)
 
-    def plan_or(self, plan: Plan | None) -> Plan:
-        """`plan`, or else the plan of the optimizer, or else that of the layers.
+    def plan(self, given: Plan | None = None) -> Plan | None:
+        """`given`, or the plan in force of the optimizer; `None` if it has no multipliers.
 
         Args:
-            plan: The plan that the user gave, if any.
+            given: The plan that the user gave, if any.
 
         Raises:
             TypeError: If it is not a plan.
         """
-        if plan is not None and not isinstance(plan, Plan):
-            raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
-        own = inner(self.optimizer)
-        if plan is None and isinstance(own, DifferentialOptimizer) and own.has_multipliers:
-            plan = plan_of(self.model, self.optimizer)
-        return Plan(self.model) if plan is None else plan
+        if given is None and isinstance(self.own, DifferentialOptimizer) and self.own.has_multipliers:
+            return plan_of(self.model, self.optimizer)
+        if not isinstance(given, Plan | None):
+            raise wrong_type("`plan`", "a difflr.Plan", given)
+        return given
 
-    def compile(self, model: keras.Model, plan: Plan, learning_rate: float) -> None:
+    def whole_plan(self, given: Plan | None = None) -> Plan | None:
+        """`given`, or the plan of the optimizer without what a phase or `freeze_to` freezes.
+
+        Args:
+            given: As for `plan`.
+
+        Raises:
+            TypeError: If it is not a plan.
+        """
+        found = self.plan(given)
+        return found.whole if given is None and found is not None else found
+
+    def for_trials(self) -> "Setting":
+        """The same without metrics, and with one step at a time."""
+        kept = {name: value for name, value in self.arguments.items() if name not in ("metrics", "weighted_metrics")}
+        if "steps_per_execution" in kept:
+            kept["steps_per_execution"] = 1
+        return dataclasses.replace(self, arguments=kept)
+
+    def compile(self, plan: Plan, learning_rate: float) -> None:
         """Compiles the model with a new optimizer that holds `plan`.
 
         Args:
-            model: The model.
             plan: The plan.
             learning_rate: Float > 0.
         """
-        model.compile(fresh(self.optimizer, learning_rate, plan), **self.arguments)
+        self.model.compile(_fresh(self.optimizer, learning_rate, plan), **self.arguments)
+
+    def warn_of_other_scale(self, learning_rate: float) -> None:
+        """Warns if the default rate is not meant for the optimizer.
+
+        Args:
+            learning_rate: The default rate.
+        """
+        if isinstance(self.own, OTHER_SCALE):
+            warnings.warn(
+                f"The default learning rate, {learning_rate:g}, is meant for Adam and its relatives, and may be far from "
+                f"right for {type(self.own).__name__}. Give a `learning_rate` (difflr.find_learning_rate helps to find it), "
+                "or optimizer='adamw'.",
+                stacklevel=3,
+            )
 
 
 def setting_of(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer | str | None = None, loss: object = None
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer | str | None = None,
+    loss: object = None,
+    metrics: object = None,
 ) -> Setting:
     """The setting of a model. Arguments replace what the model was compiled with.
 
@@ -69,41 +114,38 @@ def setting_of(
         model: A built model, compiled or not.
         optimizer: As for `difflr.fine_tune`.
         loss: As in `compile`.
+        metrics: As in `compile`.
 
     Raises:
         TypeError: If the optimizer is a `MultiOptimizer`.
         ValueError: If the model is neither compiled nor given a `loss`.
     """
+    given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
     arguments = keras_private.compile_arguments(model)
-    own = arguments.pop("optimizer", None)
-    if loss is not None:
-        arguments["loss"] = loss
+    arguments |= {name: value for name, value in given.items() if value is not None}
     if arguments.get("loss") is None and not model.compiled:
         raise ValueError("The model is not compiled, so a `loss` is needed, as in `compile`.")
-    for name in ("metrics", "weighted_metrics"):
-        arguments.pop(name, None)
-    if "steps_per_execution" in arguments:
-        arguments["steps_per_execution"] = 1
-    return Setting(model, optimizer_for_settings(own if optimizer is None else optimizer), arguments)
-
-
-def plan_of_target(model: keras.Model, plan: Plan, target: object) -> Plan:
-    """The plan with everything but the target frozen.
-
-    Args:
-        model: The model.
-        plan: The plan.
-        target: A target as in `difflr.Rule`, or a list of targets.
-
-    Raises:
-        ValueError: If it matches nothing that the plan trains.
-    """
-    leaves = layer_tree.walk(model)
-    targets, chosen = Targets(leaves, model), target if isinstance(target, (list, tuple)) else [target]
-    found = {id(leaves[position].variable) for one in chosen for position, _ in targets.match(one)}
-    trained = found & {id(row.variable) for row in plan.rows if not row.frozen}
-    if not trained:
-        raise ValueError(
-            f"The plan trains nothing in the target {target!r}: all of it is frozen. Choose another target or plan."
+    own = arguments.pop("optimizer", None)
+    own = None if own is None else keras.optimizers.get(own)
+    if isinstance(own, keras_private.MULTI_OPTIMIZERS):
+        raise TypeError(
+            "Fine-tuning has one schedule and needs one optimizer, not a keras.optimizers.MultiOptimizer. Give another "
+            "`optimizer`."
         )
-    return plan.only(trained, f"only {target!r} trains")
+    return Setting(model, own, arguments)
+
+
+def _fresh(optimizer: Any, learning_rate: float, plan: Plan) -> keras.optimizers.Optimizer:
+    """A new differential optimizer with the settings of another; `None` for the default."""
+    if optimizer is None:
+        return differential(keras.optimizers.AdamW)(learning_rate, multipliers=plan, **ADAMW)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return rewrap(optimizer, _fresh(optimizer.inner_optimizer, learning_rate, plan))
+    if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
+        config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
+        config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
+    else:
+        config = optimizer.get_config()
+    made = differential(type(optimizer)).from_config(config | {"learning_rate": learning_rate, "multipliers": plan})
+    keras_private.copy_weight_decay_exclusions(optimizer, made)
+    return made

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import os
 import time
@@ -13,23 +14,20 @@ import numpy as np
 
 from difflr.checks import checked_number, checked_rate, checked_steps
 from difflr.choosing.candidate import HEAD_ALONE, STEP, Candidate, candidates_for
-from difflr.choosing.choice import Choice, Cost, Tried
-from difflr.choosing.decide import Trial, decide, standard_errors, survivors
-from difflr.choosing.examples import Examples, is_dataset, read_examples
+from difflr.choosing.choice import Choice, Cost
+from difflr.choosing.decide import Trial, decide, survivors
+from difflr.choosing.examples import Examples, is_dataset, num_batches, read_examples
+from difflr.choosing.fine_tune_settings import fine_tune_settings
 from difflr.choosing.journal import Journal, fingerprint
-from difflr.choosing.layout import MOST_HELD_OUT, Layout, batches_needed, divided, layout_for
+from difflr.choosing.layout import MOST_HELD_OUT, batches_needed, layout_for
 from difflr.choosing.scores import Scores, labels_of
 from difflr.choosing.setting import Setting, setting_of
-from difflr.choosing.snapshot import Snapshot
+from difflr.choosing.stages import head_paths
 from difflr.choosing.trial import Trials
 from difflr.depth.named_head import HEAD, Target
-from difflr.fine_tuning.fine_tune import head_paths, warn_of_other_scale
-from difflr.fine_tuning.fine_tune_settings import fine_tune_settings
-from difflr.fine_tuning.num_batches import num_batches
-from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.unwrap import inner
 from difflr.plan import Plan
 from difflr.recipes.layerwise_decay import looks_fresh
+from difflr.verification.snapshot import Snapshot
 
 MOST_CANDIDATES = 12
 FEWEST = 24  # examples: with fewer, the noise is larger than any difference
@@ -112,17 +110,17 @@ def suggest(
     epochs = checked_steps(epochs, "epochs")
     budget = None if budget is None else checked_number(budget, "budget")
     learning_rate = None if learning_rate is None else checked_rate(learning_rate, "learning_rate")
-    setting = setting_of(model, optimizer, loss)
-    with Snapshot(
-        model
-    ) as snapshot:  # before anything else: tracing a model and reading some datasets draw random numbers
-        own_plan, rules = _as_plan(model, plan, setting)
+    setting = setting_of(model, optimizer, loss).for_trials()
+    # Before anything else: tracing a model and reading some datasets draw random numbers.
+    with Snapshot(model) as snapshot:
+        own_plan, rules = _as_plan(plan, setting)
         split = 0.0 if validation_data is not None else validation_split
         batches = num_batches(x, batch_size, split, steps_per_epoch)
         settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
         settings = settings.changed("as asked", learning_rate=learning_rate, freeze_epochs=freeze_epochs)
-        candidates = functools.partial(
-            candidates_for,
+        stages = settings.freeze_epochs, epochs
+        run_steps = sum(stages) * batches
+        candidates = candidates_for(
             model,
             settings,
             plan=own_plan,
@@ -131,127 +129,65 @@ def suggest(
             head=head,
             without_decay=setting.optimizer is None,
         )
-        stages = settings.freeze_epochs, epochs
-        nothing = Cost(0, 0, sum(stages) * batches)
-        why_not = _cannot_say(model, setting)
+        defaults = next(candidates)
+        why_not = _cannot_say(setting)
+        if not why_not:
+            if learning_rate is None:
+                setting.warn_of_other_scale(settings.learning_rate)
+            most = min(batches, batches_needed(run_steps, budget))
+            examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
+            examples, validation = _validation(examples, validation_data, validation_split, batch_size)
+            if len(examples) < (2 if examples.whole_batches else FEWEST):
+                why_not = (
+                    f"too little data: {len(examples)} examples are too few to measure differences beyond the noise"
+                )
         if why_not:
-            return _constants(candidates(number=1)[0], why_not, nothing)
-        if learning_rate is None:
-            warn_of_other_scale(setting.optimizer, settings.learning_rate)
-        most = min(batches, batches_needed(sum(stages) * batches, budget))
-        examples = read_examples(x, y, sample_weight, batch_size=batch_size, max_batches=most)
-        examples, validation = _validation(examples, validation_data, validation_split, batch_size)
-        if len(examples) < (2 if examples.whole_batches else FEWEST):
-            why_not = f"too little data: {len(examples)} examples are too few to measure differences beyond the noise"
-            return _constants(candidates(number=1)[0], why_not, nothing)
-        search = _Search(model, setting, examples, validation, stages, batches, budget, seed)
-        raced = candidates(number=search.most_candidates)
-        trials, cost = search.run(snapshot, raced, head, class_weight, journal, verbose)
-    return search.choice(trials, cost, time.perf_counter() - begun)
-
-
-class _Search:
-    """Successive rounds of trials, with fewer candidates in each."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        setting: Setting,
-        examples: Examples,
-        validation: Examples | None,
-        epochs: tuple[int, int],
-        batches: int,
-        budget: float | None,
-        seed: int,
-    ):
-        self._model, self._setting, self._examples, self._seed = model, setting, examples, seed
-        self._judged = examples if validation is None else validation
-        self._validated = validation is not None
-        held_out = min(len(self._judged) / (1 if self._validated else 3), MOST_HELD_OUT)
-        self._layout: Layout = layout_for(
-            epochs, batches, budget, validated=self._validated, held_out_batches=held_out / examples.batch_size
+            reason = f"{why_not}: the defaults of `fine_tune` are kept"
+            return _choice([Trial(defaults)], defaults, reason, Cost(0, 0, run_steps))
+        judged = validation or examples
+        layout = layout_for(
+            stages,
+            batches,
+            budget,
+            validated=validation is not None,
+            held_out_batches=min(len(judged) / (3 if validation is None else 1), MOST_HELD_OUT) / examples.batch_size,
         )
-        self._labels = labels_of(model, setting.arguments.get("loss"), self._judged)
-        self._run_steps = sum(epochs) * batches
-        self._budget = budget
-        self.most_candidates = self._layout.rounds(MOST_CANDIDATES)[0]
-
-    def run(
-        self,
-        snapshot: Snapshot,
-        candidates: Sequence[Candidate],
-        head: Target,
-        class_weight: dict[int, float] | None,
-        journal: str | os.PathLike[str] | None,
-        verbose: int | str,
-    ) -> tuple[list[Trial], Cost]:
-        layout, begun = self._layout, time.perf_counter()
-        kept = Journal(
-            journal, fingerprint(self._model, self._examples, layout, self._seed, [c.name for c in candidates])
-        )
+        labels = labels_of(model, setting.arguments.get("loss"), judged)
         trials = Trials(
-            snapshot,
-            self._setting,
-            self._examples,
-            self._judged,
-            head_steps=layout.head_steps,
-            steps=layout.steps,
-            labels=self._labels,
-            head=head_paths(self._model, head),
-            class_weight=class_weight,
-            seed=self._seed,
+            snapshot, setting, examples, validation, layout, labels, head_paths(model, head), class_weight, seed
         )
-        rounds = layout.rounds(len(candidates))
-        everyone = [Trial(candidate) for candidate in candidates]
-        racing, done = list(everyone), 0
-        for part, number in enumerate(rounds):
-            racing = survivors(racing, number) if part else racing
-            if part and not any(math.isfinite(trial.pooled.loss) for trial in racing):
+        raced = [defaults, *itertools.islice(candidates, layout.rounds(MOST_CANDIDATES)[0] - 1)]
+        search = fingerprint(model, examples, layout, seed, [candidate.name for candidate in raced])
+        tried = _race(trials, raced, Journal(journal, search), bool(verbose))
+    chosen, reason = decide(tried, None if labels is None else labels.chance)
+    if layout.is_floor:
+        reason += f"; the minimum of two trials exceeds the budget of {budget:g} of a run"
+    if chosen.candidate.profile == HEAD_ALONE:
+        reason += "; the body keeps its pretrained weights"
+    cost = Cost(trials.train_steps, trials.forward_batches, run_steps, time.perf_counter() - begun)
+    return _choice(tried, chosen.candidate, reason, cost)
+
+
+def _race(trials: Trials, candidates: Sequence[Candidate], journal: Journal, verbose: bool) -> list[Trial]:
+    """Rounds of trials, one for each held-out part, with fewer candidates in each."""
+    begun, done, rounds = time.perf_counter(), 0, trials.layout.rounds(len(candidates))
+    racing = everyone = [Trial(candidate) for candidate in candidates]
+    for part, number in enumerate(rounds):
+        if part:
+            racing = survivors(racing, number)
+            if not any(math.isfinite(trial.pooled.loss) for trial in racing):
                 racing = [racing[0], *_slower(everyone, number - 1)]
-                everyone += racing[1:]
-            train, held_out = self._parts(part)
-            for trial in racing:
-                name = f"{trial.candidate.name}, part {part}"
-                scores = kept.get(name) or trials.run(trial.candidate, train, held_out)
-                kept.put(name, scores)
-                trial.scores[part] = scores
-                done += 1
-                if verbose:
-                    left = (time.perf_counter() - begun) / done * (sum(rounds) - done)
-                    print(f"trial {done} of {sum(rounds)}: {trial.candidate.name}: {_shown(scores)}; {left:.0f} s left")
-        return everyone, Cost(trials.train_steps, trials.forward_batches, self._run_steps)
-
-    def _parts(self, part: int) -> tuple[np.ndarray, np.ndarray]:
-        """The examples to train on and those to score on."""
-        if self._validated:
-            held_out = np.random.default_rng(self._seed).permutation(len(self._judged))[:MOST_HELD_OUT]
-            return np.arange(len(self._examples)), np.sort(held_out)
-        labels = None if self._labels is None else self._labels.numbers
-        parts = divided(labels, len(self._examples), self._layout.parts, self._seed)
-        return np.flatnonzero(parts != part), np.flatnonzero(parts == part)[:MOST_HELD_OUT]
-
-    def choice(self, trials: list[Trial], cost: Cost, seconds: float) -> Choice:
-        chosen, reason = decide(trials, None if self._labels is None else self._labels.chance)
-        if self._layout.is_floor:
-            reason += f"; the minimum of two trials exceeds the budget of {self._budget:g} of a run"
-        tried = [
-            Tried(
-                trial.candidate.profile,
-                trial.candidate.learning_rate,
-                trial.pooled.loss,
-                trial.pooled.accuracy,
-                len(trial.pooled.losses),
-                0.0 if trial is trials[0] else standard_errors(trial, trials[0]),
-            )
-            for trial in trials
-        ]
-        if chosen.candidate.profile == HEAD_ALONE:
-            reason += "; the body keeps its pretrained weights"
-        cost = Cost(cost.train_steps, cost.forward_batches, cost.run_steps, seconds)
-        found = chosen.candidate
-        return Choice(
-            found.learning_rate, found.plan, found.head_first, reason, tried, cost, is_measured=chosen is not trials[0]
-        )
+                everyone = everyone + racing[1:]
+        split = trials.parts(part)
+        for trial in racing:
+            run = functools.partial(trials.run, trial.candidate, *split)
+            trial.scores[part] = journal.scores(f"{trial.candidate.name}, part {part}", run)
+            done += 1
+            if verbose:
+                left = (time.perf_counter() - begun) / done * (sum(rounds) - done)
+                scores = _shown(trial.scores[part])
+                print(f"trial {done} of {sum(rounds)}: {trial.candidate.name}: {scores}; {left:.0f} s left")
+    return everyone
 
 
 def _slower(everyone: Sequence[Trial], number: int) -> list[Trial]:
@@ -267,27 +203,25 @@ def _shown(scores: Scores) -> str:
     return f"{right}loss {scores.loss:.3g}"
 
 
-def _constants(candidate: Candidate, reason: str, cost: Cost) -> Choice:
-    reason = f"{reason}: the defaults of `fine_tune` are kept"
-    return Choice(candidate.learning_rate, candidate.plan, candidate.head_first, reason, [], cost, is_measured=False)
+def _choice(trials: Sequence[Trial], chosen: Candidate, reason: str, cost: Cost) -> Choice:
+    tried = [trial.compared(trials[0]) for trial in trials if trial.scores]
+    is_measured = chosen is not trials[0].candidate
+    return Choice(chosen.learning_rate, chosen.plan, chosen.head_first, reason, tried, cost, is_measured)
 
 
-def _as_plan(model: keras.Model, plan: object, setting: Setting) -> tuple[Plan | None, Plan | None]:
-    """The user's plan, or the user's rules as a plan."""
-    own = inner(setting.optimizer)
-    if plan is None:
-        given = isinstance(own, DifferentialOptimizer) and own.has_multipliers
-        return (setting.plan_or(None).whole, None) if given else (None, None)
-    return (plan, None) if isinstance(plan, Plan) else (None, Plan(model, plan))
+def _as_plan(plan: object, setting: Setting) -> tuple[Plan | None, Plan | None]:
+    """The plan of the user or the optimizer, if there is one; or the user's rules as a plan."""
+    if plan is not None and not isinstance(plan, Plan):
+        return None, Plan(setting.model, plan)
+    return setting.whole_plan(plan), None
 
 
-def _cannot_say(model: keras.Model, setting: Setting) -> str:
+def _cannot_say(setting: Setting) -> str:
     """The reason why nothing can be measured, if that is known without a trial."""
-    optimizer = inner(setting.optimizer)
-    names = {cls.__name__ for cls in type(optimizer).__mro__}
-    if names & {"Lamb", "LARS"} or ("Adafactor" in names and getattr(optimizer, "relative_step", False)):
-        return f"{type(optimizer).__name__} scales each layer's step itself, which cancels multipliers"
-    if looks_fresh(model):
+    names = [cls.__name__ for cls in type(setting.own).__mro__]
+    if "Lamb" in names or "LARS" in names or getattr(setting.own, "relative_step", False):
+        return f"{names[0]} scales each layer's step itself, which cancels multipliers"
+    if looks_fresh(setting.model):
         return "the model looks freshly initialized: a few steps of training from scratch cannot rank rates"
     return ""
 
@@ -298,11 +232,10 @@ def _validation(
     """The training examples, and the validation examples if there are any."""
     if validation_data is not None:
         several = isinstance(validation_data, (tuple, list)) and not is_dataset(validation_data)
-        parts = validation_data if several else (validation_data,)
-        return examples, read_examples(*parts, batch_size=batch_size)
+        return examples, read_examples(*(validation_data if several else [validation_data]), batch_size=batch_size)
     if validation_split and not examples.whole_batches:
         first = int(len(examples) * (1 - validation_split))
-        numbers = np.arange(len(examples))
-        split = [Examples([examples.at(part)], examples.batch_size) for part in (numbers[:first], numbers[first:])]
-        return split[0], split[1]
+        parts = np.split(np.arange(len(examples)), [first])
+        training, validation = (Examples([examples.at(part)], examples.batch_size) for part in parts)
+        return training, validation
     return examples, None

@@ -1,7 +1,7 @@
 """`Trials`: trains candidates from the same weights, and compiles each profile once."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,14 +10,15 @@ import numpy as np
 from difflr import keras_private
 from difflr.choosing.candidate import Candidate
 from difflr.choosing.examples import Examples
+from difflr.choosing.layout import MOST_HELD_OUT, Layout, divided
 from difflr.choosing.scores import Labels, Scores, scores_by_loss
 from difflr.choosing.setting import Setting
-from difflr.choosing.snapshot import Snapshot
-from difflr.fine_tuning.fine_tune import cycles
+from difflr.choosing.stages import cycles
 from difflr.optimizers.unwrap import parts
 from difflr.phases.resolve import resolve
 from difflr.plan import Plan
 from difflr.plan.freezing import freeze
+from difflr.verification.snapshot import Snapshot, Values, assign, values_of
 
 
 @dataclasses.dataclass
@@ -32,9 +33,10 @@ class Stage:
 
     plan: Plan
     attributes: dict[str, Any]
-    state: list[tuple[keras.Variable, np.ndarray]]
+    state: Values
 
 
+@dataclasses.dataclass
 class Trials:
     """Trains candidates and scores them.
 
@@ -42,38 +44,42 @@ class Trials:
         snapshot: The snapshot of the model, entered.
         setting: The optimizer and arguments that compile a trial.
         examples: The training data.
-        judged: The data for the scores.
-        head_steps: Integer, the steps of a trial in which only the head trains.
-        steps: Integer, the steps with everything trainable.
+        validation: The data for the scores; `None` for a part of the training data.
+        layout: The lengths of trials.
         labels: How to score a classifier; `None` for other models.
         head: The targets of the head.
         class_weight: As in `fit`.
         seed: Integer, the seed of the order of the examples.
     """
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        setting: Setting,
-        examples: Examples,
-        judged: Examples,
-        *,
-        head_steps: int,
-        steps: int,
-        labels: Labels | None,
-        head: list[str],
-        class_weight: dict[int, float] | None = None,
-        seed: int = 0,
-    ):
-        self._snapshot, self._setting, self._labels = snapshot, setting, labels
-        self._examples, self._judged = examples, judged
-        self._lengths = {True: [head_steps, steps], False: [head_steps + steps]}
-        self._phases = {True: cycles(1, head_steps, steps, head=head), False: cycles(0, 0, head_steps + steps)}
-        self._class_weight, self._seed = class_weight, seed
+    snapshot: Snapshot
+    setting: Setting
+    examples: Examples
+    validation: Examples | None
+    layout: Layout
+    labels: Labels | None
+    head: Sequence[str]
+    class_weight: dict[int, float] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
         self._stages: dict[tuple[str, int], Stage] = {}
         self._judging: dict[str, Any] | None = None
         self.train_steps = 0
         self.forward_batches = 0
+
+    def parts(self, part: int) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the examples to train on, and of those to score on.
+
+        Args:
+            part: Integer, the number of the held-out part.
+        """
+        if self.validation is not None:
+            held_out = np.random.default_rng(self.seed).permutation(len(self.validation))[:MOST_HELD_OUT]
+            return np.arange(len(self.examples)), np.sort(held_out)
+        labels = None if self.labels is None else self.labels.numbers
+        numbers = divided(labels, len(self.examples), self.layout.parts, self.seed)
+        return np.flatnonzero(numbers != part), np.flatnonzero(numbers == part)[:MOST_HELD_OUT]
 
     def run(self, candidate: Candidate, train: np.ndarray, held_out: np.ndarray) -> Scores:
         """Trains a candidate from the initial weights, and scores it.
@@ -83,71 +89,76 @@ class Trials:
             train: Integer array, the training examples.
             held_out: Integer array, the held-out examples.
         """
-        self._snapshot.rewind()
-        lengths = self._lengths[candidate.head_first]
-        steps = self._examples.steps(train, sum(lengths), self._seed)
-        begun = 0
+        self.snapshot.rewind()
+        model, lengths = self.setting.model, self._lengths(candidate)
+        steps = self.examples.steps(train, sum(lengths), self.seed)
         for number, length in enumerate(lengths):
-            stage = self._enter(candidate, number)
-            model = self._setting.model
+            stage = self.enter(candidate, number)
             parts(model.optimizer)[0].learning_rate = candidate.learning_rate
-            part = steps.part(begun, begun + length)
+            begun = sum(lengths[:number])
             model.fit(
-                part, epochs=1, shuffle=False, verbose=0, callbacks=[self._count()], class_weight=self._class_weight
+                steps.part(begun, begun + length),
+                epochs=1,
+                shuffle=False,
+                verbose=0,
+                # Keras draws random numbers when it builds the step in the first `fit`.
+                callbacks=[keras.callbacks.LambdaCallback(on_train_begin=lambda logs: self.snapshot.seed(self.seed))],
+                class_weight=self.class_weight,
             )
             stage.attributes = dict(vars(model))
-            begun += length
+        self.train_steps += sum(lengths)
         return self._score(held_out)
 
-    def _count(self) -> keras.callbacks.Callback:
-        def one_more(batch: int, logs: object = None) -> None:
-            self.train_steps += 1
+    def _lengths(self, candidate: Candidate) -> list[int]:
+        """The steps of each stage."""
+        layout = self.layout
+        both = bool(layout.head_steps) and candidate.head_first
+        return [layout.head_steps, layout.steps] if both else [layout.head_steps + layout.steps]
 
-        # Keras draws random numbers when it builds the step in the first `fit`.
-        return keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: self._snapshot.seed(self._seed), on_train_batch_end=one_more
-        )
+    def enter(self, candidate: Candidate, number: int) -> Stage:
+        """Prepares the model for a stage of a candidate, with a fresh optimizer.
 
-    def _enter(self, candidate: Candidate, number: int) -> Stage:
-        """Prepares the model for this phase of the candidate, with a fresh optimizer."""
-        key, model = (candidate.profile, number), self._setting.model
-        self._snapshot.put_back_flags()
+        Args:
+            candidate: The candidate.
+            number: The number of the stage.
+        """
+        key, model = (candidate.profile, number), self.setting.model
+        self.snapshot.put_back_flags()
         if key not in self._stages:
-            phases = self._phases[candidate.head_first]
+            *alone, steps = self._lengths(candidate)
+            phases = cycles(len(alone), sum(alone), steps, head=self.head)
             plan = resolve(phases, candidate.plan, model)[number]
-            self._begin(lambda: self._setting.compile(model, plan, candidate.learning_rate))
+            self._compile(plan, candidate.learning_rate)
             with keras_private.strategy_scope(model):
                 freeze(plan)
                 model.optimizer.build(model.trainable_variables)
-            state = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in model.optimizer.variables]
-            self._stages[key] = Stage(plan, dict(vars(model)), state)
+            self._stages[key] = Stage(plan, dict(vars(model)), values_of(model.optimizer.variables))
         stage = self._stages[key]
         vars(model).update(stage.attributes)
         freeze(stage.plan)
-        for variable, value in stage.state:
-            variable.assign(value)
+        assign(stage.state)
         return stage
 
-    def _begin(self, compile_it: Callable[[], None]) -> None:
+    def _compile(self, plan: Plan, learning_rate: float) -> None:
         """Compiles with a new step function: JAX would reuse its trace of an equal one."""
-        model = self._setting.model
+        model = self.setting.model
         vars(model).pop("train_step", None)
-        compile_it()
+        self.setting.compile(plan, learning_rate)
         step = model.train_step
         vars(model)["train_step"] = lambda *args: step(*args)
 
     def _score(self, held_out: np.ndarray) -> Scores:
-        model, examples = self._setting.model, self._judged
-        self._snapshot.put_back_flags()  # JAX's trace depends on the trainable variables
+        model, examples = self.setting.model, self.validation or self.examples
+        self.snapshot.put_back_flags()  # JAX's trace depends on the trainable variables
         if self._judging is None:
-            self._begin(lambda: self._setting.compile(model, Plan(model), 1e-3))
-            self._judging = dict(vars(model))
-        vars(model).update(self._judging)
+            self._compile(Plan(model), 1e-3)
+        else:
+            vars(model).update(self._judging)
         self.forward_batches += -(-len(held_out) // examples.batch_size)
-        if self._labels is None:
+        if self.labels is None:
             scores = scores_by_loss(model, examples, held_out)
         else:
             outputs = model.predict(examples.at(held_out)[0], batch_size=examples.batch_size, verbose=0)
-            scores = self._labels.scores(np.asarray(outputs), held_out)
+            scores = self.labels.scores(np.asarray(outputs), held_out)
         self._judging = dict(vars(model))
         return scores

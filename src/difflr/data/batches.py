@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from difflr import keras_private
+from difflr.checks import check_keywords
 from difflr.data.picture_files import PictureFiles
 from difflr.text_table import counted
 
@@ -62,6 +63,7 @@ class Batches(keras.utils.PyDataset):
         ahead: int | None = None,
         **kwargs: Any,
     ):
+        check_keywords("Batches", kwargs, Batches, keras.utils.PyDataset)
         super().__init__(**kwargs)
         if len(x) != len(y) or not len(x):
             raise ValueError(

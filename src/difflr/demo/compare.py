@@ -8,7 +8,7 @@ by several points between seeds. Epochs, batch size, schedule, optimizer and ima
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ from keras import layers
 
 import difflr
 from difflr.demo import squeezenet
-from difflr.demo.digits import Split, split
+from difflr.demo.digits import split
 
 IMAGE_SIZE = 64
 BATCH_SIZE = 32
@@ -25,10 +25,9 @@ BATCH_SIZE = 32
 # The plan: the last part of the backbone at 0.3 of the head's rate, every earlier part at 0.7 of the next.
 TOP_OF_BODY = 0.3
 DECAY = 0.7
-PARTS = ["conv1", *(f"fire{number}" for number in squeezenet.FIRES)]
+PARTS = ["conv1", *(f"fire{number}_*" for number in squeezenet.FIRES)]
 LAYER_BY_LAYER = {
-    f"squeezenet/{part}{'_*' if part != 'conv1' else ''}": round(TOP_OF_BODY * DECAY**distance, 4)
-    for distance, part in enumerate(reversed(PARTS))
+    f"squeezenet/{part}": round(TOP_OF_BODY * DECAY**distance, 4) for distance, part in enumerate(reversed(PARTS))
 }
 
 
@@ -82,21 +81,29 @@ class Outcome:
     Args:
         method: The method.
         search: All runs, every base rate with every seed.
-        runs: The runs with the chosen rate, one per seed.
-        plan: Its plan, or `None` for the plain optimizer.
-        rates: Layer-tree path -> effective rate at the start, 0 where frozen, in the order of the model.
+        plan: Its plan.
     """
 
     method: Method
-    search: tuple[Run, ...]
-    runs: tuple[Run, ...]
-    plan: difflr.Plan | None
-    rates: dict[str, float]
+    search: Sequence[Run]
+    plan: difflr.Plan
+
+    @property
+    def validation(self) -> dict[float, float]:
+        """Base rate -> mean validation accuracy over the seeds."""
+        rates = dict.fromkeys(run.learning_rate for run in self.search)
+        return {rate: float(np.mean([r.validation for r in self.search if r.learning_rate == rate])) for rate in rates}
 
     @property
     def learning_rate(self) -> float:
-        """The chosen base rate."""
-        return self.runs[0].learning_rate
+        """The base rate with the best mean validation accuracy; ties go to the lowest. Ignores test accuracy."""
+        means = self.validation
+        return max(means, key=lambda learning_rate: (means[learning_rate], -learning_rate))
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs with the chosen rate, one per seed."""
+        return [run for run in self.search if run.learning_rate == self.learning_rate]
 
     @property
     def accuracies(self) -> list[float]:
@@ -111,26 +118,12 @@ class Outcome:
     @property
     def spread(self) -> float:
         """The standard deviation of the test accuracy over the seeds; 0 for a single seed."""
-        return float(np.std(self.accuracies, ddof=1)) if len(self.runs) > 1 else 0.0
+        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else 0.0
 
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """The budget of every run.
-
-    Args:
-        epochs: The number of epochs.
-        seeds: The seeds.
-        batch_size: Images per step.
-    """
-
-    epochs: int
-    seeds: tuple[int, ...]
-    batch_size: int = BATCH_SIZE
-
-    def num_epochs(self, methods: Sequence[Method] = METHODS) -> int:
-        """The total number of epochs of a comparison of `methods`."""
-        return self.epochs * len(self.seeds) * sum(len(method.learning_rates) for method in methods)
+    @property
+    def rates(self) -> dict[str, float]:
+        """Layer-tree path -> effective rate at the start, 0 where frozen, in the order of the model."""
+        return {row.path: row.multiplier * self.learning_rate for row in self.plan.rows}
 
 
 def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) -> keras.Model:
@@ -147,7 +140,7 @@ def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) 
     pictures = keras.Input((28, 28, 1))
     x = layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation="bicubic", name="resize")(pictures)
     x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
-    x = squeezenet.load_imagenet(squeezenet.build((IMAGE_SIZE, IMAGE_SIZE, 3)), weights)(x)
+    x = squeezenet.build((IMAGE_SIZE, IMAGE_SIZE), weights)(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(pictures, layers.Dense(num_classes, name="head")(x), name="digits")
 
@@ -158,33 +151,25 @@ class Trainer:
     Args:
         model: A model from `build_model`.
         method: The method with the optimizer and plan.
-        budget: Epochs, batch size and seeds.
+        epochs: The epochs of every run.
     """
 
-    def __init__(self, model: keras.Model, method: Method, budget: Budget):
-        self.model, self.method, self.budget = model, method, budget
-        self.plan = None if method.rules is None else difflr.Plan(model, method.rules)
-        if self.plan is None:
-            optimizer = keras.optimizers.Adam(method.learning_rates[0])
+    def __init__(self, model: keras.Model, method: Method, epochs: int):
+        self.model, self.method, self.epochs = model, method, epochs
+        self.plan = difflr.Plan(model, method.rules)
+        rate = method.learning_rates[0]
+        if method.rules is None:
+            optimizer = keras.optimizers.Adam(rate)
         else:
-            optimizer = difflr.optimizers.Adam(  # type: ignore[attr-defined]
-                method.learning_rates[0], multipliers=self.plan
-            )
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(optimizer, loss=loss)
+            optimizer = difflr.optimizers.Adam(rate, multipliers=self.plan)  # type: ignore[attr-defined]
+        model.compile(optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         optimizer.build(model.trainable_variables)
         self._fresh = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in [*model.variables, *optimizer.variables]]
-        self._warm_up()
+        # Compile with an empty batch: Keras's first `fit` shuffles once more than later ones.
+        nothing = np.zeros((BATCH_SIZE, *model.input_shape[1:]), "float32")
+        model.fit(nothing, np.zeros(BATCH_SIZE, "int32"), batch_size=BATCH_SIZE, verbose=0)
 
-    def _warm_up(self) -> None:
-        """Compile with an empty batch: Keras's first `fit` shuffles once more than later ones."""
-        size = self.budget.batch_size
-        nothing = np.zeros((size, *self.model.input_shape[1:]), "float32")
-        self.model.fit(nothing, np.zeros(size, "int32"), batch_size=size, verbose=0)
-
-    def run(
-        self, images: np.ndarray, labels: np.ndarray, learning_rate: float, seed: int, on_epoch: Callable[[], None]
-    ) -> Run:
+    def run(self, images: np.ndarray, labels: np.ndarray, learning_rate: float, seed: int) -> Run:
         """Fine-tune with one base rate and one seed, and measure accuracy.
 
         Args:
@@ -192,23 +177,16 @@ class Trainer:
             labels: Their labels, `(num_pictures,)`.
             learning_rate: The initial base rate; it follows a cosine, epoch by epoch.
             seed: The seed for the image selection, the head and the batch order.
-            on_epoch: Called after every epoch.
-
-        Returns:
-            The run.
         """
         start = time.perf_counter()
-        positions = split(labels, seed)
+        parts = split(labels, seed)
         self._reset(seed)
-        self.model.fit(
-            images[positions.train].astype("float32"),
-            labels[positions.train],
-            epochs=self.budget.epochs,
-            batch_size=self.budget.batch_size,
-            verbose=0,
-            callbacks=[self._cosine(learning_rate), keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: on_epoch())],
+        cosine = keras.callbacks.LearningRateScheduler(
+            lambda epoch, _: learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         )
-        validation, test = self._accuracies(images, labels, positions)
+        x, y = images[parts.train].astype("float32"), labels[parts.train]
+        self.model.fit(x, y, epochs=self.epochs, batch_size=BATCH_SIZE, verbose=0, callbacks=[cosine])
+        validation, test = (self._accuracy(images[part], labels[part]) for part in (parts.validation, parts.test))
         return Run(self.method.name, learning_rate, seed, validation, test, time.perf_counter() - start)
 
     def _reset(self, seed: int) -> None:
@@ -219,31 +197,19 @@ class Trainer:
         kernel = self.model.get_layer("head").kernel
         kernel.assign(keras.initializers.GlorotUniform(seed)(kernel.shape))
 
-    def _cosine(self, learning_rate: float) -> keras.callbacks.Callback:
-        epochs = self.budget.epochs
-        return keras.callbacks.LearningRateScheduler(
-            lambda epoch, _: learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
-        )
-
-    def _accuracies(self, images: np.ndarray, labels: np.ndarray, positions: Split) -> Iterator[float]:
-        for part in (positions.validation, positions.test):
-            logits = self.model.predict(images[part].astype("float32"), batch_size=100, verbose=0)
-            yield float(np.mean(logits.argmax(1) == labels[part]))
-
-    def rates(self, learning_rate: float) -> dict[str, float]:
-        """Layer-tree path -> effective rate at the start, in the order of the model."""
-        rows = difflr.Plan(self.model).rows if self.plan is None else self.plan.rows
-        return {row.path: row.multiplier * learning_rate for row in rows}
+    def _accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        logits = self.model.predict(images.astype("float32"), batch_size=100, verbose=0)
+        return float(np.mean(logits.argmax(1) == labels))
 
 
 def run_comparison(
     images: np.ndarray,
     labels: np.ndarray,
     weights: Mapping[str, list[np.ndarray]],
-    budget: Budget,
+    epochs: int,
+    seeds: Sequence[int],
     methods: Sequence[Method] = METHODS,
-    on_start: Callable[[Method, float, int], None] = lambda method, learning_rate, seed: None,
-    on_epoch: Callable[[], None] = lambda: None,
+    on_run: Callable[[str], None] = lambda description: None,
 ) -> list[Outcome]:
     """Run all methods with the same budget.
 
@@ -251,54 +217,38 @@ def run_comparison(
         images: The images, `(num_images, 28, 28, 1)` in 0..255.
         labels: Their labels, `(num_pictures,)`.
         weights: The pretrained weights, as `squeezenet.read_weights` returns them.
-        budget: The budget of every run.
+        epochs: The epochs of every run.
+        seeds: The seeds, the same for every method.
         methods: The methods to compare.
-        on_start: Called with method, base rate and seed before every run.
-        on_epoch: Called after every epoch.
+        on_run: Called with a description before every run.
 
     Returns:
         One outcome per method, in order.
     """
     outcomes = []
     for method in methods:
-        trainer = Trainer(build_model(weights), method, budget)
+        trainer = Trainer(build_model(weights), method, epochs)
         search = []
         for learning_rate in method.learning_rates:
-            for seed in budget.seeds:
-                on_start(method, learning_rate, seed)
-                search.append(trainer.run(images, labels, learning_rate, seed, on_epoch))
-        best = choose(search)
-        runs = tuple(run for run in search if run.learning_rate == best)
-        outcomes.append(Outcome(method, tuple(search), runs, trainer.plan, trainer.rates(best)))
+            for seed in seeds:
+                on_run(f"{method.name}, base rate {learning_rate:g}, seed {seed}")
+                search.append(trainer.run(images, labels, learning_rate, seed))
+        outcomes.append(Outcome(method, search, trainer.plan))
     return outcomes
 
 
-def choose(search: Sequence[Run]) -> float:
-    """The base rate with the best mean validation accuracy; ties go to the lowest. Ignores test accuracy."""
-    means = mean_validation(search)
-    return max(means, key=lambda learning_rate: (means[learning_rate], -learning_rate))
-
-
-def mean_validation(search: Sequence[Run]) -> dict[float, float]:
-    """Base rate -> mean validation accuracy over the seeds."""
-    found: dict[float, list[float]] = {}
-    for run in search:
-        found.setdefault(run.learning_rate, []).append(run.validation)
-    return {learning_rate: float(np.mean(values)) for learning_rate, values in found.items()}
-
-
-def as_json(outcomes: Sequence[Outcome], budget: Budget) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome], epochs: int) -> dict[str, Any]:
     """All numbers of a comparison, ready for `json.dump`.
 
     Args:
         outcomes: The result of `run_comparison`.
-        budget: Its budget.
+        epochs: The epochs of every run.
     """
     return {
         "difflr": difflr.__version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
-        "budget": dataclasses.asdict(budget),
+        "budget": {"epochs": epochs, "seeds": [run.seed for run in outcomes[0].runs], "batch_size": BATCH_SIZE},
         "rates chosen by": "mean validation accuracy over the seeds",
         "methods": [
             {

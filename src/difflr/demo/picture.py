@@ -17,7 +17,7 @@ LOOKS = [("#D55E00", "s"), ("#767676", "D"), ("#0072B2", "o"), ("#009E73", "^")]
 INK, FAINT = "#222222", "#DDDDDD"
 
 
-def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = None, footnote: str = "") -> Path:
+def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray, footnote: str) -> Path:
     """Draw and save the plot.
 
     Args:
@@ -33,8 +33,7 @@ def draw(outcomes: Sequence[Outcome], path: Path, samples: np.ndarray | None = N
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     figure.subplots_adjust(left=0.075, right=0.975, top=0.74, bottom=0.2, wspace=0.24)
     figure.text(0.03, 0.945, headline(outcomes), fontsize=16, fontweight="bold", color=INK, va="center")
-    if samples is not None:
-        _strip(figure, samples)
+    _strip(figure, samples)
     _draw_accuracies(left, outcomes)
     _draw_rates(right, outcomes)
     figure.text(0.03, 0.035, footnote, fontsize=8, linespacing=1.5, color="#555555", va="center")
@@ -77,49 +76,21 @@ def _draw_accuracies(axes: Axes, outcomes: Sequence[Outcome]) -> None:
         axes.plot(places, values, marker, color=color, markersize=7, alpha=0.65, mew=0)
         mean, spread = 100 * outcome.mean, 100 * outcome.spread
         axes.errorbar(position + 0.17, mean, spread, fmt="_", color=color, ms=18, mew=2.5, lw=1.8, capsize=4)
-        axes.annotate(
-            f"{mean:.1f} %",
-            (position, max(mean + spread, *values)),
-            xytext=(0, 11),
-            textcoords="offset points",
-            ha="center",
-            fontsize=12,
-            fontweight="bold",
-            color=color,
-        )
+        above: dict[str, Any] = {"xytext": (0, 11), "textcoords": "offset points", "ha": "center"}
+        look: dict[str, Any] = {"fontsize": 12, "fontweight": "bold", "color": color}
+        axes.annotate(f"{mean:.1f} %", (position, max(mean + spread, *values)), **above, **look)
     names = [f"{outcome.method.name}\n(base rate {outcome.learning_rate:g})" for outcome in outcomes]
     axes.set_xticks(range(len(outcomes)), names, fontsize=10)
     axes.set_xlim(-0.5, len(outcomes) - 0.5)
-    lowest, highest = _limits(outcomes)
-    axes.set_ylim(lowest, highest)
-    seeds = len(outcomes[0].runs)
-    axes.set_title(
-        f"Test accuracy in % ({counted(seeds, 'seed')}, mean ± standard deviation)", fontsize=11, loc="left", pad=10
-    )
-    axes.grid(axis="y", color=FAINT)
-    _bare(axes)
-
-
-def _limits(outcomes: Sequence[Outcome]) -> tuple[float, float]:
-    """The range of the accuracy axis in %, with room for the numbers above."""
-    values = [100 * accuracy for outcome in outcomes for accuracy in outcome.accuracies]
-    edges = [100 * (outcome.mean + sign * outcome.spread) for outcome in outcomes for sign in (-1, 1)]
-    lowest, highest = min(values + edges), max(values + edges)
-    room = max(highest - lowest, 2)
-    return max(0, lowest - 0.15 * room), highest + 0.25 * room
-
-
-def part_of(path: str) -> str:
-    """The part of the network that a layer-tree path belongs to, such as `"fire2"` or `"head"`."""
-    layer = path.split("/")[-2]
-    return layer.split("_")[0]
+    axes.margins(y=0.25)  # room for the numbers above
+    _title(axes, f"Test accuracy in % ({counted(len(outcomes[0].runs), 'seed')}, mean ± standard deviation)")
 
 
 def part_rates(rates: dict[str, float]) -> dict[str, float]:
-    """Part -> effective rate (highest in the part, 0 if frozen), in the order of the model."""
+    """Part, such as `"fire2"` or `"head"`, -> effective rate (highest in it, 0 if frozen), in the order of the model."""
     parts: dict[str, float] = {}
     for path, rate in rates.items():
-        part = part_of(path)
+        part = path.split("/")[-2].split("_")[0]
         parts[part] = max(rate, parts.get(part, 0.0))
     return parts
 
@@ -143,13 +114,13 @@ def _draw_rates(axes: Axes, outcomes: Sequence[Outcome]) -> None:
     axes.set_ylim(floor / 2, 3 * max(trainable))
     if any(rate == 0 for outcome in outcomes for rate in outcome.rates.values()):
         axes.annotate("frozen", (0.25, floor), xytext=(0, 7), textcoords="offset points", fontsize=9.5, color="#555555")
-    axes.set_title("Learning rate of each part, at the start", fontsize=11, loc="left", pad=10)
     axes.legend(loc="upper left", frameon=False, fontsize=10)
+    _title(axes, "Learning rate of each part, at the start")
+
+
+def _title(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=11, loc="left", pad=10)
     axes.grid(axis="y", color=FAINT)
-    _bare(axes)
-
-
-def _bare(axes: Axes) -> None:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, which="both")

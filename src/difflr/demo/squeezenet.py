@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from difflr.demo.packages import Package, read
 
@@ -27,6 +27,7 @@ WEIGHTS_MEMBER = "ndf/example_models/weights/squeezenet_weights.pkl"
 
 # Fire module -> filters of its squeeze convolution and of its two expand convolutions.
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192), 8: (64, 256), 9: (64, 256)}
+MEAN_RED_GREEN_BLUE = (122.679, 116.669, 104.006)  # ImageNet's mean color
 
 # Everything that a pickle of numpy arrays needs; nothing else is looked up by name.
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
@@ -38,43 +39,34 @@ ALLOWED = {
 }
 
 
-@keras.saving.register_keras_serializable("difflr_demo")
-class CaffeInput(layers.Layer):
-    """RGB in 0..255 -> BGR minus ImageNet's mean color, as the network was trained."""
-
-    def call(self, images: Any) -> Any:
-        """Convert a batch of images of shape `(batch, height, width, 3)`."""
-        return ops.flip(images, -1) - ops.array([104.006, 116.669, 122.679], images.dtype)
-
-
-def build(
-    input_shape: tuple[int, int, int] = (227, 227, 3), include_top: bool = False, plain: bool = False
-) -> keras.Model:
-    """The network with weights of zero, for `load_imagenet` to fill: random ones take JAX a compilation per shape, 9 s.
+def build(size: tuple[int, int], weights: Mapping[str, list[np.ndarray]] | None = None) -> keras.Model:
+    """The network without its classifier, from Keras's layers only, so that its file loads anywhere.
 
     Args:
-        input_shape: Image height and width (at least 32), and 3 for RGB in 0..255.
-        include_top: Whether to add the classifier for ImageNet's 1000 classes.
-        plain: Whether the first layer is of Keras: it leaves RGB as it is, and the first kernel has to be turned.
+        size: Height and width of the images, at least 32.
+        weights: The result of `read_weights`. By default weights are zero: random ones take JAX a compilation per shape,
+            9 s.
 
     Returns:
-        A model named `"squeezenet"`. Its output is the last fire module's feature map, of shape
-        `(batch, height', width', 512)`, or the logits, of shape `(batch, 1000)`.
+        A model named `"squeezenet"`, from RGB in 0..255 to the last fire module's feature map, of shape
+        `(batch, height', width', 512)`.
     """
-    images = keras.Input(input_shape)
-    less_mean = layers.Rescaling(1.0, offset=[-122.679, -116.669, -104.006], name="less_mean")
-    x = (less_mean if plain else CaffeInput(name="caffe_input"))(images)
+    images = keras.Input((*size, 3))
+    x = layers.Rescaling(1.0, offset=[-mean for mean in MEAN_RED_GREEN_BLUE], name="less_mean")(images)
     x = _convolution("conv1", 64, 3, strides=2, padding="valid")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, (squeeze, expand) in FIRES.items():
         x = _fire(x, f"fire{number}", squeeze, expand)
         if number in (3, 5):
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
-    if include_top:
-        x = layers.Dropout(0.5, name="dropout9")(x)
-        x = _convolution("conv10", 1000, 1)(x)
-        x = layers.GlobalAveragePooling2D(name="pool10")(x)
-    return keras.Model(images, x, name="squeezenet")
+    model = keras.Model(images, x, name="squeezenet")
+    for layer in model.layers if weights else ():
+        if isinstance(layer, layers.Conv2D):
+            kernel, bias = weights[layer.name.replace("_", "/", 1)]  # type: ignore[index]
+            # Caffe reads blue, green, red.
+            layer.set_weights([kernel[:, :, ::-1] if layer.name == "conv1" else kernel, bias])
+            layer.kernel_initializer = keras.initializers.GlorotUniform()  # for copies of the model
+    return model
 
 
 def _convolution(name: str, filters: int, size: int, **kwargs: Any) -> layers.Layer:
@@ -114,30 +106,3 @@ def read_weights() -> dict[str, list[np.ndarray]]:
     """
     content = ArraysOnly(io.BytesIO(read(WEIGHTS, WEIGHTS_MEMBER)), encoding="latin1").load()
     return {name: [np.asarray(array) for array in arrays[:2]] for name, arrays in content.items()}
-
-
-def load_imagenet(model: keras.Model, weights: Mapping[str, list[np.ndarray]] | None = None) -> keras.Model:
-    """Copy the pretrained weights into a model from `build`.
-
-    Args:
-        model: The result of `build`, with or without the top.
-        weights: The result of `read_weights`, which is called by default.
-
-    Returns:
-        The same model.
-
-    Raises:
-        ValueError: If an array is missing.
-    """
-    weights = read_weights() if weights is None else weights
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv2D):
-            key = layer.name.replace("_", "/", 1)
-            if key not in weights:
-                raise ValueError(
-                    f"Missing weights for the layer '{layer.name}'. Expected the key '{key}' among: "
-                    f"{', '.join(sorted(weights))}."
-                )
-            layer.set_weights(weights[key])
-            layer.kernel_initializer = keras.initializers.GlorotUniform()  # for copies of the model
-    return model

@@ -15,7 +15,7 @@ import itertools
 import re
 from collections.abc import Iterable
 
-from difflr.depth.graph import Node
+from difflr.depth.graph import Node, without_weightless_beginnings
 from difflr.plan import layer_tree
 
 LONGEST_BLOCK = 6  # consecutive layers with a kernel; MBConv with squeeze-and-excite has 5
@@ -35,7 +35,7 @@ class Blocks:
         self._nodes = nodes
         self._paths = paths
         self._head = head
-        self._inputs = _without_weightless_beginnings(nodes)
+        self._inputs = without_weightless_beginnings(nodes)
         self._outputs: list[list[int]] = [[] for _ in nodes]
         for number, inputs in enumerate(self._inputs):
             for source in inputs:
@@ -348,16 +348,6 @@ class Blocks:
             else:
                 passed[number] = reaching
         return above
-
-
-def _without_weightless_beginnings(nodes: list[Node]) -> list[list[int]]:
-    """The inputs of each node, except those computed before any weight: inputs, masks, rescaling."""
-    begun = [False] * len(nodes)
-    result: list[list[int]] = []
-    for number, node in enumerate(nodes):
-        result.append([source for source in node.inputs if begun[source]])
-        begun[number] = node.is_weighted or bool(result[-1])
-    return result
 
 
 def _role(words: list[str]) -> str:

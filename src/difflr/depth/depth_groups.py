@@ -11,8 +11,9 @@ import keras
 
 from difflr.depth.blocks import Blocks, common_beginning
 from difflr.depth.graph import Node, is_scalar
-from difflr.depth.named_head import HEAD, Target, as_list, ids_of, is_default, named_head, nodes_around
-from difflr.plan import Plan, layer_tree
+from difflr.depth.named_head import HEAD, Target, is_default, named_head, nodes_around
+from difflr.plan import Plan
+from difflr.plan.targets import Targets
 from difflr.text_table import counted
 
 HEAD_HEIGHT = -1  # below that of all groups of the body
@@ -98,7 +99,7 @@ def depth_groups(
     """
     plan = Plan(model)
     paths = {id(row.variable): row.path for row in plan.rows}
-    part = None if within is None else ids_of(model, as_list(within), layer_tree.walk(model))
+    part = None if within is None else Targets(model).ids(within)
     if depth is None:
         head = None if within is not None and is_default(head) else head
         heights, statistics = _heights(model, plan, head, part)

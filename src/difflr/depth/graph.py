@@ -61,6 +61,16 @@ def is_scalar(variable: keras.Variable) -> bool:
     return all(size == 1 for size in variable.shape)
 
 
+def without_weightless_beginnings(nodes: list[Node]) -> list[list[int]]:
+    """The inputs of each node, except those computed before any weight: inputs, masks, rescaling."""
+    begun = [False] * len(nodes)
+    result: list[list[int]] = []
+    for number, node in enumerate(nodes):
+        result.append([source for source in node.inputs if begun[source]])
+        begun[number] = node.is_weighted or bool(result[-1])
+    return result
+
+
 def nodes_of(model: keras.Layer, opened: Collection[int] = ()) -> list[Node]:
     """The nodes of `model` in topological order.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import keras
 
-from difflr.depth.graph import Node, nodes_of
+from difflr.depth.graph import Node, nodes_of, without_weightless_beginnings
 from difflr.plan import layer_tree
 from difflr.plan.head import head_of, weighted_sublayers
 from difflr.plan.targets import Targets
@@ -28,14 +28,16 @@ def named_head(model: keras.Layer, head: Target = HEAD) -> set[int]:
         ValueError: If it matches nothing or only parts of layers, or the head cannot be found.
     """
     leaves = layer_tree.walk(model)
-    targets = head_of(model) if is_default(head) else [] if head is None else as_list(head)
-    found = ids_of(model, targets, leaves)
-    if targets and not _whole_layers(leaves, found):
+    target = head_of(model) if is_default(head) else head
+    if not target:
+        return set()
+    found = Targets(model, leaves).ids(target)
+    if not {id(leaf.layer) for leaf in leaves} - {id(leaf.layer) for leaf in leaves if id(leaf.owner) not in found}:
         raise ValueError(
             f"`head` must cover whole layers, such as `model.get_layer(...)`. Received: {head!r}, which "
             "covers only part of a layer."
         )
-    if head is None or is_default(head):
+    if is_default(head):
         return found
     return found | _after(nodes_around(model, found), found)
 
@@ -63,36 +65,10 @@ def is_default(head: Target) -> bool:
     return isinstance(head, str) and head == HEAD
 
 
-def as_list(target: Target) -> list[Target]:
-    """The targets as a list. Layers without weights are dropped if others remain, as in `model.layers[-3:]`."""
-    if not isinstance(target, (list, tuple)):
-        return [target]
-    return [item for item in target if not isinstance(item, keras.Layer) or item.weights] or list(target)
-
-
-def ids_of(model: keras.Layer, targets: list[Target], leaves: list[layer_tree.Leaf]) -> set[int]:
-    """The ids of the matched variables, and of matched layers that have only moving statistics."""
-    known = Targets(leaves, model)
-    matched = {position for target in targets for position, _ in known.match(target)}
-    return {_id(leaves[position]) for position in matched}
-
-
-def _id(leaf: layer_tree.Leaf) -> int:
-    return id(leaf.layer if leaf.variable is None else leaf.variable)
-
-
-def _whole_layers(leaves: list[layer_tree.Leaf], found: set[int]) -> set[int]:
-    """The ids of the layers whose variables are all in `found`."""
-    owners = {id(leaf.layer) for leaf in leaves}
-    return owners - {id(leaf.layer) for leaf in leaves if _id(leaf) not in found}
-
-
 def _after(nodes: list[Node], head: set[int]) -> set[int]:
     """The parts of nodes that take all their inputs from the head, ignoring what is computed before any weight."""
-    is_begun, is_after = [False] * len(nodes), [False] * len(nodes)
-    for number, node in enumerate(nodes):
-        sources = [source for source in node.inputs if is_begun[source]]
-        is_begun[number] = node.is_weighted or bool(sources)
+    is_after = [False] * len(nodes)
+    for number, (node, sources) in enumerate(zip(nodes, without_weightless_beginnings(nodes), strict=True)):
         in_head = node.is_weighted and node.parts <= head
         is_after[number] = in_head or (bool(sources) and all(is_after[source] for source in sources))
     weighted = [number for number, node in enumerate(nodes) if node.is_weighted]

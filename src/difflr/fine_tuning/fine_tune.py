@@ -1,41 +1,30 @@
 """`fine_tune`: the head first, then everything at discriminative rates, in one call."""
 
-import warnings
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 
 from difflr import keras_private
-from difflr.checks import checked_number, checked_rate
-from difflr.depth.named_head import HEAD, Target, is_default, named_head
-from difflr.fine_tuning.chosen import Chosen, is_chosen, with_choice
-from difflr.fine_tuning.fine_tune_settings import (
-    default_ratio,
-    fine_tune_settings,
-    pretrained_statistics,
-)
-from difflr.fine_tuning.num_batches import num_batches
-from difflr.optimizers import DifferentialOptimizer, differential
-from difflr.optimizers.plan_of import plan_of
-from difflr.optimizers.unwrap import inner, rewrap
-from difflr.phases import Phase, Phases, PhaseScheduler, unfreeze
-from difflr.plan import FROZEN, Plan
-from difflr.recipes import discriminative, no_decay
-from difflr.schedules import OneCycle
+from difflr.checks import check_keywords, checked_number, checked_option, checked_rate, checked_steps
+from difflr.choosing.choice import Choice
+from difflr.choosing.examples import num_batches
+from difflr.choosing.fine_tune_settings import fine_tune_settings
+from difflr.choosing.setting import Setting, setting_of
+from difflr.choosing.stages import cycles, default_plan, head_paths
+from difflr.choosing.suggest import suggest
+from difflr.depth.named_head import HEAD, Target, named_head
+from difflr.fine_tuning.keep_better_head import KeepBetterHead
+from difflr.phases import PhaseScheduler, unfreeze
+from difflr.plan import Plan
+from difflr.recipes import no_decay
 
-ADAMW = {"weight_decay": 0.01, "global_clipnorm": 1.0}  # the norm as BERT was fine-tuned, and in transformers' Trainer
+AUTO = "auto"
 FREEZE_EPOCHS = 1
-NORMALIZATION = ("frozen", "trained")
-# Their steps are not of Adam's size. At its default rates they lost 6 to 76 points on four tasks of development; RMSprop,
-# Nadam, Adamax, Lion and Muon did not differ that much.
-OTHER_SCALE = (
-    keras.optimizers.SGD,
-    keras.optimizers.Adagrad,
-    keras.optimizers.Adadelta,
-    keras.optimizers.Ftrl,
-    keras.optimizers.Adafactor,
-)
+# Arguments of `fit` that set the length of an epoch, and that matter to a search.
+LENGTH = ("batch_size", "validation_split", "steps_per_epoch")
+OF_SEARCH = (*LENGTH, "validation_data", "sample_weight", "class_weight")
 
 
 def fine_tune(
@@ -44,7 +33,7 @@ def fine_tune(
     y: Any = None,
     *,
     epochs: int,
-    learning_rate: float | Chosen | Literal["auto"] | None = None,
+    learning_rate: float | Choice | Literal["auto"] | None = None,
     freeze_epochs: int | None = None,
     rate_ratio: float | None = None,
     normalization: Literal["frozen", "trained"] | None = None,
@@ -120,41 +109,77 @@ def fine_tune(
     chosen for the model, normalization layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
     keeps its state from one phase to the other.
     """
-    if is_chosen(learning_rate):
-        arguments = {"epochs": epochs, "rate_ratio": rate_ratio, "normalization": normalization, "head": head}
-        arguments |= {"plan": plan, "optimizer": optimizer, "loss": loss, "metrics": metrics, "callbacks": callbacks}
-        arguments |= {"freeze_epochs": freeze_epochs, **fit_arguments}
-        return with_choice(fine_tune, learning_rate, model, (x, y), arguments, FREEZE_EPOCHS)
-    asked = {
-        "learning_rate": None if learning_rate is None else checked_rate(learning_rate, "learning_rate"),
-        "freeze_epochs": None if freeze_epochs is None else _checked_epochs(freeze_epochs, "freeze_epochs", 0),
-        "rate_ratio": None if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1),
-        "normalization": _checked_normalization(normalization),
-    }
-    epochs = _checked_epochs(epochs, "epochs", 1)
-    compiling = keras_private.compile_arguments(model)
-    chosen = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
-    compiling |= {name: value for name, value in chosen.items() if value is not None}
-    if compiling.get("loss") is None and not model.compiled:
-        raise ValueError("The model is not compiled, so `fine_tune` needs a `loss`, as `compile` does.")
-    based_on = optimizer_for_settings(compiling.pop("optimizer", None))
-    batches = num_batches(
-        x,
-        fit_arguments.get("batch_size"),
-        fit_arguments.get("validation_split", 0.0),
-        fit_arguments.get("steps_per_epoch"),
-    )
+    check_keywords("fine_tune", fit_arguments, fine_tune, model.fit)
+    fit_arguments["callbacks"] = callbacks = _as_list(callbacks)
+    learning_rate = _checked_learning_rate(learning_rate)
+    rate_ratio = None if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1)
+    checked_option(normalization, "normalization", ("frozen", "trained", None))
+    epochs = checked_steps(epochs, "epochs")
+    freeze_epochs = None if freeze_epochs is None else checked_steps(freeze_epochs, "freeze_epochs", lowest=0)
+    _check_one_sets_the_rates(learning_rate, plan, rate_ratio=rate_ratio, normalization=normalization)
+    setting = setting_of(model, optimizer, loss, metrics)
+    choice, journal = learning_rate if isinstance(learning_rate, Choice) else None, _journal(callbacks)
+    if learning_rate == AUTO:
+        verbose = fit_arguments.get("verbose", "auto")
+        choice = suggest(
+            model,
+            x,
+            y,
+            epochs=epochs,
+            loss=loss,
+            plan=plan,
+            freeze_epochs=freeze_epochs,
+            head=head,
+            optimizer=optimizer,
+            journal=journal,
+            verbose=verbose,
+            **{name: fit_arguments[name] for name in OF_SEARCH if fit_arguments.get(name) is not None},
+        )
+        if verbose != 0:
+            print(choice)
+    if choice is not None:
+        learning_rate, plan = choice.learning_rate, choice.plan
+        freeze_epochs = FREEZE_EPOCHS if freeze_epochs is None else freeze_epochs
+        if not choice.head_first:
+            epochs, freeze_epochs = epochs + freeze_epochs, 0
+        protects = fit_arguments.get("validation_data") is not None or fit_arguments.get("validation_split")
+        if protects and freeze_epochs:
+            fit_arguments["callbacks"] = [*callbacks, KeepBetterHead(freeze_epochs)]
+    asked = {"learning_rate": learning_rate, "freeze_epochs": freeze_epochs}
+    asked |= {"rate_ratio": rate_ratio, "normalization": normalization}
+    history = _fit(setting, x, y, epochs, asked, head, plan, fit_arguments)
+    if choice is not None:
+        history.choice = choice
+        if journal is not None and os.path.exists(journal):
+            os.unlink(journal)
+    return history
+
+
+def _fit(
+    setting: Setting,
+    x: object,
+    y: object,
+    epochs: int,
+    asked: dict[str, Any],
+    head: Target,
+    plan: Plan | None,
+    fit_arguments: dict[str, Any],
+) -> keras.callbacks.History:
+    """Trains in two cycles, and leaves everything that the plan trains trainable."""
+    model = setting.model
+    of_length = {name: fit_arguments[name] for name in LENGTH if name in fit_arguments}
+    batches = num_batches(x, **of_length)
     Plan(model)  # raises if it is not built
-    plan = _own_plan(model, plan, rate_ratio, normalization, based_on)
+    plan = setting.whole_plan(plan) if asked["rate_ratio"] is None and asked["normalization"] is None else plan
     settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
     if asked["learning_rate"] is None:
-        warn_of_other_scale(based_on, settings.learning_rate)
+        setting.warn_of_other_scale(settings.learning_rate)
     settings = settings.changed("as asked", **asked)
-    if plan is None:
-        rates = default_plan(model, settings.rate_ratio, head, settings.normalization)
-        plan = rates if based_on is not None else rates * no_decay(model)
-    else:
+    if plan is not None:
         settings = settings.with_plan()
+    else:
+        plan = default_plan(model, settings.rate_ratio, head, settings.normalization)
+        plan = plan if setting.optimizer is not None else plan * no_decay(model)
     if settings.freeze_epochs:
         _check_body_trains(plan, model, head)
     phases = cycles(
@@ -162,15 +187,10 @@ def fine_tune(
     )
     if fit_arguments.get("verbose", "auto") != 0:
         print(settings)
-    model.compile(fresh(based_on, settings.learning_rate, plan), **compiling)
+    setting.compile(plan, settings.learning_rate)
+    fit_arguments["callbacks"] = [*fit_arguments["callbacks"], PhaseScheduler(phases)]
     try:
-        history = model.fit(
-            x,
-            y,
-            epochs=settings.freeze_epochs + epochs,
-            callbacks=[*_as_list(callbacks), PhaseScheduler(phases)],
-            **fit_arguments,
-        )
+        history = model.fit(x, y, epochs=settings.freeze_epochs + epochs, **fit_arguments)
     finally:
         keras_private.sync_state(model)  # after an interrupt in the middle of an epoch
         if model.optimizer.built:
@@ -179,76 +199,33 @@ def fine_tune(
     return history
 
 
-def cycles(freeze_epochs: int, head_steps: int, steps: int, *, head: Sequence[str] = (HEAD,)) -> Phases:
-    """The phases of `fine_tune`: a cycle for the head alone, then one for everything with half the peak.
-
-    Args:
-        freeze_epochs: Integer, the epochs of the head alone.
-        head_steps: Integer, the steps of the head alone.
-        steps: Integer, the steps with everything trainable.
-        head: The targets of the head.
-    """
-    everything = Phase("*", schedule=OneCycle(0.5, steps, 0.3, division_factor=5, final_division_factor=2e4))
-    if not freeze_epochs:
-        return Phases([everything])
-    alone = Phase(list(head), epochs=freeze_epochs, schedule=OneCycle(1.0, head_steps, 0.99, 25, 4e3))
-    return Phases([alone, everything])
+def _checked_learning_rate(value: Any) -> Any:
+    if value is None or isinstance(value, Choice) or (isinstance(value, str) and value == AUTO):
+        return value
+    try:
+        return checked_rate(value, "learning_rate")
+    except ValueError as error:
+        raise ValueError(f'{error} It is a number, a difflr.Choice or "auto", with which it is measured.') from None
 
 
-def default_plan(
-    model: keras.Model,
-    rate_ratio: float | None = None,
-    head: Target = HEAD,
-    normalization: Literal["frozen", "trained"] | None = "trained",
-) -> Plan:
-    """The plan of `fine_tune`, without exclusions from weight decay.
-
-    Args:
-        model: A built model.
-        rate_ratio: As for `fine_tune`.
-        head: As for `fine_tune`.
-        normalization: As for `fine_tune`.
-    """
-    ratio = default_ratio(model, head)[0] if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1)
-    rates = discriminative(model, 1 / ratio, head=head)
-    declared = [(row.variable, row.multiplier) for row in Plan(model).rows if row.multiplier not in (0, 1)]
-    if declared:
-        rates *= Plan(model, declared)  # which a recipe alone replaces
-    kept = pretrained_statistics(model, head) if normalization == "frozen" else []
-    kept = [layer for layer in kept if layer.trainable]
-    return rates * Plan(model, [(layer, FROZEN) for layer in kept]) if kept else rates
+def _check_one_sets_the_rates(learning_rate: object, plan: Plan | None, **others: object) -> None:
+    given = [name for name, value in others.items() if value is not None]
+    if isinstance(learning_rate, Choice):
+        sets, given = "A choice", given if plan is None else ["plan", *given]
+    elif learning_rate == AUTO:
+        sets = 'learning_rate="auto"'
+    else:
+        sets, given = "A `plan`", [] if plan is None else given
+    if given:
+        names = " and ".join(f"`{name}`" for name in given)
+        raise ValueError(f"{sets} sets which variables train at which rate: leave out {names}.")
 
 
-def _own_plan(
-    model: keras.Model, plan: Any, rate_ratio: float | None, normalization: str | None, optimizer: Any
-) -> Plan | None:
-    """The given plan, or the optimizer's; `None` if there is none."""
-    if plan is None:
-        own = inner(optimizer)
-        is_asked = rate_ratio is not None or normalization is not None
-        has_plan = isinstance(own, DifferentialOptimizer) and own.has_multipliers
-        return plan_of(model, optimizer).whole if has_plan and not is_asked else None
-    if not isinstance(plan, Plan):
-        raise TypeError(f"`plan` must be a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
-    for name, value in (("rate_ratio", rate_ratio), ("normalization", normalization)):
-        if value is not None:
-            raise ValueError(
-                f"A `plan` sets which variables train at which rate, and so does `{name}`: give one of them."
-            )
-    return plan
-
-
-def head_paths(model: keras.Model, head: Target) -> list[str]:
-    """The head as text, so that phases can be saved.
-
-    Args:
-        model: A built model.
-        head: The target that is the head.
-    """
-    if is_default(head):
-        return [HEAD]
-    in_head = named_head(model, head)
-    return [row.path for row in Plan(model).rows if id(row.variable) in in_head]
+def _journal(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
+    """Where trials are kept, beside the backup of the run, if it has one."""
+    folders = [getattr(callback, "backup_dir", None) for callback in callbacks]
+    folder = next((folder for folder in folders if folder is not None), None)
+    return None if folder is None else f"{str(folder).rstrip('/')}.choosing.json"
 
 
 def _check_body_trains(plan: Plan, model: keras.Model, head: Target) -> None:
@@ -259,78 +236,6 @@ def _check_body_trains(plan: Plan, model: keras.Model, head: Target) -> None:
             "fine-tune. Set `trainable = True` on it, or take the freezing out of the plan; to train the head alone, use "
             "freeze_epochs=0."
         )
-
-
-def optimizer_for_settings(given: Any) -> Any:
-    """The optimizer with the settings to use; `None` for the default.
-
-    Args:
-        given: A Keras optimizer, its name, or `None`.
-
-    Raises:
-        TypeError: If it is a `MultiOptimizer`.
-    """
-    if given is None:
-        return None
-    optimizer = keras.optimizers.get(given)
-    if isinstance(optimizer, keras_private.MULTI_OPTIMIZERS):
-        raise TypeError(
-            "`fine_tune` has one schedule and needs one optimizer, not a keras.optimizers.MultiOptimizer. Give it "
-            "another `optimizer`."
-        )
-    return optimizer
-
-
-def warn_of_other_scale(optimizer: Any, learning_rate: float) -> None:
-    """Warns that the default rate is not meant for an optimizer.
-
-    Args:
-        optimizer: The optimizer with the settings to use, or `None` for the default.
-        learning_rate: The default rate.
-    """
-    own = inner(optimizer)
-    if isinstance(own, OTHER_SCALE):
-        warnings.warn(
-            f"The default learning rate, {learning_rate:g}, is meant for Adam and its relatives, and may be far from right "
-            f"for {type(own).__name__}. Give a `learning_rate` (difflr.find_learning_rate helps to find it), or "
-            "optimizer='adamw'.",
-            stacklevel=3,
-        )
-
-
-def fresh(optimizer: Any, learning_rate: float, plan: Plan) -> Any:
-    """A new differential optimizer with the settings of another.
-
-    Args:
-        optimizer: The one with the settings, stock or differential; `None` for the default.
-        learning_rate: Float > 0.
-        plan: Its plan.
-    """
-    if optimizer is None:
-        return differential(keras.optimizers.AdamW)(learning_rate, multipliers=plan, **ADAMW)
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return rewrap(optimizer, fresh(optimizer.inner_optimizer, learning_rate, plan))
-    if isinstance(optimizer, DifferentialOptimizer):  # without its plan, which may be one that only a build resolves
-        config = super(DifferentialOptimizer, optimizer).get_config()  # type: ignore[misc]
-        config |= {"weight_decay_follows": optimizer.weight_decay_follows, "fused": optimizer.fused}
-    else:
-        config = optimizer.get_config()
-    config |= {"learning_rate": learning_rate, "multipliers": plan}
-    made = differential(type(optimizer)).from_config(config)
-    keras_private.copy_weight_decay_exclusions(optimizer, made)
-    return made
-
-
-def _checked_epochs(value: Any, name: str, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ValueError(f"`{name}` must be an integer >= {lowest}. Received: {value!r}.")
-    return value
-
-
-def _checked_normalization(value: Any) -> Any:
-    if value not in (None, *NORMALIZATION):
-        raise ValueError(f"`normalization` must be 'frozen' or 'trained'. Received: {value!r}.")
-    return value
 
 
 def _as_list(callbacks: Any) -> list[Any]:

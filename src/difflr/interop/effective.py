@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from difflr.checks import checked_option
+from difflr.checks import checked_option, wrong_type
 from difflr.optimizers.differential_optimizer import FOLLOWS
 from difflr.plan import Group, Plan
 
@@ -32,7 +32,7 @@ def check_plan(plan: Plan) -> None:
         ValueError: If it freezes everything.
     """
     if not isinstance(plan, Plan):
-        raise TypeError(f"Expected a difflr.Plan. Received: {plan!r} (of type {type(plan).__name__}).")
+        raise wrong_type("`plan`", "a difflr.Plan", plan)
     if not plan.groups:
         raise ValueError(f"The plan freezes everything, so there is nothing to train. {plan!r}")
 

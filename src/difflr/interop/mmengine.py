@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_fields
+from difflr.checks import check_fields, check_keywords, listed
 from difflr.interop.timm import from_timm, is_vector, rates_by_depth
 from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
+from difflr.recipes import layerwise_decay
 
 _KINDS = (
     "bias_lr_mult",
@@ -61,6 +62,9 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     `mmpretrain/engine/optimizers/layer_decay_optim_wrapper_constructor.py` and
     `mmdet/engine/optimizers/layer_decay_optimizer_constructor.py`.
     """
+    check_keywords("from_mmengine", layers, from_mmengine, layerwise_decay)
+    if layers and not {"decay_rate", "layer_decay_rate", "num_layers"} & set(paramwise_cfg):
+        raise ValueError(f"{listed(list(layers))} needs `layer_decay_rate` or `decay_rate` in `paramwise_cfg`.")
     if "decay_rate" in paramwise_cfg or "num_layers" in paramwise_cfg:
         return _by_decay_rate(paramwise_cfg, model, layers)
     check_fields(dict(paramwise_cfg), _KEYS, "`paramwise_cfg`")

@@ -1,6 +1,5 @@
 """Convert from and to Keras 3.15's `MultiOptimizer` and `OptimizerMap`."""
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -53,10 +52,8 @@ def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
         matching = [path] if path in keys else [key for key in keys if re.fullmatch(key, path)]
         return merged.axes(chosen[id(row.variable)]), matching
 
-    translation = translate(
-        "MultiOptimizer", model, decide, keys, notes=merged.notes, name_of=lambda row: row.variable.path
-    )
-    return dataclasses.replace(translation, learning_rate=merged.rate, optimizer=merged.optimizer(translation.plan))
+    found = translate("MultiOptimizer", model, decide, keys, name_of=lambda row: row.variable.path)
+    return merged.complete(found)
 
 
 def _map_of(optimizer: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import did_you_mean, listed
+from difflr.checks import check_keywords, did_you_mean, listed
 from difflr.interop.effective import check_plan, group_decay
 from difflr.interop.parameter import is_of_parameters
 from difflr.interop.pytree_plan import paths_and_values
@@ -65,6 +65,8 @@ def optax_transform(
     import optax
 
     check_plan(plan)
+    if arguments:
+        check_keywords("optax_transform", arguments, optax_transform, optimizer)
     numbers = {row.path: str(n) for n, group in enumerate(plan.groups) for row in group.rows}
     if is_of_parameters(plan):
         labels = _labels(plan, numbers, variables)

@@ -1,5 +1,6 @@
 """Merge several optimizers of one class into one optimizer with multipliers."""
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr.checks import wrong_type
+from difflr.interop.translation import Translation
 from difflr.optimizers import differential
 
 _OWN = ("name", "learning_rate", "weight_decay", "loss_scale_factor")
@@ -44,15 +47,16 @@ class SameClass:
         """The rule values for a variable of `optimizer`."""
         return self._axes[id(optimizer)]
 
-    def optimizer(self, plan: Any) -> Any:
-        """The merged optimizer, with the plan."""
-        return differential(type(self.base)).from_config({**self._config, "multipliers": plan})
+    def complete(self, translation: Translation) -> Translation:
+        """The translation with the merged optimizer, and what differs from several.
 
-    @property
-    def notes(self) -> list[str]:
-        """Differences between one optimizer and several."""
-        clips = [name for name in ("global_clipnorm",) if self._config.get(name)]
-        return [f"{name}: one norm over all gradients, instead of one per optimizer" for name in clips]
+        Args:
+            translation: The plan and the report.
+        """
+        clips = bool(self._config.get("global_clipnorm"))
+        notes = ("global_clipnorm: one norm over all gradients, instead of one per optimizer",) if clips else ()
+        optimizer = differential(type(self.base)).from_config({**self._config, "multipliers": translation.plan})
+        return dataclasses.replace(translation, learning_rate=self.rate, optimizer=optimizer, notes=notes)
 
 
 def _rate(rate: Any) -> Any:
@@ -99,5 +103,5 @@ def one_optimizer(optimizer: Any) -> Any:
         TypeError: If it is not.
     """
     if not isinstance(optimizer, keras.optimizers.Optimizer):
-        raise TypeError(f"Expected a Keras optimizer. Received: {optimizer!r} (of type {type(optimizer).__name__}).")
+        raise wrong_type("`optimizer`", "a Keras optimizer", optimizer)
     return optimizer

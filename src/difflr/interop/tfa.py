@@ -1,6 +1,5 @@
 """TensorFlow Addons' `MultiOptimizer`: a list of optimizers and their layers."""
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,5 +57,4 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
             return {"frozen": True}, ["in no pair: not trained"]
         return merged.axes(pairs[numbers[0]][0]), [names[numbers[0]]]
 
-    translation = translate("TensorFlow Addons", model, decide, names, notes=merged.notes)
-    return dataclasses.replace(translation, learning_rate=merged.rate, optimizer=merged.optimizer(translation.plan))
+    return merged.complete(translate("TensorFlow Addons", model, decide, names))

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from difflr.checks import wrong_type
 from difflr.interop.parameter import Parameter, leaf_of
 from difflr.plan import Plan
 from difflr.plan.layer_tree import Leaf
@@ -42,7 +43,7 @@ def torch_plan(module: Any, rules: Any = None) -> Plan:
     ```
     """
     if not hasattr(module, "named_parameters"):
-        raise TypeError(f"Expected a torch.nn.Module. Received: {module!r} (of type {type(module).__name__}).")
+        raise wrong_type("`module`", "a torch.nn.Module", module)
     modules = dict(module.named_modules(remove_duplicate=False))
     leaves: dict[int, Leaf] = {}
     for name, value in module.named_parameters(remove_duplicate=False):

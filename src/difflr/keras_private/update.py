@@ -16,6 +16,7 @@ or a subclass overrides are called as in Keras, on every backend, with the rate 
 """
 
 import functools
+from typing import Any
 
 import keras
 
@@ -129,10 +130,7 @@ class UpdateByGroup(keras.optimizers.Optimizer):
     """
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        rates, own = self._rates(learning_rate), self._hyperparameters_now()
-        for number, places in self._places(trainable_variables).items():
-            optimizer = self._with(own[number]) if own.get(number) else self
-            arguments = _picked(grads, places), _picked(trainable_variables, places), rates[number]
+        for optimizer, *arguments in self._group_updates(grads, trainable_variables, learning_rate):
             super(UpdateByGroup, optimizer)._backend_update_step(*arguments)
 
     def _apply_weight_decay(self, variables):
@@ -158,9 +156,9 @@ def _once_a_group(decay):
             decay(self, variables)
         elif self._vectorized_update() is None:  # otherwise the vectorized step applies the decay, too
             rates, own = self._decay_rates(super(OptimizerHooks, self)._get_current_learning_rate()), None
-            for number, places in self._places(variables).items():
+            for number, places in self._groups.members(variables).by_group.items():
                 if number in rates:
-                    own = self._hyperparameters_now() if own is None else own
+                    own = self._groups.hyperparameters.by_group() if own is None else own
                     decay(self._with(own.get(number, {}), rates[number]), _picked(variables, places))
 
     decay_by_group.is_hooked = True
@@ -187,39 +185,16 @@ def _hands_on(update):
 
 
 class OptimizerHooks(TrapHooks, ReplicaHooks):
-    """The upper half of the hooks: the methods that Keras calls, and abstract ones about groups."""
+    """The upper half of the hooks: the methods that Keras calls.
+
+    They ask `_groups`, which a built optimizer has: `rate_factors`, `decay_factors`, `floors`, `members`, `hyperparameters`.
+    """
 
     VECTORIZED_STEPS: frozenset[str] = frozenset()  # the Keras optimizers that `_vectorized_step` supports
 
     _rate_of_group = None  # the rate of one group, in the copies that `_with` returns
     _updates = 0  # how often the rates of the groups were computed
-
-    def _rate_factors(self):
-        """The factor on the rate of each group at this step: group number -> factor."""
-        raise NotImplementedError
-
-    def _decay_factors(self):
-        """The factor on the weight decay at this step, for groups that decay."""
-        raise NotImplementedError
-
-    def _floors(self, for_decay):
-        """The floors of the rates: group number -> rate, for groups that have one."""
-        return {}
-
-    def _hyperparameters_now(self):
-        """The hyperparameters of the groups at this step: group number -> name -> value."""
-        return {}
-
-    def _clipped_by_group(self, grads):
-        """The gradients, clipped by the norms that groups have."""
-        return grads
-
-    def _begin_update(self, variables):
-        """Receives the variables of this step's gradients."""
-
-    def _places(self, variables):
-        """The positions of each group's members in `variables`: group number -> positions."""
-        raise NotImplementedError
+    _groups: Any = None
 
     def _vectorized_step(self, name, grads, variables, learning_rate):
         """Decays and updates `variables` on torch like Keras's vectorized optimizer `name`, each at its own rate."""
@@ -243,11 +218,18 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
     def _rates(self, learning_rate):
         """The rate of each group, computed once per step: on TensorFlow each product adds an operation to the graph."""
         self._updates += 1
-        return _floored(scaled(learning_rate, self._rate_factors()), self._floors(for_decay=False))
+        return _floored(scaled(learning_rate, self._groups.rate_factors()), self._groups.floors())
+
+    def _group_updates(self, grads, variables, learning_rate):
+        """`(optimizer, gradients, variables, rate)` for each group, with the hyperparameters of the group."""
+        rates, own = self._rates(learning_rate), self._groups.hyperparameters.by_group()
+        for number, places in self._groups.members(variables).by_group.items():
+            optimizer = self._with(own[number]) if own.get(number) else self
+            yield optimizer, _picked(grads, places), _picked(variables, places), rates[number]
 
     def _decay_rates(self, learning_rate):
         """The factor on the weight decay of each group that decays."""
-        return _floored(scaled(learning_rate, self._decay_factors()), self._floors(for_decay=True))
+        return _floored(scaled(learning_rate, self._groups.decay_factors()), self._groups.floors(for_decay=True))
 
     def _with(self, hyperparameters, rate=None):
         """A copy of this optimizer with the same state but other hyperparameters and another learning rate.
@@ -279,10 +261,7 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         elif _updates_one_by_one(type(self)):
             super(_torch_parallel_optimizer(), self)._backend_update_step(grads, variables, learning_rate)
         else:
-            rates, own = self._rates(learning_rate), self._hyperparameters_now()
-            for number, places in self._places(variables).items():
-                optimizer = self._with(own[number]) if own.get(number) else self
-                arguments = _picked(grads, places), _picked(variables, places), rates[number]
+            for optimizer, *arguments in self._group_updates(grads, variables, learning_rate):
                 super(OptimizerHooks, optimizer)._parallel_update_step(*arguments)
 
     @_once_a_group
@@ -290,10 +269,11 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         super()._apply_weight_decay(variables)
 
     def _clip_gradients(self, grads):
-        return super()._clip_gradients(self._clipped_by_group(grads))
+        return super()._clip_gradients(grads if self._groups is None else self._groups.hyperparameters.clipped(grads))
 
     def _backend_apply_gradients(self, grads, trainable_variables):
-        self._begin_update(trainable_variables)
+        if self._groups.hyperparameters.clips:
+            self._groups.hyperparameters.begin(self._groups.members(trainable_variables).positions)
         super()._backend_apply_gradients(grads, trainable_variables)
         if keras.backend.backend() == "torch":
             # Keras's `zero_grad` identifies variables by path. In a loaded model, two towers with equal inner names have

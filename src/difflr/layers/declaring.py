@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, did_you_mean, with_nearest_argument
+from difflr.checks import checked_multiplier, did_you_mean, joined_signature, with_nearest_argument
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
 
@@ -226,7 +226,7 @@ def declaring_class(base: type) -> type:
         "__module__": "difflr.layers",
         "__qualname__": name,
         "__doc__": _doc(base, mixin),
-        "__signature__": _signature(base, mixin),
+        "__signature__": joined_signature(base, mixin),
         "build": _checked_build(base.build),
     }
     cls = type(name, (mixin, base), namespace)
@@ -242,23 +242,6 @@ def _checked_build(build: Any) -> Any:
         self._check_declarations()
 
     return checked_build
-
-
-def _signature(base: type, mixin: type) -> inspect.Signature:
-    """The signature of `base` with the new arguments as keyword-only, so that positions do not change."""
-    parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-    own = _keyword_only(mixin)
-    rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
-    parameters = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD and p.name not in own]
-    return inspect.Signature([*parameters, *own.values(), *rest])
-
-
-@functools.cache
-def _keyword_only(mixin: type) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(mixin.__init__).parameters
-    return {
-        name: parameter for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
 
 
 def _doc(base: type, mixin: type) -> str:

@@ -12,10 +12,10 @@ def warn_if_ignored(optimizer: keras.optimizers.Optimizer, variables: Sequence[k
     """Warn that `optimizer` will ignore multipliers.
 
     Args:
-        optimizer: An optimizer that is about to be built. A differential one and a wrapper ignore nothing.
+        optimizer: An optimizer that is about to be built, not a differential one. A wrapper ignores nothing.
         variables: What it will train.
     """
-    if any(hasattr(optimizer, name) for name in ("replan", "inner_optimizer", "optimizers")):
+    if any(hasattr(optimizer, name) for name in ("inner_optimizer", "optimizers")):
         return
     trained = {id(variable) for variable in variables}
     names = [

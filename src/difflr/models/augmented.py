@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from difflr.checks import did_you_mean
+from difflr.checks import checked_option
 from difflr.models.new_head import as_functional
 
 RANGE = (0, 255)
@@ -61,11 +61,7 @@ def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT) -> keras.Mod
 
 
 def _layers(changes: Sequence[str]) -> list[keras.Layer]:
-    for name in changes:
-        if name not in CHANGES:
-            hint = did_you_mean(name, CHANGES, 1)
-            raise ValueError(f"`changes` must be of {', '.join(CHANGES)}. Received: {name!r}.{hint}")
-    return [layer for name in changes for layer in CHANGES[name]()]
+    return [layer for name in changes for layer in CHANGES[checked_option(name, "changes", CHANGES)]()]
 
 
 def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:

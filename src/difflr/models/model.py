@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from difflr import keras_private
+from difflr.checks import check_keywords
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.optimizers.unwrap import parts
 from difflr.plan.declared import declared_multipliers
@@ -42,6 +43,7 @@ class UsesMultipliers:
         Raises:
             ValueError: If two layers declare different multipliers for one variable, or a stock optimizer is built.
         """
+        check_keywords("compile", kwargs, UsesMultipliers.compile, keras.Model.compile)
         self.multipliers  # noqa: B018 - raises on conflicting declarations before anything is compiled
         optimizer = None if optimizer is None else differential(optimizer)
         for part in _differential_parts(optimizer):

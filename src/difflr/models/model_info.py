@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from difflr.checks import checked_option
+
 MEMBER = "difflr.json"
 TASKS = ("classes", "labels", "numbers")
 KINDS = ("pictures", "texts", "arrays")
@@ -47,9 +49,8 @@ class ModelInfo:
     channels: int | None = None
 
     def __post_init__(self) -> None:
-        for name, expected in (("task", TASKS), ("data", KINDS)):
-            if getattr(self, name) not in expected:
-                raise ValueError(f"`{name}` must be one of {', '.join(expected)}. Received: {getattr(self, name)!r}.")
+        checked_option(self.task, "task", TASKS)
+        checked_option(self.data, "data", KINDS)
 
     def as_data(self) -> dict[str, Any]:
         """As plain data."""

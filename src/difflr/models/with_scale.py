@@ -2,6 +2,7 @@
 
 import keras
 
+from difflr.checks import checked_option
 from difflr.data.scale import SCALES
 from difflr.models.new_head import as_functional, free_name
 
@@ -43,8 +44,7 @@ def with_scale(model: keras.Model, scale: str) -> keras.Model:
     np.testing.assert_allclose(whole.predict(picture, verbose=0), network.predict(picture / 255, verbose=0), rtol=1e-5)
     ```
     """
-    if scale not in SCALES:
-        raise ValueError(f"`scale` must be one of {', '.join(SCALES)}. Received: {scale!r}.")
+    checked_option(scale, "scale", SCALES)
     if scale not in RESCALING:
         return model
     model = as_functional(model)

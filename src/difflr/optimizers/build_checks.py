@@ -105,6 +105,8 @@ def check_all_are_listed(plan: Plan, variables: Sequence[keras.Variable]) -> Non
     """
     known = set(map(id, variables))
     others = [row for row in plan.rows if not row.frozen and id(row.variable) not in known]
+    if not others:
+        return
     _check_not_frozen_by_hand(others)
     late = [row.path for row in others if freezing.marked_frozen(row.variable)]
     if late:

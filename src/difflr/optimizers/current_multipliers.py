@@ -77,7 +77,7 @@ class CurrentValues(VariableMapping):
             if found:
                 return found
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
-        targets = Targets(leaves, self._plan.model)
+        targets = Targets(self._plan.model, leaves)
         is_path = isinstance(target, str) and not target.startswith("kind:") and not WILD.search(target)
         if is_path and self._plan.model is None:
             hint = meant(targets.closest(target))

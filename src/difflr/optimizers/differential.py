@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, overload
 import keras
 
 from difflr import keras_private
-from difflr.checks import did_you_mean, shown
+from difflr.checks import did_you_mean, joined_signature, shown
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 from difflr.optimizers.unwrap import rewrap
 
@@ -127,22 +127,10 @@ def _make_class(stock: OptimizerClass, base: OptimizerClass) -> OptimizerClass:
         "__module__": "difflr.optimizers",
         "__qualname__": base.__name__,
         "__doc__": _doc(stock),
-        "__signature__": _signature(base),
+        "__signature__": joined_signature(base, DifferentialOptimizer),
     }
     cls = type(base.__name__, (DifferentialOptimizer, *keras_private.bases(base)), namespace)
     return keras.saving.register_keras_serializable(package=package)(cls)
-
-
-def _signature(base: OptimizerClass) -> inspect.Signature:
-    """The arguments of `base`, then those of a differential optimizer, by keyword only."""
-    parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
-    own = [
-        parameter
-        for parameter in inspect.signature(DifferentialOptimizer.__init__).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
-    rest = [p for p in parameters if p.kind is inspect.Parameter.VAR_KEYWORD]
-    return inspect.Signature([*(p for p in parameters if p not in rest), *own, *rest])
 
 
 # The meaning of a multiplier if the update is not proportional to the rate, and other notes for users.

@@ -57,7 +57,9 @@ class GroupHyperparameters:
         self._sets = _members([_update_key(group.rows[0]) for group in groups])  # the groups of each set
         self._first = [groups[numbers[0]].rows[0] for numbers in self._sets]
         self._entries = self._of_sets(groups) + self._of_norms()
-        self.set_of = {number: n for n, numbers in enumerate(self._sets) for number in numbers if self._has_own(n)}
+        self.clips = any(entry.name == keras_private.CLIPNORM for entry in self._entries)
+        sets = enumerate(zip(self._sets, self._first, strict=True))
+        self.set_of = {number: n for n, (numbers, row) in sets for number in numbers if _update_values(row)}
         self.vector: keras.Variable | None = None
         self._positions: list[int] = []  # of the variables of this step's gradients, the same in all replicas
         if any(not callable(entry.value) for entry in self._entries):
@@ -69,18 +71,13 @@ class GroupHyperparameters:
                 name="hyperparameters",
             )
 
-    def _has_own(self, number: int) -> bool:
-        return any(name != keras_private.CLIPNORM for name in self._first[number].hyperparameters)
-
     def _of_sets(self, groups: Sequence[Group]) -> list[Entry]:
         place = {id(variable): position for position, variable in enumerate(self._trainable)}
         entries = []
         for numbers, row in zip(self._sets, self._first, strict=True):
             positions = tuple(place[id(member.variable)] for number in numbers for member in groups[number].rows)
             entries += [
-                Entry(name, value, row.schedule_start, positions)
-                for name, value in row.hyperparameters.items()
-                if name != keras_private.CLIPNORM
+                Entry(name, value, row.schedule_start, positions) for name, value in _update_values(row).items()
             ]
         return entries
 
@@ -100,18 +97,10 @@ class GroupHyperparameters:
             for places in _members(keys)
         ]
 
-    @property
-    def clips(self) -> bool:
-        """Whether a group has a norm of its own."""
-        return any(entry.name == keras_private.CLIPNORM for entry in self._entries)
-
     def by_set(self) -> list[dict[str, Any]]:
         """The current hyperparameters of each set of groups that share them, by name."""
         values = iter(self._now([entry for entry in self._entries if entry.name != keras_private.CLIPNORM]))
-        return [
-            {name: next(values) for name in row.hyperparameters if name != keras_private.CLIPNORM}
-            for row in self._first
-        ]
+        return [{name: next(values) for name in _update_values(row)} for row in self._first]
 
     def by_group(self) -> dict[int, dict[str, Any]]:
         """The same by group number, for groups with hyperparameters."""
@@ -152,6 +141,8 @@ class GroupHyperparameters:
         """
         grads = list(grads)
         norms = [entry for entry in self._entries if entry.name == keras_private.CLIPNORM]
+        if not norms:
+            return grads
         place = {position: number for number, position in enumerate(self._positions)}
         for entry, value in zip(norms, self._now(norms), strict=True):
             inside = [place[position] for position in entry.positions if position in place]
@@ -187,8 +178,8 @@ class GroupHyperparameters:
         return found
 
     def _changes(self) -> np.ndarray:
-        if self.vector is None:
-            return np.zeros(0)
+        if self.vector is None:  # there are only schedules
+            return np.zeros(len(self._entries))
         if keras_private.is_away(self.vector):
             raise RuntimeError(
                 "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
@@ -262,8 +253,13 @@ class GroupHyperparameters:
 
 def _update_key(row: Row) -> tuple[str, int]:
     """Equal for rows that are updated with the same hyperparameters."""
-    values = {name: value for name, value in row.hyperparameters.items() if name != keras_private.CLIPNORM}
+    values = _update_values(row)
     return as_key(values), row.schedule_start if any(map(callable, values.values())) else 0
+
+
+def _update_values(row: Row) -> dict[str, Value]:
+    """The hyperparameters of the update itself: all but the clip norm."""
+    return {name: value for name, value in row.hyperparameters.items() if name != keras_private.CLIPNORM}
 
 
 def _members(keys: Sequence[Any]) -> list[list[int]]:
@@ -274,3 +270,6 @@ def _members(keys: Sequence[Any]) -> list[list[int]]:
 def as_float(value: Any) -> Tensor:
     """The value of a schedule as a tensor of Keras's float type."""
     return keras.ops.cast(value, keras.config.floatx())
+
+
+NO_HYPERPARAMETERS = GroupHyperparameters([], [], [], None)  # type: ignore[arg-type] # of plans without any

@@ -9,53 +9,23 @@ import keras
 from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import torch_passes
-from difflr.optimizers.group_hyperparameters import GroupHyperparameters
-from difflr.optimizers.groups import Groups, Tensor, unstack
+from difflr.optimizers.groups import Groups, Tensor
 from difflr.optimizers.planned_optimizer import PlannedOptimizer
 from difflr.optimizers.torch_passes.step import Step
 from difflr.plan.rows import grouped
 
 
 class GroupedUpdate(PlannedOptimizer):
-    """The part of a differential optimizer that updates variables. It answers the questions of the hooks."""
+    """The part of a differential optimizer that updates variables."""
 
     continues_phases = False  # set by `PhaseScheduler`, which continues the phase of a loaded state
-
-    def _rate_factors(self) -> dict[int, Tensor]:
-        return dict(enumerate(unstack(self._groups.factors())))
-
-    def _decay_factors(self) -> dict[int, Tensor]:
-        factors = enumerate(unstack(self._groups.decay_factors()))
-        return {number: factor for number, factor in factors if self._groups.weight_decay_multipliers[number]}
-
-    def _floors(self, for_decay: bool) -> dict[int, Tensor]:
-        return self._groups.floors(for_decay)
-
-    def _hyperparameters_now(self) -> dict[int, dict[str, Any]]:
-        own = self._groups.hyperparameters
-        return {} if own is None else own.by_group()
-
-    def _clip_norms(self) -> GroupHyperparameters | None:
-        own = None if self._groups is None else self._groups.hyperparameters
-        return own if own is not None and own.clips else None
-
-    def _begin_update(self, variables: Sequence[keras.Variable]) -> None:
-        if (norms := self._clip_norms()) is not None:
-            norms.begin(self._groups.members(variables).positions)
-
-    def _clipped_by_group(self, grads: list[Tensor]) -> list[Tensor]:
-        norms = self._clip_norms()
-        return grads if norms is None else norms.clipped(grads)
-
-    def _places(self, variables: Sequence[keras.Variable]) -> dict[int, list[int]]:
-        return self._groups.members(variables).by_group
 
     def _vectorized_step(
         self, name: str, grads: list[Tensor], variables: Sequence[keras.Variable], learning_rate: Tensor
     ) -> None:
         groups: Groups = self._groups  # type: ignore[assignment] # it is built
         own = groups.hyperparameters
-        if own is None or not own.set_of:
+        if not own.set_of:
             torch_passes.run(Step(name, self, groups, variables, grads, learning_rate))
             return
         numbers = groups.members(variables).numbers

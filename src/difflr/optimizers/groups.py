@@ -9,10 +9,10 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier
-from difflr.optimizers.group_hyperparameters import GroupHyperparameters
+from difflr.optimizers.group_hyperparameters import NO_HYPERPARAMETERS, GroupHyperparameters
 from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Group, Plan, Row
-from difflr.plan.rows import grouped
+from difflr.plan.rows import MULTIPLIER, grouped
 from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
@@ -62,7 +62,9 @@ class Groups:
         self._optimizer = optimizer
         members: dict[Any, list[Row]] = {}
         for row in map(plan.row, self.trainable):
-            start = starts.get(row.place, LateStart()).with_effect(optimizer.corrects_bias)
+            start = LateStart()
+            if row.place in starts:
+                start = starts[row.place].with_effect(optimizer.corrects_bias)
             members.setdefault((row.setting, start), []).append(row)
         self._starts = [start for _, start in members]
         self._groups = [Group(tuple(rows)) for rows in members.values()]
@@ -84,12 +86,11 @@ class Groups:
             aggregation="only_first_replica",
             name="multipliers",
         )
-        self.hyperparameters: GroupHyperparameters | None = None
+        self.hyperparameters = NO_HYPERPARAMETERS
         if any(row.hyperparameters for row in first):
             rows = [plan.row(variable) for variable in self.trainable]
             self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
-        own = None if self.hyperparameters is None else self.hyperparameters.vector
-        self.vectors = [self.vector] if own is None else [self.vector, own]
+        self.vectors = [vector for vector in (self.vector, self.hyperparameters.vector) if vector is not None]
 
     def of(self, position: int) -> int:
         """The number of the group of the trainable variable at `position`."""
@@ -99,19 +100,14 @@ class Groups:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def factors(self) -> Tensor:
-        """The factor on the base rate of each group at this step, a tensor `(groups,)`."""
-        return self._factors(for_decay=False)
+    def rate_factors(self) -> dict[int, Tensor]:
+        """The factor on the rate of each group at this step: group number -> factor."""
+        return dict(enumerate(unstack(self.factors())))
 
-    def decay_factors(self) -> Tensor:
-        """The same for the weight decay of each group; 0 for a group that does not decay."""
-        multipliers = self.weight_decay_multipliers
-        if self._optimizer.weight_decay_follows != EFFECTIVE_RATE:
-            return keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
-        factors = self._factors(for_decay=True)
-        if set(multipliers) == {1.0}:
-            return factors
-        return factors * keras.ops.convert_to_tensor(multipliers, keras.config.floatx())
+    def decay_factors(self) -> dict[int, Tensor]:
+        """The factor on the weight decay at this step, for groups that decay: group number -> factor."""
+        factors = enumerate(unstack(self.factors(for_decay=True)))
+        return {number: factor for number, factor in factors if self.weight_decay_multipliers[number]}
 
     def floors(self, for_decay: bool = False) -> dict[int, Tensor]:
         """The floors of the rates, lowered during a warm-up: group number -> rate.
@@ -151,12 +147,22 @@ class Groups:
         """
         return self.floored(base_rate * self.factors())
 
-    def _factors(self, for_decay: bool) -> Tensor:
-        """The multipliers, times the groups' own schedules and warm-ups.
+    def factors(self, for_decay: bool = False) -> Tensor:
+        """The factor on the base rate of each group at this step, a tensor `(groups,)`.
 
         Args:
-            for_decay: Whether they are for the weight decay, to which no bias correction applies.
+            for_decay: Whether they are for the weight decay; 0 for a group that does not decay.
         """
+        if not for_decay:
+            return self._over_time(for_decay=False)
+        multipliers = keras.ops.convert_to_tensor(self.weight_decay_multipliers, keras.config.floatx())
+        if self._optimizer.weight_decay_follows != EFFECTIVE_RATE:
+            return multipliers
+        factors = self._over_time(for_decay=True)
+        return factors if set(self.weight_decay_multipliers) == {1.0} else factors * multipliers
+
+    def _over_time(self, for_decay: bool) -> Tensor:
+        """The multipliers, times the groups' own schedules and warm-ups; no bias correction applies to the decay."""
         if not self._changes_over_time:
             return self._multipliers()
         dtype = keras.config.floatx()
@@ -177,8 +183,8 @@ class Groups:
         if start == LateStart():
             return 1.0
         updates = keras.ops.cast(self._optimizer.iterations, keras.config.floatx())
-        own = {} if self.hyperparameters is None else self.hyperparameters.by_group()
-        betas = keras_private.bias_correction(self._optimizer, own.get(number))
+        own = self.hyperparameters.by_group().get(number)
+        betas = keras_private.bias_correction(self._optimizer, own)
         return start.factor(updates, betas, for_decay)
 
     def _multipliers(self) -> Tensor:
@@ -202,22 +208,19 @@ class Groups:
             self._last[len(variables)] = members
         return members
 
-    def multipliers(self) -> dict[int, float]:
-        """The current multipliers by identity of the variable; empty if all are as planned.
+    def numbers(self) -> dict[int, dict[str, float]]:
+        """The multipliers and hyperparameters that differ from the plan: identity of the variable -> name -> number.
 
         Raises:
-            RuntimeError: On JAX between the batches of `fit`.
+            RuntimeError: Between the batches of `fit` on JAX, which holds the values then.
         """
+        found = {} if self.hyperparameters.vector is None else self.hyperparameters.numbers()
         changed = self._changed()
-        return {
-            id(variable): float(str(changed[number]))  # the shortest that its precision allows
-            for variable, number in zip(self.trainable, self._number_at, strict=True)
-            if changed[number] > 0
-        }
-
-    def numbers(self) -> dict[int, dict[str, float]]:
-        """The hyperparameters that differ from the plan: identity of the variable -> name -> number."""
-        return {} if self.hyperparameters is None else self.hyperparameters.numbers()
+        for variable, number in zip(self.trainable, self._number_at, strict=True) if changed.any() else ():
+            if changed[number] > 0:
+                shortest = float(str(changed[number]))  # that its precision allows
+                found.setdefault(id(variable), {})[MULTIPLIER] = shortest
+        return found
 
     def _changed(self) -> np.ndarray:
         if keras_private.is_away(self.vector):
@@ -227,12 +230,25 @@ class Groups:
             )
         return np.array(keras.ops.convert_to_numpy(self.vector))
 
-    def restore(self, multipliers: Mapping[int, float]) -> None:
-        """Restores changed multipliers: identity of the variable -> multiplier."""
-        changed = np.zeros(len(self._planned))
-        for variable, number in zip(self.trainable, self._number_at, strict=True):
-            changed[number] = multipliers.get(id(variable), 0.0)
+    def restore(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
+        """Restores changed numbers, if all variables that share one had the same.
+
+        Args:
+            numbers: Identity of the variable -> name -> number.
+
+        Returns:
+            The identities of the variables whose numbers were not restored.
+        """
+        changed, lost = np.zeros(len(self._planned)), []
+        for number, group in enumerate(self._groups):
+            keys = [id(row.variable) for row in group.rows]
+            saved = {numbers.get(key, {}).get(MULTIPLIER, 0.0) for key in keys}
+            if len(saved) == 1:
+                changed[number] = saved.pop()
+            else:
+                lost += [key for key in keys if MULTIPLIER in numbers.get(key, {})]
         self.vector.assign(changed)
+        return lost + self.hyperparameters.restore(numbers)
 
     def set(self, variables: Sequence[keras.Variable], value: float) -> None:
         """Sets the multiplier of the groups of `variables`.

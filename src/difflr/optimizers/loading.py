@@ -13,7 +13,7 @@ from difflr.optimizers.groups import check_held
 from difflr.optimizers.saved_state import State
 from difflr.optimizers.state_by_place import LateStart
 from difflr.plan import Plan, Row, hyperparameters, saved_plan
-from difflr.plan.rebinding import with_rows
+from difflr.plan.rows import MULTIPLIER
 from difflr.plan.rule import AXES
 
 
@@ -51,7 +51,7 @@ def load(optimizer: Any, plan: Plan, state: State) -> None:
     values = {key: value for key, value in {**state.aside, **state.values}.items() if key[0] in known | {None}}
     optimizer.take(next_plan, values, starts, {place: number for place, number in seen.items() if number}, state)
     texts = [] if is_same else _about_the_plan(optimizer, state, whole)
-    if state.multipliers or state.hyperparameters:
+    if state.numbers:
         rows = [row for row in next_plan.rows if row.place in known and not row.frozen]
         texts += _restore_changed(optimizer, rows, state, saved)
     texts += [*_about_variables(state, whole, known), *_about_the_rate(optimizer, state)]
@@ -83,7 +83,7 @@ def _as_far_as_saved(state: State, whole: Plan) -> Plan:
         return dataclasses.replace(row, schedule_start=bound.schedule_start) if alike else row
 
     if state.plan["whole"] is None:
-        return with_rows(whole, as_in_phase)
+        return whole.changed(as_in_phase)
     return whole.only(
         trainable,
         reason,
@@ -115,7 +115,8 @@ def _check_values(optimizer: Any, plan: Plan, state: State, known: set[str]) -> 
     step = state.values[None, keras_private.ITERATION]
     if not 0 <= step < np.inf:
         raise ValueError(f"The saved state of optimizer '{optimizer.name}' is damaged: its step is {step}.")
-    check_held(list(state.multipliers.values()), [place[:100] for place in state.multipliers])
+    multipliers = {place[:100]: own[MULTIPLIER] for place, own in state.numbers.items() if MULTIPLIER in own}
+    check_held(list(multipliers.values()), list(multipliers))
 
 
 def _restore_changed(optimizer: Any, rows: Sequence[Row], state: State, saved: dict[str, Any]) -> list[str]:
@@ -124,20 +125,13 @@ def _restore_changed(optimizer: Any, rows: Sequence[Row], state: State, saved: d
     Returns:
         What was restored and what was not, in sentences.
     """
-    multipliers = {
-        id(row.variable): state.multipliers[row.place]
-        for row in rows
-        if row.place in state.multipliers and row.multiplier == saved[row.place]["multiplier"]
-    }
-    numbers = {
-        id(row.variable): {
-            name: number
-            for name, number in state.hyperparameters.get(row.place, {}).items()
-            if row.hyperparameters.get(name) == saved[row.place].get("hyperparameters", {}).get(name)
-        }
-        for row in rows
-    }
-    not_restored = [*optimizer.restore_multipliers(multipliers), *optimizer.restore_hyperparameters(numbers)]
+    numbers = {}
+    for row in rows:
+        planned = saved_plan.bound_row(saved[row.place], row)
+        known = state.numbers.get(row.place, {}).items()
+        numbers[id(row.variable)] = {name: now for name, now in known if row.number(name) == planned.number(name)}
+    not_restored = optimizer.restore_numbers(numbers)
+    multipliers = {key: known[MULTIPLIER] for key, known in numbers.items() if MULTIPLIER in known}
     restored = [
         f"{row.path} {multipliers[id(row.variable)]:g} instead of {row.multiplier:g}"
         for row in rows
@@ -166,16 +160,12 @@ def _about_the_plan(optimizer: Any, state: State, whole: Plan) -> list[str]:
     for row in whole.rows:
         if row.place in saved:
             planned = saved_plan.bound_row(saved[row.place], dataclasses.replace(row, decided={}))
-            now = dataclasses.replace(
-                planned,
-                multiplier=state.multipliers.get(row.place, planned.multiplier),
-                hyperparameters={**planned.hyperparameters, **state.hyperparameters.get(row.place, {})},
-            )
+            now = planned.with_numbers(state.numbers.get(row.place, {}))
             if _without_start(row) not in (_without_start(planned), _without_start(now)):
                 changed.append(f"{row.path} {_text(row)} instead of {_text(now)}")
     if not changed:
         return []
-    optimizer.remember_saved_plan(state.plan)
+    optimizer.loaded_config = state.plan
     return [
         f"The plan differs from the saved one: {listed(changed)}. The optimizer's plan applies; the state was "
         "loaded by variable. To use the saved plan: difflr.replan(model, model.optimizer.loaded_plan)."

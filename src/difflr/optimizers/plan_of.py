@@ -64,17 +64,12 @@ def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer, alo
     """The plan of one optimizer; `None` if it trains nothing of the model."""
     trained = set(map(id, keras_private.trained(optimizer)))
     if not isinstance(optimizer, DifferentialOptimizer):
-        plan = _stock_plan(model)
+        plan = Plan(model).changed(Row.undeclared)  # which ignores the multipliers that layers declare
     else:  # one of several optimizers knows only its own variables
         plan = optimizer.plan_for(model) if alone or not optimizer.built else optimizer.plan
     if trained and not any(id(row.variable) in trained for row in Plan(model).rows):
         return None
     return plan if alone else Plan.from_rows([row for row in plan.rows if id(row.variable) in trained or not trained])
-
-
-def _stock_plan(model: keras.Layer) -> Plan:
-    """The plan of a stock optimizer, which ignores the multipliers that layers declare."""
-    return Plan(model).changed(Row.undeclared)
 
 
 def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:

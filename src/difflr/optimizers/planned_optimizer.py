@@ -8,18 +8,18 @@ import keras
 import numpy as np
 
 from difflr import keras_private
+from difflr.checks import listed
 from difflr.optimizers import build_checks
 from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
 from difflr.optimizers.groups import Groups
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.shared_models import watch_shared_models
-from difflr.optimizers.state_by_place import Key, LateStart, StateByPlace, as_numpy, check_known, entries
+from difflr.optimizers.state_by_place import OTHER, Key, LateStart, StateByPlace, as_numpy, entries
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze, with_frozen_by_hand
 from difflr.plan.rebinding import (
     tied_to,
-    with_hyperparameters,
-    with_multipliers,
+    with_numbers,
     with_schedule_starts,
     without_decay,
 )
@@ -41,7 +41,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._model: weakref.ref[keras.Layer] | None = None
         self._states = StateByPlace()
         self._unbound: dict[str, Any] | None = None  # a loaded plan, until the model is known
-        self._saved_config: dict[str, Any] | None = None
+        self.loaded_config: dict[str, Any] | None = None  # the plan of the loaded state, if another one is in force
         self._warning_at_next_step = ""
         self.first_rate = keras_private.live_learning_rate(self)
         self.corrects_bias = keras_private.bias_correction(self) is not None
@@ -59,9 +59,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
-            changed, numbers = self._groups.multipliers(), self._groups.numbers()
-            plan = with_multipliers(self._groups.plan, changed) if changed else self._groups.plan
-            return with_hyperparameters(plan, numbers) if numbers else plan
+            numbers = self._groups.numbers()
+            return with_numbers(self._groups.plan, numbers) if numbers else self._groups.plan
         if self._multipliers_argument.plan is not None:
             return self._multipliers_argument.plan
         raise ValueError(
@@ -136,12 +135,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
     @property
     def loaded_plan(self) -> Plan | None:
         """The plan of the loaded state, if another one is in force; `None` otherwise."""
-        if self._saved_config is None:
+        if self.loaded_config is None:
             return None
         model = self._groups.plan.model or (self._model() if self._model is not None else None)
         if model is None:
             raise ValueError("The model is not known: call `optimizer.bind(model)` first.")
-        return saved_plan.bind_to_model(self._saved_config, Plan(model))
+        return saved_plan.bind_to_model(self.loaded_config, Plan(model))
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Resolves the plan for `variables`, freezes what it freezes, and creates the state of the others.
@@ -258,22 +257,24 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return
         before, states = self._groups.plan, self._states
         found = self.state_entries()
-        check_known(self, found)
+        if others := [
+            variable.path for (place, name), variable in found.items() if place is None and name.startswith(OTHER)
+        ]:
+            raise ValueError(
+                f"{type(self).__name__} keeps {listed(others)} in no attribute that is a variable or a list with one "
+                "entry for each variable it trains, so its state cannot be kept when other variables become trainable."
+            )
         states.aside |= {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
         if plan.has_schedules:
             plan = with_schedule_starts(plan, before, step)
-        multipliers, numbers = self._groups.multipliers(), self._groups.numbers()
-        if multipliers or states.changed:
-            plan = states.with_changed_multipliers(plan, before, multipliers)
+        numbers = self._groups.numbers()
+        if numbers or states.changed:
+            plan = states.with_changed_numbers(plan, before, numbers)
         if plan.model is None or plan.model is not before.model:
             states.move(before, plan)
         states.change(before, plan, step, warmup_steps, own_bias_correction)
         self._rebuild(plan, states.aside)
-        if numbers or states.numbers:
-            changed = states.changed_numbers(plan, before, numbers)
-            if self._groups.hyperparameters is not None:
-                self._groups.hyperparameters.restore(changed)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
         """Builds the optimizer for the variables that `plan` trains, and restores their state.

@@ -44,7 +44,6 @@ class SavedOptimizer(GroupedUpdate):
         if self._groups is None:
             super().save_own_variables(store)
             return
-        changed = self._groups.multipliers()
         places = {id(row.variable): row.place for row in self._groups.plan.rows}
         State(
             plan=self.plan_config(self._groups.plan),
@@ -52,12 +51,10 @@ class SavedOptimizer(GroupedUpdate):
             aside=self._states.aside,
             starts=self._states.starts,
             seen=self._states.seen,
-            multipliers={places[key]: number for key, number in changed.items()},
-            hyperparameters={places[key]: numbers for key, numbers in self._groups.numbers().items()},
+            numbers={places[key]: numbers for key, numbers in self._groups.numbers().items()},
             learning_rate=self.first_rate if isinstance(self.first_rate, float) else None,
             callbacks=self.callback_state,
             changed=self._states.changed,
-            changed_hyperparameters=self._states.numbers,
             arrays=self.callback_arrays,
         ).save(store)
 
@@ -129,30 +126,10 @@ class SavedOptimizer(GroupedUpdate):
                 vector.assign(np.zeros(vector.shape))
         else:
             self._rebuild(plan, values)
-        self._states.changed = {place: pair for place, pair in state.changed.items() if place in known}
-        self._states.numbers = {place: n for place, n in state.changed_hyperparameters.items() if place in known}
+        self._states.changed = {place: numbers for place, numbers in state.changed.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
 
-    def restore_multipliers(self, multipliers: Mapping[int, float]) -> list[int]:
-        """Restores changed multipliers, by identity of the variable, if all variables of a group had the same.
-
-        Returns:
-            The identities of variables whose multiplier was not restored.
-        """
-        group_of = {id(variable): self._groups.of(n) for n, variable in enumerate(self._groups.trainable)}
-        found: dict[int, set[float | None]] = {}
-        for key, group in group_of.items():
-            found.setdefault(group, set()).add(multipliers.get(key))
-        known = [key for key in multipliers if key in group_of]
-        restored = {key: multipliers[key] for key in known if len(found[group_of[key]]) == 1}
-        self._groups.restore(restored)
-        return [key for key in known if key not in restored]
-
-    def restore_hyperparameters(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
-        """The same for hyperparameters, by identity of the variable and name."""
-        return [] if self._groups.hyperparameters is None else self._groups.hyperparameters.restore(numbers)
-
-    def remember_saved_plan(self, config: dict[str, Any]) -> None:
-        """Keeps the plan of the file for `loaded_plan`."""
-        self._saved_config = config
+    def restore_numbers(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
+        """Restores changed numbers, as `Groups.restore` does."""
+        return self._groups.restore(numbers)

@@ -5,6 +5,7 @@ force, and the state of temporarily frozen variables.
 """
 
 import dataclasses
+import itertools
 import json
 import zlib
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -16,10 +17,12 @@ from difflr import checks, keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers.state_by_place import Key, LateStart
 from difflr.plan import Row, hyperparameters, saved_plan
+from difflr.plan.rows import MULTIPLIER
 
 HEADER = "difflr"
-_BY_PLACE = ("starts", "seen", "multipliers", "hyperparameters", "changed", "changed_hyperparameters")
+_BY_PLACE = ("starts", "seen", "numbers", "changed")
 _CHECKSUM = 8
+_is_count = range(2**31).__contains__
 
 
 @dataclasses.dataclass
@@ -32,12 +35,10 @@ class State:
         aside: The state of temporarily frozen variables.
         starts: The late starts of newly unfrozen variables, by place.
         seen: How many gradients the state of temporarily frozen variables has seen, by place.
-        multipliers: Multipliers that differ from the plan, by place.
-        hyperparameters: Hyperparameters that differ from the plan, by place and name.
+        numbers: Multipliers and hyperparameters that differ from the plan, by place and name.
         learning_rate: The base rate the optimizer was created with; `None` if it is a schedule.
         callbacks: Data of callbacks.
-        changed: Multipliers changed during training: place -> planned, current.
-        changed_hyperparameters: Hyperparameters changed during training: place -> name -> planned, current.
+        changed: Numbers changed during training: place -> name -> planned, current.
         arrays: Arrays of callbacks.
     """
 
@@ -46,12 +47,10 @@ class State:
     aside: dict[Key, np.ndarray] = dataclasses.field(default_factory=dict)
     starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
     seen: dict[str, int] = dataclasses.field(default_factory=dict)
-    multipliers: dict[str, float] = dataclasses.field(default_factory=dict)
-    hyperparameters: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
+    numbers: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     learning_rate: float | None = None
     callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
-    changed: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    changed_hyperparameters: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
+    changed: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
     arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def save(self, store: MutableMapping[str, Any]) -> None:
@@ -61,17 +60,10 @@ class State:
             store: A store of Keras.
         """
         header = {
-            "plan": self.plan,
-            "values": [list(key) for key in self.values],
-            "aside": [list(key) for key in self.aside],
+            **vars(self),
+            "values": list(self.values),
+            "aside": list(self.aside),
             "starts": {place: dataclasses.astuple(start) for place, start in self.starts.items()},
-            "seen": self.seen,
-            "multipliers": self.multipliers,
-            "hyperparameters": self.hyperparameters,
-            "learning_rate": self.learning_rate,
-            "callbacks": self.callbacks,
-            "changed": self.changed,
-            "changed_hyperparameters": self.changed_hyperparameters,
             "arrays": list(self.arrays),
         }
         for number, value in enumerate([*self.values.values(), *self.aside.values(), *self.arrays.values()]):
@@ -97,20 +89,13 @@ class State:
         arrays = [np.asarray(store[str(number)]) for number in range(len(keys))]
         entries = [((place, name), array) for (place, name), array in zip(keys, arrays, strict=True)]
         count, known = len(header["values"]), len(header["values"]) + len(header["aside"])
-        return cls(
-            plan=header["plan"],
-            values=dict(entries[:count]),
-            aside=dict(entries[count:known]),
-            starts={place: LateStart(*numbers) for place, numbers in header["starts"].items()},
-            seen=header["seen"],
-            multipliers=header["multipliers"],
-            hyperparameters=header["hyperparameters"],
-            learning_rate=header["learning_rate"],
-            callbacks=header["callbacks"],
-            changed=header["changed"],
-            changed_hyperparameters=header["changed_hyperparameters"],
-            arrays=dict(zip(header["arrays"], arrays[known:], strict=True)),
-        )
+        made = {
+            "values": dict(entries[:count]),
+            "aside": dict(entries[count:known]),
+            "starts": {place: LateStart(*numbers) for place, numbers in header["starts"].items()},
+            "arrays": dict(zip(header["arrays"], arrays[known:], strict=True)),
+        }
+        return cls(**{**header, **made})
 
     def for_rows(self, rows: Sequence[Row]) -> "State":
         """This state with the places of a plan's rows.
@@ -170,64 +155,44 @@ def _checksum(text: bytes) -> bytes:
 
 _FIELDS: dict[str, Any] = {
     "plan": dict,
-    "values": list,
-    "aside": list,
-    "starts": dict,
-    "seen": dict,
-    "multipliers": dict,
-    "hyperparameters": dict,
-    "learning_rate": (int, float, type(None)),
+    "values": list[tuple[str | None, str]],
+    "aside": list[tuple[str, str]],
+    "starts": dict[str, tuple[int, int, int]],
+    "seen": dict[str, int],
+    "numbers": dict[str, dict[str, float]],
+    "learning_rate": float | None,
     "callbacks": dict,
-    "changed": dict,
-    "changed_hyperparameters": dict,
-    "arrays": list,
+    "changed": dict[str, dict[str, tuple[float, float]]],
+    "arrays": list[str],
 }
 
 
 def _check(header: Any) -> None:
-    def require(fits: bool, field: str, value: Any) -> None:
-        if not fits:
-            raise ValueError(f"The saved state of the optimizer has no valid '{field}'. Received: {shown(value)}.")
-
-    require(isinstance(header, dict), "plan", header)
-    for field, kind in _FIELDS.items():
-        require(isinstance(header.get(field), kind), field, header.get(field))
-    checks.check({**header, "callbacks": {}, "plan": {}}, "The saved state of the optimizer")  # the plan: see below
-    checks.check_fields(header, _FIELDS, "The saved state of the optimizer")
+    where = "The saved state of the optimizer"
+    checks.check_record(header, _FIELDS, where)
+    checks.check(
+        {**header, "callbacks": {}, "plan": {}}, where
+    )  # the plan is checked next, by callbacks what they saved
     saved_plan.check_config(header["plan"])
     known = {row["place"] for row in header["plan"]["rows"]}
-    for field in ("values", "aside"):
-        for key in header[field]:
-            pair = isinstance(key, list) and len(key) == 2 and isinstance(key[0], (str, type(None)))
-            require(pair and isinstance(key[1], str), field, key)
-            require(key[0] in known or (key[0] is None and field == "values"), field, key)
-    require([None, keras_private.ITERATION] in header["values"], "values", header["values"])
-    for place, numbers in header["starts"].items():
-        require(isinstance(numbers, list) and len(numbers) == 3 and all(map(_counts, numbers)), "starts", numbers)
-        require(place in known, "starts", place)
-    for place, number in header["seen"].items():
-        require(place in known and _counts(number), "seen", number)
-    for place, number in header["multipliers"].items():
-        require(place in known, "multipliers", place)
-        require(type(number) in (int, float) and number > 0, "multipliers", number)
-    for place, numbers in header["hyperparameters"].items():
-        require(place in known and isinstance(numbers, dict), "hyperparameters", place)
-        require(all(type(number) in (int, float) for number in numbers.values()), "hyperparameters", numbers)
-        hyperparameters.check_json(numbers)
-    for place, numbers in header["changed"].items():
-        require(place in known and _is_pair(numbers) and min(numbers) > 0, "changed", numbers)
-    for place, numbers in header["changed_hyperparameters"].items():
-        pairs = isinstance(numbers, dict) and all(map(_is_pair, numbers.values()))
-        require(place in known and pairs, "changed_hyperparameters", numbers)
-        for position in (0, 1):
-            hyperparameters.check_json({name: pair[position] for name, pair in numbers.items()})
-    require(all(isinstance(name, str) for name in header["arrays"]), "arrays", header["arrays"])
-    require(len(set(header["arrays"])) == len(header["arrays"]), "arrays", header["arrays"])
+    places = {field: set(header[field]) for field in _BY_PLACE}
+    places |= {field: {place for place, _ in header[field]} for field in ("values", "aside")}
+    changed = [{name: pair[n] for name, pair in pairs.items()} for pairs in header["changed"].values() for n in (0, 1)]
+    valid = {
+        **{field: inside <= known for field, inside in places.items()},
+        "starts": places["starts"] <= known and all(map(_is_count, itertools.chain(*header["starts"].values()))),
+        "seen": places["seen"] <= known and all(map(_is_count, header["seen"].values())),
+        "numbers": places["numbers"] <= known and all(map(_are_numbers, header["numbers"].values())),
+        "changed": places["changed"] <= known and all(map(_are_numbers, changed)),
+        "values": places["values"] <= known | {None} and [None, keras_private.ITERATION] in header["values"],
+        "arrays": len(set(header["arrays"])) == len(header["arrays"]),
+    }
+    for field, is_valid in valid.items():
+        if not is_valid:
+            raise ValueError(f"{where} has no valid '{field}'. Received: {shown(header[field])}.")
 
 
-def _is_pair(numbers: Any) -> bool:
-    return isinstance(numbers, list) and len(numbers) == 2 and all(type(number) in (int, float) for number in numbers)
-
-
-def _counts(number: Any) -> bool:
-    return type(number) is int and 0 <= number < 2**31
+def _are_numbers(by_name: dict[str, float]) -> bool:
+    own = {name: number for name, number in by_name.items() if name != MULTIPLIER}
+    hyperparameters.check_json(own)
+    return by_name.get(MULTIPLIER, 1.0) > 0

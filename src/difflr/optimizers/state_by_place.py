@@ -8,12 +8,10 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.checks import listed
 from difflr.plan import Plan, Row
-from difflr.plan.rebinding import with_rows
 
 # Names state that belongs to no known variable.
-_OTHER = "other"
+OTHER = "other"
 
 # The variable and the name of an entry of the optimizer's state: (place, slot); (None, name) if it belongs to no variable.
 Key = tuple[str | None, str]
@@ -88,8 +86,7 @@ class StateByPlace:
         self.starts: dict[str, LateStart] = {}
         self.seen: dict[str, int] = {}  # of frozen variables: how many gradients their state has seen
         self.aside: dict[Key, np.ndarray] = {}
-        self.changed: dict[str, tuple[float, float]] = {}  # multipliers changed while training: planned, current
-        self.numbers: dict[str, dict[str, tuple[float, float]]] = {}  # the same for hyperparameters, by name
+        self.changed: dict[str, dict[str, tuple[float, float]]] = {}  # numbers changed while training: planned, current
 
     def move(self, plan: Plan, to: Plan) -> None:
         """Switches to the places of another plan of the same variables.
@@ -100,7 +97,7 @@ class StateByPlace:
         """
         places = {row.place: to.row(row.variable).place for row in plan.rows if row.variable in to}
         self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
-        for field in ("starts", "seen", "changed", "numbers"):
+        for field in ("starts", "seen", "changed"):
             setattr(self, field, {places.get(place, place): v for place, v in getattr(self, field).items()})
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
@@ -125,58 +122,27 @@ class StateByPlace:
             self.starts[place] = LateStart(step, warmup_steps, behind if own_bias_correction else 0)
         self.starts = {place: start for place, start in self.starts.items() if start != LateStart()}
 
-    def with_changed_multipliers(self, plan: Plan, before: Plan, multipliers: Mapping[int, float]) -> Plan:
-        """The next plan, with multipliers that were changed while training if it plans the same as before.
+    def with_changed_numbers(self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]) -> Plan:
+        """The next plan, with numbers that were changed while training where it plans the same number as before.
 
         Args:
             plan: The next plan; its `whole` stays as it is.
             before: The plan so far.
-            multipliers: What was changed of it, by identity of the variable.
+            numbers: What was changed of it: identity of the variable -> name -> number.
         """
         for row in before.rows:
-            if id(row.variable) in multipliers:
-                planned, now = self.changed.get(row.place, (row.multiplier, row.multiplier))
-                planned = planned if now == row.multiplier else row.multiplier
-                self.changed[row.place] = planned, multipliers[id(row.variable)]
-        now_of = {place: number for place, (_, number) in self.changed.items()}
+            for name, now in numbers.get(id(row.variable), {}).items():
+                known = self.changed.setdefault(row.place, {})
+                planned, last = known.get(name, (row.number(name), row.number(name)))
+                known[name] = planned if last == row.number(name) else row.number(name), now
 
         def change(row: Row) -> Row:
-            fits = row.place in now_of and row.multiplier == self.changed[row.place][0]
-            return dataclasses.replace(row, multiplier=now_of[row.place]) if fits else row
+            known = self.changed.get(row.place, {})
+            return row.with_numbers(
+                {name: now for name, (planned, now) in known.items() if row.number(name) == planned}
+            )
 
-        return with_rows(plan, change) if now_of else plan
-
-    def changed_numbers(
-        self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]
-    ) -> dict[int, dict[str, float]]:
-        """The hyperparameters that were changed while training, for the variables whose number the next plan keeps.
-
-        Changes of frozen variables are remembered until they are unfrozen.
-
-        Args:
-            plan: The next plan.
-            before: The plan so far.
-            numbers: What was changed of it: identity of the variable -> name -> number.
-
-        Returns:
-            Identity of the variable -> name -> number.
-        """
-        for row in before.rows:
-            known = self.numbers.setdefault(row.place, {})
-            for name, planned in row.hyperparameters.items():
-                if name in numbers.get(id(row.variable), {}):
-                    known[name] = planned, numbers[id(row.variable)][name]
-                elif known.get(name, (None, 0.0))[0] == planned:  # it was set back to the plan's number
-                    del known[name]
-        self.numbers = {place: known for place, known in self.numbers.items() if known}
-        return {
-            id(row.variable): {
-                name: now
-                for name, (planned, now) in self.numbers.get(row.place, {}).items()
-                if row.hyperparameters.get(name) == planned
-            }
-            for row in plan.rows
-        }
+        return plan.changed(change, in_whole=False)
 
     def keep_aside(self, values: Mapping[Key, np.ndarray]) -> None:
         """Keeps the state of frozen variables among `values`, without incomplete gradient accumulations."""
@@ -209,21 +175,7 @@ def entries(
         found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
     known = {id(variable) for variable in [*vectors, *found.values()]}
     others = [variable for variable in optimizer.variables if id(variable) not in known]
-    return found | {(None, f"{_OTHER} {number}"): variable for number, variable in enumerate(others)}
-
-
-def check_known(optimizer: keras.optimizers.Optimizer, found: Mapping[Key, keras.Variable]) -> None:
-    """Checks that all of an optimizer's state can be assigned to variables.
-
-    Raises:
-        ValueError: If not.
-    """
-    others = [variable.path for (place, name), variable in found.items() if place is None and name.startswith(_OTHER)]
-    if others:
-        raise ValueError(
-            f"{type(optimizer).__name__} keeps {listed(others)} in no attribute that is a variable or a list with one "
-            "entry for each variable it trains, so its state cannot be kept when other variables become trainable."
-        )
+    return found | {(None, f"{OTHER} {number}"): variable for number, variable in enumerate(others)}
 
 
 def as_numpy(variable: keras.Variable) -> np.ndarray:

@@ -8,33 +8,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr import keras_private, optimizers
+from difflr import keras_private
 from difflr.checks import shown
-from difflr.optimizers import DifferentialOptimizer
-from difflr.optimizers.unwrap import inner
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
 from difflr.text_table import counted
 
 if TYPE_CHECKING:
     from difflr.phases.phase_scheduler import PhaseScheduler
-
-
-def check_optimizer(optimizer: keras.optimizers.Optimizer) -> None:
-    """Checks that the optimizer is a difflr optimizer.
-
-    Raises:
-        TypeError: If not.
-    """
-    optimizer = inner(optimizer)
-    if isinstance(optimizer, DifferentialOptimizer):
-        return
-    name = type(optimizer).__name__
-    ours = f"difflr.optimizers.{name}(...)" if hasattr(optimizers, name) else "one optimizer of difflr.optimizers"
-    raise TypeError(
-        "PhaseScheduler keeps optimizer state across phases, which needs a difflr optimizer. "
-        f"Received: {name}. Compile with {ours}, or use difflr.Model."
-    )
 
 
 def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_per_execution: int) -> None:

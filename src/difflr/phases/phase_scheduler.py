@@ -12,6 +12,7 @@ from difflr import keras_private
 from difflr.checks import did_you_mean
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
+from difflr.optimizers.replan import ready_optimizer
 from difflr.optimizers.unwrap import base_rate, inner
 from difflr.phases import fit_checks
 from difflr.phases.best_weights import keep_best, restore_best
@@ -138,9 +139,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._neighbors.callbacks = [_PhaseInLogs(self), *self._neighbors.callbacks]
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
-        fit_checks.check_optimizer(self.model.optimizer)
-        if not self.model.optimizer.built:  # on torch Keras builds it at the first step
-            self.model.optimizer.build(self.model.trainable_variables)
+        ready_optimizer(self.model, "PhaseScheduler")  # on torch Keras builds it at the first step
         fit_checks.check_phases(self.phases, self._optimizer, self.model.steps_per_execution)
         self._plans = []
         self._plan(0)
@@ -209,12 +208,13 @@ class PhaseScheduler(keras.callbacks.Callback):
             self._saved, self._checked = saved, Progress.from_dict(saved)
         return self._checked
 
-    def _save(self, progress: Progress) -> None:
+    @_progress.setter
+    def _progress(self, progress: Progress) -> None:
         self._saved, self._checked = dataclasses.asdict(progress), progress
         self._optimizer.callback_state[_STATE] = self._saved
 
     def _note(self, **changes: Any) -> None:
-        self._save(dataclasses.replace(self._progress, **changes))
+        self._progress = dataclasses.replace(self._progress, **changes)
 
     @property
     def _phase(self) -> Phase:
@@ -250,7 +250,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             keras_private.renew_step(self.model)
             return
         self._check_length(epoch)
-        self._save(Progress(phases))
+        self._progress = Progress(phases)
         self._enter(0, epoch)
 
     def _goes_on(self, epoch: int) -> bool:
@@ -353,7 +353,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             return
         if phase.restore_best and progress.is_better(phase):
             keep_best(self.model, self._optimizer)
-        self._save(progress.counted(phase))
+        self._progress = progress.counted(phase)
 
     def _wait_for_steps(self, batch: int) -> None:
         """Records the first batch at which the phase can end: only there does JAX sync its state."""

@@ -2,10 +2,9 @@
 
 import dataclasses
 import typing
-from collections.abc import Mapping
 from typing import Any
 
-from difflr.checks import check_fields, is_number, shown
+from difflr.checks import check_record
 from difflr.phases.phase import Phase
 
 
@@ -66,24 +65,11 @@ class Progress:
         Raises:
             ValueError: If it is something else; the message names the field.
         """
-        kinds = typing.get_type_hints(cls)
-        if not isinstance(data, Mapping):
-            raise ValueError(f"The saved progress of the phases is no mapping. Received: {shown(data)}.")
-        check_fields(dict(data), kinds, "The saved progress of the phases")
-        for name, kind in kinds.items():
-            value = data.get(name)
-            if name == "phases":
-                fits = isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
-            elif name == "logs":
-                fits = isinstance(value, Mapping) and all(isinstance(k, str) and is_number(v) for k, v in value.items())
-            elif kind is int:
-                fits = type(value) is int and value >= 0
-            elif kind is bool:
-                fits = isinstance(value, bool)
-            else:
-                fits = value is None or is_number(value)
-            if not fits:
-                raise ValueError(f"The saved progress of the phases has no valid '{name}'. Received: {shown(value)}.")
-        if data["number"] >= len(data["phases"]):
-            raise ValueError(f"The saved progress of the phases has no valid 'number'. Received: {data['number']}.")
+        where = "The saved progress of the phases"
+        check_record(data, typing.get_type_hints(cls), where)
+        counts = {name: data[name] for name in ("number", "epoch", "epoch_step", "start_epoch", "start_step", "waited")}
+        negative = next((name for name, count in counts.items() if count < 0), None)
+        if negative or data["number"] >= len(data["phases"]):
+            name = negative or "number"
+            raise ValueError(f"{where} has no valid '{name}'. Received: {data[name]}.")
         return cls(**{**data, "phases": tuple(data["phases"])})

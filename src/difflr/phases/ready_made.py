@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import check_keywords
 from difflr.depth import depth_groups
 from difflr.optimizers.plan_of import plan_of
 from difflr.phases.phase import Phase
@@ -60,6 +61,7 @@ def head_first(model: keras.Layer, epochs: int = 1, head: Any = HEAD, **more: An
     Reference: Kumar et al., "Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", 2022;
     fastai's `Learner.fine_tune`.
     """
+    check_keywords("head_first", more, head_first, Phase)
     Plan(model)
     return Phases([Phase(trainable=head, epochs=epochs), Phase(trainable="*", **more)])
 
@@ -89,6 +91,7 @@ def top_down(
 
     Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, section 3.3.
     """
+    check_keywords("top_down", more, top_down, Phase)
     from_top = list(reversed(_groups(model, groups, head)))
     phases = []
     for number in range(1, len(from_top)):
@@ -122,6 +125,7 @@ def chain_thaw(
     Reference: Felbo et al., "Using millions of emoji occurrences to learn any-domain representations for detecting
     sentiment, emotion and sarcasm", 2017: new layers first, each layer from the first one, the whole at last.
     """
+    check_keywords("chain_thaw", more, chain_thaw, Phase)
     *body, top = _groups(model, groups, head)
     phases = [Phase(trainable=group, epochs=epochs, **more) for group in [top, *body]]
     return Phases([*(phases if body else []), Phase(trainable="*")])

@@ -10,7 +10,7 @@ from difflr.checks import listed
 from difflr.optimizers.unwrap import inner
 from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
-from difflr.plan import Plan, Row, layer_tree
+from difflr.plan import Plan, Row
 from difflr.plan.constant import Constant
 from difflr.plan.rebinding import schedules_of_phase
 from difflr.plan.rule import describe
@@ -30,15 +30,16 @@ def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_ra
         ValueError: If a target or a rule matches nothing or only what is frozen or covered, a phase is like the one
             before, both a phase and the plan have a schedule, or something is trainable in no phase.
     """
-    leaves = layer_tree.walk(model)
-    targets = Targets(leaves, model)
+    targets = Targets(model)
     trained = {id(row.variable) for row in plan.rows if not row.frozen}
     plans: list[Plan] = []
     rate = learning_rate if isinstance(learning_rate, float) else None
     for number, phase in enumerate(phases, start=1):
         rate = phase.learning_rate or rate
-        chosen, frozen_layers = _chosen(phase, number, leaves, targets, trained)
-        rows = _rows_by_rules(phase, number, plan, model, rate, chosen)
+        matched = _matched(phase, number, targets, trained)
+        chosen = matched & trained
+        frozen_layers = [layer.path for layer in plan.statistics if id(layer.layer) not in matched]
+        rows = _rows_by_rules(phase, number, plan, model, rate, targets, chosen)
         variables = {key for key in chosen if key not in rows or not rows[key].frozen}
         if not variables:
             raise ValueError(f"Phase {number}: its `multipliers` freeze everything in `trainable`. Remove one of them.")
@@ -75,23 +76,29 @@ def trained_in(plan: Plan) -> frozenset[int]:
     return frozenset(id(row.variable) for row in plan.rows if not row.frozen)
 
 
-def _chosen(
-    phase: Phase, number: int, leaves: Sequence[layer_tree.Leaf], targets: Targets, trained: set[int]
-) -> tuple[set[int], list[str]]:
-    """The identities of the variables in `trainable`, and the paths of the statistics-only layers outside it."""
+def _matched(phase: Phase, number: int, targets: Targets, trained: set[int]) -> set[int]:
+    """The identities of the variables in `trainable`, and of the statistics-only layers."""
     matched: set[int] = set()
     for target in phase.trainable:
-        found = _match(targets, target, number)
-        new = {id(leaves[position].variable) for position in found - matched} & trained
-        if not new:
-            raise ValueError(_without_effect(target, number, {id(leaves[p].variable) for p in found} & trained))
+        try:
+            found = targets.ids(target)
+        except (TypeError, ValueError) as error:
+            text = str(error).replace("The rule for", "the target")
+            raise type(error)(f"Phase {number}: {text}") from None
+        if not (found - matched) & trained:
+            raise ValueError(_without_effect(target, number, found & trained))
         matched |= found
-    still = [leaf.path for p, leaf in enumerate(leaves) if leaf.variable is None and p not in matched]
-    return {id(leaves[position].variable) for position in matched} & trained, still
+    return matched
 
 
 def _rows_by_rules(
-    phase: Phase, number: int, plan: Plan, model: keras.Layer, learning_rate: float | None, chosen: set[int]
+    phase: Phase,
+    number: int,
+    plan: Plan,
+    model: keras.Layer,
+    learning_rate: float | None,
+    targets: Targets,
+    chosen: set[int],
 ) -> dict[int, Row]:
     """The rows of the plan with the rules of the phase; empty if it has none."""
     if phase.multipliers is None:
@@ -99,18 +106,16 @@ def _rows_by_rules(
     try:
         rows = with_rules(plan, phase.multipliers, model, learning_rate)
         if not isinstance(phase.multipliers, RulesOfPlan):
-            _check_rules(phase, plan, model, chosen)
+            _check_rules(phase, targets, chosen)
     except (TypeError, ValueError) as error:
         raise type(error)(f"Phase {number}: {error}") from None
     return rows
 
 
-def _check_rules(phase: Phase, plan: Plan, model: keras.Layer, chosen: set[int]) -> None:
+def _check_rules(phase: Phase, targets: Targets, chosen: set[int]) -> None:
     """Checks that each rule matches something that trains in the phase."""
-    leaves = layer_tree.walk(model)
-    targets = Targets(leaves, model)
     for rule in phase.multipliers:
-        if not {id(leaves[position].variable) for position, _ in targets.match(rule.target)} & chosen:
+        if not targets.ids(rule.target) & chosen:
             raise ValueError(
                 f"the rule for {describe(rule.target)} has no effect: nothing of it trains in this phase. Remove it, or "
                 "add the target to `trainable`."
@@ -159,14 +164,6 @@ def _alike(phase: Phase, before: Phase, plan: Plan, plan_before: Plan) -> bool:
         return False
     same_rate = phase.learning_rate in (None, before.learning_rate)
     return same_rate and phase.frozen_statistics == before.frozen_statistics and plan == plan_before
-
-
-def _match(targets: Targets, target: Any, number: int) -> set[int]:
-    try:
-        return {position for position, _ in targets.match(target)}
-    except (TypeError, ValueError) as error:
-        text = str(error).replace("The rule for", "the target")
-        raise type(error)(f"Phase {number}: {text}") from None
 
 
 def _without_effect(target: Any, number: int, trained: set[int]) -> str:

@@ -28,14 +28,7 @@ def objects_in(phase: "Phase") -> list[Any]:
         phase: The phase.
     """
     targets = [*phase.trainable, *(rule.target for rule in phase.multipliers or ())]
-    return [target for target in _single(targets) if not isinstance(target, str)]
-
-
-def _single(target: Target) -> list[Any]:
-    found: list[Any] = []
-    for single in flattened(target):
-        found += _single(list(single.targets)) if isinstance(single, EverythingBut) else [single]
-    return found
+    return [target for target in flattened(targets, True) if not isinstance(target, str)]
 
 
 def to_config(phase: "Phase", name_objects: bool = False) -> dict[str, Any]:
@@ -77,11 +70,7 @@ def _target_to_config(target: Target) -> Any:
 
 def _rules_to_config(rules: Sequence[Rule]) -> Any:
     """A mapping from targets to values if possible, otherwise a list of mappings with a `target`."""
-    entries = []
-    for rule in rules:
-        named = dataclasses.replace(rule, target="*")
-        values = saved_rules.rules_to_config([named])[0]
-        entries.append({**values, "target": _target_to_config(rule.target)})
+    entries = [{**saved_rules.values_to_config(rule), "target": _target_to_config(rule.target)} for rule in rules]
     targets = [entry["target"] for entry in entries]
     if not all(isinstance(target, str) for target in targets) or len(set(targets)) < len(targets):
         return entries

@@ -29,11 +29,6 @@ def as_text(phases: "Phases", model: Any = None) -> TextTable:
         phases: The phases.
         model: A built model, to add the numbers of parameters.
     """
-    return text_table(*_cells(phases, model))
-
-
-def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], set[int]]:
-    """Header, lines, and the left-aligned columns."""
     header = ["phase", "trainable", "until"]
     lines = [[str(number), _shortened(phase.who), phase.ends] for number, phase in enumerate(phases, start=1)]
     right = {0}
@@ -56,7 +51,7 @@ def _cells(phases: "Phases", model: Any) -> tuple[list[str], list[list[str]], se
             header.append(title)
             for line, value in zip(lines, values, strict=True):
                 line.append(cell(value))
-    return header, lines, set(range(len(header))) - right
+    return text_table(header, lines, set(range(len(header))) - right)
 
 
 def who_and_how(phase: Phase) -> str:

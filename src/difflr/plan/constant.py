@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from difflr import checks
+from difflr.plan.schedule_json import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")
-class Constant(keras.optimizers.schedules.LearningRateSchedule):
+class Constant(Schedule):
     """A constant value. In a rule of a plan it removes the schedule of an earlier rule.
 
     A group with the schedule `Constant()` follows only the optimizer's base rate, like a group without a
@@ -38,7 +39,3 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
         return self.learning_rate * keras.ops.ones_like(checks.as_float(step))
-
-    def get_config(self) -> dict[str, Any]:
-        """The argument."""
-        return {"learning_rate": self.learning_rate}

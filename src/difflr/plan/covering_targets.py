@@ -1,9 +1,9 @@
 """Short targets that match exactly some rows of a plan, for tables and rules."""
 
-import bisect
+import collections
 import itertools
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 WILD = re.compile(r"[*?\[]")  # special characters in a pattern
 BOUNDARY = re.compile(r"[/_]|[^/_\d](?=\d)")  # where a name can be split: block_|1_|expand, fire|2
-LAST = "\U0010ffff"  # sorts after every character of a name
 
 
 class CoveringTargets:
@@ -24,16 +23,11 @@ class CoveringTargets:
         rows: All rows of the plan.
     """
 
-    def __init__(self, rows: Sequence["Row"]):
-        paths = sorted((path, id(row)) for row in rows for path in (row.path, *row.aliases))
-        self._paths = [path for path, _ in paths]
-        self._rows = [row for _, row in paths]
-        self._known = set(self._paths)
+    def __init__(self, rows: Collection["Row"]):
+        self._paths = {path for row in rows for path in (row.path, *row.aliases)}
         self._layers = {layer for path in self._paths for layer in path.split("/")[:-1]}
-        self._all = _Positions(self._paths, range(len(paths)))
-        self._of_row: dict[int, list[int]] = {}
-        for position, row in enumerate(self._rows):
-            self._of_row.setdefault(row, []).append(position)
+        self._beginnings = {"", *(beginning for path in self._paths for beginning in _beginnings(path))}
+        self._all = collections.Counter(candidate for path in self._paths for candidate in self._matching(path))
 
     def of(self, rows: Collection["Row"]) -> list[str]:
         """The targets that together match exactly these rows, in their order.
@@ -41,79 +35,60 @@ class CoveringTargets:
         Args:
             rows: Some rows of the plan.
         """
-        wanted = _Positions(self._paths, sorted(position for row in rows for position in self._of_row[id(row)]))
+        matched: dict[_Candidate, list[int]] = collections.defaultdict(list)
+        for row in rows:
+            for candidate in itertools.chain.from_iterable(map(self._matching, (row.path, *row.aliases))):
+                matched[candidate].append(id(row))
+        numbers = {candidate: len(found) for candidate, found in matched.items()}
         targets: list[str] = []
         covered: set[int] = set()
         for row in rows:
             if id(row) not in covered:
-                target, name, span = self._best(row.path, wanted)
-                targets.append(target)
-                covered.update(self._rows[position] for position in wanted.within(span, name))
+                best = self._best(row.path, numbers)
+                targets.append(_text(best) if best else row.path)
+                covered.update(matched[best] if best else [id(row)])
         return targets
 
-    def _best(self, path: str, wanted: "_Positions") -> "_Candidate":
-        """The target for `path` that covers the most wanted rows and no others.
+    def _matching(self, path: str) -> Iterator["_Candidate"]:
+        """The candidates that match a path."""
+        for end in range(len(path)):
+            if path[:end] in self._beginnings:
+                yield path[:end], ""
+                yield path[:end], path.rpartition("/")[2]
+
+    def _best(self, path: str, numbers: dict["_Candidate", int]) -> "_Candidate | None":
+        """The target for `path` that covers the most wanted rows and no others; `None`: the path itself.
 
         Ties: layers before patterns, then the outermost layer and the longest pattern.
         """
-
-        def number(candidate: _Candidate) -> int:
-            _, name, span = candidate
-            return len(wanted.within(span, name))
-
-        def is_exact(candidate: _Candidate) -> bool:
-            _, name, span = candidate
-            return number(candidate) == len(self._all.within(span, name))
-
-        position = bisect.bisect_left(self._paths, path)
-        layer = next(filter(is_exact, self._layers_of(path)), (path, "", range(position, position + 1)))
-        patterns = filter(is_exact, self._patterns_of(path))
-        pattern = max(patterns, key=lambda found: (number(found), len(found[0])), default=layer)
-        return pattern if number(pattern) > max(1, number(layer)) else layer
-
-    def _layers_of(self, path: str) -> "Iterator[_Candidate]":
-        """The layers above `path`, outermost first."""
-        for layer in itertools.accumulate(path.split("/")[:-1], "{}/{}".format):
-            yield layer, "", self._beginning_with(f"{layer}/")
-
-    def _patterns_of(self, path: str) -> "Iterator[_Candidate]":
-        """Patterns that match `path`."""
-        if WILD.search(path):
-            return
         name = path.rpartition("/")[2]
-        beginnings = [path[: match.end()] for match in BOUNDARY.finditer(path, 0, len(path) - len(name))]
-        for beginning in beginnings:
-            if not beginning.endswith("/"):
-                yield f"{beginning}*", "", self._beginning_with(beginning)
-        for beginning in ["", *beginnings] if name not in self._layers else ():
-            above, _, started = beginning.rpartition("/")
-            if f"{above}/{name}".strip("/") not in self._known and not (started and name.startswith(started)):
-                yield f"{beginning}*/{name}", name, self._beginning_with(beginning)
+        patterns: list[_Candidate] = []
+        if not WILD.search(path):
+            patterns += [(beginning, "") for beginning in _beginnings(path) if not beginning.endswith("/")]
+            patterns += [(beginning, name) for beginning in ["", *_beginnings(path)] if self._is_clear(beginning, name)]
+        layers = [(beginning, "") for beginning in _beginnings(path) if beginning.endswith("/")]
+        exact = {candidate for candidate in [*layers, *patterns] if numbers[candidate] == self._all[candidate]}
+        layer = next(filter(exact.__contains__, layers), None)
+        pattern = max(exact & {*patterns}, key=lambda known: (numbers[known], len(_text(known))), default=None)
+        return pattern if pattern and numbers[pattern] > max(1, numbers.get(layer, 0)) else layer  # type: ignore[arg-type]
 
-    def _beginning_with(self, text: str) -> range:
-        start = bisect.bisect_left(self._paths, text)
-        return range(start, bisect.bisect_left(self._paths, text + LAST, start))
+    def _is_clear(self, beginning: str, name: str) -> bool:
+        """Whether `beginning*/name` matches just the paths that begin and end so."""
+        above, _, started = beginning.rpartition("/")
+        is_path = f"{above}/{name}".strip("/") in self._paths
+        return name not in self._layers and not is_path and not (started and name.startswith(started))
 
 
-# A target, the name it matches at the end of a path (empty: any), and the range of positions of its matches.
-_Candidate: TypeAlias = tuple[str, str, range]
+# A beginning of paths, and the name at their end (empty: any).
+_Candidate: TypeAlias = tuple[str, str]
 
 
-class _Positions:
-    """Positions in the sorted paths, all of them and by the last part of the path.
+def _beginnings(path: str) -> list[str]:
+    return [path[: match.end()] for match in BOUNDARY.finditer(path, 0, path.rfind("/") + 1)]
 
-    Args:
-        paths: All paths.
-        positions: The positions, ascending.
-    """
 
-    def __init__(self, paths: Sequence[str], positions: Sequence[int]):
-        self._by_name: dict[str, list[int]] = {}
-        for position in positions:
-            self._by_name.setdefault(paths[position].rpartition("/")[2], []).append(position)
-        self._by_name[""] = list(positions)
-
-    def within(self, span: range, name: str) -> list[int]:
-        """The positions in a span, with one name or any."""
-        found = self._by_name.get(name, [])
-        return found[bisect.bisect_left(found, span.start) : bisect.bisect_left(found, span.stop)]
+def _text(candidate: _Candidate) -> str:
+    beginning, name = candidate
+    if name:
+        return f"{beginning}*/{name}"
+    return beginning[:-1] if beginning.endswith("/") else f"{beginning}*"

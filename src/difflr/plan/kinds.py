@@ -6,7 +6,7 @@ import keras
 
 from difflr import keras_private
 from difflr.checks import did_you_mean, shown
-from difflr.plan.layer_tree import Leaf
+from difflr.plan.layer_tree import Leaf, is_automatic
 
 KINDS = ("kernel", "bias", "norm", "embedding", "vector", "no_decay", "head")
 
@@ -41,7 +41,9 @@ def check_kind(kind: str, leaves: list[Leaf]) -> None:
     problem = ""
     if kind in _OF_LAYERS and not all(leaf.in_tree for leaf in leaves):
         problem = "depends on the layers that own the variables, but only variables are known here"
-    unnamed = [leaf.path for leaf in leaves if not leaf.in_tree and _is_automatic(leaf)]
+    unnamed = [
+        leaf.path for leaf in leaves if not leaf.in_tree and leaf.variable is not None and is_automatic(leaf.variable)
+    ]
     if kind in _OF_NAMES and unnamed:
         problem = f"depends on the names of variables, but {unnamed[0]} was created without a name"
     if problem:
@@ -103,9 +105,4 @@ def _is_called(leaf: Leaf, word: str) -> bool:
 def _name(leaf: Leaf) -> str:
     """The variable's own name, or its attribute name: a path may have a suffix to be unique (`bias_2`)."""
     name: str = leaf.variable.name  # type: ignore[union-attr]
-    return leaf.path.rpartition("/")[2] if _is_automatic(leaf) else name
-
-
-def _is_automatic(leaf: Leaf) -> bool:
-    """Whether the variable's name is automatic: `add_weight(shape)` without a name creates `variable_3`."""
-    return leaf.variable is not None and re.fullmatch(r"variable(_\d+)?", leaf.variable.name) is not None
+    return leaf.path.rpartition("/")[2] if is_automatic(leaf.variable) else name  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ has its name in it, and automatic names count per process. Names collected by wa
 import collections
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 
@@ -48,6 +48,11 @@ class Leaf:
         """The canonical path."""
         return self.paths[0]
 
+    @property
+    def owner(self) -> keras.Variable | keras.Layer | None:
+        """The variable; the layer if it has only moving statistics."""
+        return self.layer if self.variable is None else self.variable
+
 
 MAX_DEPTH = 8  # depth of nested lists searched for layers
 MAX_PATHS = 16  # per layer: twelve consecutive shared diamonds would give it 4,096
@@ -79,7 +84,7 @@ def walk(model: keras.Layer) -> list[Leaf]:
             leaves[id(layer)] = Leaf(None, layer, list(paths), place, ancestors, by_user)
         base = keras_private.base_of_lora(layer)
         by_plan = layer_frozen_by_plan(layer)
-        for variable, name in zip(variables, _variable_names(layer, variables), strict=True):
+        for variable, name in zip(variables, _clear_names(layer, variables), strict=True):
             leaf = leaves.get(id(variable))
             if leaf is None:
                 leaf = leaves[id(variable)] = Leaf(variable, layer, [], _unique(_join(place, name), taken_places))
@@ -161,23 +166,30 @@ def _unique(path: str, taken: dict[str, int]) -> str:
     return result
 
 
-def is_automatic(layer: keras.Layer) -> bool:
-    """Whether the layer's name is automatic (`dense_5`); these names count per process.
+def is_automatic(thing: keras.Layer | keras.Variable) -> bool:
+    """Whether the name of a layer (`dense_5`) or a variable (`variable_3`) is automatic; these count per process.
 
     `Bidirectional` prefixes the name of its layer with `forward_` and `backward_`.
     """
-    base = keras_private.to_snake_case(type(layer).__name__)
-    return bool(re.fullmatch(rf"(forward_|backward_)?{base}(_\d+)?", layer.name))
+    base = keras_private.to_snake_case(type(thing).__name__) if isinstance(thing, keras.Layer) else "variable"
+    return bool(re.fullmatch(rf"(forward_|backward_)?{base}(_\d+)?", thing.name))
 
 
 def layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) -> list[str]:
-    """The path components below `layer`. `saved`: its children's names are saved with the model."""
-    names = _names_in_code(layer, children)
-    if isinstance(layer, (keras_private.Functional, keras.Sequential)):
-        graph = [child for child in layer.layers if not isinstance(child, keras.layers.InputLayer)]
-        in_graph = dict(zip(map(id, graph), _names_in_graph(graph, saved), strict=True))
-        names = [in_graph.get(id(child), name) for child, name in zip(children, names, strict=True)]
-    return names
+    """The path components below `layer`. `saved`: its children's names are saved with the model.
+
+    The names in a functional or Sequential model are unique and saved with it. If the code of a subclassed model creates
+    it, they are not saved; then automatic names count from 0 within it.
+    """
+    names = dict(zip(map(id, children), _clear_names(layer, children), strict=True))
+    counts: collections.Counter[str] = collections.Counter()
+    for child in layer.layers if isinstance(layer, (keras_private.Functional, keras.Sequential)) else ():
+        names[id(child)] = child.name
+        if not saved and is_automatic(child):
+            base = keras_private.to_snake_case(type(child).__name__)
+            names[id(child)] = f"{base}_{counts[base]}" if counts[base] else base
+            counts[base] += 1
+    return [names[id(child)] for child in children]
 
 
 def _names_in_files(children: list[keras.Layer], names: list[str]) -> list[str]:
@@ -193,48 +205,13 @@ def _names_in_files(children: list[keras.Layer], names: list[str]) -> list[str]:
     return result
 
 
-def _names_in_graph(children: list[keras.Layer], saved: bool) -> list[str]:
-    """The path components below a functional or Sequential model.
-
-    Its names are unique and saved with it. If the code of a subclassed model creates it, names are not saved; then
-    automatic names count from 0 within it.
-    """
-    if saved:
-        return [child.name for child in children]
-    names: list[str] = []
-    counts: dict[str, int] = {}
-    for child in children:
-        name = child.name
-        if is_automatic(child):
-            base = keras_private.to_snake_case(type(child).__name__)
-            count = counts.get(base, 0)
-            counts[base] = count + 1
-            name = f"{base}_{count}" if count else base
-        names.append(name)
-    return names
-
-
-def _names_in_code(layer: keras.Layer, children: list[keras.Layer]) -> list[str]:
-    """The path components below a subclassed model or layer: user-given names, else attributes."""
-    names = [child.name for child in children]
-    times = collections.Counter(names)
-    unclear = [is_automatic(child) or times[child.name] > 1 for child in children]
+def _clear_names(layer: keras.Layer, things: Sequence[keras.Layer] | Sequence[keras.Variable]) -> list[str]:
+    """The names of layers or variables of `layer`; an automatic or repeated name is replaced by the attribute."""
+    times = collections.Counter(thing.name for thing in things)
+    unclear = [times[thing.name] > 1 or is_automatic(thing) for thing in things]
     attributes = _attribute_names(layer) if any(unclear) else {}
     return [
-        attributes.get(id(child), name) if ask else name
-        for child, name, ask in zip(children, names, unclear, strict=True)
-    ]
-
-
-def _variable_names(layer: keras.Layer, variables: list[keras.Variable]) -> list[str]:
-    """The last path components: `variable.name`, or the attribute if names are automatic or not unique."""
-    names = [variable.name for variable in variables]
-    times = collections.Counter(names)
-    unclear = [times[name] > 1 or re.fullmatch(r"variable(_\d+)?", name) for name in names]
-    attributes = _attribute_names(layer) if any(unclear) else {}
-    return [
-        attributes.get(id(variable), name) if ask else name
-        for variable, name, ask in zip(variables, names, unclear, strict=True)
+        attributes.get(id(thing), thing.name) if ask else thing.name for thing, ask in zip(things, unclear, strict=True)
     ]
 
 

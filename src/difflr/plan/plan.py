@@ -131,12 +131,9 @@ class Plan:
         """This plan: it is immutable, and copied variables would belong to no model."""
         return self
 
-    def __getstate__(self) -> dict[str, Any]:  # a weak reference cannot be pickled
-        return {**vars(self), "_model_ref": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:  # what was unpickled has other identities
-        rows, statistics, kept = state["rows"], state["statistics"], state["frozen_statistics"]
-        self._fill(rows, statistics, kept, state["_whole"], None, state["learning_rate"])
+    def __reduce__(self) -> tuple[Any, ...]:  # a weak reference cannot be pickled, and what was has other identities
+        fields = (self.rows, self.statistics, self.frozen_statistics, self._whole, None, self.learning_rate)
+        return Plan.from_rows, fields
 
     @property
     def model(self) -> keras.Layer | None:
@@ -212,13 +209,14 @@ class Plan:
         kept = frozen_statistics or whole.frozen_statistics
         return Plan.from_rows(rows, statistics, kept, whole, self.model, self.learning_rate)
 
-    def changed(self, change: Callable[[Row], Row]) -> "Plan":
-        """The plan with every row changed, in `whole` too.
+    def changed(self, change: Callable[[Row], Row], in_whole: bool = True) -> "Plan":
+        """The plan with every row changed.
 
         Args:
             change: Function from a row to the new row.
+            in_whole: Whether to change `whole`, too.
         """
-        whole = None if self._whole is None else self._whole.changed(change)
+        whole = self._whole.changed(change) if in_whole and self._whole is not None else self._whole
         rows, statistics = map(change, self.rows), self.statistics
         return Plan.from_rows(rows, statistics, self.frozen_statistics, whole, self.model, self.learning_rate)
 
@@ -258,9 +256,7 @@ class Plan:
             return self._whole * other
         if not isinstance(other, Plan):
             factor = checked_multiplier(other, "factor")
-            rows = [scaled(row, factor) for row in self.rows]
-            statistics = [dataclasses.replace(norm, frozen=norm.frozen or factor == 0) for norm in self.statistics]
-            return Plan.from_rows(rows, statistics, self.frozen_statistics, None, self.model, self.learning_rate)
+            return self._product([scaled(row, factor) for row in self.rows], lambda norm: factor == 0)
         other = other.whole
         if set(self._by_variable) != set(other._by_variable):
             here, there = {row.path for row in self.rows}, {row.path for row in other.rows}
@@ -279,10 +275,13 @@ class Plan:
             for place, row in enumerate(self.rows)
         ]
         frozen = {norm.path for norm in other.statistics if norm.frozen}
-        statistics = [dataclasses.replace(norm, frozen=norm.frozen or norm.path in frozen) for norm in self.statistics]
-        return Plan.from_rows(rows, statistics, self.frozen_statistics, None, self.model, self.learning_rate)
+        return self._product(rows, lambda norm: norm.path in frozen)
 
     __rmul__ = __mul__
+
+    def _product(self, rows: Iterable[Row], freezes: Callable[[StatisticsLayer], bool]) -> "Plan":
+        statistics = [dataclasses.replace(norm, frozen=norm.frozen or freezes(norm)) for norm in self.statistics]
+        return Plan.from_rows(rows, statistics, self.frozen_statistics, None, self.model, self.learning_rate)
 
     def __eq__(self, other: object) -> bool:
         """Whether both have the same settings for the same paths, whichever rules set them."""

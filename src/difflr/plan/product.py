@@ -25,28 +25,21 @@ def times(first: Row, second: Row) -> Row:
             f"{second.multiplier:g}, weight decay {first.weight_decay_multiplier:g} * "
             f"{second.weight_decay_multiplier:g}."
         )
-    frozen = first.frozen or second.frozen or multiplier == 0
-    if frozen:
-        decided.setdefault("frozen", decided.get("multiplier", ""))
+    frozen = first.frozen or second.frozen
     if BY_USER in (first.decided.get("frozen"), second.decided.get("frozen")):
         decided["frozen"] = BY_USER
-    hyperparameters = {} if frozen else _united(first, second)
-    if frozen:
-        decided = {
-            axis: who
-            for axis, who in decided.items()
-            if axis not in {**first.hyperparameters, **second.hyperparameters}
-        }
+    if not frozen:
+        _check_agree(first, second)
     return dataclasses.replace(
         first,
-        multiplier=0.0 if frozen else multiplier,
+        multiplier=multiplier,
         weight_decay_multiplier=weight_decay_multiplier,
         schedule=ScheduleProduct(schedules) if len(schedules) > 1 else (schedules or [None])[0],
         frozen=frozen,
         decided=decided,
         name=second.name or first.name,
-        hyperparameters=hyperparameters,
-        min_learning_rate=0.0 if frozen else max(first.min_learning_rate, second.min_learning_rate),
+        hyperparameters={**first.hyperparameters, **second.hyperparameters},
+        min_learning_rate=max(first.min_learning_rate, second.min_learning_rate),
     )
 
 
@@ -56,10 +49,9 @@ def scaled(row: Row, factor: float) -> Row:
     return times(row, Row(row.path, row.variable, multiplier=factor, frozen=factor == 0, decided=decided))
 
 
-def _united(first: Row, second: Row) -> dict[str, Any]:
-    """The hyperparameters of both. They are not factors, so different values for one name have no product."""
-    both = [name for name in first.hyperparameters if name in second.hyperparameters]
-    for name in both:
+def _check_agree(first: Row, second: Row) -> None:
+    """Checks the hyperparameters: they are not factors, so different values for one name have no product."""
+    for name in first.hyperparameters.keys() & second.hyperparameters.keys():
         one, other = ({name: row.hyperparameters[name]} for row in (first, second))
         if as_key(one) != as_key(other):
             raise ValueError(
@@ -67,7 +59,6 @@ def _united(first: Row, second: Row) -> dict[str, Any]:
                 f"({first.decided.get(name, 'no rule')}) and {as_text(other)} ({second.decided.get(name, 'no rule')}). "
                 "Hyperparameters are not multiplied: set it in only one of the plans."
             )
-    return {**first.hyperparameters, **second.hyperparameters}
 
 
 def _factors(*schedules: Any) -> list[Any]:
@@ -89,18 +80,7 @@ def declared_once(first: Row, second: Row, declared: float) -> tuple[Row, Row]:
     """
     counts = [row.decided.get("multiplier", "").startswith(DECLARED) for row in (first, second)]
     if counts[1] and "multiplier" in first.decided:
-        return first, _undeclared(second, declared)
+        return first, second.undeclared(declared)
     if counts[0] and "multiplier" in second.decided:
-        return _undeclared(first, declared), second
+        return first.undeclared(declared), second
     return first, second
-
-
-def _undeclared(row: Row, declared: float) -> Row:
-    """`row` without the declared multiplier of its layer, but with the numbers that multiplied the plan."""
-    if row.frozen:
-        return row
-    decided = dict(row.decided)
-    numbers = decided.pop("multiplier").partition(" * ")[2]
-    if numbers:
-        decided["multiplier"] = f"* {numbers}"
-    return dataclasses.replace(row, multiplier=row.multiplier / declared if numbers else 1.0, decided=decided)

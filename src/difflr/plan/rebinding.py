@@ -1,7 +1,7 @@
 """Rebind a plan: to its model, with changes made by the optimizer or the user since."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 
@@ -63,30 +63,14 @@ def without_decay(plan: Plan, variables: Iterable[keras.Variable]) -> Plan:
     return plan.changed(change)
 
 
-def with_multipliers(plan: Plan, multipliers: Mapping[int, float]) -> Plan:
-    """The plan with other multipliers.
+def with_numbers(plan: Plan, numbers: Mapping[int, Mapping[str, float]]) -> Plan:
+    """The plan with other multipliers and hyperparameters.
 
     Args:
         plan: The plan.
-        multipliers: Variable id -> multiplier.
+        numbers: Identity of the variable -> name -> number, as for `Row.with_numbers`.
     """
-    return plan.changed(
-        lambda row: dataclasses.replace(row, multiplier=multipliers.get(id(row.variable), row.multiplier))
-    )
-
-
-def with_hyperparameters(plan: Plan, values: Mapping[int, Mapping[str, float]]) -> Plan:
-    """The plan with other hyperparameters.
-
-    Args:
-        plan: The plan.
-        values: Variable id -> name -> number.
-    """
-    return plan.changed(
-        lambda row: dataclasses.replace(
-            row, hyperparameters={**row.hyperparameters, **values.get(id(row.variable), {})}
-        )
-    )
+    return plan.changed(lambda row: row.with_numbers(numbers.get(id(row.variable), {})))
 
 
 def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
@@ -109,7 +93,7 @@ def with_schedule_starts(plan: Plan, before: Plan, step: int) -> Plan:
         same = not known.frozen and dataclasses.replace(known, schedule_start=0).setting[own] == row.setting[own]
         return dataclasses.replace(row, schedule_start=known.schedule_start if same else step)
 
-    return with_rows(plan, change)
+    return plan.changed(change, in_whole=False)
 
 
 def with_own_schedules_from(plan: Plan, step: int) -> Plan:
@@ -124,7 +108,7 @@ def with_own_schedules_from(plan: Plan, step: int) -> Plan:
         own, _ = schedules_of_phase(row, plan.whole)
         return dataclasses.replace(row, schedule_start=step) if own else row
 
-    return with_rows(plan, change)
+    return plan.changed(change, in_whole=False)
 
 
 def schedules_of_phase(row: Row, whole: Plan) -> tuple[list[str], list[str]]:
@@ -140,14 +124,3 @@ def schedules_of_phase(row: Row, whole: Plan) -> tuple[list[str], list[str]]:
     names = [name for name, value in values.items() if callable(value)]
     own = [name for name in names if values[name] is not before.get(name)]
     return own, [name for name in names if name not in own]
-
-
-def with_rows(plan: Plan, change: Callable[[Row], Row]) -> Plan:
-    """The plan with other rows and the same `whole`.
-
-    Args:
-        plan: The plan.
-        change: Function from a row to the new row.
-    """
-    rows, whole = list(map(change, plan.rows)), None if plan.whole is plan else plan.whole
-    return Plan.from_rows(rows, plan.statistics, plan.frozen_statistics, whole, plan.model, plan.learning_rate)

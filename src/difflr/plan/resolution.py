@@ -69,7 +69,7 @@ def resolve(
     """
     rates = [rule.learning_rate for rule in rules]
     rules = [rule.relative_to(base_rate) for rule in rules]
-    targets = Targets(leaves, model)
+    targets = Targets(model, leaves)
     matches = targets.match_all([rule.target for rule in rules])
     decisions, declarers = _decided(leaves, rules, matches)
     names = [
@@ -193,19 +193,17 @@ def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[s
 
 def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:
     values = {axis: value for axis, (value, _) in settled.items()}
-    own = {axis: values.pop(axis) for axis in settled if axis not in AXES}  # hyperparameters
-    decided = {axis: names[number] if number >= 0 else declarer for axis, (_, number) in settled.items()}
+    decided = {
+        axis: names[number] if number >= 0 else declarer
+        for axis, (value, number) in settled.items()
+        if value is not None
+    }
     if leaf.frozen_by_user:
         values["frozen"], decided["frozen"] = True, BY_USER
-    if values.get("multiplier") == 0 and not values.get("frozen"):
-        values["frozen"], decided["frozen"] = True, decided["multiplier"]
-    if values.get("frozen"):
-        values["multiplier"], values["min_learning_rate"] = 0.0, 0.0
-    reset = frozenset(axis for axis, value in own.items() if value is None)
-    hyperparameters = {axis: value for axis, value in own.items() if value is not None and not values.get("frozen")}
-    decided = {axis: who for axis, who in decided.items() if axis in AXES or axis in hyperparameters}
     if isinstance(values.get("schedule"), Constant) and values["schedule"].learning_rate == 1:
         values["schedule"] = None  # the same group as variables without a schedule
+    own = {axis: values.pop(axis) for axis in settled if axis not in AXES}
+    reset = frozenset(name for name, value in own.items() if value is None)
     return Row(
         path=leaf.path,
         variable=leaf.variable,
@@ -213,7 +211,7 @@ def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer:
         aliases=tuple(leaf.paths[1:]),
         layer=leaf.layer,
         place=leaf.place,
-        hyperparameters=hyperparameters,
+        hyperparameters={name: value for name, value in own.items() if value is not None},
         reset=reset,
         **values,
     )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from difflr.plan.schedule_json import schedule_to_json
 Item = TypeVar("Item")
 BY_USER = "layer.trainable = False"
 DECLARED = "declared by"
+MULTIPLIER = "multiplier"
 STATISTICS = ("keep", "update")
 
 
@@ -64,12 +66,36 @@ class Row:
     def __hash__(self) -> int:
         return hash((self.path, id(self.variable)))
 
-    def undeclared(self) -> "Row":
-        """This row without the multiplier that its layer declares; frozen by a declared 0, it stays frozen."""
+    def __post_init__(self) -> None:
+        """Multiplier 0 freezes, and a frozen row has no rate and no hyperparameters."""
+        if not (self.frozen or self.multiplier == 0):
+            return
+        decided = {axis: who for axis, who in self.decided.items() if axis not in self.hyperparameters}
+        if not self.frozen:
+            decided["frozen"] = decided.get("multiplier", "")
+        nothing: dict[str, Any] = {
+            "multiplier": 0.0,
+            "min_learning_rate": 0.0,
+            "schedule": None,
+            "schedule_start": 0,
+            "hyperparameters": {},
+        }
+        for field, value in {**nothing, "frozen": True, "decided": decided}.items():
+            object.__setattr__(self, field, value)
+
+    def undeclared(self, declared: float = 1.0) -> "Row":
+        """This row without the multiplier that its layer declares, but with the numbers that multiplied the plan.
+
+        Args:
+            declared: The declared multiplier. A row that it freezes stays frozen.
+        """
         if self.frozen or not self.decided.get("multiplier", "").startswith(DECLARED):
             return self
-        decided = {axis: who for axis, who in self.decided.items() if axis != "multiplier"}
-        return dataclasses.replace(self, multiplier=1.0, decided=decided)
+        decided = dict(self.decided)
+        numbers = decided.pop("multiplier").partition(" * ")[2]
+        if numbers:
+            decided["multiplier"] = f"* {numbers}"
+        return dataclasses.replace(self, multiplier=self.multiplier / declared if numbers else 1.0, decided=decided)
 
     def frozen_because(self, reason: str) -> "Row":
         """This row, frozen.
@@ -77,17 +103,25 @@ class Row:
         Args:
             reason: What freezes it.
         """
-        decided = {axis: who for axis, who in self.decided.items() if axis not in self.hyperparameters}
-        return dataclasses.replace(
-            self,
-            multiplier=0.0,
-            schedule=None,
-            schedule_start=0,
-            hyperparameters={},
-            min_learning_rate=0.0,
-            frozen=True,
-            decided={**decided, "frozen": reason},
-        )
+        return dataclasses.replace(self, frozen=True, decided={**self.decided, "frozen": reason})
+
+    def number(self, name: str) -> Any:
+        """The multiplier, or a hyperparameter; `None` if the optimizer decides it.
+
+        Args:
+            name: `"multiplier"`, or the name of the hyperparameter.
+        """
+        return self.multiplier if name == MULTIPLIER else self.hyperparameters.get(name)
+
+    def with_numbers(self, numbers: Mapping[str, float]) -> "Row":
+        """This row with other numbers.
+
+        Args:
+            numbers: By name, as for `number`.
+        """
+        own = {name: number for name, number in numbers.items() if name != MULTIPLIER}
+        multiplier = numbers.get(MULTIPLIER, self.multiplier)
+        return dataclasses.replace(self, multiplier=multiplier, hyperparameters={**self.hyperparameters, **own})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -97,10 +131,7 @@ class Row:
     @property
     def num_parameters(self) -> int:
         """How many numbers the variable holds."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     @property
     def has_schedule(self) -> bool:

@@ -1,7 +1,7 @@
 """`Rule`: settings for the variables that a target matches."""
 
 import dataclasses
-import types
+import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,33 +22,20 @@ Target: TypeAlias = (
 )
 
 
-class _Value(Mapping):
-    """A named, immutable value of a rule, such as `FROZEN`."""
+class _Value(enum.Enum):
+    """The named values of a rule."""
 
-    def __init__(self, name: str, axes: dict[str, Any]):
-        self._name = name
-        self._axes = types.MappingProxyType(axes)
-
-    def __getitem__(self, axis: str) -> Any:
-        return self._axes[axis]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._axes)
-
-    def __len__(self) -> int:
-        return len(self._axes)
+    FROZEN = True
+    TRAINABLE = False
 
     def __repr__(self) -> str:
-        return f"difflr.{self._name}"
-
-    def __reduce__(self) -> str:  # the same object again after copy or pickle
-        return self._name
+        return f"difflr.{self.name}"
 
 
-FROZEN = _Value("FROZEN", {"frozen": True})
+FROZEN = _Value.FROZEN
 """The value of a rule that freezes: no update, no decay, no optimizer state, no gradient."""
 
-TRAINABLE = _Value("TRAINABLE", {"frozen": False})
+TRAINABLE = _Value.TRAINABLE
 """The value of a rule that undoes the freezing of an earlier rule."""
 
 
@@ -127,22 +114,21 @@ class Rule:
             raise ValueError(
                 f"The rule for {describe(self.target)} sets nothing. Give it at least one of: {', '.join(FIELDS)}."
             )
-        self._check_contradictions()
+        if contradiction := self._contradiction():
+            raise ValueError(f"The rule for {describe(self.target)} contradicts itself. Received: {contradiction}")
 
-    def _check_contradictions(self) -> None:
-        start = f"The rule for {describe(self.target)} contradicts itself. Received:"
+    def _contradiction(self) -> str:
         rates = [field for field in ("multiplier", "learning_rate") if getattr(self, field) is not None]
         if len(rates) > 1:
-            raise ValueError(
-                f"{start} multiplier={self.multiplier:g}, learning_rate={self.learning_rate:g}. Leave one of them out."
-            )
+            return f"multiplier={self.multiplier:g}, learning_rate={self.learning_rate:g}. Leave one of them out."
         if rates and self.frozen is not None and self.frozen != (getattr(self, rates[0]) == 0):
             fix = (
                 "Leave one of them out; what a later rule unfreezes has the multiplier of a rule of its own before it"
                 if self.frozen
                 else f"0 freezes: to train it, give it a {rates[0]} above 0"
             )
-            raise ValueError(f"{start} {rates[0]}={getattr(self, rates[0]):g}, frozen={self.frozen}. {fix}.")
+            return f"{rates[0]}={getattr(self, rates[0]):g}, frozen={self.frozen}. {fix}."
+        return ""
 
     @property
     def axes(self) -> dict[str, Any]:
@@ -182,6 +168,8 @@ class Rule:
         Raises:
             ValueError: If an axis is unknown or a value is invalid.
         """
+        if isinstance(value, _Value):
+            return cls(target, frozen=value.value)
         if isinstance(value, Mapping):
             unknown = [field for field in value if field not in FIELDS]
             if unknown:
@@ -209,24 +197,25 @@ class Rule:
         return hash((self.multiplier, self.weight_decay_multiplier, self.frozen, self.name, self.learning_rate))
 
 
-def flattened(target: Target) -> Iterator[Target]:
-    """The single targets in `target`, which may be a list, or a list of lists."""
+def flattened(target: Target, in_everything_but: bool = False) -> Iterator[Target]:
+    """The single targets in `target`, which may be a list, or a list of lists.
+
+    Args:
+        target: The target.
+        in_everything_but: Whether to take the targets that `everything_but` leaves out instead of itself.
+    """
+    if isinstance(target, EverythingBut) and in_everything_but:
+        target = target.targets
     if isinstance(target, (list, tuple)):
         for part in target:
-            yield from flattened(part)
+            yield from flattened(part, in_everything_but)
     else:
         yield target
 
 
 def named_objects(target: Target) -> list[keras.Layer | keras.Variable]:
     """The layers and variables that `target` names as objects, those that it leaves out too."""
-    found = []
-    for each in flattened(target):
-        if isinstance(each, EverythingBut):
-            found += named_objects(each.targets)
-        elif isinstance(each, (keras.Layer, keras.Variable)):
-            found.append(each)
-    return found
+    return [single for single in flattened(target, True) if isinstance(single, (keras.Layer, keras.Variable))]
 
 
 def _same_target(first: Target, second: Target) -> bool:

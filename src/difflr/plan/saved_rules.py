@@ -25,7 +25,7 @@ def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
         ValueError: If a target is a function, a class, or a layer that is not built.
     """
     return [
-        {"target": _target_to_config(rule.target), **_values_to_config(rule)}
+        {"target": _target_to_config(rule.target), **values_to_config(rule)}
         for rule in rules
         if not all(map(has_nothing_to_train, flattened(rule.target)))
     ]
@@ -49,7 +49,12 @@ def _target_to_config(target: Target) -> Any:
     return paths
 
 
-def _values_to_config(rule: Rule) -> dict[str, Any]:
+def values_to_config(rule: Rule) -> dict[str, Any]:
+    """What a rule sets, as plain data.
+
+    Args:
+        rule: The rule.
+    """
     values = {field: value for field in FIELDS if (value := getattr(rule, field)) is not None}
     if rule.schedule is not None:
         values["schedule"] = schedule_to_json(rule.schedule)

@@ -73,8 +73,32 @@ def check_schedule(config: dict[str, Any]) -> None:
         raise ValueError(f"A factor must be finite and >= 0. The plan's schedule {schedule!r} starts with {first}.")
 
 
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose arguments are its attributes, numbers or schedules, and its config."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; schedules among them are serialized."""
+        arguments = inspect.signature(type(self).__init__).parameters
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in list(arguments)[1:]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Schedule":
+        """The schedule that `get_config` describes.
+
+        Raises:
+            ValueError: If it holds anything but schedules and plain values; nothing else is built from it.
+        """
+        return cls(**{name: _restored(value) for name, value in config.items()})
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return list(map(_restored, value))
+    return schedule_from_json(value) if isinstance(value, dict) else value
+
+
 @keras.saving.register_keras_serializable(package="difflr")
-class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
+class ScheduleProduct(Schedule):
     """The product of several schedules at each step.
 
     Args:
@@ -89,16 +113,3 @@ class ScheduleProduct(keras.optimizers.schedules.LearningRateSchedule):
         for schedule in self.schedules[1:]:
             product = product * schedule(step)
         return product
-
-    def get_config(self) -> dict[str, Any]:
-        """The schedules, serialized."""
-        return {"schedules": [keras.saving.serialize_keras_object(schedule) for schedule in self.schedules]}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "ScheduleProduct":
-        """The product that `get_config` describes.
-
-        Raises:
-            ValueError: If it contains anything but schedules. Builds nothing else.
-        """
-        return cls([schedule_from_json(schedule) for schedule in config["schedules"]])

@@ -10,7 +10,7 @@ from difflr.checks import listed, meant, nearest, shown
 from difflr.plan.everything_but import EverythingBut
 from difflr.plan.head import FIX, head_of
 from difflr.plan.kinds import check_kind, is_kind, known_kinds
-from difflr.plan.layer_tree import Leaf
+from difflr.plan.layer_tree import Leaf, walk
 from difflr.plan.rule import Target, describe, flattened
 
 MAX_PATTERN = 2_000
@@ -23,12 +23,12 @@ class Targets:
     """Find the leaves that a target matches, in time proportional to the number of matches.
 
     Args:
-        leaves: The leaves of the layer tree.
-        model: The model they come from, or `None` for a flat list of variables.
+        model: The model, or `None` for a flat list of variables.
+        leaves: The leaves of the layer tree. Defaults to those of the model.
     """
 
-    def __init__(self, leaves: list[Leaf], model: keras.Layer | None):
-        self._leaves = leaves
+    def __init__(self, model: keras.Layer | None, leaves: list[Leaf] | None = None):
+        self._leaves = leaves = walk(model) if leaves is None else leaves
         self._model = model
         self._by_prefix: dict[str, list[Match]] = {}
         self._by_layer: dict[int, list[Match]] = {}
@@ -54,6 +54,14 @@ class Targets:
         if not any(self._leaves[position].variable is not None for position, _ in matches):
             raise ValueError(f"The rule for {describe(target)} matches no trainable variable, only moving statistics.")
         return matches
+
+    def ids(self, target: Target) -> set[int]:
+        """The identities of the variables that match, and of the layers that have only moving statistics.
+
+        Args:
+            target: As for `match`, which raises the same errors.
+        """
+        return {id(self._leaves[position].owner) for position, _ in self.match(target)}
 
     def match_all(self, targets: Sequence[Target]) -> list[list[Match]]:
         """The matches of each target, including layers that have only moving statistics.
@@ -146,23 +154,20 @@ class Targets:
         kind = target.removeprefix("kind:")
         check_kind(kind, self._leaves)
         if kind == "head":
-            if self._model is None:
-                raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
-            return self._match_head(self._model)
+            return self._match_head()
         return [(position, None) for position in self._with_variable() if is_kind(self._leaves[position], kind)]
 
-    def _match_head(self, model: keras.Layer) -> list[Match]:
+    def _match_head(self) -> list[Match]:
+        model = self._model
+        if model is None:
+            raise ValueError("'kind:head' is found from the model's graph: use difflr.Plan(model, rules).")
         parts = head_of(model)
         if not parts:
             raise ValueError(
                 f"{type(model).__name__} '{model.name}' has no separate head: the weights of its last layer are also "
                 f"used below it, like a tied embedding. Please {FIX}."
             )
-        found = {match[0]: match for part in parts for match in self._match_part(part)}
-        return list(found.values())
-
-    def _match_part(self, part: keras.Layer | keras.Variable) -> list[Match]:
-        return [self._by_variable[id(part)]] if isinstance(part, keras.Variable) else self._by_layer.get(id(part), [])
+        return list(dict.fromkeys(match for part in parts for match in self._match_single(part)))
 
     def _nothing_matched(self, target: Target) -> str:
         start = f"The rule for {describe(target)} matches no trainable variable"

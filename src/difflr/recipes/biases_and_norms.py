@@ -2,8 +2,8 @@
 
 import keras
 
-from difflr.depth.named_head import Target, as_list
-from difflr.plan import Plan, layer_tree
+from difflr.depth.named_head import Target
+from difflr.plan import Plan
 from difflr.plan.targets import Targets
 from difflr.recipes.plan_from_decisions import plan_from_decisions
 
@@ -29,7 +29,7 @@ def bias_double(model: keras.Layer) -> Plan:
     Reference: Jia et al., "Caffe: Convolutional Architecture for Fast Feature Embedding" (2014), whose reference models
     have `param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }`.
     """
-    biases = _matched(model, ["kind:bias"])
+    biases = _matched(model, "kind:bias")
     axes = {"multiplier": 2.0, "weight_decay_multiplier": 0.0}
     return plan_from_decisions(model, lambda row: (axes, "bias_double") if id(row.variable) in biases else None)
 
@@ -57,13 +57,11 @@ def no_decay(model: keras.Layer, *, also: Target = ()) -> Plan:
     Reference: He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks" (CVPR 2019),
     section 3.1; timm's `param_groups_weight_decay` (`timm/optim/_param_groups.py`).
     """
-    excluded = _matched(model, ["kind:no_decay", *as_list(also)])
+    excluded = _matched(model, ["kind:no_decay", also] if also else "kind:no_decay")
     axes = {"weight_decay_multiplier": 0.0}
     return plan_from_decisions(model, lambda row: (axes, "no_decay") if id(row.variable) in excluded else None)
 
 
-def _matched(model: keras.Layer, targets: list[Target]) -> set[int]:
+def _matched(model: keras.Layer, target: Target) -> set[int]:
     Plan(model)  # raises a clear error if the model is not built
-    leaves = layer_tree.walk(model)
-    known = Targets(leaves, model)
-    return {id(leaves[position].variable) for target in targets for position, _ in known.match(target)}
+    return Targets(model).ids(target)

@@ -6,8 +6,8 @@ import keras
 
 from difflr.checks import checked_multiplier
 from difflr.depth.depth_groups import depth_groups
-from difflr.depth.named_head import HEAD, Target, as_list, is_default
-from difflr.plan import Plan, layer_tree
+from difflr.depth.named_head import HEAD, Target, is_default
+from difflr.plan import Plan
 from difflr.plan.targets import Targets
 from difflr.recipes.plan_from_decisions import factor_or_frozen, plan_from_decisions
 
@@ -80,20 +80,16 @@ def discriminative(
 def _variables_of(model: keras.Layer, groups: Sequence[Target]) -> list[list[keras.Variable]]:
     """The variables of the user's groups."""
     rows = Plan(model).rows
-    leaves = layer_tree.walk(model)
-    targets = Targets(leaves, model)
+    targets = Targets(model)
     found: dict[int, int] = {}
     members: list[list[keras.Variable]] = []
     for number, group in enumerate(groups, start=1):
-        positions = {position for target in as_list(group) for position, _ in targets.match(target)}
-        members.append([])
-        for leaf in (leaves[position] for position in sorted(positions)):
-            if leaf.variable is None:
-                continue
-            if id(leaf.variable) in found:
-                raise ValueError(f"Groups {found[id(leaf.variable)]} and {number} both contain {leaf.path}.")
-            found[id(leaf.variable)] = number
-            members[-1].append(leaf.variable)
+        inside = targets.ids(group)
+        chosen = [row for row in rows if id(row.variable) in inside]
+        for row in chosen:
+            if found.setdefault(id(row.variable), number) != number:
+                raise ValueError(f"Groups {found[id(row.variable)]} and {number} both contain {row.path}.")
+        members.append([row.variable for row in chosen])
     missing = [row.path for row in rows if id(row.variable) not in found]
     if missing:
         raise ValueError(

@@ -33,11 +33,9 @@ def plan_from_decisions(
         decision = None if row.decided.get("frozen") == BY_USER else decide(row)
         if decision is not None:
             axes, who = decision
-            row = dataclasses.replace(row, **axes, decided={**row.decided, **dict.fromkeys(axes, who)})
-            if row.frozen:
-                row = dataclasses.replace(row, multiplier=0.0)
-            elif row.multiplier == 0:
+            if axes.get("multiplier") == 0:
                 raise ValueError(f"The multiplier of {row.path} underflows to 0 ({who}). Choose a larger one.")
+            row = dataclasses.replace(row, **axes, decided={**row.decided, **dict.fromkeys(axes, who)})
         rows.append(row)
     statistics = [dataclasses.replace(row, frozen=row.frozen or freezes(row.layer)) for row in plan.statistics]
     return Plan.from_rows(rows, statistics, plan.frozen_statistics, model=plan.model)

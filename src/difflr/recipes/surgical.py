@@ -6,8 +6,9 @@ import keras
 
 from difflr.checks import did_you_mean
 from difflr.depth.depth_groups import DepthGroup, depth_groups
-from difflr.depth.named_head import HEAD, Target, as_list, ids_of, named_head
-from difflr.plan import Plan, layer_tree
+from difflr.depth.named_head import HEAD, Target, named_head
+from difflr.plan import Plan
+from difflr.plan.targets import Targets
 from difflr.recipes.plan_from_decisions import plan_from_decisions
 from difflr.text_table import counted
 
@@ -58,7 +59,7 @@ def surgical(
     trainable = _block(model, block, groups)
     if with_head:
         trainable |= named_head(model, head)
-    part = None if within is None else ids_of(model, as_list(within), layer_tree.walk(model))
+    part = None if within is None else Targets(model).ids(within)
 
     def is_left_alone(thing: object) -> bool:
         return part is not None and id(thing) not in part | trainable
@@ -102,7 +103,7 @@ def _block(model: keras.Layer, block: int | slice | Target, groups: list[DepthGr
     if isinstance(block, str) and block in names:
         return groups[names.index(block)].ids
     try:
-        return ids_of(model, as_list(block), layer_tree.walk(model))
+        return Targets(model).ids(block)
     except ValueError as error:
         hint = did_you_mean(block, names) if isinstance(block, str) else ""
         listed = f" Groups: {', '.join(names)}." if names else ""

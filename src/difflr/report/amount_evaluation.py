@@ -1,7 +1,6 @@
 """`AmountEvaluation`: amounts, as in regression."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,10 @@ from difflr.report.measured import Measured, Mistake, Plot, ratio
 class AmountEvaluation(Measured):
     """Amounts: `y` and `scores` are `(n, num_outputs)`."""
 
+    columns = "outputs"
+
     @functools.cached_property
-    def per_output(self) -> dict[str, np.ndarray]:
+    def measures(self) -> dict[str, np.ndarray]:
         """MAE, RMSE and R² of each output, and the range of the answers."""
         errors = self.scores - self.y
         spread = ((self.y - self.y.mean(0)) ** 2).sum(0)
@@ -27,7 +28,7 @@ class AmountEvaluation(Measured):
 
     def numbers(self) -> dict[str, float]:
         """The means over the outputs."""
-        return {name: float(self.per_output[name].mean()) for name in ("mae", "rmse", "r2")}
+        return {name: float(self.measures[name].mean()) for name in ("mae", "rmse", "r2")}
 
     def sentence(self) -> str:
         """How far off it is."""
@@ -37,9 +38,8 @@ class AmountEvaluation(Measured):
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each output."""
-        found = self.per_output
         rows = [
-            [name, *(f"{found[measure][number]:.4g}" for measure in ("mae", "rmse", "r2", "lowest", "highest"))]
+            [name, *(f"{values[number]:.4g}" for values in self.measures.values())]
             for number, name in enumerate(self.class_names)
         ]
         return ["output", "MAE", "RMSE", "R²", "lowest", "highest"], rows
@@ -71,18 +71,6 @@ class AmountEvaluation(Measured):
         axes.set_ylabel("prediction")
         if len(handles) > 1:
             drawing.legend(axes, handles, self.class_names, True)
-
-    def details(self) -> dict[str, Any]:
-        """Numbers of each output."""
-        return {
-            "outputs": {
-                name: {
-                    measure: None if np.isnan(values[number]) else float(values[number])
-                    for measure, values in self.per_output.items()
-                }
-                for number, name in enumerate(self.class_names)
-            }
-        }
 
 
 def _numbers(values: np.ndarray) -> str:

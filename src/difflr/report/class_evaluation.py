@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from difflr.report.measured import Measured, Mistake, Plot, f1_of, mean_of_known, percent, ratio
+from difflr.report.measured import HITS, Measured, Mistake, Plot, hits, mean_of_known, percent, ratio
 from difflr.report.plot_confusion import confusion_height, draw_confusion
 from difflr.report.plot_reliability import draw_reliability
 
@@ -73,6 +73,8 @@ def interval(right: int, number: int) -> tuple[float, float]:
 class ClassEvaluation(Measured):
     """One class an example: `y` holds labels `(n,)`, `scores` probabilities `(n, num_classes)`."""
 
+    columns = "classes"
+
     @functools.cached_property
     def predicted(self) -> np.ndarray:
         """The label of the highest probability."""
@@ -90,15 +92,9 @@ class ClassEvaluation(Measured):
         return reliability(self.scores.max(1), self.predicted == self.y)
 
     @functools.cached_property
-    def per_class(self) -> dict[str, np.ndarray]:
+    def measures(self) -> dict[str, np.ndarray]:
         """Precision, recall, F1 and number of examples of each class."""
-        right, predicted, actual = np.diag(self.confusion), self.confusion.sum(0), self.confusion.sum(1)
-        return {
-            "precision": ratio(right, predicted),
-            "recall": ratio(right, actual),
-            "f1": f1_of(right, predicted, actual),
-            "examples": actual,
-        }
+        return hits(np.diag(self.confusion), self.confusion.sum(0), self.confusion.sum(1))
 
     def numbers(self) -> dict[str, float]:
         """Accuracy, F1, log loss and calibration."""
@@ -108,8 +104,8 @@ class ClassEvaluation(Measured):
             higher = (self.scores > truth[:, None]).sum(1)
             numbers[f"top_{TOP}_accuracy"] = float((higher < TOP).mean())
         return numbers | {
-            "macro_f1": mean_of_known(self.per_class["f1"]),
-            "balanced_accuracy": mean_of_known(self.per_class["recall"]),
+            "macro_f1": mean_of_known(self.measures["f1"]),
+            "balanced_accuracy": mean_of_known(self.measures["recall"]),
             "log_loss": float(-np.log(np.clip(truth, SMALLEST, 1)).mean()),
             "mean_confidence": float(self.scores.max(1).mean()),
             "calibration_error": self.reliability.error,
@@ -126,16 +122,9 @@ class ClassEvaluation(Measured):
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each class."""
-        rows = [
-            [
-                name,
-                f"{self.per_class['examples'][number]:,}",
-                *(percent(self.per_class[measure][number]) for measure in ("precision", "recall", "f1")),
-                self._taken_for(number),
-            ]
-            for number, name in enumerate(self.class_names)
-        ]
-        return ["class", "examples", "precision", "recall", "F1", "most often taken for"], rows
+        taken = ([self._taken_for(number)] for number in range(len(self.class_names)))
+        rows = [[*row, *more] for row, more in zip(self.rows_of_hits(), taken, strict=True)]
+        return ["class", *HITS, "most often taken for"], rows
 
     def _taken_for(self, label: int) -> str:
         others = self.confusion[label].copy()
@@ -181,10 +170,7 @@ class ClassEvaluation(Measured):
         bins = self.reliability
         known = zip(bins.confidence, bins.accuracy, bins.count, strict=True)
         return {
-            "classes": {
-                name: {measure: _plain(values[number]) for measure, values in self.per_class.items()}
-                for number, name in enumerate(self.class_names)
-            },
+            **super().details(),
             "confusion": self.confusion.tolist(),
             "calibration": [
                 {"confidence": float(mean), "accuracy": float(share), "examples": int(number)}
@@ -192,9 +178,3 @@ class ClassEvaluation(Measured):
                 if number
             ],
         }
-
-
-def _plain(value: np.number[Any]) -> float | int | None:
-    if np.isnan(value):
-        return None
-    return int(value) if isinstance(value, np.integer) else float(value)

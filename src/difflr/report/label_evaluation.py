@@ -1,12 +1,11 @@
 """`LabelEvaluation`: several labels an example."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
 from difflr.report import drawing
-from difflr.report.measured import Measured, Mistake, Plot, f1_of, mean_of_known, percent, ratio
+from difflr.report.measured import HITS, Measured, Mistake, Plot, hits, mean_of_known, percent
 
 THRESHOLD = 0.5
 SMALLEST = 1e-7
@@ -15,31 +14,26 @@ SMALLEST = 1e-7
 class LabelEvaluation(Measured):
     """Several labels an example: `y` holds 0 and 1, `scores` probabilities, both `(n, num_labels)`."""
 
+    columns = "labels"
+
     @functools.cached_property
     def predicted(self) -> np.ndarray:
         """Boolean array: which labels are predicted."""
         return self.scores >= THRESHOLD
 
     @functools.cached_property
-    def per_label(self) -> dict[str, np.ndarray]:
+    def measures(self) -> dict[str, np.ndarray]:
         """Precision, recall, F1 and number of examples of each label."""
         actual = self.y > 0
-        right = (actual & self.predicted).sum(0)
-        return {
-            "precision": ratio(right, self.predicted.sum(0)),
-            "recall": ratio(right, actual.sum(0)),
-            "f1": f1_of(right, self.predicted.sum(0), actual.sum(0)),
-            "examples": actual.sum(0),
-        }
+        return hits((actual & self.predicted).sum(0), self.predicted.sum(0), actual.sum(0))
 
     def numbers(self) -> dict[str, float]:
         """F1 over all labels, and the share of examples of which all labels are right."""
         actual = self.y > 0
-        right = (actual & self.predicted).sum()
-        micro = float(f1_of(np.array([right]), np.array([self.predicted.sum()]), np.array([actual.sum()]))[0])
+        counts = (actual & self.predicted).sum(), self.predicted.sum(), actual.sum()
         return {
-            "micro_f1": micro,
-            "macro_f1": mean_of_known(self.per_label["f1"]),
+            "micro_f1": float(hits(*map(np.atleast_1d, counts))["f1"][0]),
+            "macro_f1": mean_of_known(self.measures["f1"]),
             "all_right": float((actual == self.predicted).all(1).mean()),
             "log_loss": float(self._losses().mean()),
         }
@@ -58,15 +52,7 @@ class LabelEvaluation(Measured):
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each label."""
-        rows = [
-            [
-                name,
-                f"{self.per_label['examples'][number]:,}",
-                *(percent(self.per_label[measure][number]) for measure in ("precision", "recall", "f1")),
-            ]
-            for number, name in enumerate(self.class_names)
-        ]
-        return ["label", "examples", "precision", "recall", "F1"], rows
+        return ["label", *HITS], self.rows_of_hits()
 
     def all_mistakes(self) -> list[Mistake]:
         """Examples with a wrong label; the worse the less probable the truth was thought to be."""
@@ -91,20 +77,8 @@ class LabelEvaluation(Measured):
         return [Plot("f1", "F1 of each label", self._draw, height)]
 
     def _draw(self, axes: drawing.Axes) -> None:
-        scores = np.nan_to_num(self.per_label["f1"])
+        scores = np.nan_to_num(self.measures["f1"])
         axes.barh(np.arange(len(scores)), scores, color=drawing.COLORS[0])
         drawing.label_layers(axes, self.class_names)
         axes.set_xlim(0, 1)
         axes.set_xlabel("F1")
-
-    def details(self) -> dict[str, Any]:
-        """Numbers of each label."""
-        return {
-            "labels": {
-                name: {
-                    measure: None if np.isnan(values[number]) else values[number].item()
-                    for measure, values in self.per_label.items()
-                }
-                for number, name in enumerate(self.class_names)
-            }
-        }

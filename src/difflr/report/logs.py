@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from difflr.checks import did_you_mean
+from difflr.checks import did_you_mean, wrong_type
 from difflr.text_table import counted
 
 MEASURES = {
@@ -77,10 +77,8 @@ def log_of(history: AnyHistory) -> Log:
     else:
         lists = getattr(history, "history", history)
         if not isinstance(lists, Mapping):
-            raise TypeError(
-                "`history` must be what `fit` returned, a mapping such as {'loss': [0.9, 0.7]}, or the path of a file of "
-                f"keras.callbacks.CSVLogger. Received: {history!r} (of type {type(history).__name__})."
-            )
+            expected = "what `fit` returned, a mapping such as {'loss': [0.9, 0.7]}, or the path of a file of CSVLogger"
+            raise wrong_type("`history`", expected, history)
         epochs = [int(epoch) + 1 for epoch in getattr(history, "epoch", None) or ()]
         values = {str(name): _numbers(name, numbers) for name, numbers in lists.items()}
     longest = max(map(len, values.values()), default=0)

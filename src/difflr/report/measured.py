@@ -3,13 +3,14 @@
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from difflr.report import drawing
 from difflr.text_table import html_table, text_table
 
+HITS = ("examples", "precision", "recall", "F1")  # columns of a table of `hits`
 Shown: TypeAlias = "np.ndarray | str"  # a picture of bytes, (height, width, channels), or a text
 
 
@@ -61,6 +62,7 @@ class Measured(ABC):
         show: Function from a position to the picture or text there; `None` if there is nothing to show.
     """
 
+    columns: ClassVar[str]  # what the columns of `scores` are
     y: np.ndarray
     scores: np.ndarray
     class_names: tuple[str, ...]
@@ -90,9 +92,30 @@ class Measured(ABC):
     def plots(self) -> list[Plot]:
         """The plots."""
 
+    @property
     @abstractmethod
+    def measures(self) -> dict[str, np.ndarray]:
+        """Measure -> its value for each column of `scores`."""
+
     def details(self) -> dict[str, Any]:
         """What `--json` has beside the numbers, as plain data."""
+        values = {
+            name: {measure: plain(values[number]) for measure, values in self.measures.items()}
+            for number, name in enumerate(self.class_names)
+        }
+        return {self.columns: values}
+
+    def rows_of_hits(self) -> list[list[str]]:
+        """The lines of a table with the columns `HITS`."""
+        found = self.measures
+        return [
+            [
+                name,
+                f"{found['examples'][number]:,}",
+                *(percent(found[measure][number]) for measure in ("precision", "recall", "f1")),
+            ]
+            for number, name in enumerate(self.class_names)
+        ]
 
     def __str__(self) -> str:
         return text_table(*self.table(), left={0}, footer=self.sentence())
@@ -116,7 +139,7 @@ class Measured(ABC):
         """
         return {
             "num_examples": len(self),
-            **{name: None if np.isnan(value) else float(value) for name, value in self.numbers().items()},
+            **{name: plain(np.float64(value)) for name, value in self.numbers().items()},
             **self.details(),
             "mistakes": [dataclasses.asdict(mistake) for mistake in self.mistakes(most)],
         }
@@ -139,12 +162,18 @@ def mean_of_known(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def f1_of(right: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """The F1 score of each class; NaN for a class that neither occurs nor is predicted.
+def plain(value: np.number[Any]) -> float | int | None:
+    """A number as JSON can hold it; `None` for NaN."""
+    return None if np.isnan(value) else value.item()  # type: ignore[return-value]
+
+
+def hits(right: np.ndarray, predicted: np.ndarray, actual: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and number of examples of each class; NaN where they are not defined.
 
     Args:
         right: How often it was predicted rightly.
         predicted: How often it was predicted.
         actual: How often it occurs.
     """
-    return ratio(2 * np.asarray(right), np.asarray(predicted) + np.asarray(actual))
+    f1 = ratio(2 * np.asarray(right), np.asarray(predicted) + np.asarray(actual))
+    return {"precision": ratio(right, predicted), "recall": ratio(right, actual), "f1": f1, "examples": actual}

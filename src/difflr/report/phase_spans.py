@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from difflr.checks import wrong_type
 from difflr.phases import Phase, Phases, PhaseScheduler
 from difflr.phases.resolve import earliest_end, resolve
 from difflr.plan import Plan
@@ -41,14 +42,9 @@ def checked_phases(phases: AnyPhases) -> Phases:
         return phases.phases
     if isinstance(phases, Phases):
         return phases
-    if isinstance(phases, Phase):
-        return Phases([phases])
-    if isinstance(phases, Sequence) and not isinstance(phases, str):
-        return Phases(phases)
-    raise TypeError(
-        f"`phases` must be difflr.Phases, or a list of difflr.Phase. Received: {phases!r} (of type "
-        f"{type(phases).__name__})."
-    )
+    if isinstance(phases, (Phase, Sequence)) and not isinstance(phases, str):
+        return Phases([phases] if isinstance(phases, Phase) else phases)
+    raise wrong_type("`phases`", "difflr.Phases, or a list of difflr.Phase", phases)
 
 
 def counts_steps(phases: Phases) -> bool:

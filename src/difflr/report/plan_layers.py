@@ -4,6 +4,7 @@ import dataclasses
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.optimizers.plan_of import plan_of
 from difflr.plan import Plan, Row
 
@@ -59,9 +60,7 @@ def as_plan(plan: Plan | keras.Layer) -> Plan:
         return plan
     if isinstance(plan, keras.Layer):
         return plan_of(plan)
-    raise TypeError(
-        f"`plan` must be a difflr.Plan or a built model. Received: {plan!r} (of type {type(plan).__name__})."
-    )
+    raise wrong_type("`plan`", "a difflr.Plan or a built model", plan)
 
 
 def bands_of(*plans: Plan) -> list[Band]:

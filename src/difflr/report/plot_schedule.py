@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import checked_steps
+from difflr.checks import checked_steps, wrong_type
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
@@ -86,10 +86,8 @@ def lines_of(
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         if model is not None:
             raise ValueError(f"{type(model).__name__} '{model.name}' has no optimizer: call `compile` first.")
-        raise TypeError(
-            "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule, a compiled model or an optimizer. "
-            f"Received: {schedule!r} (of type {type(schedule).__name__})."
-        )
+        expected = "a keras.optimizers.schedules.LearningRateSchedule, a compiled model or an optimizer"
+        raise wrong_type("`schedule`", expected, schedule)
     names, rates = [], []
     for part in parts(optimizer):
         base, plan = values_at(base_rate(part), steps), _plan(part, model)

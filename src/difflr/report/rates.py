@@ -7,7 +7,7 @@ import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr import keras_private
-from difflr.checks import checked_rate
+from difflr.checks import checked_rate, wrong_type
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Row
 
@@ -38,10 +38,8 @@ def base_rate(learning_rate: Rate) -> float | LearningRateSchedule:
     if isinstance(learning_rate, LearningRateSchedule):
         return learning_rate
     if callable(learning_rate):
-        raise TypeError(
-            "`learning_rate` must be a number, a keras.optimizers.schedules.LearningRateSchedule or an optimizer. "
-            f"Received: {learning_rate!r} (of type {type(learning_rate).__name__})."
-        )
+        expected = "a number, a keras.optimizers.schedules.LearningRateSchedule or an optimizer"
+        raise wrong_type("`learning_rate`", expected, learning_rate)
     return checked_rate(learning_rate, "learning_rate")
 
 

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
+from difflr.checks import wrong_type
 from difflr.optimizers.unwrap import inner
 from difflr.phases.table import who_and_how
 from difflr.report.logs import Log
@@ -39,7 +40,7 @@ def record_of(run: Run, title: str | None, notes: str | None, settings: Mapping[
         TypeError: If the settings are no mapping.
     """
     if settings is not None and not isinstance(settings, Mapping):
-        raise TypeError(f"`settings` must be a mapping. Received: {settings!r} (of type {type(settings).__name__}).")
+        raise wrong_type("`settings`", "a mapping", settings)
     model, rows, backend = run.model, run.plan.rows, keras.backend.backend()
     return {
         "format": FORMAT,

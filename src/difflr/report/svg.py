@@ -12,6 +12,26 @@ INK = "#123456"  # in no color map; replaced by the text color of the page
 WIDTH = 5.4  # inches: still legible on a telephone
 
 
+class Plots:
+    """Makes the plots of a page, and numbers them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, name: str, draw: Callable[[drawing.Axes], None], height: float = 3.0) -> dict[str, str]:
+        """A plot with its name.
+
+        Args:
+            name: What it shows.
+            draw: Function that draws on axes.
+            height: Float, inches.
+        """
+        from markupsafe import Markup
+
+        self._count += 1
+        return {"name": name, "svg": Markup(as_svg(draw, height, self._count, name))}
+
+
 def as_svg(draw: Callable[[drawing.Axes], None], height: float, number: int, name: str) -> str:
     """A plot as an `<svg>` element.
 

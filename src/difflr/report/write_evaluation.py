@@ -2,15 +2,14 @@
 
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from difflr.files import whole_file, write_whole
-from difflr.report import drawing
 from difflr.report.contact_sheet import contact_sheet
 from difflr.report.evaluation_section import evaluation_section
 from difflr.report.measured import Measured
-from difflr.report.svg import as_svg
+from difflr.report.svg import Plots
 from difflr.report.template import template
 
 DOTS_PER_INCH = 150
@@ -45,20 +44,11 @@ def write_evaluation(
         OSError: If the file cannot be written.
     """
     page = template("write_evaluation.html")
-    count = 0
-
-    def plot(name: str, draw: Callable[[drawing.Axes], None], height: float) -> dict[str, str]:
-        from markupsafe import Markup
-
-        nonlocal count
-        count += 1
-        return {"name": name, "svg": Markup(as_svg(draw, height, count, name))}
-
     html = page.render(
         title=title,
         time=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         number=len(found),
-        evaluation=evaluation_section(found, plot),
+        evaluation=evaluation_section(found, Plots()),
         notes=notes,
         skipped=dict(skipped),
         command=command,
@@ -84,16 +74,15 @@ def write_pictures(folder: Path, found: Measured) -> list[Path]:
     """
     from matplotlib.figure import Figure
 
-    files = []
+    figures: dict[str, Figure | None] = {}
     for plot in found.plots():
-        figure = Figure(figsize=(6.4, plot.height), layout="constrained")
+        figures[plot.name] = figure = Figure(figsize=(6.4, plot.height), layout="constrained")
         plot.draw(figure.subplots())
-        files.append(folder / f"{plot.name}.png")
-        with whole_file(files[-1]) as unfinished:
-            figure.savefig(unfinished, dpi=DOTS_PER_INCH)
-    sheet = contact_sheet(found)
-    if sheet is not None:
-        files.append(folder / "mistakes.png")
-        with whole_file(files[-1]) as unfinished:
-            sheet.savefig(unfinished, dpi=DOTS_PER_INCH)
+    figures["mistakes"] = contact_sheet(found)
+    files = []
+    for name, drawn in figures.items():
+        if drawn is not None:
+            files.append(folder / f"{name}.png")
+            with whole_file(files[-1]) as unfinished:
+                drawn.savefig(unfinished, dpi=DOTS_PER_INCH)
     return files

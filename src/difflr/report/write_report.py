@@ -2,12 +2,13 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.plan.table import footer, table_rows
@@ -27,7 +28,7 @@ from difflr.report.rates import Rate
 from difflr.report.read_report import read_report
 from difflr.report.record import Record, checked_record, log_in, record_of, to_block
 from difflr.report.run import Run
-from difflr.report.svg import as_svg
+from difflr.report.svg import Plots
 from difflr.report.template import template
 
 MAX_CURVES = 8
@@ -124,7 +125,7 @@ def _as_list(earlier: object) -> list[Any]:
         return [earlier]
     if isinstance(earlier, Sequence):
         return list(earlier)
-    raise TypeError(f"`earlier` must be a list of reports. Received: {earlier!r} (of type {type(earlier).__name__}).")
+    raise wrong_type("`earlier`", "a list of reports", earlier)
 
 
 def _checked_earlier(run: object) -> Record:
@@ -135,10 +136,7 @@ def _checked_earlier(run: object) -> Record:
             raise ValueError(f"An earlier run is no record of difflr: {error}") from None
     if isinstance(run, (str, os.PathLike)):
         return read_report(run)
-    raise TypeError(
-        "An earlier run must be the path of a report, or a record from difflr.read_report. "
-        f"Received: {run!r} (of type {type(run).__name__})."
-    )
+    raise wrong_type("An earlier run", "the path of a report, or a record from difflr.read_report", run)
 
 
 class Page:
@@ -149,21 +147,7 @@ class Page:
     """
 
     def __init__(self, run: Run):
-        self.run = run
-        self._count = 0
-
-    def plot(self, name: str, draw: Callable[[drawing.Axes], None], height: float = 3.0) -> dict[str, str]:
-        """A plot with its name.
-
-        Args:
-            name: What it shows.
-            draw: Function that draws on axes.
-            height: Float, inches.
-        """
-        from markupsafe import Markup
-
-        self._count += 1
-        return {"name": name, "svg": Markup(as_svg(draw, height, self._count, name))}
+        self.run, self.plot = run, Plots()
 
     def curves(self) -> dict[str, Any]:
         """Loss and metrics over the epochs."""

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.schedules.joined import Joined, restored
+from difflr.schedules.joined import Joined
 
 
 @keras.saving.register_keras_serializable(package="difflr")
@@ -37,14 +37,3 @@ class Delayed(Joined):
         self.schedule = checks.checked_schedule(schedule)
         self.delay_steps = checks.checked_steps(delay_steps, "delay_steps")
         super().__init__([0.0, self.schedule], [self.delay_steps])
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        schedule = self.schedule
-        serialized = schedule if isinstance(schedule, float) else keras.saving.serialize_keras_object(schedule)
-        return {"schedule": serialized, "delay_steps": self.delay_steps}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Delayed":
-        """The schedule that `get_config` describes."""
-        return cls(restored(config["schedule"]), config["delay_steps"])

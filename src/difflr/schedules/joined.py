@@ -6,11 +6,11 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan.schedule_json import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")
-class Joined(keras.optimizers.schedules.LearningRateSchedule):
+class Joined(Schedule):
     """Schedules one after another, each counting its steps from its own beginning.
 
     Args:
@@ -49,28 +49,6 @@ class Joined(keras.optimizers.schedules.LearningRateSchedule):
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
             rate = ops.where(step < boundary, rate, _rate(schedule, ops.maximum(step - boundary, 0)))
         return rate
-
-    def get_config(self) -> dict[str, Any]:
-        """The schedules, serialized, and the boundaries."""
-        schedules = [
-            schedule if isinstance(schedule, float) else keras.saving.serialize_keras_object(schedule)
-            for schedule in self.schedules
-        ]
-        return {"schedules": schedules, "boundaries": self.boundaries}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Joined":
-        """The schedule that `get_config` describes.
-
-        Raises:
-            ValueError: If it holds anything but schedules and numbers; nothing else is built from it.
-        """
-        return cls([restored(schedule) for schedule in config["schedules"]], config["boundaries"])
-
-
-def restored(config: Any) -> Any:
-    """A schedule or number from what `get_config` made of it."""
-    return schedule_from_json(config) if isinstance(config, dict) else config
 
 
 def _rate(schedule: Any, step: Any) -> Any:

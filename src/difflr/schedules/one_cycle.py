@@ -7,13 +7,13 @@ import keras
 
 from difflr import checks
 from difflr.checks import shown
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan.schedule_json import Schedule
 
 ANNEALINGS = ("cosine", "linear")
 
 
 @keras.saving.register_keras_serializable(package="difflr")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+class OneCycle(Schedule):
     """Up from a low rate to a high one, then down to almost 0: the schedule of fastai's `fit_one_cycle`.
 
     The rate begins at `peak_learning_rate / division_factor`, and ends at the `final_division_factor`-th part of that.
@@ -108,20 +108,9 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def _annealed(self, part: Any) -> Any:
         return (1 - keras.ops.cos(math.pi * part)) / 2 if self.annealing == "cosine" else part
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {
-            "peak_learning_rate": self.peak_learning_rate,
-            "num_steps": self.num_steps,
-            "warmup_fraction": self.warmup_fraction,
-            "division_factor": self.division_factor,
-            "final_division_factor": self.final_division_factor,
-            "annealing": self.annealing,
-        }
-
 
 @keras.saving.register_keras_serializable(package="difflr")
-class OneCycleMomentum(keras.optimizers.schedules.LearningRateSchedule):
+class OneCycleMomentum(Schedule):
     """The momentum of a `OneCycle`; made by its method `momentum`.
 
     Args:
@@ -134,6 +123,8 @@ class OneCycleMomentum(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, cycle: OneCycle, highest: float = 0.95, lowest: float = 0.85):
+        if not isinstance(cycle, OneCycle):
+            raise ValueError(f"`cycle` must be a OneCycle. Received: {shown(cycle)}.")
         self.cycle = cycle
         self.highest = checks.checked_number(highest, "highest", highest=1)
         self.lowest = checks.checked_number(lowest, "lowest", highest=self.highest)
@@ -141,20 +132,3 @@ class OneCycleMomentum(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
         rises, up, down = self.cycle._ways(step)
         return self.highest - (self.highest - self.lowest) * keras.ops.where(rises, up, down)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments, the cycle serialized."""
-        cycle = keras.saving.serialize_keras_object(self.cycle)
-        return {"cycle": cycle, "highest": self.highest, "lowest": self.lowest}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "OneCycleMomentum":
-        """The schedule that `get_config` describes.
-
-        Raises:
-            ValueError: If it holds anything but a cycle; nothing else is built from it.
-        """
-        cycle = schedule_from_json(config["cycle"])
-        if not isinstance(cycle, OneCycle):
-            raise ValueError(f"`cycle` must be a OneCycle. Received: {shown(cycle)}.")
-        return cls(cycle, config["highest"], config["lowest"])

@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from difflr import checks
+from difflr.plan.schedule_json import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")
-class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
+class SlantedTriangular(Schedule):
     """A short linear rise to the peak, then a long linear fall: the schedule of ULMFiT.
 
     The rate begins and ends at `peak_learning_rate / ratio`. After `num_steps` it stays there.
@@ -51,12 +52,3 @@ class SlantedTriangular(keras.optimizers.schedules.LearningRateSchedule):
         fall = 1 - (step - cut) / max(self.num_steps - cut, 1)
         part = ops.where(step < cut, rise, fall)
         return self.peak_learning_rate * (1 + part * (self.ratio - 1)) / self.ratio
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {
-            "peak_learning_rate": self.peak_learning_rate,
-            "num_steps": self.num_steps,
-            "cut_fraction": self.cut_fraction,
-            "ratio": self.ratio,
-        }

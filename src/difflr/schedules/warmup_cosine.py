@@ -6,10 +6,11 @@ from typing import Any
 import keras
 
 from difflr import checks
+from difflr.plan.schedule_json import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")
-class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
+class WarmupCosine(Schedule):
     """A linear warm-up to the peak, then half a cosine down to a floor, which is a part of the peak.
 
     A floor in parts of the peak scales with every group: a layer at a tenth of the rate has a tenth of the floor, where
@@ -65,13 +66,3 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         part = (step - self.warmup_steps) / (self.num_steps - self.warmup_steps)
         cosine = self.floor + (1 - self.floor) * (1 + ops.cos(math.pi * part)) / 2
         return self.peak_learning_rate * ops.where(step < self.warmup_steps, warmup, cosine)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {
-            "peak_learning_rate": self.peak_learning_rate,
-            "num_steps": self.num_steps,
-            "warmup_steps": self.warmup_steps,
-            "start": self.start,
-            "floor": self.floor,
-        }

@@ -10,7 +10,7 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.callbacks.measured_step import check_one_optimizer
-from difflr.checks import listed
+from difflr.checks import listed, wrong_type
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
@@ -21,6 +21,7 @@ from difflr.verification.judge import compared, has_gradient, in_groups, judge, 
 from difflr.verification.judgment import PlanNotKept, Verification, VerifiedRow
 from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
 from difflr.verification.reference import schedule_at
+from difflr.verification.snapshot import Snapshot
 
 Batch: TypeAlias = tuple[Any, ...]  # (x,), (x, y) or (x, y, sample_weight), each an array or a structure of arrays
 Step: TypeAlias = Callable[[Batch], object]
@@ -107,7 +108,7 @@ def check_arguments(plan: Plan | None, tolerance: float) -> None:
         ValueError: If `tolerance` is not between 0 and 1.
     """
     if plan is not None and not isinstance(plan, Plan):
-        raise TypeError(f"`plan` must be a difflr.Plan or None. Received: {plan!r} (of type {type(plan).__name__}).")
+        raise wrong_type("`plan`", "a difflr.Plan or None", plan)
     if not 0 < tolerance < 1:
         raise ValueError(f"`tolerance` is relative, above 0 and below 1. Received: {tolerance!r}.")
 
@@ -174,38 +175,8 @@ def check_compiled(model: keras.Model) -> None:
 # -- a compiled model -----------------------------------------------------------------------------------------------------
 
 
-class Restored:
-    """Restores everything on exit: weights, statistics, seeds, optimizer state, metrics.
-
-    Args:
-        model: A compiled model, built, with its optimizer.
-    """
-
-    def __init__(self, model: keras.Model):
-        self._model = model
-        self._saved: list[tuple[keras.Variable, np.ndarray]] = []
-        self._attributes: dict[str, object] = {}
-
-    def __enter__(self) -> "Restored":
-        model = self._model
-        variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
-        self._saved = [(v, np.array(keras.ops.convert_to_numpy(v))) for v in variables]
-        self._attributes = {name: getattr(model, name) for name in ("history", "stop_training") if hasattr(model, name)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._model.reset_metrics()  # those that were made in the first step
-        for variable, value in self._saved:
-            variable.assign(value)
-        for name, attribute in self._attributes.items():
-            setattr(self._model, name, attribute)
-        if keras.backend.backend() == "torch":
-            for variable in self._model.trainable_variables:
-                keras_private.values([variable])[0].grad = None
-
-
 def _of_compiled(plan: Plan, model: keras.Model, batch: Batch, tolerance: float) -> Verification:
-    with Restored(model):
+    with Snapshot(model):
         _leave_rate_0(model)
         observation = Observation(model)
         if not _updates(observation, model, batch, MAX_BATCHES):

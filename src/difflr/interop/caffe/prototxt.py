@@ -5,119 +5,86 @@ import os
 import warnings
 from typing import Any
 
-from difflr.checks import did_you_mean
+from difflr.checks import did_you_mean, wrong_type
 
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
 
-# Layer fields of the oldest format besides rates.
-_UNREAD = """type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio local_size
-alpha beta k source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold det_bg_threshold
-det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width shuffle_images concat_dim"""
-
-# Message -> field -> type; `*`: repeated; empty: skipped. Everything inside `Skipped` is skipped.
-# Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1.
-# Reference: src/caffe/proto/caffe.proto in BVLC/caffe.
-_SCHEMA = {
-    "Skipped": {},
-    "NetState": {"phase": "Phase", "level": "int32", "stage": "*string"},
-    "NetStateRule": {
-        "phase": "Phase",
-        "min_level": "int32",
-        "max_level": "int32",
-        "stage": "*string",
-        "not_stage": "*string",
-    },
-    "ParamSpec": {"name": "string", "share_mode": "ShareMode", "lr_mult": "double", "decay_mult": "double"},
-    "Layer": {
-        "name": "string",
-        "type": "string",
-        "bottom": "*string",
-        "top": "*string",
-        "phase": "Phase",
-        "loss_weight": "*double",
-        "param": "*ParamSpec",
-        "blobs": "*Skipped",
-        "propagate_down": "*bool",
-        "include": "*NetStateRule",
-        "exclude": "*NetStateRule",
-    },
-    "OldLayer": {  # V1LayerParameter, before 2014
-        "name": "string",
-        "type": "",  # an enum that forks extend; unused here
-        "bottom": "*string",
-        "top": "*string",
-        "loss_weight": "*double",
-        "param": "*string",
-        "blob_share_mode": "*ShareMode",
-        "blobs_lr": "*double",
-        "weight_decay": "*double",
-        "blobs": "*Skipped",
-        "include": "*NetStateRule",
-        "exclude": "*NetStateRule",
-        "layer": "OldestLayer",
-    },
-    "OldestLayer": {  # V0LayerParameter, before V1: everything except `bottom` and `top`
-        "name": "string",
-        "blobs_lr": "*double",
-        "weight_decay": "*double",
-        **dict.fromkeys(_UNREAD.split(), ""),
-    },
-    "Net": {
-        "name": "string",
-        "input": "*string",
-        "input_shape": "*Skipped",
-        "input_dim": "*int32",
-        "force_backward": "bool",
-        "state": "NetState",
-        "debug_info": "bool",
-        "layer": "*Layer",
-        "layers": "*OldLayer",
-    },
-    "Solver": {
-        "net": "string",
-        "net_param": "Skipped",
-        "train_net": "string",
-        "test_net": "*string",
-        "train_net_param": "Skipped",
-        "test_net_param": "*Skipped",
-        "train_state": "NetState",
-        "test_state": "*NetState",
-        "test_iter": "*int32",
-        "test_interval": "int32",
-        "test_compute_loss": "bool",
-        "test_initialization": "bool",
-        "base_lr": "double",
-        "display": "int32",
-        "average_loss": "int32",
-        "max_iter": "int32",
-        "iter_size": "int32",
-        "lr_policy": "string",
-        "gamma": "double",
-        "power": "double",
-        "momentum": "double",
-        "weight_decay": "double",
-        "regularization_type": "string",
-        "stepsize": "int32",
-        "stepvalue": "*int32",
-        "clip_gradients": "double",
-        "snapshot": "int32",
-        "snapshot_prefix": "string",
-        "snapshot_diff": "bool",
-        "snapshot_format": "SnapshotFormat",
-        "solver_mode": "SolverMode",
-        "device_id": "int32",
-        "random_seed": "int64",
-        "type": "string",
-        "delta": "double",
-        "momentum2": "double",
-        "rms_decay": "double",
-        "debug_info": "bool",
-        "snapshot_after_train": "bool",
-        "solver_type": "SolverType",
-        "layer_wise_reduce": "bool",
-        "weights": "*string",
-    },
+# Message -> its fields by type, as in src/caffe/proto/caffe.proto of BVLC/caffe; `*`: repeated; `unread`: skipped.
+# Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1. Everything inside `Skipped` is skipped.
+_MESSAGES: dict[str, list[str]] = {
+    "Skipped": [],
+    "NetState": [
+        "Phase phase",
+        "int32 level",
+        "*string stage",
+    ],
+    "NetStateRule": [
+        "Phase phase",
+        "int32 min_level max_level",
+        "*string stage not_stage",
+    ],
+    "ParamSpec": [
+        "string name",
+        "ShareMode share_mode",
+        "double lr_mult decay_mult",
+    ],
+    "Layer": [
+        "string name type",
+        "*string bottom top",
+        "Phase phase",
+        "*double loss_weight",
+        "*ParamSpec param",
+        "*Skipped blobs",
+        "*bool propagate_down",
+        "*NetStateRule include exclude",
+    ],
+    # V1LayerParameter, before 2014. Its type is an enum that forks extend.
+    "OldLayer": [
+        "string name",
+        "unread type",
+        "*string bottom top param",
+        "*double loss_weight blobs_lr weight_decay",
+        "*ShareMode blob_share_mode",
+        "*Skipped blobs",
+        "*NetStateRule include exclude",
+        "OldestLayer layer",
+    ],
+    # V0LayerParameter, before V1: everything except `bottom` and `top`.
+    "OldestLayer": [
+        "string name",
+        "*double blobs_lr weight_decay",
+        "unread type num_output biasterm weight_filler bias_filler pad kernelsize group stride pool dropout_ratio alpha",
+        "unread beta k local_size source scale meanfile batchsize cropsize mirror blobs rand_skip det_fg_threshold",
+        "unread det_bg_threshold det_fg_fraction det_context_pad det_crop_mode new_num new_channels new_height new_width",
+        "unread shuffle_images concat_dim",
+    ],
+    "Net": [
+        "string name",
+        "*string input",
+        "*Skipped input_shape",
+        "*int32 input_dim",
+        "bool force_backward debug_info",
+        "NetState state",
+        "*Layer layer",
+        "*OldLayer layers",
+    ],
+    "Solver": [
+        "string net train_net lr_policy regularization_type snapshot_prefix type",
+        "*string test_net weights",
+        "Skipped net_param train_net_param",
+        "*Skipped test_net_param",
+        "NetState train_state",
+        "*NetState test_state",
+        "double base_lr gamma power momentum weight_decay clip_gradients delta momentum2 rms_decay",
+        "int32 test_interval display average_loss max_iter iter_size stepsize snapshot device_id",
+        "*int32 test_iter stepvalue",
+        "int64 random_seed",
+        "bool test_compute_loss test_initialization snapshot_diff debug_info snapshot_after_train layer_wise_reduce",
+        "SnapshotFormat snapshot_format",
+        "SolverMode solver_mode",
+        "SolverType solver_type",
+    ],
 }
 _ENUMS = {
     "Phase": ["TRAIN", "TEST"],
@@ -125,6 +92,11 @@ _ENUMS = {
     "SnapshotFormat": ["HDF5", "BINARYPROTO"],
     "SolverMode": ["CPU", "GPU"],
     "SolverType": ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"],
+}
+# Message -> field -> type.
+_SCHEMA = {
+    message: {field: kind for kind, *fields in map(str.split, lines) for field in fields}
+    for message, lines in _MESSAGES.items()
 }
 _STRICT = ("ParamSpec", "Solver")  # an unknown field here may be a misspelt rate
 _RATES = ("lr_mult", "decay_mult", "blobs_lr", "weight_decay")  # these are rates in the wrong place
@@ -178,10 +150,7 @@ def _text(source: Any) -> tuple[str, str]:
         except UnicodeDecodeError as error:
             raise ValueError(f"{name} is not UTF-8 text: {error}") from None
     else:
-        raise TypeError(
-            f"Expected the path of a prototxt, or an open text file. Received: {source!r} (of type "
-            f"{type(source).__name__})."
-        )
+        raise wrong_type("The source", "the path of a prototxt, or an open text file", source)
     if not isinstance(text, str):
         raise TypeError(f"{name} is open in binary mode. Open it as text.")
     if len(text) > MAX_CHARACTERS:
@@ -243,7 +212,7 @@ def _messages() -> tuple[dict[str, Any], Any]:
     for message, fields in _SCHEMA.items():
         described = file.message_type.add(name=message)
         for number, (field, kind) in enumerate(fields.items(), start=1):
-            if kind:
+            if kind != "unread":
                 _describe(described.field.add(name=field, number=number), kind)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)

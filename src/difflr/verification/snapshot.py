@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.plan import freezing
+
+Values = list[tuple[keras.Variable, np.ndarray]]
 
 
 class Snapshot:
@@ -23,7 +26,7 @@ class Snapshot:
     Example:
 
     ```python
-    from difflr.choosing.snapshot import Snapshot
+    from difflr.verification.snapshot import Snapshot
 
     with Snapshot(model):
         model.compile("sgd", "mse")
@@ -42,9 +45,10 @@ class Snapshot:
         marked = [*(layer for layer, _ in self._layers), *model.variables]
         self._marks = [(thing, freezing.was_marked(thing)) for thing in marked]
         self._variables = [(variable, variable.trainable) for variable in model.variables]
-        self._own = _values(model.variables)
-        self._beside = _values([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
-        self._gradients = _gradients(model)
+        self._own = values_of(model.variables)
+        self._beside = values_of([*([] if optimizer is None else optimizer.variables), *model.metrics_variables])
+        tensors = keras_private.values(model.variables) if keras.backend.backend() == "torch" else []
+        self._gradients = [(tensor, tensor.grad) for tensor in tensors]
         self._modes = [(layer, vars(layer)["training"]) for layer, _ in self._layers if "training" in vars(layer)]
         self._random = _random_states()
         keras_private.forget_metrics(model)  # so that they are not built for the trials
@@ -53,21 +57,21 @@ class Snapshot:
     def __exit__(self, *error: object) -> None:
         keras_private.sync_state(self._model)  # JAX's `fit` was interrupted between two batches
         self.put_back_flags()
-        _set_random_states(self._random)
-        _assign(self._own)
-        _assign(self._beside)
+        for restore, state in self._random:
+            restore(state)
+        assign(self._own)
+        assign(self._beside)
         for layer, mode in self._modes:  # torch's flag, which Keras's `evaluate` changes
             vars(layer)["training"] = mode
-        for variable, gradient in self._gradients:
-            keras_private.values([variable])[0].grad = gradient
+        for tensor, gradient in self._gradients:
+            tensor.grad = gradient
         attributes = vars(self._model)  # not through `__setattr__`, which would track layers in them
-        for name in [name for name in attributes if name not in self._attributes]:
-            del attributes[name]
+        attributes.clear()
         attributes.update(self._attributes)
 
     def rewind(self) -> None:
         """Restores the start of a trial: weights, moving statistics and seeds."""
-        _assign(self._own)
+        assign(self._own)
 
     def seed(self, number: int) -> None:
         """Restores the seeds of layers, and seeds all other random generators.
@@ -75,7 +79,7 @@ class Snapshot:
         Args:
             number: Integer, the seed.
         """
-        _assign([(variable, value) for variable, value in self._own if variable.path.endswith("seed_generator_state")])
+        assign([(variable, value) for variable, value in self._own if variable.path.endswith("seed_generator_state")])
         random.seed(number)
         np.random.seed(number)
         keras_private.set_global_seed(None)  # Keras draws the next one from Python's generator
@@ -92,38 +96,26 @@ class Snapshot:
                 freezing.set_mark(thing, marked)
 
 
-def _values(variables: list[keras.Variable]) -> list[tuple[keras.Variable, np.ndarray]]:
+def values_of(variables: Sequence[keras.Variable]) -> Values:
+    """Variables and copies of their values."""
     return [(variable, np.array(keras.ops.convert_to_numpy(variable))) for variable in variables]
 
 
-def _assign(values: list[tuple[keras.Variable, np.ndarray]]) -> None:
+def assign(values: Values) -> None:
+    """Gives variables the values that `values_of` copied."""
     for variable, value in values:
         variable.assign(value)
 
 
-def _gradients(model: keras.Model) -> list[tuple[keras.Variable, Any]]:
-    """The gradients that torch stores with the weights."""
-    if keras.backend.backend() != "torch":
-        return []
-    variables = model.variables
-    return [(v, value.grad) for v, value in zip(variables, keras_private.values(variables), strict=True)]
-
-
-def _random_states() -> dict[str, Any]:
-    torch = sys.modules.get("torch")
-    states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
-    states["keras"] = keras_private.global_seed()
-    if torch is not None:
-        states["torch"] = torch.get_rng_state()
-        states["cuda"] = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+def _random_states() -> list[tuple[Callable[[Any], object], Any]]:
+    """How to restore each random generator, and its state."""
+    states: list[tuple[Callable[[Any], object], Any]] = [
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+        (keras_private.set_global_seed, keras_private.global_seed()),
+    ]
+    if torch := sys.modules.get("torch"):
+        states.append((torch.set_rng_state, torch.get_rng_state()))
+        if torch.cuda.is_available():
+            states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     return states
-
-
-def _set_random_states(states: dict[str, Any]) -> None:
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])
-    keras_private.set_global_seed(states["keras"])
-    if "torch" in states:
-        torch = sys.modules["torch"]
-        torch.set_rng_state(states["torch"])
-        torch.cuda.set_rng_state_all(states["cuda"])

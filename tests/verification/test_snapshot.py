@@ -6,7 +6,7 @@ import pytest
 
 import difflr
 from choosing.networks import LOSS, assert_unchanged, clusters, network, state_of
-from difflr.choosing.snapshot import Snapshot
+from difflr.verification.snapshot import Snapshot
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 X, Y = clusters()

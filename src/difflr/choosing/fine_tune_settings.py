@@ -130,7 +130,7 @@ def pretrained_statistics(model: keras.Model, head: Target = HEAD) -> list[keras
     Example:
 
     ```python
-    from difflr.fine_tuning.fine_tune_settings import pretrained_statistics
+    from difflr.choosing.fine_tune_settings import pretrained_statistics
 
     assert pretrained_statistics(model) == []  # it has none
     ```

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.same_everywhere
 # From the ground up. A folder imports from itself and from the floors below its own.
 FLOORS = (
     {"keras_private", "checks", "files", "text_table"},
+    {"signatures"},
     {"plan", "yaml_text"},
     {"schedules", "depth", "layers", "data"},
     {"recipes", "optimizers"},

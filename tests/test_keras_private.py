@@ -75,12 +75,11 @@ def test_every_optimizer_is_checked_once_before_it_is_built():
         for cls in (keras.optimizers.Optimizer, *keras_private.MULTI_OPTIMIZERS):
             patch.setattr(cls, "build", cls.build)
         keras_private.before_build(lambda optimizer, given: found.append((optimizer, given)))
-        optimizers = [keras.optimizers.Adam(), difflr.optimizers.SGD()]
-        for optimizer in optimizers:
+        for optimizer in (stock := keras.optimizers.Adam(), difflr.optimizers.SGD()):
             optimizer.build(variables)
-        assert found == [(optimizer, variables) for optimizer in optimizers]
+        assert found == [(stock, variables)]  # a differential optimizer ignores nothing
         keras.optimizers.LossScaleOptimizer(inner := keras.optimizers.SGD()).build(variables)
-        assert (inner, variables) in found[2:]
+        assert (inner, variables) in found[1:]
 
 
 @needs("own_trainable_variables", "keras:Layer._trainable_variables")

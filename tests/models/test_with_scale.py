@@ -29,7 +29,7 @@ def test_it_takes_pictures_as_they_are(scale, tmp_path):
 
 @pytest.mark.same_everywhere
 def test_scales_that_do_not_fit():
-    with pytest.raises(ValueError, match="must be one of 0..255"):
+    with pytest.raises(ValueError, match=r"must be .0\.\.255"):
         with_scale(network(), "bytes")
     with pytest.raises(ValueError, match="for RGB images. Received: a model with 1 channels"):
         with_scale(network(1), "caffe")

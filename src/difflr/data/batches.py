@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.checks import check_keywords
 from difflr.data.picture_files import PictureFiles
+from difflr.signatures import check_keywords
 from difflr.text_table import counted
 
 AHEAD = 3

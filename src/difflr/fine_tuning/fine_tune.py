@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 
 from difflr import keras_private
-from difflr.checks import check_keywords, checked_number, checked_option, checked_rate, checked_steps
+from difflr.checks import checked_number, checked_option, checked_rate, checked_steps
 from difflr.choosing.choice import Choice
 from difflr.choosing.examples import num_batches
 from difflr.choosing.fine_tune_settings import fine_tune_settings
@@ -19,6 +19,7 @@ from difflr.fine_tuning.keep_better_head import KeepBetterHead
 from difflr.phases import PhaseScheduler, unfreeze
 from difflr.plan import Plan
 from difflr.recipes import no_decay
+from difflr.signatures import check_keywords
 
 AUTO = "auto"
 FREEZE_EPOCHS = 1

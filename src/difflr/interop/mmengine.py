@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_fields, check_keywords, listed
+from difflr.checks import check_fields, listed
 from difflr.interop.timm import from_timm, is_vector, rates_by_depth
 from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
 from difflr.recipes import layerwise_decay
+from difflr.signatures import check_keywords
 
 _KINDS = (
     "bias_lr_mult",

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_keywords, did_you_mean, listed
+from difflr.checks import did_you_mean, listed
 from difflr.interop.effective import check_plan, group_decay
 from difflr.interop.parameter import is_of_parameters
 from difflr.interop.pytree_plan import paths_and_values
 from difflr.plan import Group, Plan
+from difflr.signatures import check_keywords
 
 _FROZEN = "frozen"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_keywords
 from difflr.interop.translation import Decision, Translation, torch_name, translate
 from difflr.plan import Plan, Row
 from difflr.recipes import layerwise_decay
+from difflr.signatures import check_keywords
 
 
 def from_timm(

@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, did_you_mean, joined_signature, with_nearest_argument
+from difflr.checks import checked_multiplier, did_you_mean
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
+from difflr.signatures import joined_signature, with_nearest_argument
 
 
 class DeclaresMultipliers:

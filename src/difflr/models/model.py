@@ -5,12 +5,12 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.checks import check_keywords
 from difflr.optimizers import DifferentialOptimizer, differential
 from difflr.optimizers.unwrap import parts
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
+from difflr.signatures import check_keywords
 
 
 class UsesMultipliers:

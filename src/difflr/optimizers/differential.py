@@ -7,9 +7,10 @@ from typing import Any, TypeAlias, overload
 import keras
 
 from difflr import keras_private
-from difflr.checks import did_you_mean, joined_signature, shown
+from difflr.checks import did_you_mean, shown
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
 from difflr.optimizers.unwrap import rewrap
+from difflr.signatures import joined_signature
 
 OptimizerClass: TypeAlias = type[keras.optimizers.Optimizer]
 

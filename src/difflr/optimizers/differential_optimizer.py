@@ -3,11 +3,12 @@
 import inspect
 from typing import Any
 
-from difflr.checks import checked_option, with_nearest_argument
+from difflr.checks import checked_option
 from difflr.optimizers import torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.saved_optimizer import SavedOptimizer
+from difflr.signatures import with_nearest_argument
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_multiplier, shown, why_it_does_not_take
+from difflr.checks import checked_multiplier, shown
 from difflr.plan import Plan, Rule, VariableMapping, declared, freezing, layer_tree, saved_plan, saved_rules
 from difflr.plan.bind_to_variables import bind_to_variables
 from difflr.plan.rebinding import tied_to, with_layers
 from difflr.plan.rule import as_rules, named_objects
+from difflr.signatures import why_it_does_not_take
 from difflr.text_table import counted
 
 # The keys of a config that distinguish plans and rules from a mapping of layers.

@@ -10,12 +10,13 @@ from typing import Any
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import checked_option, checked_rate, did_you_mean, is_number, shown, why_it_does_not_take
+from difflr.checks import checked_option, checked_rate, did_you_mean, is_number, shown
 from difflr.phases import saved_phase
 from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.signatures import why_it_does_not_take
 from difflr.text_table import counted
 
 MODES = ("auto", "min", "max")

@@ -5,13 +5,13 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_keywords
 from difflr.depth import depth_groups
 from difflr.optimizers.plan_of import plan_of
 from difflr.phases.phase import Phase
 from difflr.phases.phases import Phases
 from difflr.plan import Plan, layer_tree
 from difflr.plan.targets import path_expression, prefixes
+from difflr.signatures import check_keywords
 
 HEAD = "kind:head"
 

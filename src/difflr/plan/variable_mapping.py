@@ -1,6 +1,6 @@
 """`VariableMapping`: a `dict` keyed by variables, which are not hashable."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -65,6 +65,14 @@ class VariableMapping(Mapping):
 
     def __contains__(self, variable: object) -> bool:
         return id(variable) in self._items
+
+    def items(self) -> Iterable[tuple[keras.Variable, Any]]:  # type: ignore[override]
+        """The pairs `(variable, value)`, in order."""
+        return list(self._items.values())
+
+    def values(self) -> Iterable[Any]:  # type: ignore[override]
+        """The values, in the order of the variables: a list, which can be compared."""
+        return [value for _, value in self._items.values()]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, VariableMapping):

@@ -2,12 +2,17 @@
 
 import contextlib
 import importlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import sys
+import types
 from collections.abc import Iterator
+from typing import Any
 
 BACKENDS = ("jax", "tensorflow", "torch")
+LOUD = ("tensorflow", "tensorflow_text")  # what writes to the terminal when it is imported
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 LOGGERS = ("jax", "jax._src.xla_bridge", "tensorflow", "absl", "torch")
 
@@ -28,16 +33,34 @@ def import_keras() -> None:
 
     for name in LOGGERS:  # what they say of devices that they find, or do not
         logging.getLogger(name).setLevel(logging.ERROR)
+    if not any(isinstance(finder, _QuietImports) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _QuietImports())
     with quietly():
         importlib.import_module("difflr")
+
+
+class _QuietImports(importlib.abc.MetaPathFinder):
+    """Imports TensorFlow in silence, wherever that is: Keras and KerasHub do so on every backend, to save or read texts."""
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name in LOUD else None
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module: types.ModuleType) -> None:
+                with quietly():
+                    execute(module)
+
+            spec.loader.exec_module = execute_quietly  # type: ignore[method-assign]
+        return spec
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keeps the start-up messages of the backends from the terminal, unless an import fails.
 
-    TensorFlow writes some before it reads how much it may write, and Keras imports it on every backend when it saves a
-    model. They do not come from Python, so stderr is replaced below it.
+    TensorFlow writes some before it reads how much it may write. They do not come from Python, so stderr is replaced below
+    it.
     """
     import tempfile  # slow
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.backend import import_keras, quietly
+from difflr_command.backend import import_keras
 from difflr_command.common import Backend, Traceback
 
 
@@ -27,7 +27,7 @@ def demo(
     with console.bad_input():
         import_keras()
     if export is not None:
-        with console.bad_input(), quietly():
+        with console.bad_input():
             from difflr.demo.export import export as write
 
             write(export)
@@ -37,12 +37,10 @@ def demo(
         )
         return
     try:
-        import keras
-
+        from difflr import keras_private
         from difflr.demo.run_demo import run_demo
     except ImportError as error:
         raise typer.BadParameter(f'The demo needs its extra: pip install "difflr[demo]" ({error})') from None
-    with quietly():  # it imports TensorFlow, on every backend
-        keras.utils.set_random_seed(0)
+    keras_private.set_random_seed(0)
     with console.running("nothing is compared"):
         run_demo(seeds=seeds, epochs=epochs, output=output)

@@ -18,8 +18,7 @@ def _keras_hub() -> Any:
     """
     import_keras()
     try:
-        with quietly():
-            return importlib.import_module("keras_hub")
+        return importlib.import_module("keras_hub")
     except ImportError:
         raise ValueError("Presets of KerasHub need it: pip install keras-hub") from None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.backend import import_keras, quietly
+from difflr_command.backend import import_keras
 from difflr_command.claim import claim
 from difflr_command.common import Backend, Traceback
 from difflr_command.help import Command, Group
@@ -99,8 +99,7 @@ def keras2(
         import difflr
         from difflr_command.plan_table import print_plan
 
-        with quietly():
-            model = difflr.interop.load_keras2(old, weights)
+        model = difflr.interop.load_keras2(old, weights)
         _save(model, output)
     print_plan(console.output(), difflr.Plan(model))
     console.messages().print(f"\nWritten: {output}")
@@ -143,8 +142,7 @@ def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Pat
         from difflr_command.plan_table import print_plan
 
         network = load(model)
-        with quietly():
-            translation = translate(network)
+        translation = translate(network)
         if output is not None and output.suffix == ".keras":
             _save(declare_multipliers(translation.plan, network), output)
         elif output is not None:
@@ -158,5 +156,5 @@ def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Pat
 def _save(model: "keras.Model", output: pathlib.Path) -> None:
     from difflr.files import whole_file
 
-    with whole_file(output) as unfinished, quietly():
+    with whole_file(output) as unfinished:
         model.save(unfinished)

@@ -37,10 +37,9 @@ def _pretrained(network: known_models.KnownModel, size: tuple[int, int] | None) 
     """A named network without its head, behind the scaling that it was trained with: it takes pictures in 0..255."""
     height, width = size or (network.size, network.size)
     if not network.function:
-        with quietly():
-            from difflr.demo import squeezenet
+        from difflr.demo import squeezenet
 
-            return squeezenet.build((height, width), squeezenet.read_weights())
+        return squeezenet.build((height, width), squeezenet.read_weights())
     build = getattr(keras.applications, network.function)
     try:
         with console.quiet(), quietly():
@@ -76,8 +75,7 @@ def _from_file(file: Path, compile: bool) -> keras.Model:
         raise ValueError(f"{file} is damaged, or no .keras file. Write it by model.save('{file.name}').")
     _import_keras_hub(file)
     try:
-        with quietly():
-            model = keras.saving.load_model(file, compile=compile, safe_mode=True)
+        model = keras.saving.load_model(file, compile=compile, safe_mode=True)
     except Exception as error:
         raise ValueError(_why_not(file, error)) from error
     if not isinstance(model, keras.Model):

@@ -13,7 +13,6 @@ from difflr.data.examples import some
 from difflr.files import whole_file
 from difflr.text_table import counted
 from difflr_command import inputs
-from difflr_command.backend import quietly
 from difflr_command.plan_table import plan_as_data, print_rates
 from difflr_command.run import Run
 from difflr_command.run_report import columns, of_several_classes
@@ -85,8 +84,7 @@ def write_model(settings: Settings, run: Run) -> None:
     else:
         run.whole.compiled = False
     with whole_file(settings.output) as unfinished:
-        with quietly():
-            run.whole.save(unfinished)
+        run.whole.save(unfinished)
         difflr.models.write_info(unfinished, run.info)
     run.whole.optimizer = trained  # which the report is about
 

@@ -3,8 +3,6 @@
 import keras
 import numpy as np
 
-from difflr_command.backend import quietly
-
 AT_ONCE = 64  # of which one may be very long
 SHORTEST = 16
 
@@ -30,11 +28,10 @@ class TextsToNumbers:
         Args:
             texts: Array `(num_texts,)` of strings.
         """
-        with quietly():  # TensorFlow is imported
-            parts = [
-                keras.ops.convert_to_numpy(self._layer(texts[begin : begin + AT_ONCE]))
-                for begin in range(0, len(texts), AT_ONCE)
-            ]
+        parts = [
+            keras.ops.convert_to_numpy(self._layer(texts[begin : begin + AT_ONCE]))
+            for begin in range(0, len(texts), AT_ONCE)
+        ]
         parts = [part.astype("int32") if part.dtype == "int64" else part for part in parts]
         if not self._of_any_length:
             return np.concatenate(parts)

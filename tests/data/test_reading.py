@@ -398,6 +398,14 @@ def test_json_lines(tmp_path):
             data.read_table(file)
 
 
+def test_of_several_labels_there_may_be_none(tmp_path):
+    file = tmp_path / "films.csv"
+    file.write_text("text,label\na,sad|long\nb,\nc,sad\n")
+    examples = data.read_table(file, targets="several")
+    assert (examples.class_names, examples.skipped) == (("long", "sad"), ())
+    np.testing.assert_array_equal(examples.y, [[1, 1], [0, 0], [0, 1]])
+
+
 @pytest.mark.parametrize(
     ("labels", "task", "note"),
     [

@@ -15,6 +15,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # What the content is -> what it holds, and what the model takes otherwise.
 HOLDS = {"text": ("texts", "pictures"), "file": ("paths of pictures", "texts")}
+NO_LABEL = "no label"
 Value = str | float | list[str] | tuple[str, ...] | None
 
 
@@ -28,7 +29,7 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    file: Path, content_columns: Sequence[str], label_columns: Sequence[str], what: str
+    file: Path, content_columns: Sequence[str], label_columns: Sequence[str], what: str, targets: str | None = None
 ) -> tuple[list[Row], list[tuple[str, str]]]:
     """The rows of a table in UTF-8: CSV by commas, semicolons or tabs; JSON, an object a line; or Parquet.
 
@@ -37,6 +38,7 @@ def read_rows(
         content_columns: The column with the texts or files: the first of these that is there.
         label_columns: The columns with the labels; with several, a row's label is a tuple.
         what: What the content is: `"text"` or `"file"`.
+        targets: As in `read_table`. With `"several"`, an empty label is none of them.
 
     Returns:
         The rows that have both, and pairs of a row and the reason for those that have not.
@@ -46,6 +48,8 @@ def read_rows(
             something.
     """
     rows = list(rows_of(file, content_columns, label_columns, what))
+    if targets == "several" and len(label_columns) == 1:
+        rows = [row._replace(label=[], reason=None) if row.reason == NO_LABEL else row for row in rows]
     if not rows:
         raise ValueError(f"{file} has no rows below the names of its columns.")
     skipped = [(row.place, row.reason) for row in rows if row.reason is not None]
@@ -130,7 +134,7 @@ def _row(place: str, row: Mapping[Any, Any], content: str, labels: Sequence[str]
     values = [_clean(row.get(name)) for name in labels]
     missing = [name for name, value in zip(labels, values, strict=True) if value is None or value == ""]
     label = values[0] if len(values) == 1 else tuple(str(value) for value in values)
-    reason = f"no {what}" if not text.strip() else "no label" if missing else None
+    reason = f"no {what}" if not text.strip() else NO_LABEL if missing else None
     return Row(place, text, label, reason)
 
 

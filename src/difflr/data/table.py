@@ -33,7 +33,7 @@ def read_table(
         label_column: The column with the labels; or several, each with amounts, or with 0 and 1 for a label of its own.
         class_names: The classes to number labels by. By default the labels found, sorted.
         targets: What the labels are: `"labels"`, one for each text; `"several"`, any number for each text, as a list or with
-            `|`, `;` or `,` between them; `"numbers"`, amounts to predict. By default the kind is guessed, and `notes`
+            `|`, `;` or `,` between them, or none; `"numbers"`, amounts to predict. By default the kind is guessed, and `notes`
             says so.
 
     Returns:
@@ -56,7 +56,7 @@ def read_table(
     ```
     """
     file, columns = Path(file), _columns(label_column)
-    rows, skipped = read_rows(file, [text_column], columns, "text")
+    rows, skipped = read_rows(file, [text_column], columns, "text", targets)
     texts = np.empty(len(rows), object)  # NumPy's own strings are all as long as the longest
     texts[:] = [row.content for row in rows]
     return _examples(texts, rows, skipped, file, columns, class_names, targets)
@@ -110,7 +110,7 @@ def open_picture_table(
     file, columns = Path(file), _columns(label_column)
     if channels not in MODES:
         raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
-    rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file")
+    rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file", targets)
     paths = [file.parent / row.content.strip() for row in rows]
     pictures, kept, reasons, remarks = scan(paths, size, channels, on_picture, most_held)
     skipped += [(rows[position].content, reason) for position, reason in reasons.items()]
@@ -139,7 +139,7 @@ def picture_targets(
     Raises:
         ValueError: As in `read_table`.
     """
-    rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file")
+    rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file", targets)
     made = targets_of([row.label for row in rows], label_column, _where(file, label_column), targets, class_names)
     return [file.parent / row.content.strip() for row in rows], made
 

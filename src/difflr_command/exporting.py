@@ -162,6 +162,7 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
         _silenced(),
     ):
         model, about = _of_one_input(network, form)
+        _check_space(unfinished.parent, model)
         inputs = _examples(model, about)
         expected = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(inputs), training=False))
         _export(model, unfinished, form)
@@ -207,6 +208,14 @@ def _of_one_input(network: Network, form: str) -> tuple[keras.Model, dict[str, A
     given = inner.inputs[0]
     inputs = keras.Input(size, dtype=given.dtype, name=given.name)
     return keras.Model(inputs, inner(inputs), name=inner.name), about
+
+
+def _check_space(folder: Path, model: keras.Model) -> None:
+    """Checks before the export, because torch ends the process if its file does not fit."""
+    free, needed = shutil.disk_usage(folder).free, 4 * model.count_params()
+    if free < needed:
+        where = f"{folder.parent} has {free:,} bytes left"
+        raise ValueError(f"The disk is full: {where}, and the weights alone need {needed:,}. Nothing is written.")
 
 
 def _examples(model: keras.Model, about: dict[str, Any]) -> np.ndarray:

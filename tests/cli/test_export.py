@@ -57,6 +57,13 @@ def test_torch(network):
     np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.same_everywhere
+def test_a_full_disk_is_found_before_the_export(network, here, monkeypatch):
+    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=0))
+    assert "has 0 bytes left, and the weights alone need" in refused("export", "colors.keras", "-o", "colors.pt2")
+    assert not [file.name for file in here.iterdir() if "pt2" in file.name]
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorFlow's own converter")
 def test_litert(network):
     result = succeeded("export", "colors.keras", "-o", "colors.tflite")

@@ -33,8 +33,8 @@ def read_table(
         label_column: The column with the labels; or several, each with amounts, or with 0 and 1 for a label of its own.
         class_names: The classes to number labels by. By default the labels found, sorted.
         targets: What the labels are: `"labels"`, one for each text; `"several"`, any number for each text, as a list or with
-            `|`, `;` or `,` between them, or none; `"numbers"`, amounts to predict. By default the kind is guessed, and `notes`
-            says so.
+            `|`, `;` or `,` between them, or none; `"numbers"`, amounts to predict. By default the kind is guessed, and
+            `notes` says so.
 
     Returns:
         The `Examples`: `x` of shape `(num_rows,)`, strings in an array of objects. Rows without a text or a label, or

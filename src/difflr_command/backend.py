@@ -40,7 +40,7 @@ def import_keras() -> None:
 
 
 class _QuietImports(importlib.abc.MetaPathFinder):
-    """Imports TensorFlow in silence, wherever that is: Keras and KerasHub do so on every backend, to save or read texts."""
+    """Imports TensorFlow silently, wherever that is: Keras and KerasHub do so on every backend, to save or read texts."""
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         spec = importlib.machinery.PathFinder.find_spec(name, path) if name in LOUD else None

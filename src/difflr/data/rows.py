@@ -49,7 +49,7 @@ def read_rows(
     """
     rows = list(rows_of(file, content_columns, label_columns, what))
     if targets == "several" and len(label_columns) == 1:
-        rows = [row._replace(label=[], reason=None) if row.reason == NO_LABEL else row for row in rows]
+        rows = [Row(row.place, row.content, []) if row.reason == NO_LABEL else row for row in rows]
     if not rows:
         raise ValueError(f"{file} has no rows below the names of its columns.")
     skipped = [(row.place, row.reason) for row in rows if row.reason is not None]

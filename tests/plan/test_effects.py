@@ -61,12 +61,15 @@ TARGETS = {
 }
 
 
-@pytest.mark.same_everywhere(but=["list-0.25-0.25", "layer class-value8-0"])
+@pytest.mark.same_everywhere(but=["list-0.25-0.25", "layer class-frozen"])
 @pytest.mark.parametrize(
     ("target", "value", "factor"),
     [
         *((target, 0.25, 0.25) for target in TARGETS),
-        *((target, difflr.FROZEN, 0) for target in ("list", "layer class", "everything but")),
+        *(
+            pytest.param(target, difflr.FROZEN, 0, id=f"{target}-frozen")
+            for target in ("list", "layer class", "everything but")
+        ),
     ],
 )
 def test_targets(target, value, factor):

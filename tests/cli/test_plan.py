@@ -14,6 +14,7 @@ from rich.console import Console
 import difflr as library
 from cli.commands import difflr, refused
 from difflr_command import data_options, layers_table, plan_options, plan_table
+from processes import environment
 
 
 def test_a_plan_of_rules_is_printed_and_written(here):
@@ -272,6 +273,18 @@ def test_the_backends_start_in_silence():
     code = "from difflr_command.backend import import_keras; import_keras(); import keras; keras.ops.ones(2) + 1"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stderr == ""
+
+
+@pytest.mark.same_everywhere
+def test_tensorflow_is_imported_silently_wherever_that_is(tmp_path):
+    """As by KerasHub, long after the backend has started."""
+    (tmp_path / "tensorflow_text.py").write_text("import os; os.write(2, b'oneDNN is on'); VERSION = 3")
+    code = (
+        "from difflr_command.backend import import_keras; import_keras(); import tensorflow_text as t; print(t.VERSION)"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(tmp_path))
+    assert (shown.stdout.strip(), shown.stderr) == ("3", "")
 
 
 def test_scales_are_those_of_the_library():

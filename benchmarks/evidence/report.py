@@ -88,9 +88,9 @@ def loss_table(found):
         worst, values = max(points, key=points.get), list(points.values())
         gains = [own[task].mean - outcome.mean for task, outcome in by_method(found)[method].items() if task in own]
         gain = "" if method == "fine_tune" or len(gains) < 2 else f"{np.mean(gains):+.1f} ± {half_width(gains):.1f}"
-        loss = [f"{np.mean(values):.1f}", f"{points[worst]:.1f}, {worst}"]
+        loss = [f"{np.mean(values):.1f}", f"{points[worst]:.1f} ({worst})"]
         lines.append([method, METHODS[method].about, *loss, gain])
-    return table(["method", "", "mean loss", "worst loss, on", "gain of `fine_tune` over it"], lines)
+    return table(["method", "how", "mean loss", "worst loss (task)", "gain of `fine_tune` over it"], lines)
 
 
 def difference(first, second):
@@ -118,7 +118,7 @@ def not_measured(found):
         tasks = method.tasks or TASKS
         missing = [task for task in tasks if task not in methods.get(name, {})]
         if missing:
-            where = "" if len(missing) == len(tasks) else f" on {', '.join(missing)}"
+            where = "" if len(missing) == len(tasks) else " on " + ", ".join(f'"{task}"' for task in missing)
             groups.setdefault(where, []).append(name)
     return " ".join(f"Not measured{where}: {'; '.join(names)}." for where, names in groups.items())
 

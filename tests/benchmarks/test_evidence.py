@@ -99,9 +99,9 @@ def test_the_page_says_who_is_better_and_where_it_loses(results, trained, tmp_pa
     page = report.write(results, tmp_path).read_text()
     assert "{{" not in page
     assert "- **label shift**: 7.0 ± 0.0 points below one rate." in page
-    assert "| fine_tune | `difflr.fine_tune` with its defaults | -1.5 | 7.0, label shift |  |" in page
-    assert "| one rate | everything at one rate | 0.0 | 0.0, label shift | +1.5 ± 108.0 |" in page
-    assert "Not measured on input shift, both shifts, BatchNorm, " in page
+    assert "| fine_tune | `difflr.fine_tune` with its defaults | -1.5 | 7.0 (label shift) |  |" in page
+    assert "| one rate | everything at one rate | 0.0 | 0.0 (label shift) | +1.5 ± 108.0 |" in page
+    assert 'Not measured on "input shift", "both shifts, BatchNorm", ' in page
     assert re.search(r"Not measured: [^.]*; LP-FT; ", page)
     assert (tmp_path / "images" / "comparison.png").exists()
 

@@ -5,6 +5,8 @@ import pathlib
 import shutil
 
 import pytest
+from benchmarks.evidence import report as evidence
+from benchmarks.evidence import runs as evidence_runs
 from benchmarks.soak import report as soak
 from benchmarks.twelve_checks import report as twelve_checks
 from benchmarks.twelve_checks import runs
@@ -20,6 +22,12 @@ pytestmark = pytest.mark.same_everywhere
 def test_the_twelve_checks(tmp_path):
     results = runs.Results(DOCS / "measured" / "twelve_checks.jsonl")
     assert twelve_checks.write(results, tmp_path).read_text() == (DOCS / "twelve_checks.md").read_text()
+
+
+def test_the_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "draw", lambda found, file: file)
+    results = evidence_runs.Results(DOCS / "measured" / "evidence.jsonl")
+    assert evidence.write(results, tmp_path).read_text() == (DOCS / "comparison.md").read_text()
 
 
 def test_the_hour_of_training(tmp_path):

@@ -41,7 +41,9 @@ Seed = Annotated[
 ]
 NewHead = Annotated[
     bool,
-    typer.Option("--new-head", help="Replace the last layer by a new one for the classes in DATA.", rich_help_panel=DATA),
+    typer.Option(
+        "--new-head", help="Replace the last layer by a new one for the classes in DATA.", rich_help_panel=DATA
+    ),
 ]
 Features = Annotated[
     str | None,
@@ -65,9 +67,7 @@ SizeOfPictures = Annotated[
 ]
 TextColumn = Annotated[
     str | None,
-    typer.Option(
-        help="The column with the texts. [default: text]", show_default=False, rich_help_panel=DATA
-    ),
+    typer.Option(help="The column with the texts. [default: text]", show_default=False, rich_help_panel=DATA),
 ]
 FileColumn = Annotated[
     str | None,

@@ -18,7 +18,9 @@ def demo(
     ),
     export: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Instead of comparing, write the network (squeezenet.keras) and the digits into this folder."),
+        typer.Option(
+            help="Instead of comparing, write the network (squeezenet.keras) and the digits into this folder."
+        ),
     ] = None,
     backend: Backend = "",
     traceback: Traceback = False,

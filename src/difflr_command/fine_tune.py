@@ -168,7 +168,9 @@ def fine_tune(
     ] = None,
     validation_split: Annotated[
         float,
-        typer.Option(min=0, max=0.9, help="Without --validation: the share of each class to validate on.", rich_help_panel=DATA),
+        typer.Option(
+            min=0, max=0.9, help="Without --validation: the share of each class to validate on.", rich_help_panel=DATA
+        ),
     ] = 0.2,
     output: Annotated[
         pathlib.Path, typer.Option("--output", "-o", help="The file for the model.", rich_help_panel=FILES)

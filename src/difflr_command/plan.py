@@ -24,7 +24,9 @@ def plan(
     learning_rate: Annotated[
         float | None, typer.Option(help="A base rate; adds a column of effective rates.", show_default=False)
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Print a row for every variable, with the rule that decided it.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print a row for every variable, with the rule that decided it.")
+    ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,

@@ -59,9 +59,7 @@ Recipes = Annotated[
         autocompletion=_complete,
     ),
 ]
-NewHead = Annotated[
-    bool, typer.Option("--new-head", help="Show the model with a new last layer for --classes.")
-]
+NewHead = Annotated[bool, typer.Option("--new-head", help="Show the model with a new last layer for --classes.")]
 Classes = Annotated[
     int | None,
     typer.Option(min=2, help="With --new-head: the number of classes. (`difflr fine-tune` counts them.)"),

@@ -40,7 +40,8 @@ def predict(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", "-k", min=1, help="The number of classes to print for each input, most probable first.")
+        int,
+        typer.Option("--top", "-k", min=1, help="The number of classes to print for each input, most probable first."),
     ] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: Json = False,

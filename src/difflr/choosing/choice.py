@@ -79,7 +79,7 @@ class Choice:
         learning_rate: The base rate.
         plan: The `difflr.Plan`.
         head_first: Whether the head trains alone first. If the plan trains only the head, this is the whole run.
-        reason: Why this was chosen, or why nothing could be measured, so that the defaults of `fine_tune` are kept.
+        reason: Why this was chosen, or why nothing could be measured and the defaults of `fine_tune` are kept.
         trials: The measurements: a list of `Tried`, the defaults of `fine_tune` first.
         cost: The cost of the search.
         is_measured: Whether a candidate was measurably better than the defaults.
@@ -146,7 +146,7 @@ class Choice:
         return f"rate {self.learning_rate:.2g}, {groups}, {variables} frozen"
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
-        """Draws a bar for each candidate: its accuracy, or its loss if it is no classifier.
+        """Draws a bar for each candidate: its accuracy, or its loss for models that are not classifiers.
 
         Args:
             axes: The matplotlib axes to draw on. By default new ones, of a new figure.

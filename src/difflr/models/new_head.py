@@ -28,7 +28,7 @@ def new_head(
 ) -> keras.Model:
     """Put a new head on `model`, for other classes.
 
-    Its kernel is small (standard deviation 0.01), so that all classes are about equally probable before training.
+    The new kernel is small (standard deviation 0.01), so that all classes are about equally probable before training.
 
     The new head replaces the last layer with weights if that is `Dense`, or if its outputs become probabilities by a
     softmax or sigmoid, also in a nested model. Otherwise it goes after the whole model. Feature maps are reduced by global

@@ -30,8 +30,8 @@ class FineTuneSettings:
         learning_rate: The peak rate of the head while it trains alone.
         rate_ratio: Rate of the head / rate of the lowest layers; `None` if a plan sets the rates.
         freeze_epochs: Epochs with only the head trainable.
-        normalization: Whether the pretrained BatchNormalization layers of the backbone are `"frozen"` or `"trained"`; `None` if
-            a plan decides it.
+        normalization: Whether the pretrained BatchNormalization layers of the backbone are `"frozen"` or `"trained"`;
+            `None` if a plan decides it.
         reasons: Name of the setting -> its reason.
 
     Example:
@@ -59,22 +59,6 @@ class FineTuneSettings:
 
     def _repr_html_(self) -> str:
         return self.__str__()._repr_html_()
-
-    def changed(self, reason: str, **values: object) -> "FineTuneSettings":
-        """These settings with other values; `None` leaves a value unchanged.
-
-        Args:
-            reason: The reason for the new values.
-            **values: Name of the setting -> value.
-        """
-        chosen = {name: value for name, value in values.items() if value is not None}
-        reasons = {**self.reasons, **dict.fromkeys(chosen, reason)}
-        return dataclasses.replace(self, **chosen, reasons=reasons)  # type: ignore[arg-type]
-
-    def with_plan(self) -> "FineTuneSettings":
-        """These settings if a plan sets the rates and what is frozen."""
-        reasons = {**self.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
-        return dataclasses.replace(self, rate_ratio=None, normalization=None, reasons=reasons)
 
 
 def fine_tune_settings(
@@ -118,6 +102,25 @@ def fine_tune_settings(
             "normalization": why_normalization,
         },
     )
+
+
+def with_values(settings: FineTuneSettings, reason: str, **values: object) -> FineTuneSettings:
+    """The settings with other values; `None` leaves a value unchanged.
+
+    Args:
+        settings: The settings.
+        reason: The reason for the new values.
+        **values: Name of the setting -> value.
+    """
+    chosen = {name: value for name, value in values.items() if value is not None}
+    reasons = {**settings.reasons, **dict.fromkeys(chosen, reason)}
+    return dataclasses.replace(settings, **chosen, reasons=reasons)  # type: ignore[arg-type]
+
+
+def with_rates_of_plan(settings: FineTuneSettings) -> FineTuneSettings:
+    """The settings if a plan sets the rates and what is frozen."""
+    reasons = {**settings.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
+    return dataclasses.replace(settings, rate_ratio=None, normalization=None, reasons=reasons)
 
 
 def pretrained_statistics(model: keras.Model, head: Target = HEAD) -> list[keras.layers.BatchNormalization]:

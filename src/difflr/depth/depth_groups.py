@@ -66,8 +66,8 @@ def depth_groups(
 
     The height of a group is the number of groups above it, the head included, on the longest path to the output. Two
     towers that merge below the head each count their own blocks; their groups at the same height are one group.
-    Embeddings, patch projections, class and position tokens are the bottom of their tower. A layer used at several depths belongs to the
-    lowest. All heads together are one group of height 0.
+    Embeddings, patch projections, class and position tokens are the bottom of their tower. A layer used at
+    several depths belongs to the lowest. All heads together are one group of height 0.
 
     Args:
         model: A built Keras model.

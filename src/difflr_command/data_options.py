@@ -31,7 +31,7 @@ class Targets(enum.StrEnum):
 
 TrainedModel = Annotated[
     pathlib.Path,
-    typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.", show_default=False),
+    typer.Argument(metavar="MODEL", help="A .keras file, from `difflr fine-tune` or elsewhere.", show_default=False),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.", rich_help_panel=RUN)]
 BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per forward pass.")]
@@ -41,14 +41,12 @@ Seed = Annotated[
 ]
 NewHead = Annotated[
     bool,
-    typer.Option(
-        "--new-head", help="Replace the last layer by a new one for the classes in DATA.", rich_help_panel=DATA
-    ),
+    typer.Option("--new-head", help="Give the model a new head for the classes in DATA.", rich_help_panel=DATA),
 ]
 Features = Annotated[
     str | None,
     typer.Option(
-        metavar="LAYER", help="With --new-head: the layer whose output feeds the new one.", rich_help_panel=DATA
+        metavar="LAYER", help="With --new-head: the layer whose output feeds the new head.", rich_help_panel=DATA
     ),
 ]
 ScaleOfPictures = Annotated[

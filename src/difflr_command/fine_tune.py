@@ -68,7 +68,7 @@ def fine_tune(
         int | None,
         typer.Option(
             min=1,
-            help="The most epochs that train everything. By default 3 to 20, by the steps per epoch.",
+            help="The maximum number of epochs that train everything. By default 3 to 20, by the steps per epoch.",
             show_default=False,
             rich_help_panel=RUN,
         ),

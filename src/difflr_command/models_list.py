@@ -23,7 +23,7 @@ def models(
 ) -> None:
     """List the pretrained networks to name instead of a .keras file.
 
-    All were trained on ImageNet and get a new last layer for your classes. difflr scales images as each network expects.
+    All were trained on ImageNet and get a new head for your classes. difflr scales images as each network expects.
     """
     with console.bad_input():
         lines = [

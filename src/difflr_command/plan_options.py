@@ -59,13 +59,13 @@ Recipes = Annotated[
         autocompletion=_complete,
     ),
 ]
-NewHead = Annotated[bool, typer.Option("--new-head", help="Show the model with a new last layer for --classes.")]
+NewHead = Annotated[bool, typer.Option("--new-head", help="Show the model with a new head for --classes.")]
 Classes = Annotated[
     int | None,
     typer.Option(min=2, help="With --new-head: the number of classes. (`difflr fine-tune` counts them.)"),
 ]
 Features = Annotated[
-    str | None, typer.Option(metavar="LAYER", help="With --new-head: the layer whose output feeds the new one.")
+    str | None, typer.Option(metavar="LAYER", help="With --new-head: the layer whose output feeds the new head.")
 ]
 
 

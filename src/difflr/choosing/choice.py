@@ -27,12 +27,12 @@ class Tried:
     """The measurements of one candidate.
 
     Args:
-        profile: The name of the rate profile over the layers.
+        profile: The name of the candidate, such as `"head alone"`.
         learning_rate: The base rate.
         loss: The mean loss on held-out examples. For classifiers, at the best temperature.
-        accuracy: The accuracy on them; `None` unless the model is a classifier.
+        accuracy: The accuracy on the same examples; `None` unless the model is a classifier.
         examples: The number of held-out examples.
-        better_by: How much better than the defaults on the same examples, in standard errors.
+        better_by: The lead over the defaults on the same examples, in standard errors.
     """
 
     profile: str

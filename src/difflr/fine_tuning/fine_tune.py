@@ -79,7 +79,7 @@ def fine_tune(
             inputs from it belong to it. By default the head is found from the data flow.
         plan: A `difflr.Plan` instead of `rate_ratio` and `normalization`. If none of the three is given, the optimizer's
             plan is used, if it has one.
-        optimizer: A Keras optimizer, stock or differential, or its name. `fine_tune` trains with a copy whose learning
+        optimizer: A stock or difflr optimizer, or its name. `fine_tune` trains with a copy whose learning
             rate is the cycles. By default the optimizer of the compiled model, else AdamW with a weight decay
             of 0.01, except on biases and norms, and a global norm of the gradients of at most 1.
         loss: As in `compile`; needed if the model is not compiled.

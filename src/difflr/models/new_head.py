@@ -162,8 +162,8 @@ def free_name(model: keras_private.Functional, name: str) -> str:
 def after_vectorization(model: keras.Model) -> tuple[keras.layers.TextVectorization, keras.Model]:
     """Split a text model into its TextVectorization layer and the model after it, which takes token ids.
 
-    Only TensorFlow has string tensors, so texts are converted once before training. Layers are shared with `model`, which
-    trains along.
+    Only TensorFlow has string tensors, so texts are converted once before training. Layers are shared with `model`: training
+    one trains the other.
 
     Args:
         model: A functional or Sequential model with one input of strings.

@@ -12,7 +12,7 @@ from difflr.plan.schedule_json import Schedule
 class SlantedTriangular(Schedule):
     """A short linear rise to the peak, then a long linear fall: the schedule of ULMFiT.
 
-    The rate begins and ends at `peak_learning_rate / ratio`, and stays there after `num_steps`.
+    The rate begins and ends at `peak_learning_rate / ratio`; after `num_steps`, it stays there.
 
     Args:
         peak_learning_rate: Float > 0. The highest rate; 1 if the schedule is a factor in a rule.

@@ -27,7 +27,8 @@ DEFAULT_CHANGES = ("flip", "rotate", "zoom", "light")
 def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT_CHANGES) -> keras.Model:
     """Add Keras augmentation layers in front of a model. They act in training and do nothing in prediction.
 
-    Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`, not the result.
+    Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`,
+    not the result.
 
     Args:
         model: A functional or Sequential model, built, with one input: images 0..255, channels last.

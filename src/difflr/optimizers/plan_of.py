@@ -14,8 +14,8 @@ from difflr.plan import Plan, Row
 def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = None) -> Plan:
     """The plan in force of a model.
 
-    The plan comes from the optimizer, built or not, also inside a `LossScaleOptimizer` or `MultiOptimizer`, and whether its
-    `multipliers` are a plan, a mapping, a number or a function. A stock optimizer trains everything trainable at the base rate. Without an
+    The plan comes from the optimizer, built or not, with any form of `multipliers`, also inside a `LossScaleOptimizer` or
+    `MultiOptimizer`. A stock optimizer trains everything trainable at the base rate. Without an
     optimizer, the plan is the multipliers that layers declare. What a phase or `freeze_to` freezes is frozen in the plan in
     force; `plan.whole` is the plan without that. All tables, plots, logs and phases use this function.
 

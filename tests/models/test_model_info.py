@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from difflr.models import ModelInfo, read_info, write_info
+from processes import environment
 
 pytestmark = pytest.mark.same_everywhere
 
@@ -47,7 +48,9 @@ def test_what_is_written_is_read(info, file):
 
 def test_plain_keras_loads_it_and_knows_the_names(file):
     write_info(file, ModelInfo(("cat", "dog")))
-    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=file.parent, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN], cwd=file.parent, env=environment(), capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     name, scores = json.loads(done.stdout.splitlines()[-1])
     np.testing.assert_allclose(scores, keras.saving.load_model(file).predict(np.ones((1, 3)), verbose=0)[0], rtol=1e-5)

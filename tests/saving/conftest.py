@@ -65,12 +65,8 @@ def in_other_process():
 @pytest.fixture(scope="module")
 def runs(request, tmp_path_factory):
     """For each `name` that this module's tests need, the run without a break, and the one resumed elsewhere."""
-    tests = [item for item in request.session.items if item.module is request.module]
-    names = {
-        item.callspec.params["name"]
-        for item in tests
-        if "runs" in item.fixturenames and not item.get_closest_marker("skip")
-    }
+    tests = [item for item in request.session.items if item.module is request.module and "runs" in item.fixturenames]
+    names = {item.callspec.params["name"] for item in tests}
     folder = tmp_path_factory.mktemp("saved")
     process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}

@@ -40,6 +40,7 @@ def expected(unbroken, unbroken_from_a_batch):
     return {"backup_by_epoch": unbroken[-1], "backup_by_batch": unbroken_from_a_batch}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", FREQUENCIES)
 def test_backup_is_taken_up_in_this_process(runs, tmp_path, expected, name):
     shutil.copytree(runs.folder / f"kept_{name}", tmp_path / "backup")
@@ -49,6 +50,7 @@ def test_backup_is_taken_up_in_this_process(runs, tmp_path, expected, name):
     assert_equal(expected[name], kinds.state(model))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", FREQUENCIES)
 def test_backup_is_taken_up_in_another_process(runs, expected, name):
     there = runs.there[name]
@@ -64,6 +66,7 @@ def other_plan(model):
     return plan
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", ["backup_by_epoch"])
 def test_backup_is_taken_up_with_another_plan(runs, tmp_path, name):
     shutil.copytree(runs.folder / f"kept_{name}", tmp_path / "backup")
@@ -132,6 +135,7 @@ def weights(tmp_path):
     return tmp_path / "model.weights.h5", model
 
 
+@pytest.mark.same_everywhere
 def test_weights_into_a_model_that_was_never_trained(weights):
     """As with stock Keras: the weights are there, the optimizer is new, and a warning says so."""
     path, trained = weights
@@ -192,6 +196,7 @@ def test_the_state_of_a_stock_optimizer_is_loaded(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.same_everywhere
 def test_a_backup_keeps_the_factors_of_lora(tmp_path):
     """Keras merges them into the kernel when it saves; loaded as 0, both, they would have no gradient ever again."""
 

@@ -22,7 +22,7 @@ def _traceback(value: bool) -> bool:
 Backend = Annotated[
     str,
     typer.Option(
-        help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
+        help="jax, tensorflow or torch. Default: KERAS_BACKEND, else jax, else the first installed.",
         show_default=False,
         autocompletion=lambda: list(backend.BACKENDS),
         callback=_backend,
@@ -33,7 +33,7 @@ Traceback = Annotated[
     bool,
     typer.Option(
         "--traceback",
-        help="With an error, show where in Python it arose.",
+        help="Show the Python traceback of an error.",
         callback=_traceback,
         rich_help_panel="Every command",
     ),
@@ -42,7 +42,7 @@ ModelArgument = Annotated[
     pathlib.Path,
     typer.Argument(
         metavar="MODEL",
-        help="A .keras file, or a pretrained network by its name in `difflr models`, such as efficientnetv2-b0.",
+        help="A .keras file, or a pretrained network that `difflr models` lists, such as efficientnetv2-b0.",
         show_default=False,
         autocompletion=known_models.complete,
     ),

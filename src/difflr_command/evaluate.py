@@ -28,20 +28,20 @@ def evaluate(
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="Data with the answers, as for `difflr fine-tune`: a folder with a folder of pictures for each class (or "
-            "with one of these in test/), a table (.csv, .tsv, .jsonl or .parquet), or an .npz with x and y.",
+            help="Labeled data, as for `difflr fine-tune`: a folder with one folder of images per class (or with test/ that "
+            "has these), a table (.csv, .tsv, .jsonl or .parquet), or an .npz file with x and y.",
             show_default=False,
         ),
     ],
     report: Annotated[
         pathlib.Path | None,
-        typer.Option(help="A page with all of it, the worst mistakes first, such as report.html.", show_default=False),
+        typer.Option(help="Write an HTML report, the worst mistakes first, such as report.html.", show_default=False),
     ] = None,
     pictures: Annotated[
         pathlib.Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the confusion matrix, the calibration and the worst mistakes here, as PNG files.",
+            help="Write the confusion matrix, the calibration and the worst mistakes to this folder, as PNG files.",
             show_default=False,
         ),
     ] = None,
@@ -55,7 +55,7 @@ def evaluate(
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """Measure what a model gets right and wrong on data with the answers."""
+    """Measure what a model gets right and wrong on labeled data."""
     options = locals()
     with console.bad_input():
         if report is not None:

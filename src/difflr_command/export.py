@@ -39,7 +39,7 @@ def export(
         ),
     ],
     format: Annotated[
-        Format | None, typer.Option(help="The format, if the name does not tell.", show_default=False)
+        Format | None, typer.Option(help="The format, if not the one that the name implies.", show_default=False)
     ] = None,
     scale: ScaleOfPictures = None,
     size: SizeOfPictures = None,
@@ -47,7 +47,7 @@ def export(
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
+    """Write a model as ONNX, SavedModel, LiteRT, torch or OpenVINO, if Keras can on the backend."""
     with console.bad_input():
         chosen = format or SUFFIXES.get(output.suffix.lower(), Format.SAVED_MODEL)
         if format is None and output.suffix and output.suffix.lower() not in SUFFIXES:

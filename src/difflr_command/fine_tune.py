@@ -43,8 +43,8 @@ class Precision(enum.StrEnum):
 
 
 EPILOG = (
-    "Ctrl-C keeps what was reached after the last complete epoch, and says how to resume. "
-    "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
+    "Ctrl-C keeps the last complete epoch and prints how to resume. "
+    "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was written; 130 interrupted."
 )
 FILES = "What is written"
 
@@ -55,9 +55,9 @@ def fine_tune(
         pathlib.Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class, or with train/ and val/ of such. Or a .csv, .tsv, "
-            ".jsonl or .parquet with a text, or the path of a picture, and a label in each row. Or an .npz with the "
-            "arrays x and y, and optionally x_val and y_val.",
+            help="A folder with one folder of images per class, or with train/ and val/ that have these. Or a .csv, .tsv, "
+            ".jsonl or .parquet file with a label, and a text or the path of an image, in each row. Or an .npz file with "
+            "x and y; x_val and y_val are optional.",
             show_default=False,
         ),
     ],
@@ -68,7 +68,7 @@ def fine_tune(
         int | None,
         typer.Option(
             min=1,
-            help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
+            help="The maximum number of epochs that train everything. By default 3 to 20, by the steps per epoch.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -77,7 +77,7 @@ def fine_tune(
         int | None,
         typer.Option(
             min=0,
-            help="Epochs before these in which only the head trains. By default 1, or 0 if the plan trains nothing else.",
+            help="Earlier epochs that train only the head. By default 1, or 0 if the plan trains nothing else.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -86,9 +86,9 @@ def fine_tune(
         str | None,
         typer.Option(
             metavar="RATE or auto",
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default 2 / "
-            "the number of input features of the head, limited to 0.001 ... 0.03; auto: what `difflr suggest` measures, "
-            "with its plan.",
+            help="The peak rate of the head while it trains alone; later it peaks at half of that. By default 2 / the "
+            "number of input features of the head, limited to 0.001 ... 0.03; auto: the rate and plan that `difflr "
+            "suggest` measures.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -98,7 +98,7 @@ def fine_tune(
         int,
         typer.Option(
             min=1,
-            help="Batches whose gradients make one update, for a batch that does not fit into memory.",
+            help="Batches per update, for a batch that does not fit into memory.",
             rich_help_panel=RUN,
         ),
     ] = 1,
@@ -106,8 +106,8 @@ def fine_tune(
         int,
         typer.Option(
             min=0,
-            help="Stop after so many epochs without a better one on the validation data; 0: never. The weights of the best "
-            "epoch are kept.",
+            help="Stop after this many epochs without improvement on the validation data; 0: never. The weights of the "
+            "best epoch are kept.",
             rich_help_panel=RUN,
         ),
     ] = 5,
@@ -115,7 +115,7 @@ def fine_tune(
         bool,
         typer.Option(
             "--no-class-weights",
-            help="Every example counts the same. By default every class does where one is twice as frequent as another.",
+            help="Weight all examples equally. By default, classes weigh the same if one is twice as frequent as another.",
             rich_help_panel=RUN,
         ),
     ] = False,
@@ -123,27 +123,27 @@ def fine_tune(
         str | None,
         typer.Option(
             metavar="CHANGES",
-            help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
-            "shift, and no flip where the classes are letters, digits or sides.",
+            help="Random changes of training images: any of flip,rotate,zoom,shift,light. By default all but shift; no "
+            "flip if the classes are letters, digits, or left and right.",
             show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None,
     no_augment: Annotated[
-        bool, typer.Option("--no-augment", help="Pictures are trained on as they are.", rich_help_panel=RUN)
+        bool, typer.Option("--no-augment", help="Train on unchanged images.", rich_help_panel=RUN)
     ] = False,
     norm: Annotated[
         Norm,
         typer.Option(
-            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with enough steps to learn "
-            "new statistics.",
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto (only with enough steps to learn "
+            "new statistics).",
             rich_help_panel=RUN,
         ),
     ] = Norm.AUTO,
     precision: Annotated[
         Precision,
         typer.Option(
-            help="In what layers compute: float32, bfloat16, or auto: bfloat16 on a GPU that has it.",
+            help="The data type of computations: float32, bfloat16, or auto (bfloat16 on a GPU that supports it).",
             rich_help_panel=RUN,
         ),
     ] = Precision.AUTO,
@@ -161,27 +161,29 @@ def fine_tune(
         pathlib.Path | None,
         typer.Option(
             metavar="DATA",
-            help="Other data to validate on, of the same form.",
+            help="Validation data, in the same form as DATA.",
             show_default=False,
             rich_help_panel=DATA,
         ),
     ] = None,
     validation_split: Annotated[
         float,
-        typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA),
+        typer.Option(
+            min=0, max=0.9, help="Without --validation: the share of each class to validate on.", rich_help_panel=DATA
+        ),
     ] = 0.2,
     output: Annotated[
-        pathlib.Path, typer.Option("--output", "-o", help="The tuned model.", rich_help_panel=FILES)
+        pathlib.Path, typer.Option("--output", "-o", help="The file for the model.", rich_help_panel=FILES)
     ] = pathlib.Path("tuned.keras"),
     report: Annotated[
         pathlib.Path | None,
-        typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
+        typer.Option(help="Write an HTML report, such as report.html.", show_default=False, rich_help_panel=FILES),
     ] = None,
     compare: Annotated[
         list[pathlib.Path] | None,
         typer.Option(
             metavar="REPORT",
-            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            help="With --report: an earlier report to compare with. Can be repeated.",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -190,7 +192,7 @@ def fine_tune(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several, separated by commas.",
             show_default=False,
             rich_help_panel=FILES,
         ),
@@ -198,7 +200,7 @@ def fine_tune(
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print one JSON document on stdout, and all else on stderr.", rich_help_panel=FILES
+            "--json", help="Print one JSON document on stdout, and everything else on stderr.", rich_help_panel=FILES
         ),
     ] = False,
     backend: Backend = "",
@@ -206,8 +208,8 @@ def fine_tune(
 ) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe each group of layers trains at 0.75 of the rate of the one above, down to a tenth; --rule
-    changes that for some.
+    By default, each group of layers trains at 0.75 of the rate of the one above, down to a tenth. --rule changes some of
+    these rates; --plan and --recipe replace them.
     """
     options = locals()
     from difflr_command.settings import Settings, from_options  # slow, and `--help` does without

@@ -59,7 +59,7 @@ def caffe(
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="CAFFE=KERAS", help="Where names differ: 'fc8_flickr=head'. Repeat it."),
+        typer.Option(metavar="CAFFE=KERAS", help="A layer whose name differs: 'fc8_flickr=head'. Can be repeated."),
     ] = None,
     output: Output = None,
     backend: Backend = "",

@@ -29,7 +29,7 @@ def suggest(
     model: ModelArgument,
     data: Annotated[
         pathlib.Path,
-        typer.Argument(metavar="DATA", help="Data with the answers, as for `difflr fine-tune`.", show_default=False),
+        typer.Argument(metavar="DATA", help="Labeled data, as for `difflr fine-tune`.", show_default=False),
     ],
     plan: PlanFile = None,
     rule: Rules = None,
@@ -38,7 +38,7 @@ def suggest(
         int | None,
         typer.Option(
             min=1,
-            help="Of the run that is to come. By default as for `difflr fine-tune`.",
+            help="The epochs of the later run. By default as for `difflr fine-tune`.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -46,8 +46,8 @@ def suggest(
     budget: Annotated[
         float | None,
         typer.Option(
-            help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
-            "tenth of a run from 2,000 steps on.",
+            help="The cost of the search, as a share of the later run. By default half of it, but at least 400 steps; from "
+            "2,000 steps on, a tenth.",
             show_default=False,
             rich_help_panel=RUN,
         ),
@@ -67,14 +67,14 @@ def suggest(
         typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),
     ] = None,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")
+        bool, typer.Option("--json", help="Print one JSON document on stdout, and everything else on stderr.")
     ] = False,
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """Measure which rates suit a model and data best; nothing is changed.
+    """Measure which rates suit a model and data best; no file is changed.
 
-    The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
+    The choice includes a plan. `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
     options = locals()
     from difflr_command.settings import Settings, from_options

@@ -78,7 +78,7 @@ def with_normalization(
     """
     layers = [layer for layer in pretrained_statistics(model) if layer.trainable]
     asked = settings.norm == "freeze"
-    chooses = settings.norm == "auto" and settings.plan is None and not settings.recipes
+    chooses = settings.norm == "auto" and settings.plan is None and not settings.recipe
     if not layers or not (asked or (chooses and chosen.normalization == "frozen")):
         return plan, None
     frozen = difflr.Plan(model, [(layer, difflr.FROZEN) for layer in layers])

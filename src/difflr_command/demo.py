@@ -7,7 +7,6 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
 
 
 def demo(
@@ -20,8 +19,6 @@ def demo(
         pathlib.Path | None,
         typer.Option(help="Compare nothing: write the network (squeezenet.keras) and the digits into this folder."),
     ] = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Fine-tune a pretrained network with one rate, head only, and layer by layer, and compare."""
     with console.bad_input():

@@ -9,7 +9,6 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim, claim_folder
-from difflr_command.common import Backend, Traceback
 from difflr_command.data_options import Json, ScaleOfPictures, SizeOfPictures, TrainedModel, pixels
 
 
@@ -44,8 +43,6 @@ def export(
     scale: ScaleOfPictures = None,
     size: SizeOfPictures = None,
     json: Json = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
     with console.bad_input():
@@ -64,8 +61,8 @@ def export(
             claim_folder(output, new=True)
         import_keras()
         from difflr_command.exporting import check_can_export, export_model
-        from difflr_command.network import How, Network
+        from difflr_command.network import Network
 
         check_can_export(str(chosen))
-        network = Network(model, How(scale, pixels(size)))
+        network = Network(model, scale, pixels(size))
     export_model(network, output, str(chosen), as_json=json)

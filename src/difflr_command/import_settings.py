@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import with_common_options
 from difflr_command.help import Command, Group
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ Output = Annotated[
 
 
 @app.command(cls=Command)
+@with_common_options
 def caffe(
     net: Annotated[
         pathlib.Path, typer.Argument(metavar="NET", help="The net, train_val.prototxt.", show_default=False)
@@ -62,8 +63,6 @@ def caffe(
         typer.Option(metavar="CAFFE=KERAS", help="Where names differ: 'fc8_flickr=head'. Repeat it."),
     ] = None,
     output: Output = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """A Caffe net: lr_mult and decay_mult of its layers, by name."""
 
@@ -80,6 +79,7 @@ def caffe(
 
 
 @app.command(cls=Command)
+@with_common_options
 def keras2(
     old: Annotated[
         pathlib.Path,
@@ -87,8 +87,6 @@ def keras2(
     ],
     output: Annotated[pathlib.Path, typer.Option("--output", "-o", help="The .keras file.", show_default=False)],
     weights: Annotated[pathlib.Path | None, typer.Option(help="With JSON: the HDF5 file with the weights.")] = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """A model of the Keras 2 fork with W_learning_rate_multiplier, or of plain Keras 2, as a .keras file."""
     with console.bad_input():
@@ -112,8 +110,6 @@ def _command(peer: str, help: str) -> Callable[..., None]:
         settings: Annotated[str, typer.Argument(metavar="SETTINGS", help=help, show_default=False)],
         model: Model,
         output: Output = None,
-        backend: Backend = "",
-        traceback: Traceback = False,
     ) -> None:
         def translation(network: "keras.Model") -> "Translation":
             from difflr_command.peer_settings import read_settings
@@ -127,7 +123,7 @@ def _command(peer: str, help: str) -> Callable[..., None]:
 
 
 for _peer, _help in PEERS.items():
-    app.command(name=_peer, help=_help, cls=Command)(_command(_peer, _help))
+    app.command(name=_peer, help=_help, cls=Command)(with_common_options(_command(_peer, _help)))
 
 
 def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Path, output: pathlib.Path | None) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.common import Backend, Traceback
 from difflr_command.known_models import KNOWN
 
 WHO_SCALES = "itself"
@@ -18,8 +17,6 @@ def models(
     hub: Annotated[
         bool, typer.Option("--hub", help="Also KerasHub's presets for pictures; KerasHub has to be installed.")
     ] = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """List the pretrained networks that can be named instead of a .keras file.
 

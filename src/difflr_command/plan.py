@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.common import ModelArgument
 from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
@@ -28,8 +28,6 @@ def plan(
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Show who would train at which rate, and write that plan for `difflr fine-tune --plan`.
 

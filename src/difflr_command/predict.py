@@ -9,7 +9,6 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, Traceback
 from difflr_command.data_options import (
     BatchToPredict,
     FileColumn,
@@ -58,8 +57,6 @@ def predict(
     size: SizeOfPictures = None,
     text_column: TextColumn = None,
     file_column: FileColumn = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Predict with a model: pictures, texts or arrays, in batches."""
     with console.bad_input():
@@ -75,12 +72,11 @@ def predict(
         if "-" in given and sys.stdin.isatty():
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
         import_keras()
-        from difflr_command.labeled import Columns
-        from difflr_command.network import How, Network
+        from difflr_command.network import Network
         from difflr_command.predicting import predict_items
         from difflr_command.unlabeled import unlabeled
 
-        network = Network(model, How(scale, pixels(size)))
-        items = unlabeled(network, given, Columns(text_column, file_column))
+        network = Network(model, scale, pixels(size))
+        items = unlabeled(network, given, text_column, file_column)
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

@@ -44,14 +44,15 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
         _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
     out.print()
     print_rates(out, run.plan, run.rates.plan)
-    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + run.epochs))
+    _line(out, None, _phases(run))
     out.print()
     if run.checkpoint.epochs:
         out.print(f"Going on after epoch {run.checkpoint.epochs}.")
 
 
-def _phases(run: Run, head: int, total: int) -> str:
+def _phases(run: Run) -> str:
     """Which epochs train what, up to which rate."""
+    head, total = run.freeze_epochs, run.total_epochs
     both = f"up to the rates above, {run.rates.plan:.3g} times the multiplier."
     if run.rates.head is None:
         return f"{_epochs(1, total)}: all, {both}"

@@ -1,70 +1,213 @@
-"""The settings of `difflr fine-tune`, and the checks that need neither Keras nor the data."""
+"""The options of `difflr fine-tune`, and the checks that need neither Keras nor the data."""
 
 import dataclasses
 import enum
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from difflr_command import known_models
 from difflr_command.claim import claim
-from difflr_command.data_options import can_report, columns_in, pixels
+from difflr_command.common import ModelArgument
+from difflr_command.data_options import (
+    DATA,
+    RUN,
+    BatchSize,
+    Features,
+    FileColumn,
+    Json,
+    KindOfTargets,
+    LabelColumn,
+    NewHead,
+    ScaleOfPictures,
+    Seed,
+    SizeOfPictures,
+    TextColumn,
+    can_report,
+    columns_in,
+    pixels,
+)
+from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.trackers import trackers_in
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    Chosen = TypeVar("Chosen", bound=DataclassInstance)
-
-# The options of fields that are called otherwise; of those that are on, the word that switches them off.
-NAMES = {
-    "rules": "rule",
-    "recipes": "recipe",
-    "augmentation": "no-augment",
-    "class_weights": "no-class-weights",
-}
-FIELDS = {name.replace("-", "_"): field for field, name in NAMES.items()}
+FILES = "What is written"
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 FORMS = {**dict.fromkeys(TABLES, "table"), ".npz": "arrays"}
+HOW_IT_RUNS = ("resume", "json")  # options that say nothing about the result
+
+
+class Norm(enum.StrEnum):
+    """Whether BatchNormalization trains."""
+
+    AUTO = "auto"
+    TRAIN = "train"
+    FREEZE = "freeze"
+
+
+class Precision(enum.StrEnum):
+    """In what layers compute."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The options of `difflr fine-tune` that decide about the run; see there."""
+    """The arguments and options of `difflr fine-tune`."""
 
-    model: Path
-    data: Path
-    plan: Path | None = None
-    rules: tuple[str, ...] = ()
-    recipes: tuple[str, ...] = ()
-    epochs: int | None = None
-    freeze_epochs: int | None = None
-    learning_rate: float | str | None = None  # a number or "auto"
-    batch_size: int = 32
-    accumulate: int = 1
-    patience: int = 5
-    class_weights: bool = True
-    augment: str | None = None
-    augmentation: bool = True
-    norm: str = "auto"
-    precision: str = "auto"
-    seed: int = 0
-    new_head: bool = False
-    features: str | None = None
-    scale: str | None = None
-    size: str | None = None
-    text_column: str | None = None
-    file_column: str | None = None
-    label_column: str = "label"
-    targets: str | None = None
-    validation: Path | None = None
-    validation_split: float = 0.2
-    output: Path = Path("tuned.keras")
-    report: Path | None = None
-    compare: tuple[Path, ...] = ()
-    log: str | None = None
+    model: ModelArgument
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder with a folder of pictures for each class, or with train/ and val/ of such. Or a .csv, .tsv, "
+            ".jsonl or .parquet with a text, or the path of a picture, and a label in each row. Or an .npz with the "
+            "arrays x and y, and optionally x_val and y_val.",
+            show_default=False,
+        ),
+    ]
+    plan: PlanFile = None
+    rule: Rules = None
+    recipe: Recipes = None
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    freeze_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs before these in which only the head trains. By default 1, or 0 if the plan trains nothing else.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    learning_rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE or auto",
+            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default 2 / "
+            "the number of input features of the head, limited to 0.001 ... 0.03; auto: what `difflr suggest` measures, "
+            "with its plan.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    batch_size: BatchSize = 32
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Batches whose gradients make one update, for a batch that does not fit into memory.",
+            rich_help_panel=RUN,
+        ),
+    ] = 1
+    patience: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Stop after so many epochs without a better one on the validation data; 0: never. The weights of the best "
+            "epoch are kept.",
+            rich_help_panel=RUN,
+        ),
+    ] = 5
+    no_class_weights: Annotated[
+        bool,
+        typer.Option(
+            "--no-class-weights",
+            help="Every example counts the same. By default every class does where one is twice as frequent as another.",
+            rich_help_panel=RUN,
+        ),
+    ] = False
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHANGES",
+            help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
+            "shift, and no flip where the classes are letters, digits or sides.",
+            show_default=False,
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    no_augment: Annotated[
+        bool, typer.Option("--no-augment", help="Pictures are trained on as they are.", rich_help_panel=RUN)
+    ] = False
+    norm: Annotated[
+        Norm,
+        typer.Option(
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with enough steps to learn "
+            "new statistics.",
+            rich_help_panel=RUN,
+        ),
+    ] = Norm.AUTO
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="In what layers compute: float32, bfloat16, or auto: bfloat16 on a GPU that has it.",
+            rich_help_panel=RUN,
+        ),
+    ] = Precision.AUTO
+    seed: Seed = 0
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)] = False
+    new_head: NewHead = False
+    features: Features = None
+    scale: ScaleOfPictures = None
+    size: SizeOfPictures = None
+    text_column: TextColumn = None
+    file_column: FileColumn = None
+    label_column: LabelColumn = "label"
+    targets: KindOfTargets = None
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Other data to validate on, of the same form.",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None
+    validation_split: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA),
+    ] = 0.2
+    output: Annotated[Path, typer.Option("--output", "-o", help="The tuned model.", rich_help_panel=FILES)] = Path(
+        "tuned.keras"
+    )
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
+    ] = None
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="REPORT",
+            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            show_default=False,
+            rich_help_panel=FILES,
+        ),
+    ] = None
+    json: Json = False
 
     @property
     def form(self) -> str:
@@ -91,6 +234,23 @@ class Settings:
         """Height and width that were asked for."""
         return pixels(self.size)
 
+    @property
+    def rate(self) -> float | None:
+        """The learning rate that was asked for; `None` for the default and for `auto`.
+
+        Raises:
+            ValueError: If it is no number above 0.
+        """
+        if self.learning_rate in (None, "auto"):
+            return None
+        try:
+            rate = float(str(self.learning_rate))
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf:
+            raise ValueError(f"--learning-rate must be above 0, or auto. Received: {self.learning_rate}.")
+        return rate
+
     def claim_outputs(self) -> None:
         """Claims the files that the run writes.
 
@@ -109,9 +269,8 @@ class Settings:
         Raises:
             ValueError: If something cannot be.
         """
-        if isinstance(self.learning_rate, float) and not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"--learning-rate must be above 0. Received: {self.learning_rate}.")
-        if self.augment is not None and not self.augmentation:
+        _ = self.rate, self.pixels
+        if self.augment is not None and self.no_augment:
             raise ValueError(
                 "--augment says how pictures are changed, and --no-augment that they are not: leave out one."
             )
@@ -122,7 +281,7 @@ class Settings:
             can_report("--report")
         elif self.compare:
             raise ValueError("--compare is about the report: give --report too.")
-        for file in self.compare:
+        for file in self.compare or ():
             if not file.is_file():
                 raise ValueError(f"There is no report {file} to compare with.")
         known_models.check_model(self.model)
@@ -139,15 +298,15 @@ class Settings:
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
         only = {
-            ("scale", "size", "augment", "augmentation"): ("pictures", ("pictures", "table")),
+            ("scale", "size", "augment", "no_augment"): ("pictures", ("pictures", "table")),
             ("text_column", "file_column", "label_column"): ("tables", ("table",)),
             ("targets",): ("tables and .npz files", ("table", "arrays")),
         }
+        changed = changed_options(self)
         for names, (owner, forms) in only.items():
             for name in names:
-                if self.form not in forms and getattr(self, name) != _default(name):
+                if self.form not in forms and name in changed:
                     raise ValueError(f"{option(name)} is for {owner}; {self.data} is none.")
-        _ = self.pixels
 
 
 def form_of(path: Path) -> str:
@@ -167,29 +326,19 @@ def form_of(path: Path) -> str:
 
 
 def option(name: str) -> str:
-    """The option for a field of `Settings`."""
-    return "--" + NAMES.get(name, name).replace("_", "-")
+    """The option for a field."""
+    return "--" + name.replace("_", "-")
 
 
-def from_options(kind: "type[Chosen]", options: Mapping[str, Any]) -> "Chosen":
-    """What a command was asked for, out of its options.
+def changed_options(asked: "DataclassInstance") -> dict[str, Any]:
+    """The options that are not left at their defaults: field -> value.
 
     Args:
-        kind: `Settings`, or another dataclass that has a field for each option that matters.
-        options: The command's arguments by name; others are left out.
+        asked: All options.
     """
-    known = {field.name for field in dataclasses.fields(kind)}
-    values = {FIELDS.get(name, name): _plain(name, value) for name, value in options.items()}
-    return kind(**{name: value for name, value in values.items() if name in known})
-
-
-def _plain(name: str, value: Any) -> Any:
-    if name in FIELDS and isinstance(value, bool):
-        return not value
-    if isinstance(value, enum.Enum):
-        return str(value)
-    kept = name in FIELDS or name == "compare"  # options that can be repeated
-    return tuple(value or ()) if kept else value
+    values = {field.name: getattr(asked, field.name) for field in dataclasses.fields(asked)}
+    defaults = {field.name: field.default for field in dataclasses.fields(asked)}
+    return {name: value for name, value in values.items() if name not in HOW_IT_RUNS and value != defaults[name]}
 
 
 def command(name: str, asked: "DataclassInstance", backend: str) -> str:
@@ -200,16 +349,9 @@ def command(name: str, asked: "DataclassInstance", backend: str) -> str:
         asked: Its options; the first two are its arguments.
         backend: On which backend.
     """
-    first, second, *fields = dataclasses.fields(asked)
-    words = ["difflr", "--backend", backend, name, str(getattr(asked, first.name)), str(getattr(asked, second.name))]
-    for field in fields:
-        value = getattr(asked, field.name)
-        if value == field.default:
-            continue
-        for one in value if isinstance(value, tuple) else (value,):
-            words += [option(field.name)] if isinstance(one, bool) else [option(field.name), str(one)]
+    first, second, *options = changed_options(asked).items()
+    words = ["difflr", "--backend", backend, name, str(first[1]), str(second[1])]
+    for field, value in options:
+        for one in value if isinstance(value, list) else [value]:
+            words += [option(field)] if isinstance(one, bool) else [option(field), str(one)]
     return shlex.join(words)
-
-
-def _default(name: str) -> object:
-    return next(field.default for field in dataclasses.fields(Settings) if field.name == name)

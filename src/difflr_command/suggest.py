@@ -8,12 +8,13 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.common import ModelArgument
 from difflr_command.data_options import (
     RUN,
     BatchSize,
     Features,
     FileColumn,
+    Json,
     KindOfTargets,
     LabelColumn,
     NewHead,
@@ -23,6 +24,7 @@ from difflr_command.data_options import (
     TextColumn,
 )
 from difflr_command.plan_options import PlanFile, Recipes, Rules
+from difflr_command.settings import Settings
 
 
 def suggest(
@@ -66,21 +68,14 @@ def suggest(
         pathlib.Path | None,
         typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")
-    ] = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
+    json: Json = False,
 ) -> None:
     """Measure which rates suit a model and data best; nothing is changed.
 
     The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
-    options = locals()
-    from difflr_command.settings import Settings, from_options
-
+    settings = Settings(**{name: value for name, value in locals().items() if name not in ("budget", "output")})
     with console.bad_input():
-        settings = from_options(Settings, {name: value for name, value in options.items() if name != "output"})
         if output is not None:
             claim(output, "choice")
         if budget is not None and not budget > 0:
@@ -88,4 +83,4 @@ def suggest(
         settings.check()
         import_keras()
         from difflr_command.suggesting import measure
-    measure(settings, budget, output, as_json=json)
+    measure(settings, budget, output)

@@ -96,10 +96,10 @@ class PictureFiles:
             content = file.read_bytes()
         except OSError as error:
             raise ValueError(
-                f"{file} was there when training began, and cannot be read now: {error.strerror}."
+                f"{file} was there at the start, and cannot be read now: {error.strerror}."
             ) from None
         if zlib.crc32(content) != self.checksums[position]:
-            raise ValueError(f"{file} has changed since training began.")
+            raise ValueError(f"{file} has changed since the start.")
         try:
             return decode(file, self._size, self._channels, content)[0]
         except ValueError as error:

@@ -47,7 +47,7 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     of_dataclass = dataclasses.is_dataclass(options)
     own = inspect.signature(options) if of_dataclass else own
 
-    @functools.wraps(function)
+    @functools.wraps(function, assigned=("__name__", "__doc__"))
     def command(backend: Backend = "", traceback: Traceback = False, **given: Any) -> None:
         backends.asked = backend or backends.asked
         console.show_traceback = console.show_traceback or traceback

@@ -1,6 +1,5 @@
 """What `difflr evaluate` does: reads model and data, predicts batch by batch, shows what is right and wrong."""
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,7 +99,8 @@ def show(out: Console, options: EvaluateOptions, examples: Examples, found: Meas
     left = (header[0], "most often taken for")
     print_table(out, header, lines, left=left, optional=("precision", "F1", "examples"))
     numbers = {name.replace("_", " "): value for name, value in list(found.numbers().items())[1:]}
-    _wrapped(out, ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
+    line = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    out.print("", line, sep="\n", soft_wrap=False, width=min(out.width, LONGEST_LINE))
     mistakes = found.mistakes(MOST_SHOWN)
     if mistakes:
         number = len(found.all_mistakes())
@@ -108,13 +108,6 @@ def show(out: Console, options: EvaluateOptions, examples: Examples, found: Meas
         out.print(f"\nMistakes{more}:")
         rows = [[one.truth, one.predicted, one.name] for one in mistakes]
         print_table(out, ["is", "predicted", "example"], rows, left=("is", "predicted", "example"))
-
-
-def _wrapped(out: Console, text: str) -> None:
-    """A line, broken between words at 80 columns."""
-    out.print()
-    for line in textwrap.wrap(text, min(out.width, LONGEST_LINE), break_on_hyphens=False):
-        out.print(line)
 
 
 def _write(options: EvaluateOptions, examples: Examples, found: Measured) -> list[Path]:

@@ -78,7 +78,7 @@ class Pictures:
             only_for("tables of texts", "pictures", text_column=settings.text_column)
             self._open = difflr.data.open_picture_table
             columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
-            _, targets = picture_targets(settings.data, **columns, targets=settings.targets)
+            targets = picture_targets(settings.data, **columns, targets=settings.targets)
             self.class_names, self.task = targets.class_names, targets.task
             self.notes += targets.notes
             self._named = {**columns, "targets": targets.kind}

@@ -155,7 +155,7 @@ def test_what_keras_cannot_is_told_with_the_way_out(network, monkeypatch):
             "onnx",
             'needs onnx and onnxscript to export onnx on torch: pip install onnx onnxscript (or "difflr[onnx]")',
         ),
-        ("torch", "saved-model", "or take --backend tensorflow or --backend jax, which can here"),
+        ("torch", "saved-model", "Or take --backend tensorflow or --backend jax, which can here"),
         ("jax", "onnx", "Keras needs jax2onnx to export onnx on jax: pip install jax2onnx."),
     ]:
         monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)

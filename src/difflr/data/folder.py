@@ -2,14 +2,13 @@
 
 import collections
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped, known_classes, some
-from difflr.data.picture import MODES, SUFFIXES
+from difflr.data.picture import SUFFIXES
 from difflr.data.picture_files import MOST_HELD, scan
 from difflr.text_table import counted
 
@@ -61,7 +60,9 @@ def read_folder(
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
     ```
     """
-    opened = _opened(folder, size, channels, class_names, on_picture, sys.maxsize, whole=True)
+    opened = open_folder(
+        folder, size, channels=channels, class_names=class_names, on_picture=on_picture, most_held=None
+    )
     return dataclasses.replace(opened, x=opened.x[:])
 
 
@@ -72,7 +73,7 @@ def open_folder(
     channels: int = 3,
     class_names: Sequence[str] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
+    most_held: int | None = MOST_HELD,
 ) -> Examples:
     """Looks at each picture in `folder`, and leaves them there: `difflr.data.Batches` reads each when it needs it.
 
@@ -85,7 +86,8 @@ def open_folder(
         channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
         class_names: The classes to number labels by. By default the names of the folders, sorted.
         on_picture: Called after each picture with how many are looked at and how many there are, for a progress bar.
-        most_held: Integer, bytes. If all pictures take no more, each is held in memory once it was read.
+        most_held: Integer, bytes. If all pictures take no more, each is held in memory once it was read. `None`: all are
+            read now.
 
     Returns:
         As `difflr.data.read_folder`, with `difflr.data.PictureFiles` for `x`.
@@ -108,24 +110,10 @@ def open_folder(
     print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
     ```
     """
-    return _opened(folder, size, channels, class_names, on_picture, most_held, whole=False)
-
-
-def _opened(
-    folder: str | Path,
-    size: tuple[int, int],
-    channels: int,
-    class_names: Sequence[str] | None,
-    on_picture: Callable[[int, int], None] | None,
-    most_held: int,
-    whole: bool,
-) -> Examples:
     folder = Path(folder)
-    if channels not in MODES:
-        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     names, classes = classes_in(folder, class_names)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held, whole)
+    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held)
     skipped = [(str(files[position][1].relative_to(folder)), reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(files), str(folder))
     labels = np.array([label for label, _ in files], "int32")[kept]

@@ -1,7 +1,6 @@
 """How the bytes of pictures become the numbers that a network was trained with."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
@@ -68,7 +67,7 @@ def has_own_scale(model: keras.Layer) -> bool:
     assert difflr.data.has_own_scale(network)
     ```
     """
-    for layer in _in_order(model):
+    for layer in leaf_layers(model):
         if isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization)):
             return True
         if keras_private.own_trainable_variables(layer):
@@ -76,9 +75,14 @@ def has_own_scale(model: keras.Layer) -> bool:
     return False
 
 
-def _in_order(layer: keras.Layer) -> Iterator[Any]:
+def leaf_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """The layers that hold no others, in order.
+
+    Args:
+        layer: A model or a layer.
+    """
     below = keras_private.sublayers(layer)
     if not below:
         yield layer
     for each in below:
-        yield from _in_order(each)
+        yield from leaf_layers(each)

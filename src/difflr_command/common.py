@@ -16,7 +16,6 @@ Backend = Annotated[
     str,
     typer.Option(
         help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
-        show_default=False,
         autocompletion=lambda: list(backends.BACKENDS),
         rich_help_panel="Every command",
     ),
@@ -30,7 +29,6 @@ ModelArgument = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A .keras file, or a pretrained network by its name in `difflr models`, such as efficientnetv2-b0.",
-        show_default=False,
         autocompletion=known_models.complete,
     ),
 ]

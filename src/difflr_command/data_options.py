@@ -30,8 +30,7 @@ class Targets(enum.StrEnum):
 
 
 TrainedModel = Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.", show_default=False),
+    pathlib.Path, typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)]
 BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples that are predicted at once.")]
@@ -56,7 +55,6 @@ ScaleOfPictures = Annotated[
         help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
         "By default 0..255 if `difflr fine-tune` wrote it, or it begins with a Rescaling or Normalization layer; else you "
         "have to say.",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]
@@ -65,16 +63,12 @@ SizeOfPictures = Annotated[
     typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
 ]
 TextColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="The column of a table with the texts. [default: text]", show_default=False, rich_help_panel=DATA
-    ),
+    str | None, typer.Option(help="The column of a table with the texts. [default: text]", rich_help_panel=DATA)
 ]
 FileColumn = Annotated[
     str | None,
     typer.Option(
         help="The column of a table with the paths of pictures. [default: file, path, image or the like]",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]
@@ -91,7 +85,6 @@ KindOfTargets = Annotated[
     typer.Option(
         help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
         "each; or numbers to predict. By default the kind is guessed, and printed.",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]

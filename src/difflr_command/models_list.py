@@ -11,9 +11,7 @@ WHO_SCALES = "itself"
 
 
 def models(
-    name: Annotated[
-        str, typer.Argument(metavar="PART", help="Only those whose name contains this.", show_default=False)
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="PART", help="Only those whose name contains this.")] = "",
     hub: Annotated[
         bool, typer.Option("--hub", help="Also KerasHub's presets for pictures; KerasHub has to be installed.")
     ] = False,

@@ -18,12 +18,8 @@ def plan(
     rule: Rules = None,
     recipe: Recipes = None,
     plan: PlanFile = None,
-    output: Annotated[
-        pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.", show_default=False)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="A base rate, for a column of effective rates.", show_default=False)
-    ] = None,
+    output: Annotated[pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="A base rate, for a column of effective rates.")] = None,
     full: Annotated[bool, typer.Option("--full", help="A row for every variable, and who decided what.")] = False,
     new_head: NewHead = False,
     classes: Classes = None,

@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.data_options import (
-    BatchToPredict,
-    FileColumn,
-    Json,
-    ScaleOfPictures,
-    SizeOfPictures,
-    TextColumn,
-    TrainedModel,
-    pixels,
-)
 
 EPILOG = (
     "Exit codes: 0 done; 1 something could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
@@ -27,7 +17,7 @@ EPILOG = (
 
 
 def predict(
-    model: TrainedModel,
+    model: data_options.TrainedModel,
     files: Annotated[
         list[str] | None,
         typer.Argument(
@@ -35,28 +25,26 @@ def predict(
             help="Pictures, folders of them, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts a table, "
             "or a .txt with a text in each line; or an .npz with x. - or nothing: read from a pipe, a name of a picture, or "
             "a text, in each line.",
-            show_default=False,
         ),
     ] = None,
     top: Annotated[
         int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")
     ] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False,
-    json: Json = False,
+    json: data_options.Json = False,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
             "--output",
             "-o",
             help="Write it here instead, whole or not at all: CSV or JSON, by its name if not by the options.",
-            show_default=False,
         ),
     ] = None,
-    batch_size: BatchToPredict = 32,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
+    batch_size: data_options.BatchToPredict = 32,
+    scale: data_options.ScaleOfPictures = None,
+    size: data_options.SizeOfPictures = None,
+    text_column: data_options.TextColumn = None,
+    file_column: data_options.FileColumn = None,
 ) -> None:
     """Predict with a model: pictures, texts or arrays, in batches."""
     with console.bad_input():
@@ -76,7 +64,7 @@ def predict(
         from difflr_command.predicting import predict_items
         from difflr_command.unlabeled import unlabeled
 
-        network = Network(model, scale, pixels(size))
+        network = Network(model, scale, data_options.pixels(size))
         items = unlabeled(network, given, text_column, file_column)
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

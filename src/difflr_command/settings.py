@@ -9,27 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from difflr_command import known_models
+from difflr_command import data_options, known_models
 from difflr_command.claim import claim
 from difflr_command.common import ModelArgument
-from difflr_command.data_options import (
-    DATA,
-    RUN,
-    BatchSize,
-    Features,
-    FileColumn,
-    Json,
-    KindOfTargets,
-    LabelColumn,
-    NewHead,
-    ScaleOfPictures,
-    Seed,
-    SizeOfPictures,
-    TextColumn,
-    can_report,
-    columns_in,
-    pixels,
-)
+from difflr_command.data_options import DATA, RUN
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.trackers import trackers_in
 
@@ -70,7 +53,6 @@ class Settings:
             help="A folder with a folder of pictures for each class, or with train/ and val/ of such. Or a .csv, .tsv, "
             ".jsonl or .parquet with a text, or the path of a picture, and a label in each row. Or an .npz with the "
             "arrays x and y, and optionally x_val and y_val.",
-            show_default=False,
         ),
     ]
     plan: PlanFile = None
@@ -81,7 +63,6 @@ class Settings:
         typer.Option(
             min=1,
             help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
-            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None
@@ -90,7 +71,6 @@ class Settings:
         typer.Option(
             min=0,
             help="Epochs before these in which only the head trains. By default 1, or 0 if the plan trains nothing else.",
-            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None
@@ -101,11 +81,10 @@ class Settings:
             help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default 2 / "
             "the number of input features of the head, limited to 0.001 ... 0.03; auto: what `difflr suggest` measures, "
             "with its plan.",
-            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None
-    batch_size: BatchSize = 32
+    batch_size: data_options.BatchSize = 32
     accumulate: Annotated[
         int,
         typer.Option(
@@ -137,7 +116,6 @@ class Settings:
             metavar="CHANGES",
             help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
             "shift, and no flip where the classes are letters, digits or sides.",
-            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None
@@ -159,42 +137,34 @@ class Settings:
             rich_help_panel=RUN,
         ),
     ] = Precision.AUTO
-    seed: Seed = 0
+    seed: data_options.Seed = 0
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)] = False
-    new_head: NewHead = False
-    features: Features = None
-    scale: ScaleOfPictures = None
-    size: SizeOfPictures = None
-    text_column: TextColumn = None
-    file_column: FileColumn = None
-    label_column: LabelColumn = "label"
-    targets: KindOfTargets = None
+    new_head: data_options.NewHead = False
+    features: data_options.Features = None
+    scale: data_options.ScaleOfPictures = None
+    size: data_options.SizeOfPictures = None
+    text_column: data_options.TextColumn = None
+    file_column: data_options.FileColumn = None
+    label_column: data_options.LabelColumn = "label"
+    targets: data_options.KindOfTargets = None
     validation: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DATA",
-            help="Other data to validate on, of the same form.",
-            show_default=False,
-            rich_help_panel=DATA,
-        ),
+        typer.Option(metavar="DATA", help="Other data to validate on, of the same form.", rich_help_panel=DATA),
     ] = None
     validation_split: Annotated[
-        float,
-        typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA),
+        float, typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA)
     ] = 0.2
     output: Annotated[Path, typer.Option("--output", "-o", help="The tuned model.", rich_help_panel=FILES)] = Path(
         "tuned.keras"
     )
     report: Annotated[
-        Path | None,
-        typer.Option(help="A page about the run, such as report.html.", show_default=False, rich_help_panel=FILES),
+        Path | None, typer.Option(help="A page about the run, such as report.html.", rich_help_panel=FILES)
     ] = None
     compare: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="REPORT",
             help="With --report: earlier reports to stand beside this run. Repeat it.",
-            show_default=False,
             rich_help_panel=FILES,
         ),
     ] = None
@@ -203,11 +173,10 @@ class Settings:
         typer.Option(
             metavar="NAMES",
             help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
-            show_default=False,
             rich_help_panel=FILES,
         ),
     ] = None
-    json: Json = False
+    json: data_options.Json = False
 
     @property
     def form(self) -> str:
@@ -217,7 +186,7 @@ class Settings:
     @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns with the labels."""
-        return columns_in(self.label_column)
+        return data_options.columns_in(self.label_column)
 
     @property
     def is_named(self) -> bool:
@@ -232,7 +201,7 @@ class Settings:
     @property
     def pixels(self) -> tuple[int, int] | None:
         """Height and width that were asked for."""
-        return pixels(self.size)
+        return data_options.pixels(self.size)
 
     @property
     def rate(self) -> float | None:
@@ -278,7 +247,7 @@ class Settings:
             raise ValueError("--features says where a new head begins: give --new-head too.")
         trackers_in(self.log)
         if self.report is not None:
-            can_report("--report")
+            data_options.can_report("--report")
         elif self.compare:
             raise ValueError("--compare is about the report: give --report too.")
         for file in self.compare or ():

@@ -5,24 +5,11 @@ from typing import Annotated
 
 import typer
 
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
 from difflr_command.common import ModelArgument
-from difflr_command.data_options import (
-    RUN,
-    BatchSize,
-    Features,
-    FileColumn,
-    Json,
-    KindOfTargets,
-    LabelColumn,
-    NewHead,
-    ScaleOfPictures,
-    Seed,
-    SizeOfPictures,
-    TextColumn,
-)
+from difflr_command.data_options import RUN
 from difflr_command.plan_options import PlanFile, Recipes, Rules
 from difflr_command.settings import Settings
 
@@ -30,8 +17,7 @@ from difflr_command.settings import Settings
 def suggest(
     model: ModelArgument,
     data: Annotated[
-        pathlib.Path,
-        typer.Argument(metavar="DATA", help="Data with the answers, as for `difflr fine-tune`.", show_default=False),
+        pathlib.Path, typer.Argument(metavar="DATA", help="Data with the answers, as for `difflr fine-tune`.")
     ],
     plan: PlanFile = None,
     rule: Rules = None,
@@ -39,10 +25,7 @@ def suggest(
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Of the run that is to come. By default as for `difflr fine-tune`.",
-            show_default=False,
-            rich_help_panel=RUN,
+            min=1, help="Of the run that is to come. By default as for `difflr fine-tune`.", rich_help_panel=RUN
         ),
     ] = None,
     budget: Annotated[
@@ -50,25 +33,23 @@ def suggest(
         typer.Option(
             help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
             "tenth of a run from 2,000 steps on.",
-            show_default=False,
             rich_help_panel=RUN,
         ),
     ] = None,
-    batch_size: BatchSize = 32,
-    seed: Seed = 0,
-    new_head: NewHead = False,
-    features: Features = None,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
-    label_column: LabelColumn = "label",
-    targets: KindOfTargets = None,
+    batch_size: data_options.BatchSize = 32,
+    seed: data_options.Seed = 0,
+    new_head: data_options.NewHead = False,
+    features: data_options.Features = None,
+    scale: data_options.ScaleOfPictures = None,
+    size: data_options.SizeOfPictures = None,
+    text_column: data_options.TextColumn = None,
+    file_column: data_options.FileColumn = None,
+    label_column: data_options.LabelColumn = "label",
+    targets: data_options.KindOfTargets = None,
     output: Annotated[
-        pathlib.Path | None,
-        typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),
+        pathlib.Path | None, typer.Option("--output", "-o", help="Write the choice here, such as choice.json.")
     ] = None,
-    json: Json = False,
+    json: data_options.Json = False,
 ) -> None:
     """Measure which rates suit a model and data best; nothing is changed.
 

@@ -15,12 +15,11 @@ from difflr.report.write_evaluation import write_evaluation, write_pictures
 from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.data_options import pixels
-from difflr_command.evaluate import EvaluateOptions
 from difflr_command.inputs import names_of
 from difflr_command.labeled import labeled
 from difflr_command.network import ARRAYS, NUMBERS, Network
 from difflr_command.progress import reading
-from difflr_command.settings import command
+from difflr_command.settings import EvaluateOptions, command
 from difflr_command.table import print_table
 
 MOST_SHOWN = 10

@@ -8,10 +8,9 @@ import difflr
 from difflr.data import Examples
 from difflr.data.folder import PARTS
 from difflr_command.data_options import columns_in
-from difflr_command.evaluate import EvaluateOptions
 from difflr_command.inputs import OnPicture, check_shape, only_for, targets_of
 from difflr_command.network import ARRAYS, NUMBERS, PICTURES, TEXTS, Network
-from difflr_command.settings import form_of
+from difflr_command.settings import EvaluateOptions, form_of
 
 
 def labeled(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:

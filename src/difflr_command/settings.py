@@ -1,4 +1,4 @@
-"""The options of `difflr fine-tune`, and the checks that need neither Keras nor the data."""
+"""The options of `difflr fine-tune`, `suggest` and `evaluate`, and the checks that need neither Keras nor the data."""
 
 import dataclasses
 import enum
@@ -42,8 +42,8 @@ class Precision(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """The arguments and options of `difflr fine-tune`."""
+class RunOptions:
+    """The arguments and options that `difflr fine-tune` and `difflr suggest` share."""
 
     model: ModelArgument
     data: Annotated[
@@ -66,6 +66,23 @@ class Settings:
             rich_help_panel=RUN,
         ),
     ] = None
+    batch_size: data_options.BatchSize = 32
+    seed: data_options.Seed = 0
+    new_head: data_options.NewHead = False
+    features: data_options.Features = None
+    scale: data_options.ScaleOfPictures = None
+    size: data_options.SizeOfPictures = None
+    text_column: data_options.TextColumn = None
+    file_column: data_options.FileColumn = None
+    label_column: data_options.LabelColumn = "label"
+    targets: data_options.KindOfTargets = None
+    json: data_options.Json = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(RunOptions):
+    """The arguments and options of `difflr fine-tune`."""
+
     freeze_epochs: Annotated[
         int | None,
         typer.Option(
@@ -84,7 +101,6 @@ class Settings:
             rich_help_panel=RUN,
         ),
     ] = None
-    batch_size: data_options.BatchSize = 32
     accumulate: Annotated[
         int,
         typer.Option(
@@ -137,16 +153,7 @@ class Settings:
             rich_help_panel=RUN,
         ),
     ] = Precision.AUTO
-    seed: data_options.Seed = 0
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)] = False
-    new_head: data_options.NewHead = False
-    features: data_options.Features = None
-    scale: data_options.ScaleOfPictures = None
-    size: data_options.SizeOfPictures = None
-    text_column: data_options.TextColumn = None
-    file_column: data_options.FileColumn = None
-    label_column: data_options.LabelColumn = "label"
-    targets: data_options.KindOfTargets = None
     validation: Annotated[
         Path | None,
         typer.Option(metavar="DATA", help="Other data to validate on, of the same form.", rich_help_panel=DATA),
@@ -176,7 +183,6 @@ class Settings:
             rich_help_panel=FILES,
         ),
     ] = None
-    json: data_options.Json = False
 
     @property
     def form(self) -> str:
@@ -276,6 +282,59 @@ class Settings:
             for name in names:
                 if self.form not in forms and name in changed:
                     raise ValueError(f"{option(name)} is for {owner}; {self.data} is none.")
+
+
+@dataclasses.dataclass(frozen=True)
+class SuggestOptions(RunOptions):
+    """The arguments and options of `difflr suggest`."""
+
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
+            "tenth of a run from 2,000 steps on.",
+            rich_help_panel=RUN,
+        ),
+    ] = None
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the choice here, such as choice.json.")
+    ] = None
+
+    def settings(self) -> Settings:
+        """The settings of the run that is to come."""
+        return Settings(**{name: value for name, value in vars(self).items() if name not in ("budget", "output")})
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """The arguments and options of `difflr evaluate`."""
+
+    model: data_options.TrainedModel
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Data with the answers, as for `difflr fine-tune`: a folder with a folder of pictures for each class (or "
+            "with one of these in test/), a table (.csv, .tsv, .jsonl or .parquet), or an .npz with x and y.",
+        ),
+    ]
+    report: Annotated[
+        Path | None, typer.Option(help="A page with all of it, the worst mistakes first, such as report.html.")
+    ] = None
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the confusion matrix, the calibration and the worst mistakes here, as PNG files.",
+        ),
+    ] = None
+    batch_size: data_options.BatchToPredict = 32
+    scale: data_options.ScaleOfPictures = None
+    size: data_options.SizeOfPictures = None
+    text_column: data_options.TextColumn = None
+    file_column: data_options.FileColumn = None
+    label_column: data_options.LabelColumn = "label"
+    json: data_options.Json = False
 
 
 def form_of(path: Path) -> str:

@@ -12,16 +12,8 @@ import difflr
 from difflr.data.examples import known_classes
 from difflr.data.folder import classes_in, ready_split
 from difflr.data.table import picture_targets
+from difflr_command import inputs
 from difflr_command.choices import changes_for
-from difflr_command.inputs import (
-    Data,
-    OnPicture,
-    check_shape,
-    only_for,
-    picture_scale,
-    picture_size,
-    targets_of,
-)
 from difflr_command.settings import Settings
 from difflr_command.texts import TextsToNumbers
 
@@ -61,8 +53,8 @@ class Pictures:
                 "channels) with 1, 3 or 4 channels."
             )
         self._channels = shape[-1]
-        self._scale, how = picture_scale(difflr.data.has_own_scale(model), settings.scale)
-        self._size = picture_size(shape[1:3], settings.pixels)
+        self._scale, how = inputs.picture_scale(difflr.data.has_own_scale(model), settings.scale)
+        self._size = inputs.picture_size(shape[1:3], settings.pixels)
         self.notes = [f"pictures at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
         self.amounts: np.ndarray | None = None
         self.task = "classes"
@@ -75,7 +67,7 @@ class Pictures:
             for part in self._parts[1:]:
                 classes_in(part, self.class_names)
         else:
-            only_for("tables of texts", "pictures", text_column=settings.text_column)
+            inputs.only_for("tables of texts", "pictures", text_column=settings.text_column)
             self._open = difflr.data.open_picture_table
             columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
             targets = picture_targets(settings.data, **columns, targets=settings.targets)
@@ -106,11 +98,11 @@ class Pictures:
         whole = difflr.models.with_scale(model, self._scale)
         return difflr.models.augmented(whole, self.changes), whole
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """Reads each picture once, to see which can be read."""
         options = {"channels": self._channels, "class_names": self.class_names or None, "on_picture": on_picture}
         parts = [self._open(part, self._size, **options, **self._named) for part in self._parts]
-        return Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
+        return inputs.Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
 
 
 def _as_floats(batch: np.ndarray) -> np.ndarray:
@@ -125,7 +117,7 @@ class Texts:
 
     def __init__(self, settings: Settings, model: keras.Model):
         difflr.models.after_vectorization(model)  # before the texts are read
-        only_for("pictures", "texts", size=settings.size, scale=settings.scale, file_column=settings.file_column)
+        inputs.only_for("pictures", "texts", size=settings.size, scale=settings.scale, file_column=settings.file_column)
         columns: dict[str, Any] = {
             "text_column": settings.text_column or "text",
             "label_column": settings.label_columns,
@@ -136,7 +128,10 @@ class Texts:
         self.amounts = self._train.y if self.task == "numbers" else None
         if settings.validation is not None:
             self._validation = difflr.data.read_table(
-                settings.validation, **columns, class_names=self.class_names or None, targets=targets_of(self.task)
+                settings.validation,
+                **columns,
+                class_names=self.class_names or None,
+                targets=inputs.targets_of(self.task),
             )
         self._numbers: TextsToNumbers | None = None
         self.notes = ["texts become numbers by the model's own TextVectorization layer"]
@@ -148,7 +143,7 @@ class Texts:
         self._numbers = TextsToNumbers(layer, rest)
         return rest, model
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """The texts as numbers."""
         numbers = self._numbers
         assert numbers is not None  # `fitted` comes before
@@ -157,7 +152,7 @@ class Texts:
             for part in (self._train, self._validation)
             if part is not None
         ]
-        return Data(train, others[0] if others else None, numbers.batch)
+        return inputs.Data(train, others[0] if others else None, numbers.batch)
 
 
 class Arrays:
@@ -169,10 +164,10 @@ class Arrays:
     def __init__(self, settings: Settings, model: keras.Model):
         train, validation = difflr.data.read_arrays(settings.data, targets=settings.targets)
         if settings.validation is not None:
-            validation, _ = difflr.data.read_arrays(settings.validation, targets=targets_of(train.task))
+            validation, _ = difflr.data.read_arrays(settings.validation, targets=inputs.targets_of(train.task))
         for part in filter(None, (train, validation)):
-            check_shape(model.input_shape, part.x, settings.data)
-        self._data = Data(train, validation)
+            inputs.check_shape(model.input_shape, part.x, settings.data)
+        self._data = inputs.Data(train, validation)
         self.class_names = train.class_names
         self.task, self.amounts = train.task, None if train.class_names else train.y
         self.info = difflr.models.ModelInfo(self.class_names, self.task)
@@ -192,7 +187,7 @@ class Arrays:
         """Both are the model."""
         return model, model
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """The arrays."""
         return self._data
 

@@ -5,24 +5,23 @@ import tempfile
 from pathlib import Path
 
 from difflr_command import console
-from difflr_command.settings import Settings
+from difflr_command.settings import SuggestOptions
 from difflr_command.suggested import suggested
 from difflr_command.tuning import prepare
 
 
-def measure(settings: Settings, budget: float | None, output: Path | None) -> None:
+def measure(options: SuggestOptions) -> None:
     """Measures, prints, and writes the choice.
 
     Args:
-        settings: Model, data and plan.
-        budget: As for `difflr.suggest`.
-        output: Where to write the choice.
+        options: The options.
     """
+    settings, output = options.settings(), options.output
     with console.quiet(settings.json) as out, tempfile.TemporaryDirectory() as folder:
         with console.bad_input():
             run = prepare(dataclasses.replace(settings, output=Path(folder) / "tuned.keras"), out)
         with console.running("nothing is written"):
-            choice = suggested(settings, run, budget=budget)
+            choice = suggested(settings, run, budget=options.budget)
             if output is not None:
                 choice.save(output)
         for line in str(choice).splitlines():

@@ -16,16 +16,8 @@ import difflr
 from difflr import keras_private
 from difflr.choosing.setting import ADAMW
 from difflr.text_table import counted
-from difflr_command import console, inputs, results, run_report, sources, trackers
+from difflr_command import choices, console, inputs, results, run_report, sources, trackers
 from difflr_command.checkpoint import Checkpoint
-from difflr_command.choices import (
-    PRECISION,
-    class_weights,
-    epochs_for,
-    gpu_computes_in_bfloat16,
-    set_precision,
-    with_normalization,
-)
 from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
@@ -92,11 +84,11 @@ def prepare(settings: Settings, out: Console) -> Run:
         raise ValueError(
             f"--accumulate {settings.accumulate} is more than an epoch's {number}: give less, or a smaller --batch-size."
         )
-    epochs = settings.epochs or epochs_for(batches.num_batches)
+    epochs = settings.epochs or choices.epochs_for(batches.num_batches)
     chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
-    plan, said = with_normalization(plan, model, settings, chosen)
+    plan, said = choices.with_normalization(plan, model, settings, chosen)
     notes += [said] if said else []
-    weighted, said = (None, None) if settings.no_class_weights else class_weights(data.train)
+    weighted, said = (None, None) if settings.no_class_weights else choices.class_weights(data.train)
     notes += [said] if said else []
     run = Run(
         model=model,
@@ -225,8 +217,8 @@ def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[kera
     # It may have been interrupted while the model was written.
     first = run.total_epochs if run.checkpoint.is_over else run.checkpoint.epochs
     before: list[tuple[keras.Layer, keras.DTypePolicy]] = []
-    if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):
-        before = set_precision(run.model, PRECISION)
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and choices.gpu_computes_in_bfloat16()):
+        before = choices.set_precision(run.model, choices.PRECISION)
     seeds = difflr.data.EpochSeeds(settings.seed, run.batches)
     logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
     try:

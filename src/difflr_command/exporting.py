@@ -118,7 +118,7 @@ def check_can_export(form: str) -> None:
     """
     backend, known = keras.backend.backend(), FORMS[form].packages
     if backend not in known:
-        raise ValueError(f"Keras exports no {form} on {backend}, but on {' and '.join(known)}.{_instead(form)}")
+        raise ValueError(f"Keras exports no {form} on {backend}, only on {' and '.join(known)}.")
     missing = _missing(known[backend])
     if missing:
         names = " ".join(name.replace("_", "-") for name in missing)

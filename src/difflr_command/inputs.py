@@ -190,7 +190,7 @@ def picture_scale(own: bool, asked: str | None) -> tuple[str, str]:
     if own:
         return "0..255", "which the model scales itself"
     if asked is None:
-        known = "; ".join(f"{name} for {who}" for name, (_, who) in list(difflr.data.SCALES.items())[1:])
+        known = "; ".join(f"{name} for {who}" for name, who in list(difflr.data.SCALES.items())[1:])
         raise ValueError(
             "Cannot tell how the model expects pixel values to be scaled: it begins with no Rescaling or Normalization "
             f"layer. Say it: --scale {known}."

@@ -73,7 +73,7 @@ class Pictures:
             targets = picture_targets(settings.data, **columns, targets=settings.targets)
             self.class_names, self.task = targets.class_names, targets.task
             self.notes += targets.notes
-            self._named = {**columns, "targets": targets.kind}
+            self._named = {**columns, "targets": inputs.targets_of(targets.task)}
             self.amounts = None if self.class_names else targets.y
         self.changes: tuple[str, ...] = ()
         if not settings.no_augment:

@@ -148,8 +148,8 @@ def test_what_keras_cannot_is_told_with_the_way_out(network, monkeypatch):
         importlib.util, "find_spec", lambda name: types.SimpleNamespace() if name in installed else None
     )
     for backend, form, told in [
-        ("jax", "litert", "Keras exports no litert on jax. Take --backend tensorflow."),
-        ("tensorflow", "torch", "Keras exports no torch on tensorflow. Take --backend torch."),
+        ("jax", "litert", "Keras exports no litert on jax, only on tensorflow and torch."),
+        ("tensorflow", "torch", "Keras exports no torch on tensorflow, only on torch."),
         (
             "torch",
             "onnx",

@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import report, settings  # noqa: E402 - the folder above has to be on the path first
+from benchmarks import report, settings, targets  # noqa: E402 - the folder above has to be on the path first
 
 LONGEST = 3600  # seconds for one process, should the machine be busy
 # After a collection of garbage, which would otherwise fall into it by chance: 0.2 s with what torch brings.
@@ -52,8 +52,9 @@ def main() -> None:
         for backend in given.backend or installed:
             start = time.perf_counter()
             print(f"{backend}:", file=sys.stderr)
-            keep(given.docs, backend, measured(backend, given.settings or "default", given.only))
+            held = keep(given.docs, backend, measured(backend, given.settings or "default", given.only))
             print(f"{backend}: {time.perf_counter() - start:.0f} s in all", file=sys.stderr)
+            print("\n".join(targets.missed(held)), file=sys.stderr)
     print(f"written: {report.write(given.docs)}", file=sys.stderr)
 
 
@@ -109,8 +110,8 @@ def import_seconds(backend: str) -> float:
     return statistics.median(float(each.stdout.split()[-1]) for each in found[1:])
 
 
-def keep(docs: Path, backend: str, results: dict[str, Any]) -> None:
-    """Puts the results of one backend beside those of the others on the same device."""
+def keep(docs: Path, backend: str, results: dict[str, Any]) -> dict[str, Any]:
+    """Puts the results of one backend beside those of the others on the same device, which it returns."""
     device = results.get("gpu") or "cpu"
     folder = docs / "measured" / "cost"
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +121,7 @@ def keep(docs: Path, backend: str, results: dict[str, Any]) -> None:
     backends = held.setdefault("backends", {})
     backends[backend] = {**backends.get(backend, {}), **results}
     file.write_text(json.dumps(held, indent=1) + "\n")
+    return held
 
 
 if __name__ == "__main__":

@@ -91,37 +91,30 @@ def table(titles: list[str], rows: list[list[Any]]) -> str:
 
 
 def matrix_table(rows: list[dict[str, Any]]) -> str:
-    """Keras by Python, a column for each backend."""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    """The Keras versions whose tests pass, a row for each Python and a column for each backend."""
+    cells: dict[tuple[str, ...], dict[str, list[str]]] = {}
     for row in rows:
-        keras = f"nightly, {row['keras_version']}" if row["keras"] == "nightly" else row["keras"]
-        found = counts(row, {"failed": "**failed**", "skipped": "skipped"})
-        text = f"{row['backend_version']}: {row['passed']} {row['tests']}{found}"
-        cells.setdefault((row["python"], keras), {})[row["backend"]] = text
+        keras = f"**{row['keras']} ({row['failed']} failed)**" if row["failed"] else row["keras"]
+        cells.setdefault((row["python"],), {}).setdefault(row["backend"], []).append(keras)
     failures = [f"- {line(row).split(':')[0]}: `{each}`" for row in rows for each in row["failures"]]
-    dates = sorted({row["date"] for row in rows})
-    measured = (
-        f"Measured {' to '.join([*dates[:1], *dates[1:][-1:]])}. Cells: the backend's version, passed tests, their set."
-    )
-    return "\n\n".join(each for each in (measured, by_backend(["Python", "Keras"], cells), "\n".join(failures)) if each)
+    measured = f"Last measured {max(row['date'] for row in rows)}." if rows else ""
+    return "\n\n".join(part for part in (by_backend(["Python"], cells), "\n".join(failures), measured) if part)
 
 
 def own_table(rows: list[dict[str, Any]]) -> str:
-    """Keras's own tests by part and multiplier, a column for each backend."""
-    words = {"expected": "intended", "stock": "stock", "skipped": "skipped", "failed": "**failed**"}
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    for row in rows:
-        text = f"{row['passed']} passed{counts(row, words)}"
-        cells.setdefault((row["part"], str(row["multiplier"])), {})[row["backend"]] = text
-    return by_backend(["tests of", "multiplier"], cells)
+    """What became of Keras's own tests, a column for each backend."""
+    words = {"passed": "passed", "expected": "intended difference", "stock": "fails in stock Keras, too"}
+    words |= {"skipped": "skipped by Keras", "failed": "**failed**"}
+    cells: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for kind, word in words.items():
+        for backend in BACKENDS:
+            number = sum(row[kind] for row in rows if row["backend"] == backend)
+            if number:
+                cells.setdefault((word,), {})[backend] = [f"{number:,}"]
+    return by_backend(["tests"], cells)
 
 
-def counts(row: dict[str, Any], words: dict[str, str]) -> str:
-    """What else a row counts, where that is not 0."""
-    return "".join(f", {row[kind]} {word}" for kind, word in words.items() if row[kind])
-
-
-def by_backend(titles: list[str], cells: dict[tuple[str, str], dict[str, str]]) -> str:
+def by_backend(titles: list[str], cells: dict[tuple[str, ...], dict[str, list[str]]]) -> str:
     """A row for each key, a column for each backend."""
-    rows = [[*key, *(found.get(backend, "") for backend in BACKENDS)] for key, found in cells.items()]
+    rows = [[*key, *(", ".join(found.get(backend, [])) for backend in BACKENDS)] for key, found in cells.items()]
     return table([*titles, *BACKENDS.values()], rows)

@@ -230,31 +230,30 @@ def auto_rgn(job: Job) -> None:
 
 
 METHODS = {
-    "one rate": Method(one_rate, "everything at one rate: the usual way", LOW),
-    "one rate, head first": Method(head_first, "an epoch of the head alone, then everything at one rate", MIDDLE),
+    "one rate": Method(one_rate, "everything at one rate", LOW),
+    "one rate, head first": Method(head_first, "the head for an epoch, then everything at one rate", MIDDLE),
     "the same, BatchNorm frozen": Method(
         head_first_frozen,
-        "BatchNormalization as it was pretrained besides",
+        '"one rate, head first" with BatchNormalization frozen',
         MIDDLE,
         tasks=("both shifts, BatchNorm", "long, BatchNorm"),
     ),
-    "head only": Method(head_only, "the body frozen", HIGH),
-    "layer-wise decay": Method(layerwise, "`difflr.layerwise_decay(model, 0.75)`", MIDDLE),
+    "head only": Method(head_only, "the backbone frozen", HIGH),
+    "layer-wise decay": Method(layerwise, "`layerwise_decay(model, 0.75)`", MIDDLE),
     "LP-FT": Method(
         head_then_all,
-        'half of the epochs for the head, at the rate found for "head only", then one rate (Kumar et al., 2022)',
+        "the head for half of the epochs, then everything at one rate (Kumar et al., 2022)",
         LOW,
         needs_head_rate=True,
     ),
     "ULMFiT": Method(
         ulmfit,
-        "each group at 1/2.6 of the rate of the one above, slanted triangles, one group unfrozen each epoch (Howard and "
-        "Ruder, 2018)",
+        "each group 2.6 times slower than the one above, one more unfrozen each epoch (Howard and Ruder, 2018)",
         MIDDLE,
     ),
-    "Auto-RGN": Method(auto_rgn, "rates by relative gradient norms, updated each epoch (Lee et al., 2023)", MIDDLE),
-    "finder, one rate": Method(finder, "fastai's `lr_find` and its `valley`, then one rate"),
-    "L-DoG": Method(l_dog, "rates from distances and gradients of each layer, no rate to choose (Ivgi et al., 2023)"),
-    "fine_tune": Method(fine_tune, "`difflr.fine_tune(model, x, y, epochs=...)` with its defaults"),
-    "choice": Method(choice, 'the same with `learning_rate="auto"`: it measures first, on the training data'),
+    "Auto-RGN": Method(auto_rgn, "rates by relative gradient norms (Lee et al., 2023)", MIDDLE),
+    "finder, one rate": Method(finder, "fastai's `lr_find`, then everything at that rate"),
+    "L-DoG": Method(l_dog, "rates from distances and gradients of each layer (Ivgi et al., 2023)"),
+    "fine_tune": Method(fine_tune, "`difflr.fine_tune` with its defaults"),
+    "choice": Method(choice, '`difflr.fine_tune` with `learning_rate="auto"`'),
 }

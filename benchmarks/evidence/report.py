@@ -1,4 +1,4 @@
-"""docs/comparison.md from the results: tables with paired 95 % intervals, the bars, and one picture."""
+"""docs/comparison.md from the results: one table with 95 % intervals, and one picture."""
 
 import dataclasses
 import textwrap
@@ -23,17 +23,11 @@ class Outcome:
 
     task: str
     method: str
-    learning_rate: float | None
     accuracies: tuple[float, ...]
-    seconds: float
 
     @property
     def mean(self):
         return float(np.mean(self.accuracies))
-
-    @property
-    def interval(self):
-        return half_width(self.accuracies)
 
 
 def half_width(values):
@@ -48,11 +42,7 @@ def outcomes(results, seeds=SEEDS):
         for method in METHODS:
             lines = {line["seed"]: line for line in results.of(task=task, method=method, stage="test")}
             if set(lines) >= set(seeds):
-                accuracies = tuple(100 * lines[seed]["test"] for seed in seeds)
-                seconds = float(np.mean([lines[seed]["cpu_seconds"] for seed in seeds]))
-                rates = [lines[seed].get("chosen") or lines[seed]["learning_rate"] for seed in seeds]
-                rate = None if None in rates else float(np.exp(np.mean(np.log(rates))))
-                found.append(Outcome(task, method, rate, accuracies, seconds))
+                found.append(Outcome(task, method, tuple(100 * lines[seed]["test"] for seed in seeds)))
     return found
 
 
@@ -92,101 +82,21 @@ def table(header, lines):
 
 
 def loss_table(found):
+    own = by_method(found)["fine_tune"]
     lines = []
     for method, points in in_order(found).items():
-        worst = max(points, key=points.get)
-        values = list(points.values())
-        lines.append([method, f"{np.mean(values):.1f}", f"{points[worst]:.1f}, {worst}", len(points)])
-    return table(["method", "mean loss", "worst loss, and where", "tasks"], lines)
-
-
-def accuracy_table(found):
-    tasks = [task for task in TASKS if any(o.task == task for o in found)]
-    best = {task: max((o for o in found if o.task == task), key=lambda o: o.mean).method for task in tasks}
-    lines = []
-    for method, of_task in by_method(found).items():
-        cells = [f"{of_task[t].mean:.1f} ± {of_task[t].interval:.1f}" if t in of_task else "" for t in tasks]
-        cells = [f"**{c}**" if best[t] == method else c for c, t in zip(cells, tasks, strict=True)]
-        lines.append([method, *cells])
-    return table(["", *tasks], lines)
+        worst, values = max(points, key=points.get), list(points.values())
+        gains = [own[task].mean - outcome.mean for task, outcome in by_method(found)[method].items() if task in own]
+        gain = "" if method == "fine_tune" or len(gains) < 2 else f"{np.mean(gains):+.1f} ± {half_width(gains):.1f}"
+        loss = [f"{np.mean(values):.1f}", f"{points[worst]:.1f} ({worst})"]
+        lines.append([method, METHODS[method].about, *loss, gain])
+    return table(["method", "how", "mean loss", "worst loss (task)", "gain of `fine_tune` over it"], lines)
 
 
 def difference(first, second):
     """Points that `first` is better than `second`, seed by seed: mean and half of the 95 % interval."""
     points = np.subtract(first.accuracies, second.accuracies)
     return float(points.mean()), half_width(points)
-
-
-def verdict(points, wide):
-    return "no clear difference" if abs(points) <= wide else "better" if points > 0 else "worse"
-
-
-def difference_table(found, ours="fine_tune"):
-    """What ours gains over each method, task by task; clear is what the interval tells from 0."""
-    methods = by_method(found)
-    own = methods.get(ours, {})
-    others = [method for method in methods if method != ours]
-    lines = []
-    for method in others:
-        cells = []
-        for task in own:
-            if task not in methods[method]:
-                cells.append("")
-                continue
-            points, wide = difference(own[task], methods[method][task])
-            cells.append(f"{points:+.1f} ± {wide:.1f}: {verdict(points, wide)}")
-        lines.append([method, *cells])
-    return table([f"gain of {ours} over", *own], lines)
-
-
-def over_tasks_table(found, ours="fine_tune"):
-    """What ours gains over each method on the mean over tasks, with the interval over tasks."""
-    methods = by_method(found)
-    own, lines = methods.get(ours, {}), []
-    for method, of_task in methods.items():
-        points = [own[task].mean - of_task[task].mean for task in own if task in of_task]
-        if method != ours and len(points) > 1:
-            mean, wide = float(np.mean(points)), half_width(points)
-            lines.append([method, f"{mean:+.1f} ± {wide:.1f}", verdict(mean, wide), len(points)])
-    return table([f"gain of {ours} over", "mean over tasks", "", "tasks"], lines)
-
-
-def bars_table(found):
-    lost, lines = losses(found), []
-    bars = {"fine_tune": (3, 6), "choice": (1, 3)}
-    for method, limits in bars.items():
-        points = list(lost.get(method, {}).values())
-        if points:
-            for name, limit, value in zip(("mean", "worst"), limits, (np.mean(points), max(points)), strict=True):
-                lines.append(
-                    [f"{method}: {name} loss", f"≤ {limit}", f"{value:.2f}", "yes" if value <= limit else "**no**"]
-                )
-    methods = by_method(found)
-    uniform = methods.get("one rate", {})
-    both = [task for task in methods.get("choice", {}) if task in uniform]
-    if both:
-        worst = min(np.subtract(methods["choice"][t].accuracies, uniform[t].accuracies).min() for t in both)
-        met = "yes" if worst >= -5 else "**no**"
-        lines.append(["choice: worst single seed against one rate", "≥ -5", f"{worst:.2f}", met])
-    return table(["", "bar", "measured", "met"], lines)
-
-
-def choice_table(results, found):
-    """Task by task: whether the choice left the constants, what it gained and what it cost."""
-    methods, lines = by_method(found), []
-    for task, chosen in methods.get("choice", {}).items():
-        if task not in methods.get("fine_tune", {}):
-            continue
-        constants, uniform = methods["fine_tune"][task], methods.get("one rate", {}).get(task)
-        runs = [line for line in results.of(task=task, method="choice", stage="test") if line["seed"] in SEEDS]
-        points, wide = difference(chosen, constants)
-        left = sum(line["left_constants"] for line in runs)
-        worst = "" if uniform is None else f"{np.subtract(chosen.accuracies, uniform.accuracies).min():+.1f}"
-        search = f"{np.mean([line['search_runs'] for line in runs]):.1f}"
-        whole = f"{chosen.seconds / constants.seconds:.1f}"
-        lines.append([task, f"{left} of {len(SEEDS)}", f"{points:+.1f} ± {wide:.1f}", worst, search, whole])
-    header = ["", "left the constants", "gain over fine_tune", "worst seed against one rate"]
-    return table([*header, "search, in runs", "search and run, in CPU time of a run"], lines)
 
 
 def where_it_loses(found, ours="fine_tune"):
@@ -202,26 +112,15 @@ def where_it_loses(found, ours="fine_tune"):
 
 
 def not_measured(found):
-    """Which methods have not run on which tasks, in a sentence."""
-    methods, said = by_method(found), []
+    """Which methods have not run on which tasks, in sentences."""
+    methods, groups = by_method(found), {}
     for name, method in METHODS.items():
-        missing = [task for task in method.tasks or TASKS if task not in methods.get(name, {})]
+        tasks = method.tasks or TASKS
+        missing = [task for task in tasks if task not in methods.get(name, {})]
         if missing:
-            said.append(f"{name} ({'all' if len(missing) == len(method.tasks or TASKS) else ', '.join(missing)})")
-    return f"Not measured yet: {'; '.join(said)}." if said else "All methods have run on all tasks."
-
-
-def rate_table(found):
-    tasks = [task for task in TASKS if any(o.task == task for o in found)]
-    lines = []
-    for method, of_task in by_method(found).items():
-        cells = []
-        for task in tasks:
-            outcome = of_task.get(task)
-            rate = "" if outcome is None or outcome.learning_rate is None else f"{outcome.learning_rate:.2g}; "
-            cells.append("" if outcome is None else f"{rate}{outcome.seconds:.0f} s")
-        lines.append([method, *cells])
-    return table(["base rate; seconds a run", *tasks], lines)
+            where = "" if len(missing) == len(tasks) else " on " + ", ".join(f'"{task}"' for task in missing)
+            groups.setdefault(where, []).append(name)
+    return " ".join(f"Not measured{where}: {'; '.join(names)}." for where, names in groups.items())
 
 
 def conclusion(found):
@@ -280,16 +179,9 @@ def write(results, docs):
     for name, part in {
         "conclusion": conclusion(found),
         "losses": loss_table(found),
-        "bars": bars_table(found),
         "where it loses": where_it_loses(found),
-        "choices": choice_table(results, found),
-        "over tasks": over_tasks_table(found),
-        "gains": difference_table(found),
-        "accuracies": accuracy_table(found),
-        "rates": rate_table(found),
         "not measured": not_measured(found),
         "tasks": "\n".join(f"- **{name}**: {task.title}, {task.epochs} epochs." for name, task in TASKS.items()),
-        "methods": table(["method", ""], [[name, method.about] for name, method in METHODS.items()]),
         "seeds": str(len(SEEDS)),
     }.items():
         text = text.replace(f"{{{{ {name} }}}}", part)

@@ -1,15 +1,11 @@
 """docs/twelve_checks.md from the results."""
 
-import inspect
-import textwrap
 from pathlib import Path
 from typing import Any
 
-from benchmarks.folding import folded as section
 from benchmarks.twelve_checks.runs import BACKENDS, SIDES, Line, Results
 
 TEMPLATE = Path(__file__).with_name("page.md")
-LONGEST = 120  # characters of an error
 
 
 def cell(lines: list[Line]) -> str:
@@ -59,29 +55,6 @@ def counts(results: Results) -> str:
     return "; ".join(sentences) + "."
 
 
-def details(results: Results, checks: dict[str, Any]) -> str:
-    """A section for each check: what is asked, and a line for everything that was seen."""
-    sections = []
-    for number, (name, check) in enumerate(checks.items(), start=1):
-        file = Path(inspect.getsourcefile(check.trial)).name
-        rows = ["| | backend | verdict | seen |", "|---|---|---|---|"]
-        for side in SIDES:
-            for way in check.ways(side):
-                rows += folded(results.of(check=name, side=side, way=way), f"{side}: {way}" if way else f"{side}")
-        sections.append(section(f"{number}. {check.title}", f"{check.text} Code: `{file}`.\n\n" + "\n".join(rows)))
-    return "\n\n".join(sections)
-
-
-def folded(lines: list[Line], who: str) -> list[str]:
-    """One row for all backends on which the same was seen."""
-    seen: dict[tuple[str, str], list[str]] = {}
-    for line in lines:
-        text = textwrap.shorten(line["seen"].replace("|", "\\|"), LONGEST, placeholder=" ...")
-        quoted = f"`{text}`" if line["verdict"] == "refused" else text
-        seen.setdefault((line["verdict"], quoted), []).append(BACKENDS[line["backend"]])
-    return [f"| {who} | {', '.join(where)} | {verdict} | {text} |" for (verdict, text), where in seen.items()]
-
-
 def versions(results: Results) -> str:
     """Of which Keras, and when."""
     found = sorted({f"Keras {line['keras']}, {line['date']}" for line in results.lines})
@@ -98,7 +71,6 @@ def write(results: Results, docs: Path) -> Path:
     for name, part in {
         "overview": overview(results, CHECKS),
         "counts": counts(results),
-        "details": details(results, CHECKS),
         "versions": versions(results),
     }.items():
         text = text.replace(f"{{{{ {name} }}}}", part)

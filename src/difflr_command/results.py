@@ -13,7 +13,7 @@ from difflr.data.examples import some
 from difflr.files import whole_file
 from difflr.text_table import counted
 from difflr_command import inputs
-from difflr_command.plan_table import plan_as_data, print_rates
+from difflr_command.plan_table import print_rates
 from difflr_command.run import Run
 from difflr_command.run_report import columns, of_several_classes
 from difflr_command.settings import Settings
@@ -138,7 +138,7 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "class_weights": run.class_weights,
         "augmentation": list(run.changes),
         "seconds_waited_for_data": round(run.batches.seconds_waited, 3),
-        "plan": plan_as_data(run.plan),
+        "plan": difflr.interop.plan_to_dict(run.plan),
         "history": columns(run.checkpoint.history),
         "output": str(settings.output),
         "report": None if settings.report is None else str(settings.report),

@@ -24,7 +24,7 @@ class TextTable(str):
 
 
 class ShownAsTable:
-    """What is printed as a table, which a notebook shows as HTML: its `__str__` returns a `TextTable`."""
+    """Shows itself as HTML in a notebook: for classes whose `__str__` returns a `TextTable`."""
 
     def _repr_html_(self) -> str:
         return self.__str__().page  # type: ignore[attr-defined,no-any-return]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 import matplotlib
+from PIL import Image
 
 import difflr
 
@@ -47,6 +48,18 @@ def screenshot(page: Path, path: Path) -> None:
         command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         command += ["--proxy-server=127.0.0.1:9", "--hide-scrollbars", "--window-size=1000,1250"]
         subprocess.run([*command, f"--screenshot={path}", f"file://{page}"], check=True, capture_output=True)
+    picture = Image.open(path).convert("RGB")
+    empty = [
+        bottom
+        for bottom in range(20, picture.height)
+        if is_empty(picture.crop((0, bottom - 20, picture.width, bottom)))
+    ]
+    picture.crop((0, 0, picture.width, empty[-1])).save(path, optimize=True)  # through no line of text
+
+
+def is_empty(picture: Image.Image) -> bool:
+    """Whether a picture has one color."""
+    return all(low == high for low, high in picture.getextrema())
 
 
 def main() -> None:

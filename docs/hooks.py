@@ -6,6 +6,7 @@ mkdocstrings would show the module of that name instead of the function; so do t
 
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from typing import Any
@@ -43,7 +44,9 @@ def names_in(module: str) -> str:
 
 
 def apart(found: re.Match[str]) -> str:
-    """The docstring of a folder, and then its members one by one."""
+    """The docstring of a folder, and then its members one by one; those of a class stay with it."""
+    if not inspect.ismodule(pkgutil.resolve_name(found["folder"])):
+        return found[0]
     members = "".join(f"\n::: {found['folder']}.{name.strip()}\n" for name in found["names"].split(","))
     hidden = "      show_root_heading: false\n      show_root_toc_entry: false\n"
     return f"::: {found['folder']}\n    options:\n      members: []\n{hidden}{members}"

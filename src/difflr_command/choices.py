@@ -10,6 +10,7 @@ import difflr
 from difflr.choosing.fine_tune_settings import pretrained_statistics
 from difflr.data import Examples
 from difflr.data.scale import leaf_layers
+from difflr.models.augmented import CHANGES, DEFAULT_CHANGES
 from difflr_command.settings import Settings
 
 FEWEST_EPOCHS, MOST_EPOCHS = 3, 20
@@ -51,13 +52,13 @@ def changes_for(asked: str | None, class_names: Sequence[str]) -> tuple[tuple[st
     Raises:
         ValueError: If a change is none that there is.
     """
-    changes: tuple[str, ...] = difflr.models.DEFAULT_CHANGES
+    changes: tuple[str, ...] = DEFAULT_CHANGES
     why = ""
     if asked is not None:
         changes = tuple(name.strip() for name in asked.split(",") if name.strip())
-        unknown = [name for name in changes if name not in difflr.models.CHANGES]
+        unknown = [name for name in changes if name not in CHANGES]
         if unknown or not changes:
-            known = ",".join(difflr.models.CHANGES)
+            known = ",".join(CHANGES)
             raise ValueError(f"--augment is one or more of {known}. Received: {', '.join(unknown) or repr(asked)}.")
     elif class_names and (all(len(name) == 1 for name in class_names) or any(map(SIDED.search, class_names))):
         changes = tuple(name for name in changes if name != "flip")

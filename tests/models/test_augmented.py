@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.models import CHANGES, augmentation_sheet, augmented
+from difflr.models import augmentation_sheet, augmented
+from difflr.models.augmented import CHANGES
 
 
 @pytest.fixture

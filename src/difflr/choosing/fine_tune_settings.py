@@ -57,22 +57,6 @@ class FineTuneSettings(ShownAsTable):
         lines = [[name, cell, self.reasons[name]] for name, cell in zip(names, cells, strict=True)]
         return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
 
-    def changed(self, reason: str, **values: object) -> "FineTuneSettings":
-        """These settings with other values; those that are `None` are left unchanged.
-
-        Args:
-            reason: The reason of all of them.
-            **values: Name of the setting -> value.
-        """
-        chosen = {name: value for name, value in values.items() if value is not None}
-        reasons = {**self.reasons, **dict.fromkeys(chosen, reason)}
-        return dataclasses.replace(self, **chosen, reasons=reasons)  # type: ignore[arg-type]
-
-    def with_plan(self) -> "FineTuneSettings":
-        """These settings if a plan sets the rates and what is frozen."""
-        reasons = {**self.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
-        return dataclasses.replace(self, rate_ratio=None, normalization=None, reasons=reasons)
-
 
 def fine_tune_settings(
     model: keras.Model, *, epochs: int, steps_per_epoch: int, head: Target = HEAD
@@ -115,6 +99,25 @@ def fine_tune_settings(
             "normalization": why_normalization,
         },
     )
+
+
+def with_values(settings: FineTuneSettings, reason: str, **values: object) -> FineTuneSettings:
+    """The settings with other values; those that are `None` are left unchanged.
+
+    Args:
+        settings: The settings.
+        reason: The reason of all of them.
+        **values: Name of the setting -> value.
+    """
+    chosen = {name: value for name, value in values.items() if value is not None}
+    reasons = {**settings.reasons, **dict.fromkeys(chosen, reason)}
+    return dataclasses.replace(settings, **chosen, reasons=reasons)  # type: ignore[arg-type]
+
+
+def with_rates_of_plan(settings: FineTuneSettings) -> FineTuneSettings:
+    """The settings if a plan sets the rates and what is frozen."""
+    reasons = {**settings.reasons, "rate_ratio": "as the plan says", "normalization": "as the plan says"}
+    return dataclasses.replace(settings, rate_ratio=None, normalization=None, reasons=reasons)
 
 
 def pretrained_statistics(model: keras.Model, head: Target = HEAD) -> list[keras.layers.BatchNormalization]:

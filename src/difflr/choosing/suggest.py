@@ -17,7 +17,7 @@ from difflr.choosing.candidate import HEAD_ALONE, STEP, Candidate, candidates_fo
 from difflr.choosing.choice import Choice, Cost
 from difflr.choosing.decide import Trial, decide, survivors
 from difflr.choosing.examples import Examples, is_dataset, num_batches, read_examples
-from difflr.choosing.fine_tune_settings import fine_tune_settings
+from difflr.choosing.fine_tune_settings import fine_tune_settings, with_values
 from difflr.choosing.journal import Journal, fingerprint
 from difflr.choosing.layout import MOST_HELD_OUT, batches_needed, layout_for
 from difflr.choosing.scores import Scores, labels_of
@@ -117,7 +117,7 @@ def suggest(
         split = 0.0 if validation_data is not None else validation_split
         batches = num_batches(x, batch_size, split, steps_per_epoch)
         settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
-        settings = settings.changed("as asked", learning_rate=learning_rate, freeze_epochs=freeze_epochs)
+        settings = with_values(settings, "as asked", learning_rate=learning_rate, freeze_epochs=freeze_epochs)
         stages = settings.freeze_epochs, epochs
         run_steps = sum(stages) * batches
         candidates = candidates_for(

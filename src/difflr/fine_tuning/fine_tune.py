@@ -10,7 +10,7 @@ from difflr import keras_private
 from difflr.checks import checked_number, checked_option, checked_rate, checked_steps
 from difflr.choosing.choice import Choice
 from difflr.choosing.examples import num_batches
-from difflr.choosing.fine_tune_settings import fine_tune_settings
+from difflr.choosing.fine_tune_settings import fine_tune_settings, with_rates_of_plan, with_values
 from difflr.choosing.setting import Setting, setting_of
 from difflr.choosing.stages import cycles, default_plan, head_paths
 from difflr.choosing.suggest import suggest
@@ -175,9 +175,9 @@ def _fit(
     settings = fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches, head=head)
     if asked["learning_rate"] is None:
         setting.warn_of_other_scale(settings.learning_rate)
-    settings = settings.changed("as asked", **asked)
+    settings = with_values(settings, "as asked", **asked)
     if plan is not None:
-        settings = settings.with_plan()
+        settings = with_rates_of_plan(settings)
     else:
         plan = default_plan(model, settings.rate_ratio, head, settings.normalization)
         plan = plan if setting.optimizer is not None else plan * no_decay(model)

@@ -4,12 +4,9 @@ from difflr.models.model import Model, Sequential
 from difflr.models.model_info import ModelInfo, read_info, write_info
 from difflr.models.new_head import after_vectorization, new_head
 from difflr.models.with_scale import with_scale
-from difflr.models.augmented import CHANGES, augmentation_sheet, augmented
-from difflr.models.augmented import DEFAULT as DEFAULT_CHANGES
+from difflr.models.augmented import augmentation_sheet, augmented
 
 __all__ = [
-    "CHANGES",
-    "DEFAULT_CHANGES",
     "Model",
     "ModelInfo",
     "Sequential",

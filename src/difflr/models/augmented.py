@@ -21,10 +21,10 @@ CHANGES: dict[str, Callable[[], list[keras.Layer]]] = {
         keras.layers.RandomContrast(0.2, value_range=RANGE, name="augment_contrast"),
     ],
 }
-DEFAULT = ("flip", "rotate", "zoom", "light")
+DEFAULT_CHANGES = ("flip", "rotate", "zoom", "light")
 
 
-def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT) -> keras.Model:
+def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT_CHANGES) -> keras.Model:
     """Add Keras augmentation layers in front of a model. They act in training and do nothing in prediction.
 
     Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`.
@@ -64,7 +64,7 @@ def _layers(changes: Sequence[str]) -> list[keras.Layer]:
     return [layer for name in changes for layer in CHANGES[checked_option(name, "changes", CHANGES)]()]
 
 
-def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
+def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
     """Each image, and augmented versions of it.
 
     Args:
@@ -85,7 +85,7 @@ def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, c
     return np.clip(np.stack(rows, 1), *RANGE).astype("uint8")
 
 
-def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT, columns: int = 8) -> np.ndarray:
+def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
     """A contact sheet: each image with augmented versions next to it.
 
     Args:

@@ -78,12 +78,20 @@ class Verification(ShownAsTable):
                 )
         return result
 
-    def __str__(self) -> TextTable:
+    def table(self, footer: str = "") -> TextTable:
+        """The table: expected and measured ratio of every group.
+
+        Args:
+            footer: Text below it.
+        """
         cells = [
             [name, str(count), _number(expected), _number(measured), verdict]
             for name, count, expected, measured, verdict in self.lines()
         ]
-        return text_table(HEADER, cells, LEFT, "\n".join([*self._conclusion(), *self.faults]))
+        return text_table(HEADER, cells, LEFT, footer)
+
+    def __str__(self) -> TextTable:
+        return self.table("\n".join([*self._conclusion(), *self.faults]))
 
     def _conclusion(self) -> list[str]:
         if not self.kept:

@@ -22,13 +22,13 @@ from difflr_command import (
 from difflr_command.common import Backend, Traceback, with_common_options
 from difflr_command.help import Command, Group
 
-EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was written; 130 interrupted."
 
 app = typer.Typer(
     name="difflr",
     cls=Group,
     rich_markup_mode=None,
-    help="Differential learning rates for Keras 3: every layer trains at its own rate.",
+    help="Fine-tune Keras 3 models with a learning rate for each layer.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -52,7 +52,7 @@ def main(
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """Differential learning rates for Keras 3: every layer trains at its own rate."""
+    """Fine-tune Keras 3 models with a learning rate for each layer."""
     backends.asked, console.show_traceback = backend, traceback
 
 

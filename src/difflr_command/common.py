@@ -15,20 +15,20 @@ from difflr_command import console, known_models
 Backend = Annotated[
     str,
     typer.Option(
-        help="jax, tensorflow or torch. By default what KERAS_BACKEND says, else jax, else what is installed.",
+        help="jax, tensorflow or torch. Default: KERAS_BACKEND, else jax, else the first installed.",
         autocompletion=lambda: list(backends.BACKENDS),
         rich_help_panel="Every command",
     ),
 ]
 Traceback = Annotated[
     bool,
-    typer.Option("--traceback", help="With an error, show where in Python it arose.", rich_help_panel="Every command"),
+    typer.Option("--traceback", help="Show the Python traceback of an error.", rich_help_panel="Every command"),
 ]
 ModelArgument = Annotated[
     pathlib.Path,
     typer.Argument(
         metavar="MODEL",
-        help="A .keras file, or a pretrained network by its name in `difflr models`, such as efficientnetv2-b0.",
+        help="A .keras file, or a pretrained network that `difflr models` lists, such as efficientnetv2-b0.",
         autocompletion=known_models.complete,
     ),
 ]

@@ -7,7 +7,7 @@ from difflr_command.settings import EvaluateOptions
 
 
 def evaluate(options: EvaluateOptions) -> None:
-    """Measure what a model gets right and wrong on data with the answers."""
+    """Measure what a model gets right and wrong on labeled data."""
     with console.bad_input():
         if options.report is not None:
             data_options.can_report("--report")

@@ -35,12 +35,12 @@ def export(
             "(torch), .xml (OpenVINO); a name without one of these is a SavedModel.",
         ),
     ],
-    format: Annotated[Format | None, typer.Option(help="The format, if the name does not tell.")] = None,
+    format: Annotated[Format | None, typer.Option(help="The format, if not the one that the name implies.")] = None,
     scale: data_options.ScaleOfPictures = None,
     size: data_options.SizeOfPictures = None,
     json: data_options.Json = False,
 ) -> None:
-    """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
+    """Write a model as ONNX, SavedModel, LiteRT, torch or OpenVINO, if Keras can on the backend."""
     with console.bad_input():
         chosen = format or SUFFIXES.get(output.suffix.lower(), Format.SAVED_MODEL)
         if format is None and output.suffix and output.suffix.lower() not in SUFFIXES:

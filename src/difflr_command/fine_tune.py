@@ -5,16 +5,16 @@ from difflr_command.backend import import_keras
 from difflr_command.settings import Settings
 
 EPILOG = (
-    "Ctrl-C keeps what was reached after the last complete epoch, and says how to resume. "
-    "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
+    "Ctrl-C keeps the last complete epoch and prints how to resume. "
+    "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was written; 130 interrupted."
 )
 
 
 def fine_tune(settings: Settings) -> None:
     """Fine-tune a model on your data: the head first, then everything, lower layers more slowly.
 
-    Without --plan and --recipe each group of layers trains at 0.75 of the rate of the one above, down to a tenth; --rule
-    changes that for some.
+    By default, each group of layers trains at 0.75 of the rate of the one above, down to a tenth. --rule changes some of
+    these rates; --plan and --recipe replace them.
     """
     with console.bad_input():
         settings.check()

@@ -56,7 +56,8 @@ def caffe(
         pathlib.Path | None, typer.Option(help="The solver.prototxt: its rate and optimizer are shown.")
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="CAFFE=KERAS", help="Where names differ: 'fc8_flickr=head'. Repeat it.")
+        list[str] | None,
+        typer.Option(metavar="CAFFE=KERAS", help="A layer whose name differs: 'fc8_flickr=head'. Can be repeated."),
     ] = None,
     output: Output = None,
 ) -> None:

@@ -19,15 +19,17 @@ def plan(
     recipe: Recipes = None,
     plan: PlanFile = None,
     output: Annotated[pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="A base rate, for a column of effective rates.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="A row for every variable, and who decided what.")] = False,
+    learning_rate: Annotated[float | None, typer.Option(help="A base rate; adds a column of effective rates.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print a row for every variable, with the rule that decided it.")
+    ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
 ) -> None:
-    """Show who would train at which rate, and write that plan for `difflr fine-tune --plan`.
+    """Show which layers would train at which rate, and write that plan for `difflr fine-tune --plan`.
 
-    Without --plan and --recipe it is the default of `difflr fine-tune`.
+    Without --plan and --recipe, the plan is the default of `difflr fine-tune`.
     """
     with console.bad_input():
         if output is not None:

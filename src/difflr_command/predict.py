@@ -11,8 +11,8 @@ from difflr_command.backend import import_keras
 from difflr_command.claim import claim
 
 EPILOG = (
-    "Exit codes: 0 done; 1 something could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
-    "was begun; 130 interrupted."
+    "Exit codes: 0 done; 1 an input could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
+    "was written; 130 interrupted."
 )
 
 
@@ -22,22 +22,23 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="[FILES]...",
-            help="Pictures, folders of them, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts a table, "
-            "or a .txt with a text in each line; or an .npz with x. - or nothing: read from a pipe, a name of a picture, or "
-            "a text, in each line.",
+            help="Images, folders of images, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts, a table "
+            "or a .txt file with one text per line; or an .npz file with x. - or nothing reads lines from a pipe: image "
+            "files or texts.",
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")
+        int,
+        typer.Option("--top", "-k", min=1, help="The number of classes to print for each input, most probable first."),
     ] = 1,
-    csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     json: data_options.Json = False,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Write it here instead, whole or not at all: CSV or JSON, by its name if not by the options.",
+            help="Write to this file instead, completely or not at all: CSV or JSON, by --csv, --json or its name.",
         ),
     ] = None,
     batch_size: data_options.BatchToPredict = 32,
@@ -46,7 +47,7 @@ def predict(
     text_column: data_options.TextColumn = None,
     file_column: data_options.FileColumn = None,
 ) -> None:
-    """Predict with a model: pictures, texts or arrays, in batches."""
+    """Predict classes or numbers for images, texts or arrays."""
     with console.bad_input():
         if csv and json:
             raise ValueError("--csv and --json are two forms: give one of them.")

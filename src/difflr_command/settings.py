@@ -50,9 +50,9 @@ class RunOptions:
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A folder with a folder of pictures for each class, or with train/ and val/ of such. Or a .csv, .tsv, "
-            ".jsonl or .parquet with a text, or the path of a picture, and a label in each row. Or an .npz with the "
-            "arrays x and y, and optionally x_val and y_val.",
+            help="A folder with one folder of images per class, or with train/ and val/ that have these. Or a .csv, .tsv, "
+            ".jsonl or .parquet file with a label, and a text or the path of an image, in each row. Or an .npz file with "
+            "x and y; x_val and y_val are optional.",
         ),
     ]
     plan: PlanFile = None
@@ -62,7 +62,7 @@ class RunOptions:
         int | None,
         typer.Option(
             min=1,
-            help="Epochs in which everything trains, at most. By default 3 to 20, by the steps in one.",
+            help="The maximum number of epochs that train everything. By default 3 to 20, by the steps per epoch.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -87,7 +87,7 @@ class Settings(RunOptions):
         int | None,
         typer.Option(
             min=0,
-            help="Epochs before these in which only the head trains. By default 1, or 0 if the plan trains nothing else.",
+            help="Earlier epochs that train only the head. By default 1, or 0 if the plan trains nothing else.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -95,9 +95,9 @@ class Settings(RunOptions):
         str | None,
         typer.Option(
             metavar="RATE or auto",
-            help="The highest rate of the head while it trains alone. Afterwards it goes up to half of it. By default 2 / "
-            "the number of input features of the head, limited to 0.001 ... 0.03; auto: what `difflr suggest` measures, "
-            "with its plan.",
+            help="The peak rate of the head while it trains alone; later it peaks at half of that. By default 2 / the "
+            "number of input features of the head, limited to 0.001 ... 0.03; auto: the rate and plan that `difflr "
+            "suggest` measures.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -105,7 +105,7 @@ class Settings(RunOptions):
         int,
         typer.Option(
             min=1,
-            help="Batches whose gradients make one update, for a batch that does not fit into memory.",
+            help="Batches per update, for a batch that does not fit into memory.",
             rich_help_panel=RUN,
         ),
     ] = 1
@@ -113,8 +113,8 @@ class Settings(RunOptions):
         int,
         typer.Option(
             min=0,
-            help="Stop after so many epochs without a better one on the validation data; 0: never. The weights of the best "
-            "epoch are kept.",
+            help="Stop after this many epochs without improvement on the validation data; 0: never. The weights of the "
+            "best epoch are kept.",
             rich_help_panel=RUN,
         ),
     ] = 5
@@ -122,7 +122,7 @@ class Settings(RunOptions):
         bool,
         typer.Option(
             "--no-class-weights",
-            help="Every example counts the same. By default every class does where one is twice as frequent as another.",
+            help="Weight all examples equally. By default, classes weigh the same if one is twice as frequent as another.",
             rich_help_panel=RUN,
         ),
     ] = False
@@ -130,48 +130,51 @@ class Settings(RunOptions):
         str | None,
         typer.Option(
             metavar="CHANGES",
-            help="How pictures are changed at random while training: of flip,rotate,zoom,shift,light. By default all but "
-            "shift, and no flip where the classes are letters, digits or sides.",
+            help="Random changes of training images: any of flip,rotate,zoom,shift,light. By default all but shift; no "
+            "flip if the classes are letters, digits, or left and right.",
             rich_help_panel=RUN,
         ),
     ] = None
     no_augment: Annotated[
-        bool, typer.Option("--no-augment", help="Pictures are trained on as they are.", rich_help_panel=RUN)
+        bool, typer.Option("--no-augment", help="Train on unchanged images.", rich_help_panel=RUN)
     ] = False
     norm: Annotated[
         Norm,
         typer.Option(
-            help="Whether pretrained BatchNormalization trains: train, freeze, or auto: only with enough steps to learn "
-            "new statistics.",
+            help="Whether pretrained BatchNormalization trains: train, freeze, or auto (only with enough steps to learn "
+            "new statistics).",
             rich_help_panel=RUN,
         ),
     ] = Norm.AUTO
     precision: Annotated[
         Precision,
         typer.Option(
-            help="In what layers compute: float32, bfloat16, or auto: bfloat16 on a GPU that has it.",
+            help="The data type of computations: float32, bfloat16, or auto (bfloat16 on a GPU that supports it).",
             rich_help_panel=RUN,
         ),
     ] = Precision.AUTO
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)] = False
     validation: Annotated[
         Path | None,
-        typer.Option(metavar="DATA", help="Other data to validate on, of the same form.", rich_help_panel=DATA),
+        typer.Option(metavar="DATA", help="Validation data, in the same form as DATA.", rich_help_panel=DATA),
     ] = None
     validation_split: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Else: the share of each class to validate on.", rich_help_panel=DATA)
+        float,
+        typer.Option(
+            min=0, max=0.9, help="Without --validation: the share of each class to validate on.", rich_help_panel=DATA
+        ),
     ] = 0.2
-    output: Annotated[Path, typer.Option("--output", "-o", help="The tuned model.", rich_help_panel=FILES)] = Path(
-        "tuned.keras"
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file for the model.", rich_help_panel=FILES)] = (
+        Path("tuned.keras")
     )
     report: Annotated[
-        Path | None, typer.Option(help="A page about the run, such as report.html.", rich_help_panel=FILES)
+        Path | None, typer.Option(help="Write an HTML report, such as report.html.", rich_help_panel=FILES)
     ] = None
     compare: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="REPORT",
-            help="With --report: earlier reports to stand beside this run. Repeat it.",
+            help="With --report: an earlier report to compare with. Can be repeated.",
             rich_help_panel=FILES,
         ),
     ] = None
@@ -179,7 +182,7 @@ class Settings(RunOptions):
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Log every epoch with tensorboard, mlflow, wandb, or several with commas between them.",
+            help="Log every epoch with tensorboard, mlflow, wandb, or several, separated by commas.",
             rich_help_panel=FILES,
         ),
     ] = None
@@ -291,8 +294,8 @@ class SuggestOptions(RunOptions):
     budget: Annotated[
         float | None,
         typer.Option(
-            help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
-            "tenth of a run from 2,000 steps on.",
+            help="The cost of the search, as a share of the later run. By default half of it, but at least 400 steps; from "
+            "2,000 steps on, a tenth.",
             rich_help_panel=RUN,
         ),
     ] = None
@@ -314,18 +317,18 @@ class EvaluateOptions:
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Data with the answers, as for `difflr fine-tune`: a folder with a folder of pictures for each class (or "
-            "with one of these in test/), a table (.csv, .tsv, .jsonl or .parquet), or an .npz with x and y.",
+            help="Labeled data, as for `difflr fine-tune`: a folder with one folder of images per class (or with test/ that "
+            "has these), a table (.csv, .tsv, .jsonl or .parquet), or an .npz file with x and y.",
         ),
     ]
     report: Annotated[
-        Path | None, typer.Option(help="A page with all of it, the worst mistakes first, such as report.html.")
+        Path | None, typer.Option(help="Write an HTML report, the worst mistakes first, such as report.html.")
     ] = None
     pictures: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write the confusion matrix, the calibration and the worst mistakes here, as PNG files.",
+            help="Write the confusion matrix, the calibration and the worst mistakes to this folder, as PNG files.",
         ),
     ] = None
     batch_size: data_options.BatchToPredict = 32

@@ -7,9 +7,9 @@ from difflr_command.settings import SuggestOptions
 
 
 def suggest(options: SuggestOptions) -> None:
-    """Measure which rates suit a model and data best; nothing is changed.
+    """Measure which rates suit a model and data best; no file is changed.
 
-    The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
+    The choice includes a plan. `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
     with console.bad_input():
         if options.output is not None:

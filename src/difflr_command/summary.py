@@ -16,7 +16,7 @@ def summary(
     rule: Rules = None,
     recipe: Recipes = None,
     full: Annotated[
-        bool, typer.Option("--full", help="The layers without weights and the names of groups, too.")
+        bool, typer.Option("--full", help="Also show layers without weights, and the names of groups.")
     ] = False,
     new_head: NewHead = False,
     classes: Classes = None,

@@ -27,12 +27,12 @@ class Tried:
     """The measurements of one candidate.
 
     Args:
-        profile: The name of the rate profile over the layers.
+        profile: The name of the candidate, such as `"head alone"`.
         learning_rate: The base rate.
         loss: The mean loss on held-out examples. For classifiers, at the best temperature.
-        accuracy: The accuracy on them; `None` unless the model is a classifier.
+        accuracy: The accuracy on the same examples; `None` unless the model is a classifier.
         examples: The number of held-out examples.
-        better_by: How much better than the defaults on the same examples, in standard errors.
+        better_by: The lead over the defaults on the same examples, in standard errors.
     """
 
     profile: str
@@ -79,7 +79,7 @@ class Choice(ShownAsTable):
         learning_rate: The base rate.
         plan: The `difflr.Plan`.
         head_first: Whether the head trains alone first. If the plan trains only the head, this is the whole run.
-        reason: Why this was chosen, or why nothing could be measured, so that the defaults of `fine_tune` are kept.
+        reason: Why this was chosen, or why nothing could be measured and the defaults of `fine_tune` are kept.
         trials: The measurements: a list of `Tried`, the defaults of `fine_tune` first.
         cost: The cost of the search.
         is_measured: Whether a candidate was measurably better than the defaults.
@@ -139,7 +139,7 @@ class Choice(ShownAsTable):
         return f"rate {self.learning_rate:.2g}, {groups}, {variables} frozen"
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
-        """Draws a bar for each candidate: its accuracy, or its loss if it is no classifier.
+        """Draws a bar for each candidate: its accuracy, or its loss for models that are not classifiers.
 
         Args:
             axes: The matplotlib axes to draw on. By default new ones, of a new figure.

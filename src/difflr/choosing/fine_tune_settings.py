@@ -27,11 +27,11 @@ class FineTuneSettings(ShownAsTable):
     """The settings of `difflr.fine_tune`, with reasons: print them, or read `history.settings`.
 
     Args:
-        learning_rate: The peak rate, that of the head.
+        learning_rate: The peak rate of the head while it trains alone.
         rate_ratio: Rate of the head / rate of the lowest layers; `None` if a plan sets the rates.
         freeze_epochs: Epochs with only the head trainable.
-        normalization: Whether the pretrained BatchNormalization layers of the body are `"frozen"` or `"trained"`; `None` if
-            a plan decides it.
+        normalization: Whether the pretrained BatchNormalization layers of the backbone are `"frozen"` or `"trained"`;
+            `None` if a plan decides it.
         reasons: Name of the setting -> its reason.
 
     Example:
@@ -64,7 +64,7 @@ def fine_tune_settings(
     """The settings of `difflr.fine_tune` for a model, from its layers and the number of steps; nothing is trained.
 
     Args:
-        model: A built Keras model: a pretrained body and a head.
+        model: A built Keras model: a pretrained backbone and a head.
         epochs: Integer. Epochs with everything trainable.
         steps_per_epoch: Integer. Batches in an epoch.
         head: As for `difflr.fine_tune`.
@@ -102,11 +102,11 @@ def fine_tune_settings(
 
 
 def with_values(settings: FineTuneSettings, reason: str, **values: object) -> FineTuneSettings:
-    """The settings with other values; those that are `None` are left unchanged.
+    """The settings with other values; `None` leaves a value unchanged.
 
     Args:
         settings: The settings.
-        reason: The reason of all of them.
+        reason: The reason for the new values.
         **values: Name of the setting -> value.
     """
     chosen = {name: value for name, value in values.items() if value is not None}

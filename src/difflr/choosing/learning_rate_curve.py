@@ -62,7 +62,7 @@ class LearningRateCurve(ShownAsTable):
 
     @property
     def valley(self) -> float | None:
-        """The middle of the longest descent: one third plus one sixth of its length."""
+        """The rate in the middle of the longest descent of the loss."""
         rates, losses = self._telling()
         lengths = [1] * len(losses)
         for later in range(len(losses)):
@@ -89,7 +89,7 @@ class LearningRateCurve(ShownAsTable):
 
     @property
     def steep(self) -> float | None:
-        """Where the loss falls fastest over the logarithm of the rate."""
+        """The rate at which the loss falls fastest over the logarithm of the rate."""
         rates, losses = self._telling()
         slopes = np.diff(losses) / np.diff(np.log(rates)) if len(losses) > 1 else np.array([])
         return float(rates[np.argmin(slopes)]) if len(slopes) and slopes.min() < 0 else None

@@ -18,13 +18,13 @@ class Examples:
     """Inputs and their labels.
 
     Args:
-        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts (of dtype object), or numbers. Or
+        x: The inputs, `(num_examples, ...)`: images in 0..255 (uint8), texts (object), or numbers; or a
             `difflr.data.PictureFiles`.
-        y: The labels, `(num_examples,)` int32: positions in `class_names`. Or, where an example has any number of labels,
-            `(num_examples, num_classes)` float32 of 0 and 1. Or amounts, float32.
-        class_names: The names of the classes, in the order of the model's outputs; empty if `y` holds no labels.
-        skipped: What was left out: pairs of a file (or row) and the reason.
-        notes: What was done to the data that should be known.
+        y: The labels: positions in `class_names`, `(num_examples,)` int32; or, with any number of labels per example, 0 and
+            1, `(num_examples, num_classes)` float32; or numbers to predict, float32.
+        class_names: The names of the classes, in the order of the model's outputs; empty if `y` has numbers to predict.
+        skipped: Pairs of a file (or row) that was left out and the reason.
+        notes: Changes of the data that the user should know.
 
     Example:
 
@@ -46,7 +46,7 @@ class Examples:
 
     @property
     def task(self) -> str:
-        """The kind of target: `"classes"`, one for each example; `"labels"`, any number; or `"numbers"`."""
+        """The kind of target: `"classes"`, one per example; `"labels"`, any number per example; or `"numbers"`."""
         return task_of(self.y, self.class_names)
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":
@@ -56,7 +56,7 @@ class Examples:
         return dataclasses.replace(self, x=x, y=self.y[chosen])
 
     def counts(self) -> dict[str, int]:
-        """How many examples each class has."""
+        """The number of examples of each class."""
         if not self.class_names:
             return {}
         several = self.task == "labels"

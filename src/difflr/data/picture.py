@@ -24,22 +24,22 @@ SEVERAL = "several pictures in the file: the first was read"
 
 
 def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """Reads one picture exactly as `difflr.data.read_folder` does.
+    """Reads one image exactly as `difflr.data.read_folder` does.
 
-    It is turned as its EXIF data says, converted to `channels`, and stretched to `size` (bilinear, with antialiasing).
-    JPEGs much larger than `size` are decoded at a half, a quarter or an eighth of their size, never below twice `size`.
+    The image is rotated by its EXIF data, converted to `channels`, and resized to `size` (bilinear, with antialiasing).
+    JPEGs much larger than `size` are decoded at 1/2, 1/4 or 1/8 of their size, but at least at twice `size`.
 
     Args:
-        file: The picture. Values of 16 bits become bytes: 0..65535 to 0..255.
-        size: Height and width in pixels.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
+        file: The image file. 16-bit values are scaled to 8 bits.
+        size: Pair of integers, the height and width in pixels.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
 
     Returns:
         Array `(height, width, channels)`, uint8.
 
     Raises:
         ImportError: If Pillow is not installed.
-        ValueError: If it is no picture that can be read, or its values are of unknown range, as floats are.
+        ValueError: If the file is not a readable image, or its values have no known range, such as floats.
 
     Example:
 
@@ -62,7 +62,7 @@ def decode(
 
     Args:
         file: The file.
-        size: Height and width in pixels.
+        size: Pair of integers, the height and width in pixels.
         channels: Integer: 1, 3 or 4.
         content: What is in the file, if it was read already.
 

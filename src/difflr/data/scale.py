@@ -26,10 +26,10 @@ RESCALING = {
 
 
 def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
-    """Converts pictures to the scale that a network was trained with.
+    """Converts images to the range of values that a network was trained with.
 
     Args:
-        pictures: Values 0..255, `(num_pictures, height, width, channels)`.
+        pictures: Images with values 0..255, `(num_pictures, height, width, channels)`.
         scale: One of `difflr.data.SCALES`: `"0..255"`, `"0..1"`, `"-1..1"`, `"imagenet"`, `"caffe"`; the last two are
             for RGB.
 
@@ -37,7 +37,7 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
         An array of the same shape, float32.
 
     Raises:
-        ValueError: If `scale` is none of these, or needs three channels.
+        ValueError: If `scale` is not one of these, or needs three channels.
 
     Example:
 
@@ -46,7 +46,7 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
     assert difflr.data.to_scale(pictures, "-1..1").max() == 1
     ```
 
-    Reference: Keras's `keras.applications.imagenet_utils.preprocess_input`, which does it.
+    Reference: `keras.applications.imagenet_utils.preprocess_input`.
     """
     if scale not in SCALES:
         raise ValueError(f"`scale` must be one of {', '.join(SCALES)}. Received: {scale!r}.")
@@ -58,7 +58,7 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
 
 
 def has_own_scale(model: keras.Layer) -> bool:
-    """Whether a Rescaling or Normalization layer comes before the first weights of `model`: it takes 0..255.
+    """Whether `model` takes images in 0..255: a Rescaling or Normalization layer comes before its first weights.
 
     Args:
         model: A built model.

@@ -35,7 +35,7 @@ class UsesMultipliers:
         """Compile as in Keras, with the differential version of `optimizer`.
 
         Args:
-            optimizer: A differential optimizer, or a stock optimizer or its name, which is converted so that declared
+            optimizer: A difflr optimizer, or a stock optimizer or its name, which is converted so that declared
                 multipliers are never silently ignored. A stock instance must not be built.
             *args: As in Keras.
             **kwargs: As in Keras.

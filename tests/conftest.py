@@ -15,13 +15,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
-import keras
-import numpy as np
 import pytest
 
-from processes import compiled_quickly, forget_tensorflow
-
-forget_tensorflow()
 os.environ.pop("COLUMNS", None)  # test processes side by side get 80 from pytest-xdist: tables are as in a pipe
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
@@ -37,19 +32,34 @@ def pytest_addoption(parser):
     parser.addoption("--everywhere", action="store_true", help="also run tests marked same_everywhere on this backend")
 
 
+def pytest_sessionstart(session):
+    if (
+        session.config.option.dist == "no"
+    ):  # the process that hands the tests to others needs no Keras, which takes seconds
+        from processes import forget_tensorflow
+
+        forget_tensorflow()
+
+
 def pytest_collection_modifyitems(config, items):
     """Tests marked `same_everywhere` run on torch, the quickest, but for the parameters named in `but`."""
+    import keras
+
     backend = keras.backend.backend()
-    quickest = backend == "torch" or config.getoption("everywhere")
-    elsewhere = pytest.mark.skip(reason="the same on every backend")
-    raises = pytest.mark.skip(reason="Keras's own Muon raises at the first step")
-    without_muon = backend == "tensorflow" and keras.__version__.startswith("3.12.")
-    for item in items:
-        mark = item.get_closest_marker("same_everywhere")
-        if mark and not quickest and not (mark.kwargs and item.callspec.id in mark.kwargs["but"]):
-            item.add_marker(elsewhere)
-        if without_muon and "muon" in item.name.lower():
-            item.add_marker(raises)
+    if backend != "torch" and not config.getoption("everywhere"):
+        left_out = [item for item in items if not _runs_everywhere(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    if backend == "tensorflow" and keras.__version__.startswith("3.12."):
+        raises = pytest.mark.skip(reason="Keras's own Muon raises at the first step")
+        for item in items:
+            if "muon" in item.name.lower():
+                item.add_marker(raises)
+
+
+def _runs_everywhere(item):
+    mark = item.get_closest_marker("same_everywhere")
+    return mark is None or (bool(mark.kwargs) and item.callspec.id in mark.kwargs["but"])
 
 
 def pytest_collection_finish():
@@ -61,6 +71,8 @@ def pytest_collection_finish():
 @pytest.fixture
 def eager_steps(monkeypatch):
     """On TensorFlow a step runs as it is written: to trace its graph takes a second for each model."""
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         eager = property(lambda model: True, lambda model, value: None)
         monkeypatch.setattr(keras.src.trainers.trainer.Trainer, "run_eagerly", eager)
@@ -69,6 +81,8 @@ def eager_steps(monkeypatch):
 @pytest.fixture(scope="module")
 def quick_compilation():
     """On JAX most of the time of tests over many layers goes into compiling each operation for each shape."""
+    from processes import compiled_quickly
+
     with compiled_quickly():
         yield
 
@@ -76,6 +90,8 @@ def quick_compilation():
 @pytest.fixture(scope="module")
 def of_zeros():
     """Networks of which only the structure matters: JAX compiles a random initialiser for each shape."""
+    import keras
+    import numpy as np
 
     def zeros(self, shape, dtype=None):
         return keras.ops.convert_to_tensor(np.zeros(shape, dtype or "float32"))

@@ -109,6 +109,7 @@ def test_links_outside_the_site_lead_somewhere(page):
         assert not anchor or anchor in headings(target), f"{page.name} links to {link}: no such heading"
 
 
+@pytest.mark.same_everywhere
 def test_import_brings_nothing_heavy_that_keras_does_not():
     code = (
         "import json, sys, keras; before = set(sys.modules); import difflr; "

@@ -91,6 +91,20 @@ def test_trainable_variables_keeps_frozen_ones():
     assert [variable.name for variable in keras_private.own_trainable_variables(layer)] == ["kernel", "bias"]
 
 
+@needs("AfterBuild", "keras:Layer._post_build")
+def test_the_end_of_a_build_is_noticed_whoever_builds():
+    class Own(keras_private.AfterBuild, keras.layers.Layer):
+        def build(self, shape):
+            self.weight = self.add_weight(shape=(2,))
+
+        def after_build(self):
+            self.seen = len(self.variables)
+
+    layer = Own()
+    layer.build((None, 3))
+    assert layer.seen == 1
+
+
 @needs("base_of_lora", "keras:layers.Dense._kernel", "keras:layers.Embedding._embeddings")
 def test_lora_freezes_one_variable():
     dense, embedding = keras.layers.Dense(2), keras.layers.Embedding(3, 2)

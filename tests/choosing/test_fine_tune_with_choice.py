@@ -71,6 +71,7 @@ def test_what_contradicts_is_told(arguments, message):
         difflr.fine_tune(model, X, Y, learning_rate=a_choice(model, {"stem": 0.5}), rate_ratio=3, **SETTINGS)
 
 
+@pytest.mark.same_everywhere
 def test_auto_searches_first_and_goes_on_after_an_interrupt(tmp_path, monkeypatch, eager_steps):
     monkeypatch.setattr(layout, "FEW_STEPS", 18)
     settings = {**SETTINGS, "batch_size": 32}

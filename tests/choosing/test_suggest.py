@@ -1,6 +1,7 @@
 """`suggest`: planted truths are found and noise is not believed; nothing is left; nothing held out is trained on."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -127,11 +128,15 @@ def scored(logits, labels):
 
 
 def a_trial(name, *parts):
-    candidate = Candidate(name, 1e-3, PLAN)
+    candidate = Candidate(name, 1e-3, plan())
     return decide.Trial(candidate, dict(enumerate(parts)))
 
 
-PLAN = difflr.Plan(network())
+@functools.cache
+def plan():
+    return difflr.Plan(network())
+
+
 LABELS = np.arange(60) % 3
 RIGHT = LABELS.copy()
 RIGHT[:12] = (LABELS[:12] + 1) % 3
@@ -304,7 +309,7 @@ def test_it_is_drawn():
     pytest.importorskip("matplotlib")
     tried = [difflr.choosing.Tried("rates 1 : 10", 1e-3, 0.8, 0.75, 96, 0.0)]
     tried += [difflr.choosing.Tried("head $alone$", 3e-3, np.inf, 0.25, 32, -9.0)]
-    choice = difflr.Choice(1e-3, PLAN, True, "by hand", tried, difflr.choosing.Cost(1, 1, 1), True)
+    choice = difflr.Choice(1e-3, plan(), True, "by hand", tried, difflr.choosing.Cost(1, 1, 1), True)
     axes = choice.plot()
     axes.figure.canvas.draw()
     assert [bar.get_width() for bar in axes.patches] == [0.75, 0.25]

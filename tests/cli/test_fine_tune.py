@@ -65,6 +65,7 @@ def test_pictures_with_a_new_head(here):
     assert "difflr" not in json.dumps([after.get_config(), after.get_compile_config()])
 
 
+@pytest.mark.same_everywhere
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     x = np.random.default_rng(0).uniform(0, 255, (12, 6)).astype("float32")
     np.savez("data.npz", x=x, y=np.arange(12) % 2)

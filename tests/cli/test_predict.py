@@ -20,6 +20,7 @@ from cli.test_evaluate import text_network
 from difflr.models import ModelInfo, write_info
 from difflr_command.app import app
 from difflr_command.network import Network
+from processes import environment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -227,7 +228,12 @@ def test_a_tuned_model_predicts_in_plain_keras_without_difflr(shots):
     pictures = [np.broadcast_to(np.array(COLORS[name], "float32"), (8, 8, 3)) for name in NAMES]
     np.save("x.npy", np.stack(pictures))
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(WITHOUT)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", textwrap.dedent(WITHOUT)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     for (name, probability), entry in zip(json.loads(done.stdout.splitlines()[-1]), document, strict=True):

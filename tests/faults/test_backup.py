@@ -58,6 +58,7 @@ def full_disk(room):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("room", [100, 10_000])
 def test_a_full_disk_leaves_the_last_backup(unbroken, tmp_path, room):
     """HDF5 crashes the whole process when it meets a full disk itself."""

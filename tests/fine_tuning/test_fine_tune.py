@@ -198,6 +198,7 @@ def test_other_data_gives_what_arrays_give(make, more):
     assert first.epoch == [0, 1, 2]
 
 
+@pytest.mark.same_everywhere
 def test_arrays_with_a_validation_split_and_a_part_of_a_batch():
     model, rates = make_model(), []
     head = id(model.layers[-1].kernel)

@@ -83,6 +83,7 @@ def test_batch_normalization_is_frozen_if_its_statistics_could_not_follow(steps,
     assert settings(model, epochs=1, steps_per_epoch=steps).normalization == expected
 
 
+@pytest.mark.same_everywhere
 def test_frozen_batch_normalization_stays_as_it_was_pretrained():
     model = normalized()
     before = {name: values(model.get_layer(name)) for name in ("low", "norm", "high")}

@@ -20,6 +20,12 @@ def by_name(layer):
     return {variable.name: value for variable, value in layer.multipliers.items()}
 
 
+def inner_dense(layer):
+    dense = keras.layers.Dense(2)
+    dense.build((None, 4))
+    return dense
+
+
 class TestMultipliers:
     def test_w_and_b(self):
         layer = built(layers.Dense(3, W_learning_rate_multiplier=0.1, b_learning_rate_multiplier=0.2))
@@ -125,6 +131,24 @@ class TestMultipliers:
 
         layer = built(MyDense(3, learning_rate_multiplier=0.1))
         assert set(by_name(layer)) == {"kernel", "bias", "scale"}
+        assert by_name(built(MyDense(3, learning_rate_multiplier={"scale": 0.1}))) == {"scale": 0.1}
+
+    @pytest.mark.parametrize("inside", [lambda layer: [layer.add_weight(name="scale", shape=(4,))], inner_dense])
+    def test_a_subclass_with_a_build_of_its_own(self, inside):
+        """Weights in a list and in layers, which no attribute of the layer is."""
+
+        class Own(layers.DeclaresMultipliers, keras.layers.Layer):
+            def build(self, shape):
+                self.inside = inside(self)
+
+            def call(self, x):
+                return x
+
+        layer = built(Own(learning_rate_multiplier=0.1))
+        assert {row.multiplier for row in difflr.Plan(layer).rows} == {0.1}
+        assert not built(Own(learning_rate_multiplier=0.0)).trainable_variables
+        with pytest.raises(ValueError, match="no trainable weight named 'missing'"):
+            built(Own(learning_rate_multiplier={"missing": 0.1}))
 
 
 class TestConfig:

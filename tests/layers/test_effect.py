@@ -63,6 +63,7 @@ def plain_step():
     return step(make(keras.Model, multipliers=False), keras.optimizers.SGD(1.0))
 
 
+@pytest.mark.same_everywhere(but=["difflr.Model"])
 @pytest.mark.parametrize(
     ("model_class", "optimizer"),
     [

@@ -76,6 +76,7 @@ SILENT = {
 }
 
 
+@pytest.mark.same_everywhere(but=["a differential optimizer"])
 @pytest.mark.parametrize("make", SILENT.values(), ids=SILENT)
 def test_what_takes_effect_is_silent(make):
     with warned():

@@ -1,27 +1,13 @@
-"""What a model's file says besides its layers, and that plain Keras loads it all the same."""
+"""What a model's file says besides its layers."""
 
-import json
-import subprocess
-import sys
 import zipfile
 
 import keras
-import numpy as np
 import pytest
 
 from difflr.models import ModelInfo, read_info, write_info
 
 pytestmark = pytest.mark.same_everywhere
-
-PLAIN = """
-import json, sys, zipfile
-import keras, numpy as np
-model = keras.saving.load_model("pets.keras")
-names = json.loads(zipfile.ZipFile("pets.keras").read("difflr.json"))["classes"]
-scores = model.predict(np.ones((1, 3)), verbose=0)[0]
-assert not any(name.split(".")[0] == "difflr" for name in sys.modules)
-print(json.dumps([names[scores.argmax()], scores.tolist()]))
-"""
 
 
 @pytest.fixture
@@ -43,15 +29,6 @@ def test_what_is_written_is_read(info, file):
     assert read_info(file) is None
     write_info(file, info)
     assert read_info(file) == info
-
-
-def test_plain_keras_loads_it_and_knows_the_names(file):
-    write_info(file, ModelInfo(("cat", "dog")))
-    done = subprocess.run([sys.executable, "-c", PLAIN], cwd=file.parent, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    name, scores = json.loads(done.stdout.splitlines()[-1])
-    np.testing.assert_allclose(scores, keras.saving.load_model(file).predict(np.ones((1, 3)), verbose=0)[0], rtol=1e-5)
-    assert name == ("cat", "dog")[int(np.argmax(scores))]
 
 
 @pytest.mark.parametrize(

@@ -75,18 +75,19 @@ def normalized(model):
 
 
 @pytest.mark.parametrize(
-    "model",
+    "make",
     [
-        classifier(),
-        keras.Sequential(
+        classifier,
+        lambda: keras.Sequential(
             [keras.Input((6, 6, 3)), backbone(), keras.layers.Conv2D(10, 2, activation="softmax", name="classes")]
         ),
-        normalized(classifier()),
-        keras.Sequential([keras.Input((6, 6, 3)), normalized(classifier()), keras.layers.Activation("linear")]),
+        lambda: normalized(classifier()),
+        lambda: keras.Sequential([keras.Input((6, 6, 3)), normalized(classifier()), keras.layers.Activation("linear")]),
     ],
     ids=["softmax", "activation", "nested", "twice nested"],
 )
-def test_a_head_stands_on_features_not_on_probabilities(model):
+def test_a_head_stands_on_features_not_on_probabilities(make):
+    model = make()
     new = difflr.new_head(model, 3)
     assert new.output_shape == (None, 3)
     assert new.layers[-1].kernel.shape[0] in (4, 5)  # channels of the body, not the 10 classes

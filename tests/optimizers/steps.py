@@ -1,6 +1,7 @@
 """The one place that makes variables, gradients, models and steps for the tests of optimizers."""
 
 import inspect
+import itertools
 
 import keras
 import numpy as np
@@ -27,6 +28,10 @@ SETTINGS = {
     "decay and averages": {"weight_decay": 0.3, "use_ema": True, "ema_momentum": 0.9, "ema_overwrite_frequency": 2},
     "clipped and scaled": {"global_clipnorm": 0.7, "loss_scale_factor": 8.0},
 }
+
+# For `same_everywhere`: with each optimizer one of them, in turn; and those whose update is unlike the others'.
+ONE_SETTING = [f"{name}-{setting}" for name, setting in zip(NAMES, itertools.cycle(SETTINGS))]
+SOME = ["SGD", "AdamW", "Adafactor", "Muon"]
 
 BASE = 0.02
 SLOW = 0.1

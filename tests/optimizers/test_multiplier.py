@@ -6,6 +6,7 @@ import pytest
 from optimizers.steps import (
     BASE,
     NAMES,
+    ONE_SETTING,
     SETTINGS,
     SLOW,
     assert_all_differ,
@@ -27,6 +28,7 @@ def references(name, **settings):
     return [stock_values(name, rate, **settings) for rate in (product(BASE, 1.0), product(BASE, SLOW))]
 
 
+@pytest.mark.same_everywhere(but=ONE_SETTING)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_slow_half_moves_as_with_a_slow_optimizer(name, setting):
@@ -38,6 +40,7 @@ def test_slow_half_moves_as_with_a_slow_optimizer(name, setting):
     assert_same(got[2:], at_slow[2:])
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("name", NAMES)
 def test_every_variable_its_own(name):
     multipliers = [0.3, 1.0, 2.5, 0.01]

@@ -67,6 +67,9 @@ def assert_halves(name, settings, dtype=None):
 OPTIONS = [(name, settings) for name, settings in OPTIONS if knows(name, *settings)]
 
 
+@pytest.mark.same_everywhere(
+    but=["Adam-amsgrad-beta_1", "RMSprop-centered-momentum-rho", "Adafactor-relative_step", "Muon-exclude_layers"]
+)
 @pytest.mark.parametrize(("name", "settings"), OPTIONS, ids=[f"{n}-{'-'.join(s)}" for n, s in OPTIONS])
 def test_options(name, settings):
     assert_all_differ(*assert_halves(name, settings))

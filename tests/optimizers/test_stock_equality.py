@@ -8,6 +8,7 @@ import pytest
 import difflr
 from optimizers.steps import (
     NAMES,
+    ONE_SETTING,
     SETTINGS,
     assert_all_differ,
     assert_close,
@@ -42,6 +43,7 @@ def test_every_optimizer_of_keras_is_there():
     assert set(difflr.optimizers.__all__) - {"DifferentialOptimizer", "differential", "plan_of", "replan"} == in_keras
 
 
+@pytest.mark.same_everywhere(but=ONE_SETTING)
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_ones_are_the_stock_optimizer(name, setting):

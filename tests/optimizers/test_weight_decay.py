@@ -8,6 +8,7 @@ import difflr
 from optimizers.steps import (
     BASE,
     NAMES,
+    SOME,
     assert_all_differ,
     assert_close,
     assert_same,
@@ -40,6 +41,7 @@ def slow_rules(variables, **axes):
 # The factors are powers of two, which float32 multiplies without rounding: results have to be equal bit for bit.
 
 
+@pytest.mark.same_everywhere(but=SOME)
 @pytest.mark.parametrize("name", NAMES)
 def test_follows_the_effective_rate(name):
     variables = new_variables()
@@ -50,6 +52,7 @@ def test_follows_the_effective_rate(name):
     assert_all_differ(got[2:], undecayed[2:])
 
 
+@pytest.mark.same_everywhere(but=SOME)
 @pytest.mark.parametrize("name", NAMES)
 def test_follows_the_base_rate_on_request(name):
     """At a quarter of the rate and four times the decay a stock optimizer decays as at the base rate."""
@@ -61,6 +64,7 @@ def test_follows_the_base_rate_on_request(name):
     assert_same(got, fast[:2] + expected[2:])
 
 
+@pytest.mark.same_everywhere(but=[f"{name}-effective_rate" for name in SOME])
 @pytest.mark.parametrize(
     ("name", "follows"), [*((name, "effective_rate") for name in NAMES), ("AdamW", "base_rate"), ("Muon", "base_rate")]
 )
@@ -105,6 +109,7 @@ def test_a_schedule_of_the_group_scales_its_decay_too():
         assert_close(values(variables)[2:], [value * shrunk for value in start[2:]])
 
 
+@pytest.mark.same_everywhere(but=[f"{name}-name" for name in SOME])
 @pytest.mark.parametrize(
     ("name", "by"), [*((name, "name") for name in NAMES), ("AdamW", "variable"), ("Muon", "variable")]
 )

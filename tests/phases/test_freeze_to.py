@@ -29,7 +29,7 @@ def who_moves(model):
     ]
 
 
-@pytest.mark.same_everywhere(but=["block-trainable1", "0-trainable4"])
+@pytest.mark.same_everywhere(but=["block-trainable1"])
 @pytest.mark.parametrize(
     ("group", "trainable"),
     [

@@ -1,11 +1,9 @@
 """Interrupted in the middle of any phase and taken up again: the run as it would have been without the break."""
 
-import os
 import shutil
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,10 +14,10 @@ from difflr import Phase
 from phases import phases_interrupted as interrupted
 from phases.in_phases import assert_same
 from phases.phases_interrupted import EPOCHS, MODELS, PHASES, Interrupt, new_model, phases_of, run, state
+from processes import QUICKLY, environment
 from saving.conftest import saying
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +59,7 @@ KILLED = [
 ]
 
 
-@pytest.mark.same_everywhere(but=["rates-3-None", "rates-6-2"])
+@pytest.mark.same_everywhere(but=["rates-3-None"])
 @pytest.mark.parametrize(("name", "epoch", "batch"), KILLED)
 def test_killed_in_any_phase_and_taken_up(unbroken, tmp_path, name, epoch, batch):
     """The rates of the phase, its best weights, a changed multiplier and what a function said are in the backup."""
@@ -164,14 +162,12 @@ def test_checkpoint_of_the_weights(unbroken, checkpoints):
     assert_same(state(model), unbroken("epochs"))
 
 
+@pytest.mark.same_everywhere
 def test_loaded_in_another_process(unbroken, checkpoints, tmp_path):
     kind = "with_statistics"
     shutil.copy(checkpoints(kind) / "4.keras", tmp_path / "model.keras")
-    paths = os.pathsep.join([str(TESTS), str(TESTS.parent / "src")])
-    environment = {**os.environ, "PYTHONPATH": paths, "KERAS_BACKEND": keras.backend.backend()}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # as here, where `quick_compilation` says so
     command = [sys.executable, "-W", "ignore", interrupted.__file__, str(tmp_path), "epochs", kind, "4"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(**QUICKLY), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "state.npz") as saved:
         assert_same([saved[name] for name in saved.files], unbroken("epochs", kind))

@@ -6,7 +6,7 @@ import pytest
 
 import difflr
 from difflr import keras_private
-from optimizers.steps import BACKEND, NAMES, ours
+from optimizers.steps import BACKEND, NAMES, ONE_SETTING, ours
 from phases.in_phases import new_model, number
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -56,6 +56,7 @@ def assert_same(mine, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.same_everywhere(but=ONE_SETTING)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_who_stays_live_trains_as_without_phases(name, settings):
@@ -73,6 +74,7 @@ def test_who_stays_live_trains_as_without_phases(name, settings):
     assert int(number(run.optimizer.iterations)) == 6
 
 
+@pytest.mark.same_everywhere(but=ONE_SETTING)
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", NAMES)
 def test_state_is_there_again_after_a_rest(name, settings):

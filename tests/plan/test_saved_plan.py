@@ -1,3 +1,4 @@
+import functools
 import json
 
 import keras
@@ -46,8 +47,13 @@ def test_a_changed_model_is_reported():
         difflr.Plan.from_json(changed, text)
 
 
+@functools.cache
+def nested_plan():
+    return difflr.Plan(kinds.nested(), RULES).to_json()
+
+
 def altered(**changes):
-    config = json.loads(difflr.Plan(kinds.nested(), RULES).to_json())
+    config = json.loads(nested_plan())
     for key, value in changes.items():
         if key in config:
             config[key] = value
@@ -130,7 +136,7 @@ def test_more_hostile_text(text, message):
 
 
 def row_with(number, **fields):
-    config = json.loads(difflr.Plan(kinds.nested(), RULES).to_json())
+    config = json.loads(nested_plan())
     config["rows"][number].update(fields)
     return json.dumps(config)
 
@@ -182,9 +188,9 @@ def test_what_would_have_no_effect_or_freeze_unseen(text, message):
     assert len(str(error.value)) < 600
 
 
-@pytest.mark.parametrize("field", sorted(json.loads(difflr.Plan(kinds.nested()).to_json())["rows"][0]))
+@pytest.mark.parametrize("field", sorted(json.loads(nested_plan())["rows"][0]))
 def test_a_field_that_is_missing(field):
-    config = json.loads(difflr.Plan(kinds.nested(), RULES).to_json())
+    config = json.loads(nested_plan())
     del config["rows"][1][field]
     with pytest.raises(ValueError, match=f"Row 1 of the plan .*has no valid '{field}'"):
         difflr.Plan.from_json(kinds.nested(), json.dumps(config))

@@ -83,16 +83,16 @@ def test_coordinate_check(optimizer_class, rate):
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        (network(16, depth=1), r"one has 8 variables, the other 6"),
+        (lambda: network(16, depth=1), r"one has 8 variables, the other 6"),
         (
-            attention(8, 2),
+            lambda: attention(8, 2),
             r"structure of `model`.*but `model` has .*\(8, 64\) where `base_model` has conv/kernel \(1, 8, 8\)",
         ),
     ],
 )
 def test_a_base_model_of_another_structure(base, message):
     with pytest.raises(ValueError, match=message):
-        difflr.mup(network(64), base)
+        difflr.mup(network(64), base())
 
 
 def test_an_optimizer_that_it_does_not_know():

@@ -82,6 +82,7 @@ def test_golden(name):
     assert found == file.read_text(encoding="utf-8")
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("make", [nested, attention, pictures])
 @pytest.mark.parametrize("rules", [None, {"head": 2.0}, {"head": difflr.FROZEN}, {"*/bias": 0.5}])
 def test_columns_sum_to_the_totals(make, rules):

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import json
 import re
-import shutil
 import subprocess
 import sys
 import traceback
@@ -15,9 +14,7 @@ import numpy as np
 import pytest
 
 from processes import QUICKLY, TESTS, compiled_quickly, environment
-from saving import interrupted, kinds
-
-FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
+from saving import kinds
 
 
 @contextlib.contextmanager
@@ -65,32 +62,24 @@ def in_other_process():
 @pytest.fixture(scope="module")
 def runs(request, tmp_path_factory):
     """For each `name` that this module's tests need, the run without a break, and the one resumed elsewhere."""
-    tests = [item for item in request.session.items if item.module is request.module]
-    names = {
-        item.callspec.params["name"]
-        for item in tests
-        if "runs" in item.fixturenames and not item.get_closest_marker("skip")
-    }
+    tests = [item for item in request.session.items if item.module is request.module and "runs" in item.fixturenames]
+    names = {item.callspec.params["name"] for item in tests}
     folder = tmp_path_factory.mktemp("saved")
     process = start_process(str(TESTS / "saving" / "other_process.py"), str(folder))  # it works while we do
     here = {}
     with compiled_quickly(), kinds.quick_initializers():
-        for name in kinds.KINDS.keys() & names:
+        for name in names:
             try:
                 here[name] = saved_and_trained_on(name, kinds.KINDS[name], folder, process.stdin)
             except Exception:
                 here[name] = {"error": traceback.format_exc()}
-        for name in FREQUENCIES.keys() & names:
-            interrupt(folder / name, FREQUENCIES[name])
-            shutil.copytree(folder / name, folder / f"kept_{name}")
-            print(name, file=process.stdin, flush=True)
     printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed
     there = json.loads((folder / "words.json").read_text())
     for name, words in there.items():
         if "error" not in words:
             words["state"] = dict(np.load(folder / f"{name}.npz"))
-    return types.SimpleNamespace(here=here, there=there, folder=folder)
+    return types.SimpleNamespace(here=here, there=there)
 
 
 def saved_and_trained_on(name, kind, folder, ready):
@@ -104,12 +93,3 @@ def saved_and_trained_on(name, kind, folder, ready):
     at_break = kinds.state(model)
     kinds.train(model, x)
     return {"told": told or kinds.told(model), "state": kinds.state(model), "at_break": at_break}
-
-
-def interrupt(folder, save_freq):
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run(
-            interrupted.model(),
-            interrupted.backup(folder, save_freq),
-            interrupted.Interrupt(None if save_freq == "epoch" else 1),
-        )

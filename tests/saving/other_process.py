@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from saving import interrupted, kinds
+from saving import kinds
 
 
 def shift_automatic_names():
@@ -41,13 +41,6 @@ def taken_up(name, file):
     return model, found
 
 
-def restored(backup):
-    """The interrupted run, taken up from its backup."""
-    model = interrupted.model()
-    interrupted.run(model, interrupted.backup(backup))
-    return model, kinds.told(model)
-
-
 def main(folder):
     shift_automatic_names()
     words = {}
@@ -55,10 +48,7 @@ def main(folder):
         with warnings.catch_warnings(record=True) as caught, kinds.quick_initializers():
             warnings.simplefilter("always")
             try:
-                if name in kinds.KINDS:
-                    model, told = taken_up(name, folder / f"{name}.keras")
-                else:
-                    model, told = restored(folder / name)
+                model, told = taken_up(name, folder / f"{name}.keras")
             except Exception:
                 words[name] = {"error": traceback.format_exc()}
                 continue

@@ -1,14 +1,12 @@
 """Keras's own callbacks and files of weights: what they bring back is the run as it was."""
 
-import shutil
-
 import keras
 import numpy as np
 import pytest
 
 import difflr
 from saving import interrupted, kinds
-from saving.conftest import FREQUENCIES, saying
+from saving.conftest import saying
 from saving.test_resume import assert_equal
 
 OTHERS_RULE = "changed while training are restored: one/kernel 0.3 instead of 0.1"
@@ -35,27 +33,31 @@ def unbroken_from_a_batch():
     return kinds.state(model)
 
 
+FREQUENCIES = {"backup_by_epoch": "epoch", "backup_by_batch": 1}
+
+
+@pytest.fixture(params=["backup_by_epoch"])
+def backup(request, tmp_path):
+    """The backup of a run that was interrupted."""
+    batch = None if request.param == "backup_by_epoch" else 1
+    callback = interrupted.backup(tmp_path / "backup", FREQUENCIES[request.param])
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(interrupted.model(), callback, interrupted.Interrupt(batch))
+    return interrupted.backup(tmp_path / "backup")
+
+
 @pytest.fixture
 def expected(unbroken, unbroken_from_a_batch):
     return {"backup_by_epoch": unbroken[-1], "backup_by_batch": unbroken_from_a_batch}
 
 
-@pytest.mark.parametrize("name", FREQUENCIES)
-def test_backup_is_taken_up_in_this_process(runs, tmp_path, expected, name):
-    shutil.copytree(runs.folder / f"kept_{name}", tmp_path / "backup")
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("backup", FREQUENCIES, indirect=True)
+def test_backup_is_taken_up(backup, expected, request):
     model = interrupted.model()
     with saying(OTHERS_RULE):
-        interrupted.run(model, interrupted.backup(tmp_path / "backup"))
-    assert_equal(expected[name], kinds.state(model))
-
-
-@pytest.mark.parametrize("name", FREQUENCIES)
-def test_backup_is_taken_up_in_another_process(runs, expected, name):
-    there = runs.there[name]
-    assert "error" not in there, there["error"]
-    assert_equal(expected[name], there["state"])
-    assert len(there["warnings"]) == 1
-    assert OTHERS_RULE in there["warnings"][0]
+        interrupted.run(model, backup)
+    assert_equal(expected[request.node.callspec.id], kinds.state(model))
 
 
 def other_plan(model):
@@ -64,14 +66,13 @@ def other_plan(model):
     return plan
 
 
-@pytest.mark.parametrize("name", ["backup_by_epoch"])
-def test_backup_is_taken_up_with_another_plan(runs, tmp_path, name):
-    shutil.copytree(runs.folder / f"kept_{name}", tmp_path / "backup")
+@pytest.mark.same_everywhere
+def test_backup_is_taken_up_with_another_plan(backup):
     model = interrupted.model()
     plan = other_plan(model)
     bias = keras.ops.convert_to_numpy(model.get_layer("one").bias)
     with saying(r"differs from the saved one: one/kernel 0.5 instead of .*To use the saved plan: difflr\.replan"):
-        interrupted.run(model, interrupted.backup(tmp_path / "backup"))
+        interrupted.run(model, backup)
     assert model.optimizer.plan == plan
     assert not model.get_layer("one").bias.trainable
     assert not np.array_equal(keras.ops.convert_to_numpy(model.get_layer("one").bias), bias)  # that of the file
@@ -132,6 +133,7 @@ def weights(tmp_path):
     return tmp_path / "model.weights.h5", model
 
 
+@pytest.mark.same_everywhere
 def test_weights_into_a_model_that_was_never_trained(weights):
     """As with stock Keras: the weights are there, the optimizer is new, and a warning says so."""
     path, trained = weights
@@ -192,6 +194,7 @@ def test_the_state_of_a_stock_optimizer_is_loaded(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.same_everywhere
 def test_a_backup_keeps_the_factors_of_lora(tmp_path):
     """Keras merges them into the kernel when it saves; loaded as 0, both, they would have no gradient ever again."""
 

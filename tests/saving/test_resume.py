@@ -10,13 +10,10 @@ from saving import kinds
 ON_ALL = [
     "averaging_accumulation_clipping",
     "changed_while_training",
-    "custom_layers",
     "frozen_statistics_in_difflr_model",
     "functional",
     "group_schedules",
     "mixed_float16",
-    "nested_sequential",
-    "several_optimizers",
     "subclassed_difflr",
 ]
 # Keras saves that layers are not trainable with functional and Sequential models, and with no subclassed ones.

@@ -259,6 +259,7 @@ def test_declarations_are_in_the_legacy_file(tmp_path):
     assert Plan(again) == Plan(model)
 
 
+@pytest.mark.same_everywhere
 def test_loading_needs_difflr_imported(tmp_path, in_other_process):
     """Keras finds registered classes only where the package that registers them was imported."""
     trained().save(tmp_path / "model.keras")

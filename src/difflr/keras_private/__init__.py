@@ -23,6 +23,7 @@ from difflr.keras_private.hyperparameters import (
     why_not,
 )
 from difflr.keras_private.layers import (
+    AfterBuild,
     attributes,
     Functional,
     base_of_lora,

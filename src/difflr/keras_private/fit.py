@@ -46,14 +46,14 @@ def forget_step(model):
 
 
 def renew_step(model):
-    """Rebuilds the compiled step for the variables that the optimizer trains now, also inside `fit`.
+    """Rebuilds the compiled functions for the variables that the optimizer trains now.
 
-    `fit` creates `model.train_function` only when it begins.
+    `fit`, `evaluate` and `predict` make theirs only when they begin, and a callback may be inside one of them.
     """
-    in_fit = model.train_function is not None
+    made = [name for name in ("train", "test", "predict") if getattr(model, f"{name}_function") is not None]
     forget_step(model)
-    if in_fit:
-        model.make_train_function(force=True)
+    for name in made:
+        getattr(model, f"make_{name}_function")(force=True)
 
 
 def sync_state(model):

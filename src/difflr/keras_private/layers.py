@@ -57,6 +57,14 @@ def base_of_lora(layer: keras.Layer) -> keras.Variable | None:
     return layer._embeddings if isinstance(layer, keras.layers.Embedding) else layer._kernel
 
 
+class AfterBuild:
+    """Calls `after_build` at the end of a layer's build, also if a subclass overrides `build`."""
+
+    def _post_build(self):
+        super()._post_build()
+        self.after_build()
+
+
 def trace(model, shapes):
     """Calls a model on symbolic tensors, so that every layer in it is called.
 

@@ -171,16 +171,16 @@ def slots(optimizer, count):
     Keras's optimizers look up a variable's state by position in such lists (`_momentums`, `_velocities`, ...). An entry
     may be `None`. Muon in Keras 3.12 has dictionaries by path instead.
     """
-    own = set(map(id, optimizer.variables))
-
-    def is_slot(name, value):
-        if name == "_variables" or not isinstance(value, list) or len(value) != count:
-            return False
-        return any(item is not None for item in value) and all(item is None or id(item) in own for item in value)
-
+    own = {id(None), *map(id, optimizer.variables)}
     by_path = {name: value for name, value in vars(optimizer).items() if isinstance(value, dict)}
     listed = {name: [value.get(variable.path) for variable in trained(optimizer)] for name, value in by_path.items()}
-    return {name: value for name, value in {**vars(optimizer), **listed}.items() if is_slot(name, value)}
+    lists = {name: value for name, value in {**vars(optimizer), **listed}.items() if isinstance(value, list)}
+    lists.pop("_variables", None)  # all of them
+    return {
+        name: value
+        for name, value in lists.items()
+        if len(value) == count and own.issuperset(map(id, value)) and any(item is not None for item in value)
+    }
 
 
 def factored_shape(optimizer, name, shape):

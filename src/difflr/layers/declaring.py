@@ -1,19 +1,19 @@
 """Mixins for Keras layers that declare their own multipliers."""
 
-import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from difflr import keras_private
 from difflr.checks import checked_multiplier, did_you_mean
 from difflr.plan import declared
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.signatures import joined_signature, with_nearest_argument
 
 
-class DeclaresMultipliers:
+class DeclaresMultipliers(keras_private.AfterBuild):
     """Add `learning_rate_multiplier` to a Keras layer and change nothing else.
 
     Args:
@@ -53,6 +53,11 @@ class DeclaresMultipliers:
         given = {name: value for name, value in declarations.items() if value is not None}
         self._multiplier_declarations = _Declarations(given)
         if self.built:
+            self._check_declarations()
+
+    def after_build(self) -> None:
+        """Checks that every declared weight exists, and records on the weights that the layer declares them."""
+        if hasattr(self, "_multiplier_declarations"):  # a layer without `build` is built in its constructor
             self._check_declarations()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -228,21 +233,9 @@ def declaring_class(base: type) -> type:
         "__qualname__": name,
         "__doc__": _doc(base, mixin),
         "__signature__": joined_signature(base, mixin),
-        "build": _checked_build(base.build),
     }
     cls = type(name, (mixin, base), namespace)
     return keras.saving.register_keras_serializable(package="difflr")(cls)
-
-
-def _checked_build(build: Any) -> Any:
-    """`build` followed by a check that every declared weight exists, with the signature that Keras reads."""
-
-    @functools.wraps(build)
-    def checked_build(self: Any, *args: Any, **kwargs: Any) -> None:
-        build(self, *args, **kwargs)
-        self._check_declarations()
-
-    return checked_build
 
 
 def _doc(base: type, mixin: type) -> str:

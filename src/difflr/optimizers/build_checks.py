@@ -44,22 +44,19 @@ def check_trains_something(plan: Plan) -> None:
     check_held([row.multiplier for row in trainable], [row.path for row in trainable])
 
 
-def check_base_rate(plan: Plan, learning_rate: object) -> None:
+def check_base_rate(plan: Plan, *rates: object) -> None:
     """Checks that learning rates in the plan's rules are relative to the optimizer's base rate.
 
     Args:
         plan: The plan.
-        learning_rate: The base rate: a number or a schedule.
+        *rates: The base rate: a number or a schedule; if it was changed since, also the current one.
 
     Raises:
         ValueError: If they are relative to another base rate.
     """
-    stated = plan.learning_rate
-    if (
-        stated is not None
-        and isinstance(learning_rate, float)
-        and not math.isclose(stated, learning_rate, rel_tol=1e-5)
-    ):
+    stated, numbers = plan.learning_rate, [rate for rate in rates if isinstance(rate, float)]
+    if stated is not None and numbers and not any(math.isclose(stated, rate, rel_tol=1e-5) for rate in numbers):
+        learning_rate = numbers[-1]
         raise ValueError(
             f"The plan's learning rates are for the base rate {stated:g}, but the optimizer has {learning_rate:g}: they "
             f"would be {learning_rate / stated:g} times what the plan says. Use one base rate: "

@@ -1,13 +1,14 @@
 """`plan_of`: the plan in force of a model."""
 
 import dataclasses
+from typing import Any
 
 import keras
 
 from difflr import keras_private
-from difflr.checks import listed
+from difflr.checks import listed, wrong_type
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
-from difflr.optimizers.unwrap import parts
+from difflr.optimizers.unwrap import inner, parts
 from difflr.plan import Plan, Row
 
 
@@ -45,36 +46,39 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
     print(difflr.plan_of(model))
     ```
     """
-    optimizer = optimizer or getattr(model, "optimizer", None)
+    fresh, compiled = Plan(model), getattr(model, "optimizer", None)
+    if optimizer is None and not isinstance(inner(compiled), DifferentialOptimizer):
+        _check_has_no_own_optimizers(model, compiled)
+    optimizer = compiled if optimizer is None else optimizer
     if optimizer is None:
-        _check_has_no_own_optimizers(model)
-        return Plan(model)
+        return fresh
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise wrong_type("`optimizer`", "a Keras optimizer", optimizer)
     several = parts(optimizer)
-    plans = [_plan_of_part(model, part, alone=len(several) == 1) for part in several]
+    plans = [_plan_of_part(model, fresh, part, alone=len(several) == 1) for part in several]
     if all(plan is None for plan in plans):
         raise ValueError(
             f"The optimizer '{optimizer.name}' trains no variable of {type(model).__name__} '{model.name}'. Name the one "
             "that does: difflr.plan_of(model, optimizer)."
         )
     found = [plan for plan in plans if plan is not None]
-    return found[0] if len(found) == 1 else _joined(model, found)
+    return found[0] if len(found) == 1 else _joined(fresh, found)
 
 
-def _plan_of_part(model: keras.Layer, optimizer: keras.optimizers.Optimizer, alone: bool) -> Plan | None:
+def _plan_of_part(model: keras.Layer, fresh: Plan, optimizer: keras.optimizers.Optimizer, alone: bool) -> Plan | None:
     """The plan of one optimizer; `None` if it trains nothing of the model."""
     trained = set(map(id, keras_private.trained(optimizer)))
     if not isinstance(optimizer, DifferentialOptimizer):
-        plan = Plan(model).changed(Row.undeclared)  # which ignores the multipliers that layers declare
+        plan = fresh.changed(Row.undeclared)  # which ignores the multipliers that layers declare
     else:  # one of several optimizers knows only its own variables
         plan = optimizer.plan_for(model) if alone or not optimizer.built else optimizer.plan
-    if trained and not any(id(row.variable) in trained for row in Plan(model).rows):
+    if trained and not any(id(row.variable) in trained for row in fresh.rows):
         return None
     return plan if alone else Plan.from_rows([row for row in plan.rows if id(row.variable) in trained or not trained])
 
 
-def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
+def _joined(fresh: Plan, plans: list[Plan]) -> Plan:
     """The plans of several optimizers as one, with each row from the optimizer that trains the variable."""
-    fresh = Plan(model)
     by_variable = {id(row.variable): row for plan in reversed(plans) for row in plan.rows}
 
     def change(row: Row) -> Row:
@@ -86,10 +90,17 @@ def _joined(model: keras.Layer, plans: list[Plan]) -> Plan:
     return fresh.changed(change)
 
 
-def _check_has_no_own_optimizers(model: keras.Layer) -> None:
-    own = [name for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)]
+def _check_has_no_own_optimizers(model: keras.Layer, compiled: keras.optimizers.Optimizer | None) -> None:
+    """Checks that a model has no other optimizers; `compile` gives one that has them an unused RMSprop."""
+
+    def has_other(value: Any) -> bool:
+        if isinstance(value, (dict, list, tuple)):
+            return any(map(has_other, value.values() if isinstance(value, dict) else value))
+        return isinstance(value, keras.optimizers.Optimizer) and value is not compiled
+
+    own = [name for name, value in keras_private.attributes(model).items() if has_other(value)]
     if own:
         raise ValueError(
-            f"{type(model).__name__} '{model.name}' has no `optimizer` but {listed(own)}. Name the one whose plan you "
-            f"want: difflr.plan_of(model, model.{own[0]})."
+            f"{type(model).__name__} '{model.name}' is trained by the optimizers in {listed(own)}. Name the one whose plan "
+            f"you want: difflr.plan_of(model, model.{own[0]})."
         )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.checks import listed
+from difflr.checks import checked_option, checked_steps, listed
 from difflr.optimizers import build_checks
 from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
 from difflr.optimizers.groups import Groups
@@ -47,6 +47,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self.corrects_bias = keras_private.bias_correction(self) is not None
         keras_private.let_trainable_be_set()
         if argument.plan is not None:
+            build_checks.check_base_rate(argument.plan, self.first_rate)
             freeze(argument.plan)
             watch_shared_models(argument.plan)
 
@@ -76,9 +77,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """
         if self._groups is None:
             return self._multipliers_argument.resolve(model.trainable_variables, model, self.first_rate)
-        if not any(row.variable in self._groups.plan for row in Plan(model).rows):
-            return self.plan
-        if self._groups.trainable:
+        others = [row for row in Plan(model).rows if row.variable not in self._groups.plan]
+        if self._groups.trainable and all(row.frozen for row in others):  # of a GAN each optimizer trains a part
             self._bind_plan(model)
         return with_frozen_by_hand(self.plan, self._groups.trainable)
 
@@ -160,7 +160,6 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             return
         model = self._model() if self._model is not None else None
         plan = self._multipliers_argument.resolve(list(variables), model, self.first_rate)
-        build_checks.check_base_rate(plan, self.first_rate)
         if excluded := [v for v in variables if v in plan and not keras_private.decays(self, v)]:
             plan = without_decay(plan, excluded)
         build_checks.check_hyperparameters(plan, self)
@@ -225,9 +224,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
 
         Raises:
             TypeError: If it is not a plan.
-            ValueError: If it trains nothing, or something that `trainable = False` froze. Nothing is changed then.
+            ValueError: If an argument is out of its range, or the plan trains nothing, or something that `trainable = False`
+                froze. Nothing is changed then.
         """
         self.check_plan(plan)
+        warmup_steps = checked_steps(warmup_steps, "warmup_steps", lowest=0)
+        checked_option(own_bias_correction, "own_bias_correction", (True, False))
         self.switch_to(plan, warmup_steps, own_bias_correction)
 
     def check_plan(self, plan: Plan) -> None:
@@ -239,7 +241,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
                 hyperparameters that the optimizer does not have.
         """
         build_checks.check_new_plan(plan)
-        build_checks.check_base_rate(plan, self.first_rate)
+        build_checks.check_base_rate(plan, self.first_rate, keras_private.live_learning_rate(self))
         build_checks.check_hyperparameters(plan, self)
 
     def switch_to(self, plan: Plan, warmup_steps: int, own_bias_correction: bool) -> None:
@@ -255,8 +257,10 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             self._multipliers_argument = MultipliersArgument(plan)
             freeze(plan)
             return
-        before, states = self._groups.plan, self._states
-        found = self.state_entries()
+        has_grown = any(row.variable not in self._groups.plan for row in plan.rows if not row.frozen)
+        if self._unbound is not None and plan.model is not None and not has_grown:
+            self._bind_plan(plan.model)
+        states, found = self._states, self.state_entries()
         if others := [
             variable.path for (place, name), variable in found.items() if place is None and name.startswith(OTHER)
         ]:
@@ -264,15 +268,14 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
                 f"{type(self).__name__} keeps {listed(others)} in no attribute that is a variable or a list with one "
                 "entry for each variable it trains, so its state cannot be kept when other variables become trainable."
             )
+        self._unbound = None
         states.aside |= {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
+        numbers, before = self._groups.numbers(), states.move(self._groups.plan, plan)
         if plan.has_schedules:
             plan = with_schedule_starts(plan, before, step)
-        numbers = self._groups.numbers()
         if numbers or states.changed:
             plan = states.with_changed_numbers(plan, before, numbers)
-        if plan.model is None or plan.model is not before.model:
-            states.move(before, plan)
         states.change(before, plan, step, warmup_steps, own_bias_correction)
         self._rebuild(plan, states.aside)
 

@@ -4,8 +4,9 @@ import keras
 
 from difflr import keras_private
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
-from difflr.optimizers.unwrap import inner
+from difflr.optimizers.unwrap import inner, parts
 from difflr.plan import Plan
+from difflr.plan.rebinding import tied_to
 
 
 def replan(model: keras.Model, plan: Plan, *, warmup_steps: int = 0, own_bias_correction: bool = True) -> None:
@@ -44,9 +45,11 @@ def replan(model: keras.Model, plan: Plan, *, warmup_steps: int = 0, own_bias_co
     model.fit(x, y, verbose=0)
     ```
     """
-    optimizer = ready_optimizer(model, "replan")
+    optimizer = _differential_optimizer(model, "replan")
     keras_private.sync_state(model)
-    optimizer.replan(plan, warmup_steps=warmup_steps, own_bias_correction=own_bias_correction)
+    optimizer.check_plan(plan)
+    optimizer.replan(tied_to(plan, model), warmup_steps=warmup_steps, own_bias_correction=own_bias_correction)
+    ready_optimizer(model, "replan")
     keras_private.renew_step(model)
 
 
@@ -61,6 +64,14 @@ def ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
         TypeError: If it is not a difflr optimizer.
         ValueError: If the model is not compiled.
     """
+    optimizer = _differential_optimizer(model, name)
+    optimizer.bind(model)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _differential_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
     if getattr(model, "optimizer", None) is None:
         raise ValueError(
             f"`{name}` is for a compiled model: call `model.compile(difflr.optimizers.Adam(...), ...)` first."
@@ -68,11 +79,9 @@ def ready_optimizer(model: keras.Model, name: str) -> DifferentialOptimizer:
     optimizer = inner(model.optimizer)
     if not isinstance(optimizer, DifferentialOptimizer):
         known = type(optimizer).__name__
+        made_by = known if hasattr(keras.optimizers, known) and optimizer in parts(optimizer) else "differential"
         raise TypeError(
             f"`{name}` keeps optimizer state while variables are frozen, which needs a difflr optimizer. Received: {known}. "
-            f"Compile with difflr.optimizers.{known}(...), or use difflr.Model."
+            f"Compile with difflr.optimizers.{made_by}(...), or use difflr.Model."
         )
-    optimizer.bind(model)
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
     return optimizer

@@ -88,17 +88,30 @@ class StateByPlace:
         self.aside: dict[Key, np.ndarray] = {}
         self.changed: dict[str, dict[str, tuple[float, float]]] = {}  # numbers changed while training: planned, current
 
-    def move(self, plan: Plan, to: Plan) -> None:
-        """Switches to the places of another plan of the same variables.
+    def move(self, plan: Plan, to: Plan) -> Plan:
+        """Switches to the places of another plan, and drops the state of variables that it does not have.
 
         Args:
             plan: The plan so far.
             to: The other plan.
+
+        Returns:
+            The plan so far, with these places.
         """
         places = {row.place: to.row(row.variable).place for row in plan.rows if row.variable in to}
-        self.aside = {(places.get(place or "", place), name): value for (place, name), value in self.aside.items()}
-        for field in ("starts", "seen", "changed"):
-            setattr(self, field, {places.get(place, place): v for place, v in getattr(self, field).items()})
+        gone = {row.place for row in plan.rows} - places.keys()
+
+        def moved(by_place: dict[str, Any]) -> dict[str, Any]:
+            return {places.get(place, place): value for place, value in by_place.items() if place not in gone}
+
+        self.aside = {
+            (places.get(place or "", place), name): value
+            for (place, name), value in self.aside.items()
+            if place not in gone
+        }
+        self.starts, self.seen, self.changed = moved(self.starts), moved(self.seen), moved(self.changed)
+        rows = [row for row in plan.rows if row.variable in to]
+        return Plan.from_rows([dataclasses.replace(row, place=places[row.place]) for row in rows])
 
     def change(self, plan: Plan, to: Plan, step: int, warmup_steps: int, own_bias_correction: bool) -> None:
         """Records which variables become frozen and which are newly unfrozen.

@@ -22,7 +22,8 @@ def tied_to(plan: Plan, model: keras.Layer) -> Plan:
     if missing or unknown:
         raise ValueError(
             f"The plan belongs to another model than {type(model).__name__} '{model.name}'. "
-            f"Only in the plan: {some(set(missing))}. Only in the model: {some(set(unknown))}."
+            f"Only in the plan: {some(set(missing))}. Only in the model: {some(set(unknown))}. Make a plan of this model, "
+            "difflr.Plan(model, rules). `optimizer.replan(plan)` continues with a changed model."
         )
     rows = [_tied(plan.row(row.variable), row) if row.variable in plan else row for row in fresh.rows]
     by_place = {layer.place: layer for layer in plan.statistics}
@@ -32,7 +33,7 @@ def tied_to(plan: Plan, model: keras.Layer) -> Plan:
         known = by_layer.get(id(layer.layer)) or by_place.get(layer.place) or layer
         statistics.append(dataclasses.replace(layer, frozen=known.frozen, by_user=known.by_user))
     whole = None if plan.whole is plan else tied_to(plan.whole, model)
-    return Plan.from_rows(rows, statistics, plan.frozen_statistics, whole, model)
+    return Plan.from_rows(rows, statistics, plan.frozen_statistics, whole, model, plan.learning_rate)
 
 
 def _tied(row: Row, known: Row) -> Row:

@@ -30,8 +30,7 @@ class Targets(enum.StrEnum):
 
 
 TrainedModel = Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="MODEL", help="A .keras file, from `difflr fine-tune` or elsewhere.", show_default=False),
+    pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file, from `difflr fine-tune` or elsewhere.")
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.", rich_help_panel=RUN)]
 BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per forward pass.")]
@@ -55,7 +54,6 @@ ScaleOfPictures = Annotated[
         metavar="SCALE",
         help="The range of pixel values that the model expects: 0..255, 0..1, -1..1, imagenet or caffe. Default: 0..255 "
         "if `difflr fine-tune` wrote the model, or it begins with a Rescaling or Normalization layer; required otherwise.",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]
@@ -64,14 +62,12 @@ SizeOfPictures = Annotated[
     typer.Option(metavar="N or HxW", help="Image size in pixels, if the model accepts any size.", rich_help_panel=DATA),
 ]
 TextColumn = Annotated[
-    str | None,
-    typer.Option(help="The column with the texts. [default: text]", show_default=False, rich_help_panel=DATA),
+    str | None, typer.Option(help="The column with the texts. [default: text]", rich_help_panel=DATA)
 ]
 FileColumn = Annotated[
     str | None,
     typer.Option(
         help="The column with the paths of images. [default: file, path, image or similar]",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]
@@ -87,7 +83,6 @@ KindOfTargets = Annotated[
     typer.Option(
         help="The kind of labels: one per example (labels), any number per example (several), or numbers to predict "
         "(numbers). By default the kind is guessed and printed.",
-        show_default=False,
         rich_help_panel=DATA,
     ),
 ]

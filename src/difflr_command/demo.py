@@ -7,7 +7,6 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
 
 
 def demo(
@@ -22,8 +21,6 @@ def demo(
             help="Instead of comparing, write the network (squeezenet.keras) and the digits into this folder."
         ),
     ] = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Compare one rate, the head only, and rates layer by layer, on a pretrained network."""
     with console.bad_input():

@@ -5,21 +5,16 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.common import Backend, Traceback
 from difflr_command.known_models import KNOWN
 
 WHO_SCALES = "itself"
 
 
 def models(
-    name: Annotated[
-        str, typer.Argument(metavar="PART", help="Only those whose name contains this.", show_default=False)
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="PART", help="Only those whose name contains this.")] = "",
     hub: Annotated[
         bool, typer.Option("--hub", help="Also KerasHub's presets for images, if KerasHub is installed.")
     ] = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """List the pretrained networks to name instead of a .keras file.
 

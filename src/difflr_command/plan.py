@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.common import ModelArgument
 from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
@@ -18,20 +18,14 @@ def plan(
     rule: Rules = None,
     recipe: Recipes = None,
     plan: PlanFile = None,
-    output: Annotated[
-        pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.", show_default=False)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="A base rate; adds a column of effective rates.", show_default=False)
-    ] = None,
+    output: Annotated[pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="A base rate; adds a column of effective rates.")] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Print a row for every variable, with the rule that decided it.")
     ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Show which layers would train at which rate, and write that plan for `difflr fine-tune --plan`.
 

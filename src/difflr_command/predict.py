@@ -6,20 +6,9 @@ from typing import Annotated
 
 import typer
 
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, Traceback
-from difflr_command.data_options import (
-    BatchToPredict,
-    FileColumn,
-    Json,
-    ScaleOfPictures,
-    SizeOfPictures,
-    TextColumn,
-    TrainedModel,
-    pixels,
-)
 
 EPILOG = (
     "Exit codes: 0 done; 1 an input could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
@@ -28,7 +17,7 @@ EPILOG = (
 
 
 def predict(
-    model: TrainedModel,
+    model: data_options.TrainedModel,
     files: Annotated[
         list[str] | None,
         typer.Argument(
@@ -36,7 +25,6 @@ def predict(
             help="Images, folders of images, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts, a table "
             "or a .txt file with one text per line; or an .npz file with x. - or nothing reads lines from a pipe: image "
             "files or texts.",
-            show_default=False,
         ),
     ] = None,
     top: Annotated[
@@ -44,23 +32,20 @@ def predict(
         typer.Option("--top", "-k", min=1, help="The number of classes to print for each input, most probable first."),
     ] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    json: Json = False,
+    json: data_options.Json = False,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
             "--output",
             "-o",
             help="Write to this file instead, completely or not at all: CSV or JSON, by --csv, --json or its name.",
-            show_default=False,
         ),
     ] = None,
-    batch_size: BatchToPredict = 32,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
+    batch_size: data_options.BatchToPredict = 32,
+    scale: data_options.ScaleOfPictures = None,
+    size: data_options.SizeOfPictures = None,
+    text_column: data_options.TextColumn = None,
+    file_column: data_options.FileColumn = None,
 ) -> None:
     """Predict classes or numbers for images, texts or arrays."""
     with console.bad_input():
@@ -76,12 +61,11 @@ def predict(
         if "-" in given and sys.stdin.isatty():
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
         import_keras()
-        from difflr_command.labeled import Columns
-        from difflr_command.network import How, Network
+        from difflr_command.network import Network
         from difflr_command.predicting import predict_items
         from difflr_command.unlabeled import unlabeled
 
-        network = Network(model, How(scale, pixels(size)))
-        items = unlabeled(network, given, Columns(text_column, file_column))
+        network = Network(model, scale, data_options.pixels(size))
+        items = unlabeled(network, given, text_column, file_column)
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

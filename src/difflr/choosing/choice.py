@@ -14,7 +14,7 @@ from difflr.checks import read_json
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.report import drawing
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(ShownAsTable):
     """How to fine-tune a model, as measured by `difflr.suggest`. Print it; pass it to `difflr.fine_tune`.
 
     Args:
@@ -115,17 +115,10 @@ class Choice:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __str__(self) -> str:
-        return text_table(*self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self._cells())
-
     def __repr__(self) -> str:
         return f"<difflr.Choice: {self._chosen()}, {counted(len(self.trials), 'candidate')} tried>"
 
-    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, left-aligned columns, and footer."""
+    def __str__(self) -> TextTable:
         lines = [
             [
                 tried.profile,
@@ -138,7 +131,7 @@ class Choice:
             for tried in self.trials
         ]
         header = ["candidate", "rate", "accuracy", "loss", "examples", "better by"]
-        return header, lines, {0}, f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
+        return text_table(header, lines, {0}, f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}")
 
     def _chosen(self) -> str:
         frozen = sum(row.frozen for row in self.plan.rows)

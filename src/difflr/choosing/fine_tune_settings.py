@@ -10,7 +10,7 @@ from difflr.checks import checked_steps
 from difflr.depth.depth_groups import depth_groups
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
-from difflr.text_table import TextTable, counted, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 # Tuned on ten tasks, none of them in docs/comparison.md. The change of the outputs per Adam step grows with the number of
 # input features of the head, so the rate falls with that number, as in mup: 4e-3 with 512.
@@ -23,7 +23,7 @@ FORGOTTEN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuneSettings:
+class FineTuneSettings(ShownAsTable):
     """The settings of `difflr.fine_tune`, with reasons: print them, or read `history.settings`.
 
     Args:
@@ -56,9 +56,6 @@ class FineTuneSettings:
         ]
         lines = [[name, cell, self.reasons[name]] for name, cell in zip(names, cells, strict=True)]
         return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
-
-    def _repr_html_(self) -> str:
-        return self.__str__()._repr_html_()
 
 
 def fine_tune_settings(

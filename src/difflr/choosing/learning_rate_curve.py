@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ SLIDE_WIDTH, SLIDE_THRESHOLD = 15, 0.005
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRateCurve:
+class LearningRateCurve(ShownAsTable):
     """The result of `difflr.find_learning_rate`: the loss at each rate, and four suggested rates.
 
     The four often differ by a factor of ten, and none is always right: look at the curve. All are base rates; `None` if
@@ -142,14 +142,7 @@ class LearningRateCurve:
         drawing.legend(axes, handles, names, own_figure)
         return axes
 
-    def __str__(self) -> str:
-        return text_table(*self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self._cells())
-
-    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, left-aligned columns, and footer."""
+    def __str__(self) -> TextTable:
         lines = [
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
@@ -161,4 +154,4 @@ class LearningRateCurve:
             footer += "; the loss never falls, or is NaN: this curve suggests no rate"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
-        return ["suggestion", "rate", "meaning"], lines, {0, 2}, footer
+        return text_table(["suggestion", "rate", "meaning"], lines, {0, 2}, footer)

@@ -47,7 +47,7 @@ class Examples:
     @property
     def task(self) -> str:
         """The kind of target: `"classes"`, one per example; `"labels"`, any number per example; or `"numbers"`."""
-        return "numbers" if not self.class_names else "labels" if self.y.ndim == 2 else "classes"
+        return task_of(self.y, self.class_names)
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":
         """The examples at `positions`."""
@@ -62,6 +62,16 @@ class Examples:
         several = self.task == "labels"
         numbers = self.y.sum(0) if several else np.bincount(self.y, minlength=len(self.class_names))
         return {name: int(number) for name, number in zip(self.class_names, numbers, strict=True)}
+
+
+def task_of(y: np.ndarray, class_names: Sequence[str]) -> str:
+    """The kind of target: see `Examples.task`.
+
+    Args:
+        y: The targets.
+        class_names: The names of the classes; none if `y` holds numbers.
+    """
+    return "numbers" if not class_names else "labels" if y.ndim == 2 else "classes"
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

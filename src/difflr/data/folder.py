@@ -2,14 +2,13 @@
 
 import collections
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped, known_classes, some
-from difflr.data.picture import MODES, SUFFIXES
+from difflr.data.picture import SUFFIXES
 from difflr.data.picture_files import MOST_HELD, scan
 from difflr.text_table import counted
 
@@ -60,7 +59,9 @@ def read_folder(
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
     ```
     """
-    opened = _opened(folder, size, channels, class_names, on_picture, sys.maxsize, whole=True)
+    opened = open_folder(
+        folder, size, channels=channels, class_names=class_names, on_picture=on_picture, most_held=None
+    )
     return dataclasses.replace(opened, x=opened.x[:])
 
 
@@ -71,7 +72,7 @@ def open_folder(
     channels: int = 3,
     class_names: Sequence[str] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
+    most_held: int | None = MOST_HELD,
 ) -> Examples:
     """Checks each image in a folder and leaves it there: `difflr.data.Batches` reads images when it needs them.
 
@@ -84,6 +85,7 @@ def open_folder(
         class_names: The class names, in label order. By default the names of the folders, sorted.
         on_picture: Function of two integers, the images checked and all images; called after each image.
         most_held: Integer, bytes. If all images need no more than this, each stays in memory after its first use.
+            `None`: all are read now.
 
     Returns:
         As from `difflr.data.read_folder`, with a `difflr.data.PictureFiles` as `x`.
@@ -106,24 +108,10 @@ def open_folder(
     print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
     ```
     """
-    return _opened(folder, size, channels, class_names, on_picture, most_held, whole=False)
-
-
-def _opened(
-    folder: str | Path,
-    size: tuple[int, int],
-    channels: int,
-    class_names: Sequence[str] | None,
-    on_picture: Callable[[int, int], None] | None,
-    most_held: int,
-    whole: bool,
-) -> Examples:
     folder = Path(folder)
-    if channels not in MODES:
-        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     names, classes = classes_in(folder, class_names)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held, whole)
+    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held)
     skipped = [(str(files[position][1].relative_to(folder)), reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(files), str(folder))
     labels = np.array([label for label, _ in files], "int32")[kept]

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,14 +115,11 @@ def _several(opened: "Image.Image") -> str | None:
 @contextlib.contextmanager
 def _opened(file: Path, content: bytes | None) -> "Iterator[Image.Image]":
     """The picture, its header read; why it or the rest cannot be is a ValueError that has the reason alone."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
+    Image = _pillow()
     try:
         with Image.open(file if content is None else io.BytesIO(content)) as opened:
             yield opened
-    except UnidentifiedImageError:
+    except Image.UnidentifiedImageError:
         raise ValueError(_why_not(file, set(Image.registered_extensions()))) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError("too large") from None
@@ -151,10 +149,14 @@ def _why_not(file: Path, known: set[str]) -> str:
 @contextlib.contextmanager
 def too_large_is_an_error() -> Iterator[None]:
     """Pictures of more pixels than Pillow thinks safe are refused, not only warned of. Not for threads: outside of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", _pillow().DecompressionBombWarning)
+        yield
+
+
+def _pillow() -> types.ModuleType:
     try:
         from PIL import Image
     except ImportError:
         raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    return Image

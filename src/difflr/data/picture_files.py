@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.picture import decode, is_complete, too_large_is_an_error
+from difflr.data.picture import MODES, decode, is_complete, too_large_is_an_error
 
 MOST_HELD = 400_000_000  # bytes of decoded pictures: 2,600 at 224 x 224
 # The picture, if it had to be decoded; its file's checksum; what should be known; and why it is skipped.
@@ -95,11 +95,9 @@ class PictureFiles:
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise ValueError(
-                f"{file} was there when training began, and cannot be read now: {error.strerror}."
-            ) from None
+            raise ValueError(f"{file} was there at the start, and cannot be read now: {error.strerror}.") from None
         if zlib.crc32(content) != self.checksums[position]:
-            raise ValueError(f"{file} has changed since training began.")
+            raise ValueError(f"{file} has changed since the start.")
         try:
             return decode(file, self._size, self._channels, content)[0]
         except ValueError as error:
@@ -115,8 +113,7 @@ def scan(
     size: tuple[int, int],
     channels: int = 3,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
-    whole: bool = False,
+    most_held: int | None = MOST_HELD,
 ) -> tuple[PictureFiles, np.ndarray, dict[int, str], list[str]]:
     """Looks at every file once, to know which can be read; most need not be decoded for that.
 
@@ -126,21 +123,23 @@ def scan(
         channels: Integer: 1, 3 or 4.
         on_picture: Called after each picture with how many are looked at and how many there are.
         most_held: Bytes. If all pictures take no more, they are held in memory from when they are first asked for.
-        whole: Whether all are decoded.
+            `None`: from now on, so all are decoded.
 
     Returns:
         The pictures that can be read, their positions in `files`, position -> reason of the others, and what was done
         to some that should be known.
     """
+    if channels not in MODES:
+        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     number = len(files)
-    hold = number * size[0] * size[1] * channels <= most_held
+    hold = most_held is None or number * size[0] * size[1] * channels <= most_held
     held = np.empty((number if hold else 0, *size, channels), "uint8")
     filled = np.zeros(len(held), "bool")
     kept: list[int] = []
     checksums: list[int] = []
     skipped: dict[int, str] = {}
     remarks: list[str] = []
-    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, whole)):
+    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, most_held is None)):
         if reason is not None:
             skipped[position] = reason
         else:

@@ -8,7 +8,6 @@ import numpy as np
 
 from difflr.data.examples import Examples, check_skipped
 from difflr.data.labels import Targets, targets_of
-from difflr.data.picture import MODES
 from difflr.data.picture_files import MOST_HELD, PictureFiles, scan
 from difflr.data.rows import Row, read_rows
 
@@ -72,7 +71,7 @@ def open_picture_table(
     class_names: Sequence[str] | None = None,
     targets: str | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
+    most_held: int | None = MOST_HELD,
 ) -> Examples:
     """Opens the images that a table lists, with their labels, as `difflr.data.open_folder` does.
 
@@ -108,8 +107,6 @@ def open_picture_table(
     ```
     """
     file, columns = Path(file), _columns(label_column)
-    if channels not in MODES:
-        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file", targets)
     paths = [file.parent / row.content.strip() for row in rows]
     pictures, kept, reasons, remarks = scan(paths, size, channels, on_picture, most_held)
@@ -120,28 +117,21 @@ def open_picture_table(
 
 
 def picture_targets(
-    file: Path,
-    label_column: Sequence[str],
-    *,
-    file_column: str | None = None,
-    targets: str | None = None,
-    class_names: Sequence[str] | None = None,
-) -> tuple[list[Path], Targets]:
-    """The files and the labels of the pictures that a table names, without a picture being read.
+    file: Path, label_column: Sequence[str], *, file_column: str | None = None, targets: str | None = None
+) -> Targets:
+    """The labels of the pictures that a table names, without a picture being read.
 
     Args:
         file: As in `open_picture_table`.
         label_column: The columns with the labels.
         file_column: As in `open_picture_table`.
         targets: As in `open_picture_table`.
-        class_names: As in `open_picture_table`.
 
     Raises:
         ValueError: As in `read_table`.
     """
     rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file", targets)
-    made = targets_of([row.label for row in rows], label_column, _where(file, label_column), targets, class_names)
-    return [file.parent / row.content.strip() for row in rows], made
+    return targets_of([row.label for row in rows], label_column, _where(file, label_column), targets)
 
 
 def _examples(

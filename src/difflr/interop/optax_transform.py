@@ -46,6 +46,7 @@ def optax_transform(
         An `optax.GradientTransformation` for lists of the values of `variables`, or for pytrees like it.
 
     Raises:
+        ImportError: If optax is not installed.
         KeyError: If the plan does not cover a variable.
         ValueError: If the plan freezes everything, or a group sets a hyperparameter that `optimizer` does not take.
 
@@ -63,8 +64,10 @@ def optax_transform(
 
     Reference: `optax.partition`.
     """
-    import optax
-
+    try:
+        import optax
+    except ImportError:
+        raise ImportError("Transforms need optax: pip install optax") from None
     check_plan(plan)
     if arguments:
         check_keywords("optax_transform", arguments, optax_transform, optimizer)

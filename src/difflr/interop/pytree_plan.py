@@ -22,6 +22,7 @@ def pytree_plan(parameters: Any, rules: Any = None) -> Plan:
         A `difflr.Plan`, for `difflr.interop.optax_transform`.
 
     Raises:
+        ImportError: If JAX is not installed.
         ValueError: As for `difflr.Plan`, or if two leaves have the same path.
 
     Example:
@@ -55,8 +56,10 @@ def paths_and_values(parameters: Any) -> list[tuple[str, Any]]:
     Raises:
         ValueError: If two have the same path.
     """
-    import jax
-
+    try:
+        import jax
+    except ImportError:
+        raise ImportError("Pytrees of arrays need JAX: pip install jax") from None
     leaves = jax.tree_util.tree_flatten_with_path(parameters)[0]
     found = [(jax.tree_util.keystr(keys, simple=True, separator="/"), value) for keys, value in leaves]
     paths = [path for path, _ in found]

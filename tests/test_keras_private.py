@@ -512,7 +512,7 @@ def test_an_optimizer_can_be_built_again():
     optimizer.apply([keras.ops.convert_to_tensor([1.0])], variables[1:])
 
 
-@needs("forget_step", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
+@needs("renew_step", "keras:optimizers.Optimizer._trainable_variables", "keras:optimizers.Optimizer._var_key")
 def test_a_step_is_made_anew_for_those_who_are_live():
     wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -524,8 +524,10 @@ def test_a_step_is_made_anew_for_those_who_are_live():
     inner.build(variables[1:])
     number = len(wrapper.variables)
     model.make_train_function()
-    keras_private.forget_step(model)
-    assert model.train_function is None
+    before = model.train_function
+    keras_private.renew_step(model)
+    assert model.train_function is not before
+    assert model.test_function is None
     assert [id(variable) for variable in wrapper._trainable_variables] == [id(variables[1])]
     assert len(wrapper.variables) == number
     if keras.backend.backend() != "jax":  # there Keras applies a loss scale in stateless steps only
@@ -765,7 +767,7 @@ def test_what_an_optimizer_has_before_it_is_built():
     assert names == [keras_private.ITERATION, keras_private.LEARNING_RATE]
 
 
-@needs("renew_step, sync_state, values_in_state", "keras:Model.make_train_function")
+@needs("sync_state, values_in_state", "keras:Model.make_train_function")
 def test_a_step_is_renewed_inside_fit():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", loss="mse")

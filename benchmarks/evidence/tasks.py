@@ -289,7 +289,9 @@ TASKS = {
         known=(0, 1, 2, 3, 4),
         new_head=True,
     ),
-    "input shift": small("small network (digits) → 120 turned negatives", turned_negatives, (12, 20, 80), 12),
+    "input shift": small(
+        "small network (digits) → 120 digits, rotated and inverted", turned_negatives, (12, 20, 80), 12
+    ),
     "both shifts, BatchNorm": small(
         "small network with BatchNorm (digits 0 to 4) → 60 noisy digits 5 to 9",
         noisy,

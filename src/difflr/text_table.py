@@ -23,6 +23,13 @@ class TextTable(str):
         return self.page
 
 
+class ShownAsTable:
+    """Shows itself as HTML in a notebook: for classes whose `__str__` returns a `TextTable`."""
+
+    def _repr_html_(self) -> str:
+        return self.__str__().page  # type: ignore[attr-defined,no-any-return]
+
+
 def text_table(
     header: Sequence[str],
     lines: Sequence[Sequence[str]],

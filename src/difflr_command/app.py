@@ -1,5 +1,6 @@
 """The commands, and what they have in common: backend, version, tracebacks, exit codes."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -18,16 +19,16 @@ from difflr_command import (
     suggest,
     summary,
 )
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import Backend, Traceback, with_common_options
 from difflr_command.help import Command, Group
 
-EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was begun; 130 interrupted."
+EXIT_CODES = "Exit codes: 0 done; 1 the run failed; 2 bad input, nothing was written; 130 interrupted."
 
 app = typer.Typer(
     name="difflr",
     cls=Group,
     rich_markup_mode=None,
-    help="Differential learning rates for Keras 3: every layer trains at its own rate.",
+    help="Fine-tune Keras 3 models with a learning rate for each layer.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -51,17 +52,21 @@ def main(
     backend: Backend = "",
     traceback: Traceback = False,
 ) -> None:
-    """Differential learning rates for Keras 3: every layer trains at its own rate."""
+    """Fine-tune Keras 3 models with a learning rate for each layer."""
     backends.asked, console.show_traceback = backend, traceback
 
 
-app.command(name="summary", cls=Command)(summary.summary)
-app.command(name="plan", cls=Command)(plan.plan)
-app.command(name="fine-tune", cls=Command, epilog=fine_tune.EPILOG)(fine_tune.fine_tune)
-app.command(name="suggest", cls=Command)(suggest.suggest)
-app.command(name="models", cls=Command)(models_list.models)
-app.command(name="evaluate", cls=Command)(evaluate.evaluate)
-app.command(name="predict", cls=Command, epilog=predict.EPILOG)(predict.predict)
-app.command(name="export", cls=Command)(export.export)
+def _add(command: Callable[..., None], epilog: str | None = None) -> None:
+    app.command(cls=Command, epilog=epilog)(with_common_options(command))
+
+
+_add(summary.summary)
+_add(plan.plan)
+_add(fine_tune.fine_tune, fine_tune.EPILOG)
+_add(suggest.suggest)
+_add(models_list.models)
+_add(evaluate.evaluate)
+_add(predict.predict, predict.EPILOG)
+_add(export.export)
 app.add_typer(import_settings.app)
-app.command(name="demo", cls=Command)(demo.demo)
+_add(demo.demo)

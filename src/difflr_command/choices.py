@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
 
 import difflr
-from difflr import keras_private
 from difflr.choosing.fine_tune_settings import pretrained_statistics
 from difflr.data import Examples
+from difflr.data.scale import leaf_layers
 from difflr.models.augmented import CHANGES, DEFAULT_CHANGES
 from difflr_command.settings import Settings
 
@@ -79,7 +79,7 @@ def with_normalization(
     """
     layers = [layer for layer in pretrained_statistics(model) if layer.trainable]
     asked = settings.norm == "freeze"
-    chooses = settings.norm == "auto" and settings.plan is None and not settings.recipes
+    chooses = settings.norm == "auto" and settings.plan is None and not settings.recipe
     if not layers or not (asked or (chooses and chosen.normalization == "frozen")):
         return plan, None
     frozen = difflr.Plan(model, [(layer, difflr.FROZEN) for layer in layers])
@@ -97,7 +97,7 @@ def set_precision(model: keras.Model, policy: str) -> list[tuple[keras.Layer, ke
     Returns:
         The layers and their settings, to restore before the model is saved.
     """
-    layers = [layer for layer in _leaves(model) if layer.variables]
+    layers = [layer for layer in leaf_layers(model) if layer.variables]
     before = [(layer, layer.dtype_policy) for layer in layers[:-1]]
     for layer, _ in before:
         layer.dtype_policy = keras.DTypePolicy(policy)
@@ -121,11 +121,3 @@ def gpu_computes_in_bfloat16() -> bool:
 
     found = [tf.config.experimental.get_device_details(device) for device in tf.config.list_physical_devices("GPU")]
     return any(details.get("compute_capability", (0, 0))[0] >= 8 for details in found)
-
-
-def _leaves(layer: keras.Layer) -> Iterator[keras.Layer]:
-    below = keras_private.sublayers(layer)
-    if not below:
-        yield layer
-    for part in below:
-        yield from _leaves(part)

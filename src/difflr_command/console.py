@@ -95,16 +95,9 @@ def _said(error: BaseException) -> str:
 @contextlib.contextmanager
 def bad_input() -> Iterator[None]:
     """Whatever goes wrong in the block is the fault of what was given: one line, exit code 2; warnings a line each."""
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    except (typer.Exit, typer.Abort):
-        raise
-    except KeyboardInterrupt:
-        raise interrupted("nothing was begun") from None
-    except Exception as error:
-        raise stop(error, BAD_INPUT) from None
+    with running("nothing was begun", BAD_INPUT), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
     for warning in caught:
         if warning.category is UserWarning and "difflr" in warning.filename:
             tell("warning", warning.message)
@@ -121,11 +114,12 @@ def interrupted(kept: str) -> typer.Exit:
 
 
 @contextlib.contextmanager
-def running(kept: str) -> Iterator[None]:
+def running(kept: str, code: int = FAILED) -> Iterator[None]:
     """What goes wrong in the block is a failure of the run: one line, exit code 1; Ctrl-C is exit code 130.
 
     Args:
         kept: What there is after Ctrl-C.
+        code: The exit code after an error.
     """
     try:
         yield
@@ -137,7 +131,7 @@ def running(kept: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FAILED) from None
     except Exception as error:
-        raise stop(error, FAILED) from None
+        raise stop(error, code) from None
 
 
 @contextlib.contextmanager

@@ -30,68 +30,59 @@ class Targets(enum.StrEnum):
 
 
 TrainedModel = Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="MODEL", help="What `difflr fine-tune` wrote, or another .keras file.", show_default=False),
+    pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file, from `difflr fine-tune` or elsewhere.")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Examples in a step.", rich_help_panel=RUN)]
-BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples that are predicted at once.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.", rich_help_panel=RUN)]
+BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per forward pass.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and everything else on stderr.")]
 Seed = Annotated[
-    int, typer.Option(min=0, help="Of the new head, the split, the order and dropout.", rich_help_panel=RUN)
+    int, typer.Option(min=0, help="The seed of the new head, the split, the order and dropout.", rich_help_panel=RUN)
 ]
 NewHead = Annotated[
     bool,
-    typer.Option("--new-head", help="Give the model a new last layer for the classes in DATA.", rich_help_panel=DATA),
+    typer.Option("--new-head", help="Give the model a new head for the classes in DATA.", rich_help_panel=DATA),
 ]
 Features = Annotated[
     str | None,
     typer.Option(
-        metavar="LAYER", help="With --new-head: the layer after which the new one comes.", rich_help_panel=DATA
+        metavar="LAYER", help="With --new-head: the layer whose output feeds the new head.", rich_help_panel=DATA
     ),
 ]
 ScaleOfPictures = Annotated[
     Scale | None,
     typer.Option(
         metavar="SCALE",
-        help="The numbers that the model wants pictures in: 0..255, 0..1, -1..1, imagenet or caffe. "
-        "By default 0..255 if `difflr fine-tune` wrote it, or it begins with a Rescaling or Normalization layer; else you "
-        "have to say.",
-        show_default=False,
+        help="The range of pixel values that the model expects: 0..255, 0..1, -1..1, imagenet or caffe. Default: 0..255 "
+        "if `difflr fine-tune` wrote the model, or it begins with a Rescaling or Normalization layer; required otherwise.",
         rich_help_panel=DATA,
     ),
 ]
 SizeOfPictures = Annotated[
     str | None,
-    typer.Option(metavar="N or HxW", help="Pixels, if the model takes pictures of any size.", rich_help_panel=DATA),
+    typer.Option(metavar="N or HxW", help="Image size in pixels, if the model accepts any size.", rich_help_panel=DATA),
 ]
 TextColumn = Annotated[
-    str | None,
-    typer.Option(
-        help="The column of a table with the texts. [default: text]", show_default=False, rich_help_panel=DATA
-    ),
+    str | None, typer.Option(help="The column with the texts. [default: text]", rich_help_panel=DATA)
 ]
 FileColumn = Annotated[
     str | None,
     typer.Option(
-        help="The column of a table with the paths of pictures. [default: file, path, image or the like]",
-        show_default=False,
+        help="The column with the paths of images. [default: file, path, image or similar]",
         rich_help_panel=DATA,
     ),
 ]
 LabelColumn = Annotated[
     str,
     typer.Option(
-        help="The column of a table with the labels; or several, with commas between them: amounts, or 0 and 1 for a "
-        "label each.",
+        help="The column with the labels; or several, separated by commas: numbers, or 0 and 1 for one label each.",
         rich_help_panel=DATA,
     ),
 ]
 KindOfTargets = Annotated[
     Targets | None,
     typer.Option(
-        help="What the labels of a table, or y of an .npz, are: labels, one for each example; several, any number for "
-        "each; or numbers to predict. By default the kind is guessed, and printed.",
-        show_default=False,
+        help="The kind of labels: one per example (labels), any number per example (several), or numbers to predict "
+        "(numbers). By default the kind is guessed and printed.",
         rich_help_panel=DATA,
     ),
 ]

@@ -7,23 +7,22 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, Traceback
 
 
 def demo(
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each method is run with.")] = 3,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each run; the same for every method.")] = 10,
-    output: Annotated[pathlib.Path, typer.Option(help="Folder for the picture and the numbers.")] = pathlib.Path(
+    seeds: Annotated[int, typer.Option(min=1, help="The number of runs per method, each with another seed.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per run.")] = 10,
+    output: Annotated[pathlib.Path, typer.Option(help="The folder for the plot and the numbers.")] = pathlib.Path(
         "demo-output"
     ),
     export: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Compare nothing: write the network (squeezenet.keras) and the digits into this folder."),
+        typer.Option(
+            help="Instead of comparing, write the network (squeezenet.keras) and the digits into this folder."
+        ),
     ] = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
-    """Fine-tune a pretrained network with one rate, head only, and layer by layer, and compare."""
+    """Compare one rate, the head only, and rates layer by layer, on a pretrained network."""
     with console.bad_input():
         import_keras()
     if export is not None:

@@ -1,74 +1,22 @@
-"""`difflr evaluate`: its options. What it does is in `difflr_command.evaluating`."""
+"""`difflr evaluate`. What it does is in `difflr_command.evaluating`, its options in `difflr_command.settings`."""
 
-import pathlib
-from typing import Annotated
-
-import typer
-
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim, claim_folder
-from difflr_command.common import Backend, Traceback
-from difflr_command.data_options import (
-    BatchToPredict,
-    FileColumn,
-    Json,
-    LabelColumn,
-    ScaleOfPictures,
-    SizeOfPictures,
-    TextColumn,
-    TrainedModel,
-    can_report,
-)
+from difflr_command.settings import EvaluateOptions
 
 
-def evaluate(
-    model: TrainedModel,
-    data: Annotated[
-        pathlib.Path,
-        typer.Argument(
-            metavar="DATA",
-            help="Data with the answers, as for `difflr fine-tune`: a folder with a folder of pictures for each class (or "
-            "with one of these in test/), a table (.csv, .tsv, .jsonl or .parquet), or an .npz with x and y.",
-            show_default=False,
-        ),
-    ],
-    report: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="A page with all of it, the worst mistakes first, such as report.html.", show_default=False),
-    ] = None,
-    pictures: Annotated[
-        pathlib.Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Write the confusion matrix, the calibration and the worst mistakes here, as PNG files.",
-            show_default=False,
-        ),
-    ] = None,
-    batch_size: BatchToPredict = 32,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
-    label_column: LabelColumn = "label",
-    json: Json = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
-) -> None:
-    """Measure what a model gets right and wrong on data with the answers."""
-    options = locals()
+def evaluate(options: EvaluateOptions) -> None:
+    """Measure what a model gets right and wrong on labeled data."""
     with console.bad_input():
-        if report is not None:
-            can_report("--report")
-            claim(report, "report")
-        if pictures is not None:
-            can_report("--pictures")
-            claim_folder(pictures)
-        if not data.exists():
-            raise ValueError(f"There is no data at {data}.")
+        if options.report is not None:
+            data_options.can_report("--report")
+            claim(options.report, "report")
+        if options.pictures is not None:
+            data_options.can_report("--pictures")
+            claim_folder(options.pictures)
+        if not options.data.exists():
+            raise ValueError(f"There is no data at {options.data}.")
         import_keras()
-        from difflr_command.evaluating import Asked, evaluate_files
-        from difflr_command.settings import from_options
-
-        asked = from_options(Asked, options)
-    evaluate_files(asked, as_json=json)
+        from difflr_command.evaluating import evaluate_files
+    evaluate_files(options)

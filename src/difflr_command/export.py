@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim, claim_folder
-from difflr_command.common import Backend, Traceback
-from difflr_command.data_options import Json, ScaleOfPictures, SizeOfPictures, TrainedModel, pixels
 
 
 class Format(enum.StrEnum):
@@ -27,7 +25,7 @@ SUFFIXES = {".onnx": Format.ONNX, ".tflite": Format.LITERT, ".pt2": Format.TORCH
 
 
 def export(
-    model: TrainedModel,
+    model: data_options.TrainedModel,
     output: Annotated[
         pathlib.Path,
         typer.Option(
@@ -35,19 +33,14 @@ def export(
             "-o",
             help="The file, or the folder of a SavedModel. The format follows from its name: .onnx, .tflite (LiteRT), .pt2 "
             "(torch), .xml (OpenVINO); a name without one of these is a SavedModel.",
-            show_default=False,
         ),
     ],
-    format: Annotated[
-        Format | None, typer.Option(help="The format, if the name does not tell.", show_default=False)
-    ] = None,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    json: Json = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
+    format: Annotated[Format | None, typer.Option(help="The format, if not the one that the name implies.")] = None,
+    scale: data_options.ScaleOfPictures = None,
+    size: data_options.SizeOfPictures = None,
+    json: data_options.Json = False,
 ) -> None:
-    """Write a model for other programs: ONNX, SavedModel, LiteRT, torch or OpenVINO, as Keras can on the backend."""
+    """Write a model as ONNX, SavedModel, LiteRT, torch or OpenVINO, if Keras can on the backend."""
     with console.bad_input():
         chosen = format or SUFFIXES.get(output.suffix.lower(), Format.SAVED_MODEL)
         if format is None and output.suffix and output.suffix.lower() not in SUFFIXES:
@@ -64,8 +57,8 @@ def export(
             claim_folder(output, new=True)
         import_keras()
         from difflr_command.exporting import check_can_export, export_model
-        from difflr_command.network import How, Network
+        from difflr_command.network import Network
 
         check_can_export(str(chosen))
-        network = Network(model, How(scale, pixels(size)))
+        network = Network(model, scale, data_options.pixels(size))
     export_model(network, output, str(chosen), as_json=json)

@@ -116,29 +116,23 @@ def check_can_export(form: str) -> None:
     Raises:
         ValueError: If the backend cannot, or a package is missing; the message says which backend can, and what to install.
     """
-    backend, known, others = keras.backend.backend(), FORMS[form].packages, _others(form)
-    instead = f", or take {' or '.join(others)}, which can here" if others else ""
+    backend, known = keras.backend.backend(), FORMS[form].packages
     if backend not in known:
-        rest = f" Take {' or '.join(others)}." if others else f" These can: {', '.join(known)}."
-        raise ValueError(f"Keras exports no {form} on {backend}.{rest}")
+        raise ValueError(f"Keras exports no {form} on {backend}, only on {' and '.join(known)}.")
     missing = _missing(known[backend])
     if missing:
         names = " ".join(name.replace("_", "-") for name in missing)
         extra = ' (or "difflr[onnx]")' if form == "onnx" and backend == "torch" else ""
         raise ValueError(
-            f"Keras needs {' and '.join(missing)} to export {form} on {backend}: pip install {names}{extra}{instead}."
+            f"Keras needs {' and '.join(missing)} to export {form} on {backend}: pip install {names}{extra}.{_instead(form)}"
         )
 
 
-def _others(form: str) -> list[str]:
+def _instead(form: str) -> str:
     """The other backends that can export to it here, as options."""
     known = FORMS[form].packages
-    return [f"--backend {name}" for name in known if name != keras.backend.backend() and not _missing(known[name])]
-
-
-def _instead(form: str) -> str:
-    others = _others(form)
-    return f" Or take {' or '.join(others)}." if others else ""
+    others = [f"--backend {name}" for name in known if name != keras.backend.backend() and not _missing(known[name])]
+    return f" Or take {' or '.join(others)}, which can here." if others else ""
 
 
 def _missing(packages: tuple[str, ...]) -> list[str]:

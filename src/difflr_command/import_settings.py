@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, Traceback
+from difflr_command.common import with_common_options
 from difflr_command.help import Command, Group
 
 if TYPE_CHECKING:
@@ -36,34 +36,30 @@ PEERS = {
     "param-groups": "'dict(learning_rate=5e-5, groups=[...])' with PyTorch's groups, names of variables in params.",
 }
 
-Model = Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.", show_default=False)]
+Model = Annotated[pathlib.Path, typer.Argument(metavar="MODEL", help="A .keras file.")]
 Output = Annotated[
     pathlib.Path | None,
     typer.Option(
         "--output",
         "-o",
         help="Write the plan here, as JSON; or, named .keras, a copy of the model whose layers carry the multipliers.",
-        show_default=False,
     ),
 ]
 
 
 @app.command(cls=Command)
+@with_common_options
 def caffe(
-    net: Annotated[
-        pathlib.Path, typer.Argument(metavar="NET", help="The net, train_val.prototxt.", show_default=False)
-    ],
+    net: Annotated[pathlib.Path, typer.Argument(metavar="NET", help="The net, train_val.prototxt.")],
     model: Model,
     solver: Annotated[
         pathlib.Path | None, typer.Option(help="The solver.prototxt: its rate and optimizer are shown.")
     ] = None,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="CAFFE=KERAS", help="Where names differ: 'fc8_flickr=head'. Repeat it."),
+        typer.Option(metavar="CAFFE=KERAS", help="A layer whose name differs: 'fc8_flickr=head'. Can be repeated."),
     ] = None,
     output: Output = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """A Caffe net: lr_mult and decay_mult of its layers, by name."""
 
@@ -80,15 +76,11 @@ def caffe(
 
 
 @app.command(cls=Command)
+@with_common_options
 def keras2(
-    old: Annotated[
-        pathlib.Path,
-        typer.Argument(metavar="OLD", help="A model in HDF5, or its architecture in JSON.", show_default=False),
-    ],
-    output: Annotated[pathlib.Path, typer.Option("--output", "-o", help="The .keras file.", show_default=False)],
+    old: Annotated[pathlib.Path, typer.Argument(metavar="OLD", help="A model in HDF5, or its architecture in JSON.")],
+    output: Annotated[pathlib.Path, typer.Option("--output", "-o", help="The .keras file.")],
     weights: Annotated[pathlib.Path | None, typer.Option(help="With JSON: the HDF5 file with the weights.")] = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """A model of the Keras 2 fork with W_learning_rate_multiplier, or of plain Keras 2, as a .keras file."""
     with console.bad_input():
@@ -109,11 +101,7 @@ def _command(peer: str, help: str) -> Callable[..., None]:
     """The command for a peer whose settings are one file or expression."""
 
     def command(
-        settings: Annotated[str, typer.Argument(metavar="SETTINGS", help=help, show_default=False)],
-        model: Model,
-        output: Output = None,
-        backend: Backend = "",
-        traceback: Traceback = False,
+        settings: Annotated[str, typer.Argument(metavar="SETTINGS", help=help)], model: Model, output: Output = None
     ) -> None:
         def translation(network: "keras.Model") -> "Translation":
             from difflr_command.peer_settings import read_settings
@@ -127,7 +115,7 @@ def _command(peer: str, help: str) -> Callable[..., None]:
 
 
 for _peer, _help in PEERS.items():
-    app.command(name=_peer, help=_help, cls=Command)(_command(_peer, _help))
+    app.command(name=_peer, help=_help, cls=Command)(with_common_options(_command(_peer, _help)))
 
 
 def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Path, output: pathlib.Path | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import difflr
 from difflr.data import Batches, Examples, PictureFiles
 from difflr.text_table import counted
-from difflr_command.settings import Settings
+from difflr_command.settings import Settings, option
 
 OnPicture = Callable[[int, int], None]
 
@@ -124,9 +124,78 @@ def check_shape(expected: tuple[int | None, ...], x: np.ndarray | PictureFiles, 
         raise ValueError(f"The model takes inputs of shape {expected}, and x of {file} holds {(None, *x.shape[1:])}.")
 
 
-def name_below(file: Path, folder: Path) -> str:
-    """The name of a file as it is shown: without the folder, if it lies there."""
-    return str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
+def names_of(examples: Examples, path: Path, data: str) -> list[str]:
+    """The names of examples: their files, or their numbers.
+
+    Args:
+        examples: The examples.
+        path: The folder or file they are from.
+        data: As in `difflr.models.ModelInfo`.
+    """
+    if isinstance(examples.x, PictureFiles):
+        folder = path if path.is_dir() else path.parent
+        return [str(file.relative_to(folder) if file.is_relative_to(folder) else file) for file in examples.x.files]
+    kind, first = ("text", 1) if data == "texts" else ("row", 0)
+    return [f"{kind} {number}" for number in range(first, first + len(examples))]
+
+
+def only_for(owner: str, takes: str, **options: object) -> None:
+    """Checks that options about other data are left out.
+
+    Args:
+        owner: What they are for.
+        takes: What the model takes.
+        **options: Their values.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"{option(name)} is for {owner}, and the model takes {takes}: leave it out.")
+
+
+def picture_size(sides: tuple[int | None, int | None], asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the pictures that a model takes.
+
+    Args:
+        sides: What its inputs say.
+        asked: The option `--size`.
+
+    Raises:
+        ValueError: If neither says it, or they differ.
+    """
+    height, width = asked or sides
+    if height is None or width is None:
+        raise ValueError("The model takes pictures of any size: say in which, such as --size 160.")
+    if any(side not in (None, wanted) for side, wanted in zip(sides, (height, width), strict=True)):
+        raise ValueError(f"The model takes pictures of {sides[0]} x {sides[1]} pixels: leave out --size.")
+    return int(height), int(width)
+
+
+def picture_scale(own: bool, asked: str | None) -> tuple[str, str]:
+    """The scale of the pictures that a model takes, and who converts them to it.
+
+    Args:
+        own: Whether the model scales them itself.
+        asked: The option `--scale`.
+
+    Raises:
+        ValueError: If it is neither asked for nor to be seen, or the model has its own.
+    """
+    if own and asked not in (None, "0..255"):
+        raise ValueError(
+            f"The model scales its pictures itself, by a Rescaling or Normalization layer: leave out --scale {asked}."
+        )
+    if own:
+        return "0..255", "which the model scales itself"
+    if asked is None:
+        known = "; ".join(f"{name} for {who}" for name, who in list(difflr.data.SCALES.items())[1:])
+        raise ValueError(
+            "Cannot tell how the model expects pixel values to be scaled: it begins with no Rescaling or Normalization "
+            f"layer. Say it: --scale {known}."
+        )
+    return asked, "as they are" if asked == "0..255" else "from 0..255 by a layer that is saved with the model"
 
 
 def described(path: Path, form: str, data: Data) -> str:

@@ -1,221 +1,93 @@
-"""`Labeled`: examples with their answers, read one after the other."""
+"""`labeled`: examples with their answers, as a trained network takes them."""
 
-import concurrent.futures
 import dataclasses
-import functools
-import os
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
 import difflr
-from difflr.data.folder import PARTS, classes_in, left_out
-from difflr.data.picture import too_large_is_an_error
-from difflr.data.table import picture_targets
+from difflr.data import Examples
+from difflr.data.folder import PARTS
 from difflr_command.data_options import columns_in
-from difflr_command.inputs import check_shape, name_below, targets_of
+from difflr_command.inputs import OnPicture, check_shape, only_for, targets_of
 from difflr_command.network import ARRAYS, NUMBERS, PICTURES, TEXTS, Network
-from difflr_command.settings import form_of
-
-Read = tuple["np.ndarray | str | None", str | None]
-AT_ONCE = 64  # pictures that are decoded and wait
+from difflr_command.settings import EvaluateOptions, form_of
 
 
-class Columns(NamedTuple):
-    """The columns of a table, as the options say; `None` for the usual one."""
-
-    text: str | None = None
-    file: str | None = None
-    label: str = "label"
-
-
-@dataclasses.dataclass(frozen=True)
-class Labeled:
-    """Examples with their answers.
-
-    Args:
-        path: Where they are.
-        names: Their names.
-        y: The answers.
-        read: Function that reads all, one after the other: the input, or `None` and the reason.
-        show: Function from a position to the picture or text there.
-        can_be_shown: Whether there is something to show.
-        skipped: What was left out already.
-        notes: What should be known.
-    """
-
-    path: Path
-    names: list[str]
-    y: np.ndarray
-    read: Callable[[], Iterable[Read]]
-    show: Callable[[int], np.ndarray | str]
-    can_be_shown: bool = True
-    skipped: tuple[tuple[str, str], ...] = ()
-    notes: list[str] = dataclasses.field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-
-def labeled(network: Network, path: Path, columns: Columns) -> Labeled:
-    """The examples at `path`.
+def labeled(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:
+    """The examples to evaluate a network with.
 
     Args:
         network: What takes them.
-        path: Where they are.
-        columns: The columns, if it is a table.
+        options: Where they are, and in which columns of a table.
+        on_picture: Called with how many pictures were looked at, and how many there are.
 
     Raises:
         ValueError: If the network takes other data, or has other classes.
     """
-    form, takes = form_of(path), network.info.data
-    if form == "table" and takes == PICTURES:
-        only_for("--text-column", "tables of texts", columns.text, network)
-        return _picture_table(network, path, columns)
-    form = TEXTS if form == "table" else form
-    if form != takes:
-        raise ValueError(f"{network.file} takes {takes}, and {path} holds {form}.")
-    if form == PICTURES:
-        return _pictures(network, path)
-    if form == TEXTS:
-        only_for("--file-column", "tables of pictures", columns.file, network)
-        return _texts(network, path, columns)
-    assert form == ARRAYS
-    return _arrays(network, path)
+    form, takes = form_of(options.data), network.info.data
+    readers: dict[tuple[str, str], Callable[[Network, EvaluateOptions, OnPicture], Examples]] = {
+        ("pictures", PICTURES): _in_folder,
+        ("table", PICTURES): _in_picture_table,
+        ("table", TEXTS): _in_text_table,
+        ("arrays", ARRAYS): _in_arrays,
+    }
+    if (form, takes) not in readers:
+        held = TEXTS if form == "table" else form
+        raise ValueError(f"{network.file} takes {takes}, and {options.data} holds {held}.")
+    examples = readers[form, takes](network, options, on_picture)
+    if takes != ARRAYS and examples.class_names and not network.info.class_names:
+        _name_classes(network, examples.class_names, options)
+    return examples
 
 
-def only_for(option: str, owner: str, value: str | None, network: Network) -> None:
-    """Checks that an option about other data is left out.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value is not None:
-        raise ValueError(f"{option} is for {owner}, and the model takes {network.info.data}: leave it out.")
-
-
-def _pictures(network: Network, path: Path) -> Labeled:
-    known = network.info.class_names or None
-    notes: list[str] = []
+def _in_folder(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:
+    path, info, notes = options.data, network.info, []
     if (path / "test").is_dir() and all(part.name.lower() in PARTS for part in path.iterdir() if part.is_dir()):
         notes, path = [f"of the parts of {path}, test is taken"], path / "test"
-    names, classes = classes_in(path, known)
-    _check_classes(network, names, f"The folder {path}")
-    notes += left_out(path)
-    files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    labels = np.array([label for label, _ in files], "int64")
-    return _of_files(network, path, [file for _, file in files], labels, notes)
+    found = difflr.data.open_folder(path, **_picture_form(network, on_picture), class_names=info.class_names or None)
+    return dataclasses.replace(found, notes=(*notes, *found.notes))
 
 
-def _picture_table(network: Network, path: Path, columns: Columns) -> Labeled:
-    files, targets = picture_targets(
-        path,
-        columns_in(columns.label),
-        file_column=columns.file,
-        targets=targets_of(network.info.task),
-        class_names=network.info.class_names or None,
-    )
-    if targets.class_names:
-        _check_classes(network, targets.class_names, f"The column '{columns.label}' of {path}")
-    return _of_files(
-        network, path.parent, files, targets.y if not targets.class_names else targets.y.astype("int64"), []
-    )
+def _in_picture_table(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:
+    only_for("tables of texts", PICTURES, text_column=options.text_column)
+    columns = {"file_column": options.file_column, **_labels(network, options)}
+    return difflr.data.open_picture_table(options.data, **_picture_form(network, on_picture), **columns)
 
 
-def _of_files(network: Network, path: Path, files: list[Path], labels: np.ndarray, notes: list[str]) -> Labeled:
-    def show(position: int) -> np.ndarray:
-        return difflr.data.read_picture(files[position], *_size(network))
-
-    names = [name_below(file, path) for file in files]
-    return Labeled(path, names, labels, functools.partial(decoded, files, network), show, notes=notes)
+def _in_text_table(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:
+    only_for("tables of pictures", TEXTS, file_column=options.file_column)
+    return difflr.data.read_table(options.data, text_column=options.text_column or "text", **_labels(network, options))
 
 
-def _size(network: Network) -> tuple[tuple[int, int], int]:
-    assert network.info.size is not None
-    assert network.info.channels is not None
-    return network.info.size, network.info.channels
-
-
-def decoded(files: Iterable[Path], network: Network) -> Iterator[Read]:
-    """The pictures in their order, decoded by threads some way ahead; or `None` and the reason.
-
-    Args:
-        files: The files.
-        network: What takes them.
-    """
-    waiting: list[concurrent.futures.Future[Read]] = []
-    pool = concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-    try:
-        with too_large_is_an_error():
-            for file in files:
-                waiting.append(pool.submit(_picture_or_reason, network, file))
-                if len(waiting) > AT_ONCE:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-    finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C
-
-
-def _picture_or_reason(network: Network, file: Path) -> Read:
-    try:
-        return network.picture(file)[0], None
-    except FileNotFoundError:
-        return None, "there is no such file"
-    except (ValueError, OSError) as error:
-        text = getattr(error, "strerror", None) or str(error)
-        return None, "there is no such file" if "No such file" in text else text
-
-
-def _texts(network: Network, path: Path, columns: Columns) -> Labeled:
-    table = difflr.data.read_table(
-        path,
-        text_column=columns.text or "text",
-        label_column=columns_in(columns.label),
-        class_names=network.info.class_names or None,
-        targets=targets_of(network.info.task),
-    )
-    if table.class_names:
-        _check_classes(network, table.class_names, f"The column '{columns.label}' of {path}")
-    names = [f"text {number + 1}" for number in range(len(table))]
-    return Labeled(
-        path,
-        names,
-        table.y.astype("int64") if table.class_names else table.y,
-        lambda: ((str(text), None) for text in table.x[:]),
-        lambda position: str(table.x[position]),
-        skipped=table.skipped,
-    )
-
-
-def _arrays(network: Network, path: Path) -> Labeled:
-    numbers = network.info.task == NUMBERS
-    examples, _ = difflr.data.read_arrays(path, targets=targets_of(network.info.task))
-    check_shape(network.model.input_shape, examples.x, path)
-    if not numbers and examples.y.ndim == 1 and examples.y.max() >= len(network.class_names):
+def _in_arrays(network: Network, options: EvaluateOptions, on_picture: OnPicture) -> Examples:
+    examples, _ = difflr.data.read_arrays(options.data, targets=targets_of(network.info.task))
+    check_shape(network.model.input_shape, examples.x, options.data)
+    number = len(network.class_names)
+    if examples.task == "classes" and examples.y.max() >= number:
         raise ValueError(
-            f"y of {path} has labels up to {int(examples.y.max())}, and {network.file} tells {len(network.class_names)} "
-            "classes apart, counted from 0."
+            f"y of {options.data} has labels up to {examples.y.max()}, and {network.file} tells {number} classes apart, "
+            "counted from 0."
         )
-    return Labeled(
-        path,
-        [f"row {number}" for number in range(len(examples))],
-        examples.y if numbers else examples.y.astype("int64"),
-        lambda: ((row, None) for row in examples.x[:]),
-        lambda position: "",
-        can_be_shown=False,
-    )
+    return examples
 
 
-def _check_classes(network: Network, names: tuple[str, ...], where: str) -> None:
-    """Checks that there is an output for each class, for a model whose file holds no names."""
-    if network.info.class_names:
-        return
+def _picture_form(network: Network, on_picture: OnPicture) -> dict[str, Any]:
+    return {"size": network.info.size, "channels": network.info.channels, "on_picture": on_picture}
+
+
+def _labels(network: Network, options: EvaluateOptions) -> dict[str, Any]:
+    return {
+        "label_column": columns_in(options.label_column),
+        "targets": targets_of(network.info.task),
+        "class_names": network.info.class_names or None,
+    }
+
+
+def _name_classes(network: Network, names: tuple[str, ...], options: EvaluateOptions) -> None:
+    """Names the outputs of a model whose file holds no names, in the order of the alphabet."""
     if len(names) != len(network.class_names):
         raise ValueError(
-            f"{where} has {len(names)} classes, and {network.file}, which holds no names of classes, has "
+            f"{options.data} has {len(names)} classes, and {network.file}, which holds no names of classes, has "
             f"{len(network.class_names)}."
         )
     task = "classes" if network.info.task == NUMBERS else network.info.task  # logits

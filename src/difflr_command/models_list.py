@@ -5,25 +5,20 @@ from typing import Annotated
 import typer
 
 from difflr_command import console
-from difflr_command.common import Backend, Traceback
 from difflr_command.known_models import KNOWN
 
 WHO_SCALES = "itself"
 
 
 def models(
-    name: Annotated[
-        str, typer.Argument(metavar="PART", help="Only those whose name contains this.", show_default=False)
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="PART", help="Only those whose name contains this.")] = "",
     hub: Annotated[
-        bool, typer.Option("--hub", help="Also KerasHub's presets for pictures; KerasHub has to be installed.")
+        bool, typer.Option("--hub", help="Also KerasHub's presets for images, if KerasHub is installed.")
     ] = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
-    """List the pretrained networks that can be named instead of a .keras file.
+    """List the pretrained networks to name instead of a .keras file.
 
-    All were trained on ImageNet, and get a new last layer for your classes. How each wants its pictures scaled is known.
+    All were trained on ImageNet and get a new head for your classes. difflr scales images as each network expects.
     """
     with console.bad_input():
         lines = [

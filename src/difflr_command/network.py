@@ -1,6 +1,5 @@
 """`Network`: a trained model in use, which predicts from files as it was trained on them."""
 
-import dataclasses
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 import difflr
 from difflr.data.picture import decode
+from difflr_command.inputs import picture_scale, picture_size
 from difflr_command.loss import output_activation
 from difflr_command.models import load
 from difflr_command.texts import TextsToNumbers
@@ -18,40 +18,29 @@ PICTURES, TEXTS, ARRAYS = "pictures", "texts", "arrays"
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 
 
-@dataclasses.dataclass(frozen=True)
-class How:
-    """What a model file does not contain, and the user must give.
-
-    Args:
-        scale: The scale of pictures, one of `difflr.data.SCALES`; `None` for what can be seen.
-        size: Height and width of pictures; `None` for what the model takes.
-    """
-
-    scale: str | None = None
-    size: tuple[int, int] | None = None
-
-
 class Network:
     """A model, what it takes and what its outputs mean.
 
     Args:
         file: A `.keras` file.
-        how: What to know of a model that difflr did not write.
+        scale: Of a model that difflr did not write: the scale of pictures; `None` for what can be seen.
+        size: Height and width of its pictures; `None` for what the model takes.
 
     Raises:
         ValueError: If the file cannot be loaded, or it cannot be told what the model takes.
     """
 
-    def __init__(self, file: Path, how: How):
+    def __init__(self, file: Path, scale: str | None = None, size: tuple[int, int] | None = None):
         self.file = file
         self.model = load(file)
         known = difflr.models.read_info(file)
         if len(self.model.inputs or [0]) != 1 or not isinstance(self.model.output_shape, tuple):
             raise ValueError(f"{file} has several inputs or outputs, and only models with one of each predict here.")
-        self.info = known or _guessed(self.model, how)
+        self.info = known or _guessed(self.model, size)
         self._texts: TextsToNumbers | None = None
         if self.info.data == PICTURES:
-            self.model = _with_scale(self.model, how, known is not None)
+            own = known is not None or difflr.data.has_own_scale(self.model)
+            self.model = difflr.models.with_scale(self.model, picture_scale(own, scale)[0])
         if self.info.data == TEXTS:
             layer, self.model = difflr.models.after_vectorization(self.model)
             self._texts = TextsToNumbers(layer, self.model)
@@ -117,7 +106,7 @@ def probabilities(outputs: np.ndarray, task: str, activation: str | None) -> np.
     return powers / powers.sum(1, keepdims=True)
 
 
-def _guessed(model: keras.Model, how: How) -> difflr.models.ModelInfo:
+def _guessed(model: keras.Model, asked: tuple[int, int] | None) -> difflr.models.ModelInfo:
     """What can be seen of a model whose file says nothing."""
     shape, size, channels = model.input_shape, None, None
     data = ARRAYS
@@ -125,12 +114,7 @@ def _guessed(model: keras.Model, how: How) -> difflr.models.ModelInfo:
         data = TEXTS
     elif len(shape) == 4 and shape[-1] in (1, 3, 4):
         data, channels = PICTURES, int(shape[-1])
-        sides = how.size or shape[1:3]
-        if None in sides:
-            raise ValueError("The model takes pictures of any size: say in which, such as --size 160.")
-        if how.size and any(side not in (None, asked) for side, asked in zip(shape[1:3], how.size, strict=True)):
-            raise ValueError(f"The model takes pictures of {shape[1]} x {shape[2]} pixels: leave out --size.")
-        size = (int(sides[0]), int(sides[1]))
+        size = picture_size(shape[1:3], asked)
     activation, several = output_activation(model), model.output_shape[-1] > 1
     task = NUMBERS
     if activation == "softmax" or (activation == "sigmoid" and not several):
@@ -138,21 +122,6 @@ def _guessed(model: keras.Model, how: How) -> difflr.models.ModelInfo:
     elif activation == "sigmoid":
         task = LABELS
     return difflr.models.ModelInfo((), task, data, size, channels)
-
-
-def _with_scale(model: keras.Model, how: How, known: bool) -> keras.Model:
-    """A model that takes 0..255."""
-    own = known or difflr.data.has_own_scale(model)
-    if own and how.scale not in (None, "0..255"):
-        raise ValueError(f"The model scales its pictures itself: leave out --scale {how.scale}.")
-    if own or how.scale == "0..255":
-        return model
-    if how.scale is None:
-        raise ValueError(
-            "Cannot tell how the model expects pixel values to be scaled: difflr did not write the file, and the model "
-            f"begins with no Rescaling or Normalization layer. Say it: --scale {', '.join(difflr.data.SCALES)}."
-        )
-    return difflr.models.with_scale(model, how.scale)
 
 
 def named(names: Sequence[str], scores: np.ndarray, task: str, top: int) -> list[tuple[str, float]]:

@@ -9,7 +9,7 @@ import typer
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.common import ModelArgument
 from difflr_command.plan_options import Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
@@ -18,22 +18,18 @@ def plan(
     rule: Rules = None,
     recipe: Recipes = None,
     plan: PlanFile = None,
-    output: Annotated[
-        pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.", show_default=False)
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="A base rate, for a column of effective rates.", show_default=False)
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="A row for every variable, and who decided what.")] = False,
+    output: Annotated[pathlib.Path | None, typer.Option("--output", "-o", help="Write the plan here, as JSON.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="A base rate; adds a column of effective rates.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print a row for every variable, with the rule that decided it.")
+    ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
-    """Show who would train at which rate, and write that plan for `difflr fine-tune --plan`.
+    """Show which layers would train at which rate, and write that plan for `difflr fine-tune --plan`.
 
-    Without --plan and --recipe it is the default of `difflr fine-tune`.
+    Without --plan and --recipe, the plan is the default of `difflr fine-tune`.
     """
     with console.bad_input():
         if output is not None:

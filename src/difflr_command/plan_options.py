@@ -36,17 +36,16 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 
 PlanFile = Annotated[
     pathlib.Path | None,
-    typer.Option("--plan", help="A plan that `difflr plan -o` or `Plan.to_json` wrote, instead of the default."),
+    typer.Option("--plan", help="A plan from `difflr plan -o` or `Plan.to_json`, instead of the default."),
 ]
 Rules = Annotated[
     list[str] | None,
     typer.Option(
         "--rule",
         metavar="TARGET=VALUE",
-        help="Who gets what: a layer, a pattern or a kind, and 'frozen', or a number that its rate is multiplied by; "
-        "TARGET:decay=NUMBER for weight decay. As in 'backbone/**=0.1', '*/bias=2', 'backbone/stem=frozen', "
-        "'kind:norm:decay=0'. Repeat it; a later rule wins. Rules change what the default, --plan or --recipe say; "
-        "to start from one rate for all: --recipe none.",
+        help="Multiply the rate of a layer, pattern or kind by a number, or freeze it: 'backbone/**=0.1', '*/bias=2', "
+        "'backbone/stem=frozen'. TARGET:decay=NUMBER multiplies the weight decay: 'kind:norm:decay=0'. Can be repeated; a "
+        "later rule wins. Rules change the default plan, --plan or --recipe; --recipe none starts from one rate for all.",
     ),
 ]
 Recipes = Annotated[
@@ -55,20 +54,18 @@ Recipes = Annotated[
         "--recipe",
         metavar="NAME:ARGUMENTS",
         help="A recipe instead of the default (each group of layers at 0.75 of the rate of the one above, down to a tenth; "
-        f"no-decay): {', '.join(RECIPES.values())}; or none: one rate for all. Further arguments by name: "
-        "discriminative:0.1,high=0.5. Repeat it; they are multiplied.",
+        f"no-decay): {', '.join(RECIPES.values())}; or none: one rate for all. Further arguments have names: "
+        "discriminative:0.1,high=0.5. Can be repeated; recipes multiply.",
         autocompletion=_complete,
     ),
 ]
-NewHead = Annotated[
-    bool, typer.Option("--new-head", help="As if the model had a new last layer, of --classes outputs.")
-]
+NewHead = Annotated[bool, typer.Option("--new-head", help="Show the model with a new head for --classes.")]
 Classes = Annotated[
     int | None,
-    typer.Option(min=2, help="With --new-head: for how many classes. (`difflr fine-tune` counts them.)"),
+    typer.Option(min=2, help="With --new-head: the number of classes. (`difflr fine-tune` counts them.)"),
 ]
 Features = Annotated[
-    str | None, typer.Option(metavar="LAYER", help="With --new-head: the layer after which the new one comes.")
+    str | None, typer.Option(metavar="LAYER", help="With --new-head: the layer whose output feeds the new head.")
 ]
 
 

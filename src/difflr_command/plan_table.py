@@ -1,7 +1,6 @@
 """Plans on the screen."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -30,8 +29,3 @@ def print_rates(console: Console, plan: "difflr.Plan", learning_rate: float) -> 
     header = ["highest rate" if title == "effective rate" else title for title in header if title != "number"]
     lines = [[*line[:number], *line[number + 1 :]] for line in lines]
     print_table(console, header, lines, left=LEFT, optional=OPTIONAL, footer=footer(plan))
-
-
-def plan_as_data(plan: "difflr.Plan") -> dict[str, Any]:
-    """The plan as plain data, as `Plan.to_json` has it."""
-    return dict(json.loads(plan.to_json()))

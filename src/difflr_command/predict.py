@@ -6,62 +6,48 @@ from typing import Annotated
 
 import typer
 
-from difflr_command import console
+from difflr_command import console, data_options
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, Traceback
-from difflr_command.data_options import (
-    BatchToPredict,
-    FileColumn,
-    Json,
-    ScaleOfPictures,
-    SizeOfPictures,
-    TextColumn,
-    TrainedModel,
-    pixels,
-)
 
 EPILOG = (
-    "Exit codes: 0 done; 1 something could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
-    "was begun; 130 interrupted."
+    "Exit codes: 0 done; 1 an input could not be read (the others are predicted), or the run failed; 2 bad input, nothing "
+    "was written; 130 interrupted."
 )
 
 
 def predict(
-    model: TrainedModel,
+    model: data_options.TrainedModel,
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[FILES]...",
-            help="Pictures, folders of them, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts a table, "
-            "or a .txt with a text in each line; or an .npz with x. - or nothing: read from a pipe, a name of a picture, or "
-            "a text, in each line.",
-            show_default=False,
+            help="Images, folders of images, or a table (.csv, .tsv, .jsonl or .parquet) of their paths; for texts, a table "
+            "or a .txt file with one text per line; or an .npz file with x. - or nothing reads lines from a pipe: image "
+            "files or texts.",
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option("--top", "-k", min=1, help="How many classes of each, the most probable first.")
+        int,
+        typer.Option("--top", "-k", min=1, help="The number of classes to print for each input, most probable first."),
     ] = 1,
-    csv: Annotated[bool, typer.Option("--csv", help="Print a table for programs.")] = False,
-    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    json: data_options.Json = False,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Write it here instead, whole or not at all: CSV or JSON, by its name if not by the options.",
-            show_default=False,
+            help="Write to this file instead, completely or not at all: CSV or JSON, by --csv, --json or its name.",
         ),
     ] = None,
-    batch_size: BatchToPredict = 32,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
+    batch_size: data_options.BatchToPredict = 32,
+    scale: data_options.ScaleOfPictures = None,
+    size: data_options.SizeOfPictures = None,
+    text_column: data_options.TextColumn = None,
+    file_column: data_options.FileColumn = None,
 ) -> None:
-    """Predict with a model: pictures, texts or arrays, in batches."""
+    """Predict classes or numbers for images, texts or arrays."""
     with console.bad_input():
         if csv and json:
             raise ValueError("--csv and --json are two forms: give one of them.")
@@ -75,12 +61,11 @@ def predict(
         if "-" in given and sys.stdin.isatty():
             raise ValueError("There is nothing to predict: name files, or pipe their names into it.")
         import_keras()
-        from difflr_command.labeled import Columns
-        from difflr_command.network import How, Network
+        from difflr_command.network import Network
         from difflr_command.predicting import predict_items
         from difflr_command.unlabeled import unlabeled
 
-        network = Network(model, How(scale, pixels(size)))
-        items = unlabeled(network, given, Columns(text_column, file_column))
+        network = Network(model, scale, data_options.pixels(size))
+        items = unlabeled(network, given, text_column, file_column)
     form = "csv" if csv else "json" if json else "lines"
     predict_items(network, items, form, output, top, batch_size)

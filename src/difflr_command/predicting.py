@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import io
 import json
 import sys
 from abc import ABC, abstractmethod
@@ -16,7 +15,6 @@ import typer
 from difflr.files import whole_file
 from difflr.text_table import counted
 from difflr_command import console
-from difflr_command.evaluating import stacked
 from difflr_command.network import CLASSES, LABELS, NUMBERS, TEXTS, Network, named
 from difflr_command.unlabeled import Item
 
@@ -101,6 +99,15 @@ def _batch(network: Network, items: Sequence[Item], batch_size: int) -> Iterator
         yield item, None if item.value is None else next(scores)
 
 
+def stacked(inputs: Sequence[np.ndarray | str]) -> np.ndarray:
+    """Pictures and arrays on top of each other; texts as an array of objects."""
+    if not isinstance(inputs[0], str):
+        return np.stack([np.asarray(one) for one in inputs])
+    texts = np.empty(len(inputs), object)
+    texts[:] = inputs
+    return texts
+
+
 def shown(name: str) -> str:
     """A name as UTF-8 can hold it: names of files may be any bytes."""
     return name.encode("utf-8", "backslashreplace").decode()
@@ -159,7 +166,8 @@ class Table(Writer):
         else:
             columns = [*(["labels"] if self.task == LABELS else []), *self.names]
         self._num_columns = len(columns)
-        self._row([self.key, *columns, "error"])
+        self._rows = csv.writer(stream, lineterminator="\n")
+        self._rows.writerow([self.key, *columns, "error"])
 
     def write(self, item: Item, scores: "np.ndarray | None") -> None:
         """One prediction."""
@@ -170,12 +178,7 @@ class Table(Writer):
         else:
             labels = [";".join(name for name, _ in self.found(scores))] if self.task == LABELS else []
             cells = [*labels, *(f"{value:.6g}" for value in scores)]
-        self._row([shown(item.name), *cells, item.reason or ""])
-
-    def _row(self, cells: Sequence[str]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        self.stream.write(text.getvalue())
+        self._rows.writerow([shown(item.name), *cells, item.reason or ""])
 
 
 class Document(Writer):

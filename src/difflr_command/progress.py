@@ -8,14 +8,7 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 MEASURES = {"loss": "loss", "accuracy": "accuracy", "f1": "F1", "mae": "off by"}
 NARROW = 80  # columns; below, less stands beside each other
@@ -38,14 +31,11 @@ def reading(console: Console, what: str = "pictures", doing: str = "checking") -
     Yields:
         A function to be called with how many are read, and how many there are.
     """
-    with Progress(*_columns(what), console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(what))
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, *left, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
-
-
-def _columns(what: str) -> tuple[ProgressColumn, ...]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(what))
-    return (*columns, TimeRemainingColumn(), TextColumn("left"))
 
 
 class ShowProgress(keras.callbacks.Callback):

@@ -13,7 +13,7 @@ from difflr.data.examples import some
 from difflr.files import whole_file
 from difflr.text_table import counted
 from difflr_command import inputs
-from difflr_command.plan_table import plan_as_data, print_rates
+from difflr_command.plan_table import print_rates
 from difflr_command.run import Run
 from difflr_command.run_report import columns, of_several_classes
 from difflr_command.settings import Settings
@@ -44,14 +44,15 @@ def introduce(out: Console, settings: Settings, run: Run) -> None:
         _line(out, "skipped", some([f"{name} ({reason})" for name, reason in data.skipped]))
     out.print()
     print_rates(out, run.plan, run.rates.plan)
-    _line(out, None, _phases(run, run.freeze_epochs, run.freeze_epochs + run.epochs))
+    _line(out, None, _phases(run))
     out.print()
     if run.checkpoint.epochs:
         out.print(f"Going on after epoch {run.checkpoint.epochs}.")
 
 
-def _phases(run: Run, head: int, total: int) -> str:
+def _phases(run: Run) -> str:
     """Which epochs train what, up to which rate."""
+    head, total = run.freeze_epochs, run.total_epochs
     both = f"up to the rates above, {run.rates.plan:.3g} times the multiplier."
     if run.rates.head is None:
         return f"{_epochs(1, total)}: all, {both}"
@@ -137,7 +138,7 @@ def as_data(settings: Settings, run: Run, seconds: float) -> dict[str, Any]:
         "class_weights": run.class_weights,
         "augmentation": list(run.changes),
         "seconds_waited_for_data": round(run.batches.seconds_waited, 3),
-        "plan": plan_as_data(run.plan),
+        "plan": difflr.interop.plan_to_dict(run.plan),
         "history": columns(run.checkpoint.history),
         "output": str(settings.output),
         "report": None if settings.report is None else str(settings.report),

@@ -9,13 +9,13 @@ import numpy as np
 import difflr
 from difflr.data import PictureFiles
 from difflr.models.augmented import augmented_pictures
-from difflr.report.measured import Measured, Shown
+from difflr.report.measured import Measured
 from difflr_command import inputs
 from difflr_command.backend import quietly
 from difflr_command.loss import output_activation
-from difflr_command.network import PICTURES, TEXTS, probabilities
+from difflr_command.network import ARRAYS, TEXTS, probabilities
 from difflr_command.run import Run
-from difflr_command.settings import Settings, command
+from difflr_command.settings import HOW_IT_RUNS, Settings, command
 
 AUGMENTED, COLUMNS = 4, 6  # pictures, and how often each is shown
 
@@ -39,7 +39,7 @@ def write_report(settings: Settings, run: Run) -> None:
         evaluation=evaluation_of(settings, run),
         data=_summary_of(run),
         command=command("fine-tune", settings, keras.backend.backend()),
-        earlier=settings.compare,
+        earlier=settings.compare or (),
         steps_per_epoch=run.batches.num_batches,
     )
 
@@ -93,7 +93,7 @@ def shown_settings(settings: Settings, run: Run) -> dict[str, str]:
     shown = {
         name: str(value)
         for name, value in given
-        if value not in (None, ()) and name not in ("compare", "log", "report")
+        if value is not None and value is not False and name not in ("compare", "log", "report", *HOW_IT_RUNS)
     }
     return shown | {
         "classes": ", ".join(run.data.train.class_names),
@@ -118,10 +118,12 @@ def evaluation_of(settings: Settings, run: Run) -> Measured | None:
     task = run.info.task
     if task != "numbers":
         scores = probabilities(scores, task, output_activation(run.model))
-    names, show = _shown(settings, run, validation)
-    labels = validation.y if task == "numbers" else validation.y.astype("int64")
+    names = inputs.names_of(validation, settings.validation or settings.data, run.info.data)
+    show = _as_read(run.whole, validation.x) if run.info.data == TEXTS else validation.x.__getitem__
     class_names = () if task == "numbers" else _names_of(validation.class_names, scores.shape[1])
-    return difflr.evaluation(labels, scores, class_names, names=names, show=show)
+    return difflr.evaluation(
+        validation.y, scores, class_names, names=names, show=None if run.info.data == ARRAYS else show
+    )
 
 
 def _names_of(class_names: tuple[str, ...], number: int) -> tuple[str, ...]:
@@ -129,25 +131,9 @@ def _names_of(class_names: tuple[str, ...], number: int) -> tuple[str, ...]:
     return (*class_names, *(str(position) for position in range(len(class_names), number)))
 
 
-def _shown(
-    settings: Settings, run: Run, examples: difflr.data.Examples
-) -> tuple[list[str], Callable[[int], Shown] | None]:
-    """Names of examples, and a function that shows one."""
-    x, number = examples.x, len(examples)
-    if isinstance(x, PictureFiles):
-        below = settings.validation or settings.data
-        return [inputs.name_below(file, below) for file in x.files], lambda position: x[position]
-    if run.info.data == PICTURES:
-        return [f"picture {position + 1}" for position in range(number)], lambda position: x[position]
-    if run.info.data == TEXTS:
-        return [f"text {position + 1}" for position in range(number)], _as_read(run.whole, x)
-    return [f"row {position}" for position in range(number)], None
-
-
-def _as_read(model: keras.Model, x: np.ndarray) -> Callable[[int], str] | None:
+def _as_read(model: keras.Model, x: np.ndarray | PictureFiles) -> Callable[[int], str] | None:
     """The texts as the model reads them: its words, out of their numbers."""
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.TextVectorization)]
-    words = layers[0].get_vocabulary() if layers else []
-    if not words or any(np.asarray(row).dtype.kind not in "iu" for row in x[:1]):
+    words = difflr.models.after_vectorization(model)[0].get_vocabulary()
+    if np.asarray(x[0]).dtype.kind not in "iu":
         return None
     return lambda position: " ".join(words[number] for number in np.trim_zeros(np.asarray(x[position]), "b"))

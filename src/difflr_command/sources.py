@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,41 +12,13 @@ import difflr
 from difflr.data.examples import known_classes
 from difflr.data.folder import classes_in, ready_split
 from difflr.data.table import picture_targets
+from difflr_command import inputs
 from difflr_command.choices import changes_for
-from difflr_command.inputs import Data, OnPicture, check_shape, targets_of
-from difflr_command.settings import Settings, option
+from difflr_command.settings import Settings
 from difflr_command.texts import TextsToNumbers
 
 
-class Source(Protocol):
-    """Data of one form.
-
-    Attributes:
-        form: `"pictures"`, `"texts"` or `"arrays"`.
-        task: As in `difflr.models.ModelInfo`.
-        class_names: The classes in the order of the outputs; none if the targets are no labels.
-        amounts: The targets, if they are amounts; else `None`.
-        changes: How pictures are changed at random while training.
-        notes: What the user should know.
-        info: What the model's file is to say besides.
-    """
-
-    form: str
-    task: str
-    class_names: tuple[str, ...]
-    amounts: np.ndarray | None
-    changes: tuple[str, ...]
-    notes: list[str]
-    info: difflr.models.ModelInfo
-
-    def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
-        """The model that is trained, and the one that is saved: the same layers, and others before them."""
-
-    def read(self, on_picture: OnPicture) -> Data:
-        """All of the data."""
-
-
-def source(settings: Settings, model: keras.Model) -> Source:
+def source(settings: Settings, model: keras.Model) -> "Source":
     """The data for `model`, not read yet.
 
     Raises:
@@ -68,13 +40,6 @@ def _takes_pictures(model: keras.Model) -> bool:
     return isinstance(shape, tuple) and len(shape) == 4 and shape[-1] in (1, 3, 4)
 
 
-def _only_for(settings: Settings, form: str, owner: str, *names: str) -> None:
-    """Checks that options which are about data of another form are left out."""
-    for name in names:
-        if getattr(settings, name) is not None:
-            raise ValueError(f"{option(name)} is for {owner}, and the model takes {form}: leave it out.")
-
-
 class Pictures:
     """A folder of pictures for each class, or a table with paths of pictures and their labels."""
 
@@ -87,9 +52,9 @@ class Pictures:
                 f"{settings.data} holds pictures, and the model takes inputs of shape {shape}, not (batch, height, width, "
                 "channels) with 1, 3 or 4 channels."
             )
-        self._settings, self._channels = settings, shape[-1]
-        self._scale, how = _scale(settings.scale, model)
-        self._size = _size(settings, shape[1:3])
+        self._channels = shape[-1]
+        self._scale, how = inputs.picture_scale(difflr.data.has_own_scale(model), settings.scale)
+        self._size = inputs.picture_size(shape[1:3], settings.pixels)
         self.notes = [f"pictures at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
         self.amounts: np.ndarray | None = None
         self.task = "classes"
@@ -102,16 +67,16 @@ class Pictures:
             for part in self._parts[1:]:
                 classes_in(part, self.class_names)
         else:
-            _only_for(settings, "pictures", "tables of texts", "text_column")
+            inputs.only_for("tables of texts", "pictures", text_column=settings.text_column)
             self._open = difflr.data.open_picture_table
             columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
-            _, targets = picture_targets(settings.data, **columns, targets=settings.targets)
+            targets = picture_targets(settings.data, **columns, targets=settings.targets)
             self.class_names, self.task = targets.class_names, targets.task
             self.notes += targets.notes
-            self._named = {**columns, "targets": targets.kind}
+            self._named = {**columns, "targets": inputs.targets_of(targets.task)}
             self.amounts = None if self.class_names else targets.y
         self.changes: tuple[str, ...] = ()
-        if settings.augmentation:
+        if not settings.no_augment:
             self.changes, note = changes_for(settings.augment, self.class_names)
             self.notes.append(note)
         names = self.class_names or (settings.label_columns if self.task == "numbers" else ())
@@ -133,52 +98,15 @@ class Pictures:
         whole = difflr.models.with_scale(model, self._scale)
         return difflr.models.augmented(whole, self.changes), whole
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """Reads each picture once, to see which can be read."""
         options = {"channels": self._channels, "class_names": self.class_names or None, "on_picture": on_picture}
         parts = [self._open(part, self._size, **options, **self._named) for part in self._parts]
-        return Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
+        return inputs.Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
 
 
 def _as_floats(batch: np.ndarray) -> np.ndarray:
     return batch.astype("float32")
-
-
-def _scale(asked: str | None, model: keras.Model) -> tuple[str, str]:
-    """The scale of the pictures, and who converts them to it.
-
-    Raises:
-        ValueError: If it is neither asked for nor to be seen, or the model has its own.
-    """
-    own = difflr.data.has_own_scale(model)
-    if asked is None and not own:
-        known = "; ".join(f"{name} for {who}" for name, (_, who) in list(difflr.data.SCALES.items())[1:])
-        raise ValueError(
-            "Cannot tell how the model expects pixel values to be scaled: it begins with no Rescaling or Normalization "
-            f"layer. Say it: --scale {known}."
-        )
-    if own and asked not in (None, "0..255"):
-        raise ValueError(
-            f"The model scales its pictures itself, by a Rescaling or Normalization layer: leave out --scale {asked}."
-        )
-    if own:
-        return "0..255", "which the model scales itself"
-    scale = str(asked)
-    return scale, "as they are" if scale == "0..255" else "from 0..255 by a layer that is saved with the model"
-
-
-def _size(settings: Settings, sides: tuple[int | None, int | None]) -> tuple[int, int]:
-    """Height and width: the model's, where it has them."""
-    wanted = settings.pixels
-    if wanted is None and None in sides:
-        raise ValueError("The model takes pictures of any size: say in which to train, such as --size 160.")
-    if wanted is None:
-        return int(sides[0] or 0), int(sides[1] or 0)
-    if any(side not in (None, pixels) for side, pixels in zip(sides, wanted, strict=True)):
-        raise ValueError(
-            f"The model takes pictures of {sides[0]} x {sides[1]} pixels: leave out --size {settings.size}."
-        )
-    return wanted
 
 
 class Texts:
@@ -189,7 +117,7 @@ class Texts:
 
     def __init__(self, settings: Settings, model: keras.Model):
         difflr.models.after_vectorization(model)  # before the texts are read
-        _only_for(settings, "texts", "pictures", "size", "scale", "file_column")
+        inputs.only_for("pictures", "texts", size=settings.size, scale=settings.scale, file_column=settings.file_column)
         columns: dict[str, Any] = {
             "text_column": settings.text_column or "text",
             "label_column": settings.label_columns,
@@ -200,7 +128,10 @@ class Texts:
         self.amounts = self._train.y if self.task == "numbers" else None
         if settings.validation is not None:
             self._validation = difflr.data.read_table(
-                settings.validation, **columns, class_names=self.class_names or None, targets=targets_of(self.task)
+                settings.validation,
+                **columns,
+                class_names=self.class_names or None,
+                targets=inputs.targets_of(self.task),
             )
         self._numbers: TextsToNumbers | None = None
         self.notes = ["texts become numbers by the model's own TextVectorization layer"]
@@ -212,7 +143,7 @@ class Texts:
         self._numbers = TextsToNumbers(layer, rest)
         return rest, model
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """The texts as numbers."""
         numbers = self._numbers
         assert numbers is not None  # `fitted` comes before
@@ -221,7 +152,7 @@ class Texts:
             for part in (self._train, self._validation)
             if part is not None
         ]
-        return Data(train, others[0] if others else None, numbers.batch)
+        return inputs.Data(train, others[0] if others else None, numbers.batch)
 
 
 class Arrays:
@@ -233,10 +164,10 @@ class Arrays:
     def __init__(self, settings: Settings, model: keras.Model):
         train, validation = difflr.data.read_arrays(settings.data, targets=settings.targets)
         if settings.validation is not None:
-            validation, _ = difflr.data.read_arrays(settings.validation, targets=targets_of(train.task))
+            validation, _ = difflr.data.read_arrays(settings.validation, targets=inputs.targets_of(train.task))
         for part in filter(None, (train, validation)):
-            check_shape(model.input_shape, part.x, settings.data)
-        self._data = Data(train, validation)
+            inputs.check_shape(model.input_shape, part.x, settings.data)
+        self._data = inputs.Data(train, validation)
         self.class_names = train.class_names
         self.task, self.amounts = train.task, None if train.class_names else train.y
         self.info = difflr.models.ModelInfo(self.class_names, self.task)
@@ -256,6 +187,9 @@ class Arrays:
         """Both are the model."""
         return model, model
 
-    def read(self, on_picture: OnPicture) -> Data:
+    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
         """The arrays."""
         return self._data
+
+
+Source = Pictures | Texts | Arrays

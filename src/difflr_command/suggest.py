@@ -1,91 +1,22 @@
-"""`difflr suggest`: its options. What it does is in `difflr_command.suggesting`."""
-
-import pathlib
-from typing import Annotated
-
-import typer
+"""`difflr suggest`. What it does is in `difflr_command.suggesting`, its options in `difflr_command.settings`."""
 
 from difflr_command import console
 from difflr_command.backend import import_keras
 from difflr_command.claim import claim
-from difflr_command.common import Backend, ModelArgument, Traceback
-from difflr_command.data_options import (
-    RUN,
-    BatchSize,
-    Features,
-    FileColumn,
-    KindOfTargets,
-    LabelColumn,
-    NewHead,
-    ScaleOfPictures,
-    Seed,
-    SizeOfPictures,
-    TextColumn,
-)
-from difflr_command.plan_options import PlanFile, Recipes, Rules
+from difflr_command.settings import SuggestOptions
 
 
-def suggest(
-    model: ModelArgument,
-    data: Annotated[
-        pathlib.Path,
-        typer.Argument(metavar="DATA", help="Data with the answers, as for `difflr fine-tune`.", show_default=False),
-    ],
-    plan: PlanFile = None,
-    rule: Rules = None,
-    recipe: Recipes = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Of the run that is to come. By default as for `difflr fine-tune`.",
-            show_default=False,
-            rich_help_panel=RUN,
-        ),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            help="What the search may cost, as a share of that run. By default half of it, or 400 steps if that is more; a "
-            "tenth of a run from 2,000 steps on.",
-            show_default=False,
-            rich_help_panel=RUN,
-        ),
-    ] = None,
-    batch_size: BatchSize = 32,
-    seed: Seed = 0,
-    new_head: NewHead = False,
-    features: Features = None,
-    scale: ScaleOfPictures = None,
-    size: SizeOfPictures = None,
-    text_column: TextColumn = None,
-    file_column: FileColumn = None,
-    label_column: LabelColumn = "label",
-    targets: KindOfTargets = None,
-    output: Annotated[
-        pathlib.Path | None,
-        typer.Option("--output", "-o", help="Write the choice here, such as choice.json.", show_default=False),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document on stdout, and all else on stderr.")
-    ] = False,
-    backend: Backend = "",
-    traceback: Traceback = False,
-) -> None:
-    """Measure which rates suit a model and data best; nothing is changed.
+def suggest(options: SuggestOptions) -> None:
+    """Measure which rates suit a model and data best; no file is changed.
 
-    The plan that is chosen is in the choice; `difflr fine-tune --learning-rate auto` measures and trains in one go.
+    The choice includes a plan. `difflr fine-tune --learning-rate auto` measures and trains in one go.
     """
-    options = locals()
-    from difflr_command.settings import Settings, from_options
-
     with console.bad_input():
-        settings = from_options(Settings, {name: value for name, value in options.items() if name != "output"})
-        if output is not None:
-            claim(output, "choice")
-        if budget is not None and not budget > 0:
-            raise ValueError(f"--budget is a share of the run, above 0. Received: {budget}.")
-        settings.check()
+        if options.output is not None:
+            claim(options.output, "choice")
+        if options.budget is not None and not options.budget > 0:
+            raise ValueError(f"--budget is a share of the run, above 0. Received: {options.budget}.")
+        options.settings().check()
         import_keras()
         from difflr_command.suggesting import measure
-    measure(settings, budget, output, as_json=json)
+    measure(options)

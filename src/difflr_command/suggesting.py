@@ -5,39 +5,28 @@ import tempfile
 from pathlib import Path
 
 from difflr_command import console
-from difflr_command.settings import Settings
+from difflr_command.settings import SuggestOptions
 from difflr_command.suggested import suggested
 from difflr_command.tuning import prepare
 
 
-def measure(settings: Settings, budget: float | None, output: Path | None, as_json: bool) -> None:
+def measure(options: SuggestOptions) -> None:
     """Measures, prints, and writes the choice.
 
     Args:
-        settings: Model, data and plan.
-        budget: As for `difflr.suggest`.
-        output: Where to write the choice.
-        as_json: Whether to print it as JSON.
+        options: The options.
     """
-    with console.quiet(as_json) as out, tempfile.TemporaryDirectory() as folder:
+    settings, output = options.settings(), options.output
+    with console.quiet(settings.json) as out, tempfile.TemporaryDirectory() as folder:
         with console.bad_input():
-            run = prepare(dataclasses.replace(settings, output=Path(folder) / "tuned.keras"), False, out)
+            run = prepare(dataclasses.replace(settings, output=Path(folder) / "tuned.keras"), out)
         with console.running("nothing is written"):
-            choice = suggested(
-                settings,
-                run.model,
-                run.batches,
-                (run.freeze_epochs, run.epochs),
-                run.plan,
-                compiling=run.compiling,
-                class_weight=run.class_weights,
-                budget=budget,
-            )
+            choice = suggested(settings, run, budget=options.budget)
             if output is not None:
                 choice.save(output)
         for line in str(choice).splitlines():
             out.print(line)
         if output is not None:
             out.print(f"Written: {output}")
-    if as_json:
+    if settings.json:
         console.print_json(choice.to_dict())

@@ -6,7 +6,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
-from difflr_command.common import Backend, ModelArgument, Traceback
+from difflr_command.common import ModelArgument
 from difflr_command.plan_options import NONE, Classes, Features, NewHead, PlanFile, Recipes, Rules
 
 
@@ -16,13 +16,11 @@ def summary(
     rule: Rules = None,
     recipe: Recipes = None,
     full: Annotated[
-        bool, typer.Option("--full", help="The layers without weights and the names of groups, too.")
+        bool, typer.Option("--full", help="Also show layers without weights, and the names of groups.")
     ] = False,
     new_head: NewHead = False,
     classes: Classes = None,
     features: Features = None,
-    backend: Backend = "",
-    traceback: Traceback = False,
 ) -> None:
     """Show a model's layers: parameters, groups, multipliers, and what freezing saves."""
     with console.bad_input():

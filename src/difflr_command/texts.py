@@ -1,5 +1,7 @@
 """Texts as numbers, without all of them being as long as the longest."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -47,11 +49,5 @@ class TextsToNumbers:
         """
         if not self._of_any_length:
             return numbers
-        longest = max(map(len, numbers))
-        length = SHORTEST
-        while length < longest:
-            length *= 2
-        padded = np.zeros((len(numbers), length), "int32")
-        for row, text in zip(padded, numbers, strict=True):
-            row[: len(text)] = text
-        return padded
+        power = math.ceil(math.log2(max(SHORTEST, *map(len, numbers))))  # of few lengths, for each is compiled
+        return keras.utils.pad_sequences(numbers, 2**power, padding="post")

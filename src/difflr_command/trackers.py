@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from difflr_command import console
 
@@ -35,18 +35,6 @@ def trackers_in(text: str | None) -> tuple[str, ...]:
             if importlib.util.find_spec(package) is None:
                 raise ValueError(f"--log {name} needs {package}: pip install {package}")
     return names
-
-
-class Tracker(Protocol):
-    """Where the numbers of a run go. `id` finds the run again, to resume it."""
-
-    id: str
-
-    def log(self, logs: Logs, epoch: int) -> None:
-        """The numbers of an epoch, counted from 1."""
-
-    def end(self, failed: bool, files: Sequence[Path]) -> None:
-        """The end of the run, with the files it wrote."""
 
 
 class MLflow:
@@ -105,7 +93,8 @@ class WandB:
             self._run.finish(exit_code=int(failed))
 
 
-KINDS: dict[str, type[MLflow] | type[WandB]] = {"mlflow": MLflow, "wandb": WandB}
+Tracker = MLflow | WandB
+KINDS: dict[str, type[Tracker]] = {"mlflow": MLflow, "wandb": WandB}
 
 
 @contextlib.contextmanager

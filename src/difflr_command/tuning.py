@@ -15,39 +15,28 @@ from rich.console import Console
 import difflr
 from difflr import keras_private
 from difflr.choosing.setting import ADAMW
-from difflr.choosing.stages import cycles
 from difflr.text_table import counted
-from difflr_command import console, inputs, results, run_report, sources, trackers
+from difflr_command import choices, console, inputs, results, run_report, sources, trackers
 from difflr_command.checkpoint import Checkpoint
-from difflr_command.choices import (
-    PRECISION,
-    class_weights,
-    epochs_for,
-    gpu_computes_in_bfloat16,
-    set_precision,
-    with_normalization,
-)
 from difflr_command.loss import compiling_for, with_head
 from difflr_command.models import load
 from difflr_command.plan_options import make_plan
 from difflr_command.progress import ShowProgress, reading
-from difflr_command.run import Run, rates_of
-from difflr_command.settings import Settings, command, option
+from difflr_command.run import Run
+from difflr_command.settings import HOW_IT_RUNS, Settings, command, option
 from difflr_command.suggested import journal_of, suggested
 
 
-def tune(settings: Settings, resume: bool, as_json: bool) -> None:
+def tune(settings: Settings) -> None:
     """Runs it all; errors become one line and an exit code."""
     start = time.perf_counter()
-    with console.quiet(as_json) as out:
+    with console.quiet(settings.json) as out:
         with console.bad_input():
-            run = prepare(settings, resume, out)
+            run = prepare(settings, out)
         results.introduce(out, settings, run)
-        total = run.freeze_epochs + run.epochs
-        progress = ShowProgress(out, total, run.freeze_epochs, run.checkpoint.epochs)
-        to_go_on = command("fine-tune", settings, keras.backend.backend()) + " --resume"
+        progress = ShowProgress(out, run.total_epochs, run.freeze_epochs, run.checkpoint.epochs)
         with _tracked(settings, run) as callbacks:
-            with _training(run, progress, total, to_go_on):
+            with _training(settings, run, progress):
                 _train(settings, run, progress, callbacks)
                 results.write_model(settings, run)
             with _reporting(settings):
@@ -57,19 +46,19 @@ def tune(settings: Settings, resume: bool, as_json: bool) -> None:
         journal_of(run.checkpoint.folder).unlink(missing_ok=True)
     result = results.as_data(settings, run, time.perf_counter() - start)
     results.conclude(out, settings, result)
-    if as_json:
+    if settings.json:
         console.print_json(result)
 
 
-def prepare(settings: Settings, resume: bool, out: Console) -> Run:
+def prepare(settings: Settings, out: Console) -> Run:
     """All that comes before the first step, what is quick first; nothing is written.
 
     Raises:
         ValueError: If something that was asked for is wrong.
     """
     checkpoint = Checkpoint(settings.output.with_name(settings.output.name + ".checkpoint"), settings.patience)
-    checkpoint.open(resume)
-    for file in settings.compare:
+    checkpoint.open(settings.resume)
+    for file in settings.compare or ():
         difflr.read_report(file)  # before anything costly is done
     keras_private.set_random_seed(settings.seed)
     network = load(settings.model, size=settings.pixels)
@@ -81,7 +70,7 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         notes.append(note)
     network, compiling = compiling_for(settings, network, source)
     model, whole = source.fitted(network)
-    plan = make_plan(model, settings.plan, settings.rules, settings.recipes)
+    plan = make_plan(model, settings.plan, settings.rule, settings.recipe)
     trains_body = _trains_body(model, plan)
     freeze_epochs = int(trains_body) if settings.freeze_epochs is None else settings.freeze_epochs
     if freeze_epochs and not trains_body:
@@ -95,57 +84,47 @@ def prepare(settings: Settings, resume: bool, out: Console) -> Run:
         raise ValueError(
             f"--accumulate {settings.accumulate} is more than an epoch's {number}: give less, or a smaller --batch-size."
         )
-    epochs = settings.epochs or epochs_for(batches.num_batches)
+    epochs = settings.epochs or choices.epochs_for(batches.num_batches)
     chosen = difflr.fine_tune_settings(model, epochs=epochs, steps_per_epoch=batches.num_batches)
-    plan, said = with_normalization(plan, model, settings, chosen)
+    plan, said = choices.with_normalization(plan, model, settings, chosen)
     notes += [said] if said else []
-    weighted, said = class_weights(data.train) if settings.class_weights else (None, None)
+    weighted, said = (None, None) if settings.no_class_weights else choices.class_weights(data.train)
     notes += [said] if said else []
-    if isinstance(settings.learning_rate, str):
-        journal = journal_of(checkpoint.folder)
-        try:
-            choice = suggested(
-                settings,
-                model,
-                batches,
-                (freeze_epochs, epochs),
-                plan,
-                compiling=compiling,
-                class_weight=weighted,
-                journal=journal,
-            )
-        except KeyboardInterrupt:
-            kept = f"complete trials are kept in {journal}; the same command continues with the others"
-            raise console.interrupted(kept if journal.exists() else "nothing was begun") from None
-        plan, learning_rate = choice.plan, choice.learning_rate
-        if not choice.head_first:
-            epochs, freeze_epochs = epochs + freeze_epochs, 0
-        notes.append(f"learning rate {learning_rate:.3g}, measured: {choice.reason}; {choice.cost}")
-    else:
-        learning_rate = settings.learning_rate or chosen.learning_rate
-        if settings.learning_rate is None:
-            notes.append(f"learning rate {learning_rate:.3g}: {chosen.reasons['learning_rate']}")
-    steps = [number * batches.num_batches for number in (freeze_epochs, epochs)]
-    phases = cycles(freeze_epochs, *steps)
-    rates = rates_of(learning_rate, phases, steps if freeze_epochs else steps[1:])
-    return Run(
-        model,
-        whole,
-        data,
-        plan,
-        freeze_epochs,
-        phases,
-        rates,
-        compiling,
-        checkpoint,
-        [*source.notes, *notes, *data.notes],
-        source.info,
-        epochs,
-        learning_rate,
-        weighted,
-        source.changes,
-        batches,
+    run = Run(
+        model=model,
+        whole=whole,
+        data=data,
+        batches=batches,
+        plan=plan,
+        freeze_epochs=freeze_epochs,
+        epochs=epochs,
+        learning_rate=settings.rate or chosen.learning_rate,
+        compiling=compiling,
+        class_weights=weighted,
+        checkpoint=checkpoint,
+        notes=[*source.notes, *notes, *data.notes],
+        info=source.info,
+        changes=source.changes,
     )
+    if settings.learning_rate == "auto":
+        _measure_rates(settings, run)
+    elif settings.learning_rate is None:
+        run.notes.append(f"learning rate {run.learning_rate:.3g}: {chosen.reasons['learning_rate']}")
+    return run
+
+
+def _measure_rates(settings: Settings, run: Run) -> None:
+    """Gives a run the plan and the rate that `difflr.suggest` measures."""
+    journal = journal_of(run.checkpoint.folder)
+    try:
+        choice = suggested(settings, run, journal=journal)
+    except KeyboardInterrupt:
+        kept = f"complete trials are kept in {journal}; the same command continues with the others"
+        raise console.interrupted(kept if journal.exists() else "nothing was begun") from None
+    run.plan, run.learning_rate = choice.plan, choice.learning_rate
+    if not choice.head_first:
+        run.epochs, run.freeze_epochs = run.total_epochs, 0
+    run.notes.append(f"learning rate {run.learning_rate:.3g}, measured: {choice.reason}; {choice.cost}")
 
 
 def _trains_body(model: keras.Model, plan: difflr.Plan) -> bool:
@@ -167,7 +146,7 @@ def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, 
     options = {
         option(name): value
         for name, value in json.loads(json.dumps(dataclasses.asdict(settings), default=str)).items()
-        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log")
+        if name not in ("model", "data", "output", "report", "plan", "validation", "compare", "log", *HOW_IT_RUNS)
     }
     plan = settings.plan.read_bytes() if settings.plan else b""
     return {
@@ -181,9 +160,9 @@ def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> Iterator[None]:
+def _training(settings: Settings, run: Run, progress: ShowProgress) -> Iterator[None]:
     """An interrupt and an error in training, as a message and an exit code."""
-    kept = run.checkpoint
+    kept, epochs = run.checkpoint, counted(run.total_epochs, "epoch")
     try:
         yield
     except KeyboardInterrupt:
@@ -193,16 +172,18 @@ def _training(run: Run, progress: ShowProgress, total: int, to_go_on: str) -> It
             messages.print("\nInterrupted before the first epoch was complete: nothing is kept.")
         else:
             messages.print(
-                f"\nInterrupted after {kept.epochs} of {counted(total, 'epoch')}, which are kept in {kept.folder}. To "
-                f"resume:\n\n  {to_go_on}\n"
+                f"\nInterrupted after {kept.epochs} of {epochs}, which are kept in {kept.folder}. To resume:\n\n  "
+                f"{command('fine-tune', settings, keras.backend.backend())} --resume\n"
             )
         raise typer.Exit(console.INTERRUPTED) from None
     except Exception as error:
         progress.close()
         began = progress.epoch is not None
         if began and kept.epochs_on_disk:
-            number = f"{kept.epochs} of {counted(total, 'epoch')} {'is' if kept.epochs == 1 else 'are'}"
-            console.tell("note", f"{number} kept in {kept.folder}; --resume continues from there")
+            are = "is" if kept.epochs == 1 else "are"
+            console.tell(
+                "note", f"{kept.epochs} of {epochs} {are} kept in {kept.folder}; --resume continues from there"
+            )
         raise console.stop(error, console.FAILED if began else console.BAD_INPUT) from None
 
 
@@ -233,10 +214,11 @@ def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[kera
     optimizer = None
     if settings.accumulate > 1:
         optimizer = keras.optimizers.AdamW(gradient_accumulation_steps=settings.accumulate, **ADAMW)
-    total = run.freeze_epochs + run.epochs
-    first = total if run.checkpoint.is_over else run.checkpoint.epochs  # it was interrupted while the model was written
-    if settings.precision == "bfloat16" or (settings.precision == "auto" and gpu_computes_in_bfloat16()):
-        run.before = set_precision(run.model, PRECISION)
+    # It may have been interrupted while the model was written.
+    first = run.total_epochs if run.checkpoint.is_over else run.checkpoint.epochs
+    before: list[tuple[keras.Layer, keras.DTypePolicy]] = []
+    if settings.precision == "bfloat16" or (settings.precision == "auto" and choices.gpu_computes_in_bfloat16()):
+        before = choices.set_precision(run.model, choices.PRECISION)
     seeds = difflr.data.EpochSeeds(settings.seed, run.batches)
     logger = [difflr.GroupLogger()] if settings.report is not None or settings.log else []
     try:
@@ -256,6 +238,6 @@ def _train(settings: Settings, run: Run, progress: ShowProgress, more: list[kera
             **run.compiling,
         )
     finally:
-        for layer, policy in run.before:
+        for layer, policy in before:
             layer.dtype_policy = policy
     run.checkpoint.load_best()

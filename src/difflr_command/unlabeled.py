@@ -1,27 +1,29 @@
 """What `difflr predict` predicts: pictures, texts and rows, one after the other, however many come out of a pipe."""
 
+import concurrent.futures
 import dataclasses
 import io
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.checks import did_you_mean
-from difflr.data.picture import SUFFIXES
+from difflr.data.picture import SUFFIXES, too_large_is_an_error
 from difflr.data.rows import SUFFIXES as TABLES
 from difflr.data.rows import rows_of
 from difflr.data.table import FILE_COLUMNS
 from difflr.text_table import counted
 from difflr_command import console
-from difflr_command.inputs import check_shape
-from difflr_command.labeled import Columns, decoded, only_for
+from difflr_command.inputs import check_shape, only_for
 from difflr_command.network import PICTURES, TEXTS, Network
 
 PIPE = "-"
+AT_ONCE = 64  # pictures that are decoded and wait
+Read = tuple["np.ndarray | str | None", str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,9 @@ class Item:
     reason: str | None = None
 
 
-def unlabeled(network: Network, given: Sequence[str], columns: Columns) -> Iterator[Item]:
+def unlabeled(
+    network: Network, given: Sequence[str], text_column: str | None, file_column: str | None
+) -> Iterator[Item]:
     """The examples to predict.
 
     Args:
@@ -54,17 +58,17 @@ def unlabeled(network: Network, given: Sequence[str], columns: Columns) -> Itera
         if name != PIPE and not os.path.exists(name):
             raise ValueError(_missing(name))
     if network.info.data == PICTURES:
-        only_for("--text-column", "tables of texts", columns.text, network)
-        named = FILE_COLUMNS if columns.file is None else [columns.file]
+        only_for("tables of texts", PICTURES, text_column=text_column)
+        named = FILE_COLUMNS if file_column is None else [file_column]
         tables = {name: _paths_in(Path(name), named) for name in given if Path(name).suffix.lower() in TABLES}
         return _pictures(network, _listed(given, tables))
-    only_for("--file-column", "tables of pictures", columns.file, network)
+    only_for("tables of pictures", network.info.data, file_column=file_column)
     if network.info.data == TEXTS:
         for name in given:
             _check_suffix(
                 name, (*TABLES, ".txt"), f"texts, from a table ({', '.join(TABLES)}) or a .txt with a text in each line"
             )
-        texts = [list(_texts_in(Path(name), columns.text or "text")) for name in given if name != PIPE]
+        texts = [list(_texts_in(Path(name), text_column or "text")) for name in given if name != PIPE]
         piped = (Item(line, line) for line in _lines()) if PIPE in given else ()
         return itertools.chain(*texts, piped)
     for name in given:
@@ -129,6 +133,37 @@ def _pictures(network: Network, files: Iterator[Path]) -> Iterator[Item]:
 
     for value, reason in decoded(noted(), network):
         yield Item(names.pop(0), value, reason)
+
+
+def decoded(files: Iterable[Path], network: Network) -> Iterator[Read]:
+    """The pictures in their order, decoded by threads some way ahead; or `None` and the reason.
+
+    Args:
+        files: The files.
+        network: What takes them.
+    """
+    waiting: list[concurrent.futures.Future[Read]] = []
+    pool = concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        with too_large_is_an_error():
+            for file in files:
+                waiting.append(pool.submit(_picture_or_reason, network, file))
+                if len(waiting) > AT_ONCE:
+                    yield waiting.pop(0).result()
+            while waiting:
+                yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C
+
+
+def _picture_or_reason(network: Network, file: Path) -> Read:
+    try:
+        return network.picture(file)[0], None
+    except FileNotFoundError:
+        return None, "there is no such file"
+    except (ValueError, OSError) as error:
+        text = getattr(error, "strerror", None) or str(error)
+        return None, "there is no such file" if "No such file" in text else text
 
 
 def _texts_in(file: Path, column: str) -> Iterator[Item]:

@@ -148,14 +148,14 @@ def test_what_keras_cannot_is_told_with_the_way_out(network, monkeypatch):
         importlib.util, "find_spec", lambda name: types.SimpleNamespace() if name in installed else None
     )
     for backend, form, told in [
-        ("jax", "litert", "Keras exports no litert on jax. Take --backend tensorflow."),
-        ("tensorflow", "torch", "Keras exports no torch on tensorflow. Take --backend torch."),
+        ("jax", "litert", "Keras exports no litert on jax, only on tensorflow and torch."),
+        ("tensorflow", "torch", "Keras exports no torch on tensorflow, only on torch."),
         (
             "torch",
             "onnx",
             'needs onnx and onnxscript to export onnx on torch: pip install onnx onnxscript (or "difflr[onnx]")',
         ),
-        ("torch", "saved-model", "or take --backend tensorflow or --backend jax, which can here"),
+        ("torch", "saved-model", "Or take --backend tensorflow or --backend jax, which can here"),
         ("jax", "onnx", "Keras needs jax2onnx to export onnx on jax: pip install jax2onnx."),
     ]:
         monkeypatch.setattr(keras.backend, "backend", lambda backend=backend: backend)

@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(here, interrupt):
     assert not (here / "tuned.keras").exists()
     command = next(line for line in broken.err.splitlines() if line.endswith("--resume")).split()
     backend = keras.backend.backend()
-    rest = "--rule stem=0.5 --epochs 3 --freeze-epochs 0 --batch-size 4 --seed 3 --validation-split 0.0 --resume"
+    rest = "--rule stem=0.5 --epochs 3 --batch-size 4 --seed 3 --freeze-epochs 0 --validation-split 0.0 --resume"
     assert command == f"difflr --backend {backend} fine-tune dense.keras data.npz {rest}".split()
 
     assert "interrupted run, 2 epochs of it. Resume it with --resume" in refused(*words)

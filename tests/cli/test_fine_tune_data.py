@@ -136,4 +136,4 @@ def test_a_picture_that_goes_while_it_trains_is_named(here, monkeypatch, streame
     monkeypatch.setattr(progress.ShowProgress, "on_epoch_begin", gone)
     result = difflr("fine-tune", "net.keras", "own", *QUICK)
     assert result.code != 0
-    assert "png was there when training began, and cannot be read now" in result.err
+    assert "png was there at the start, and cannot be read now" in result.err

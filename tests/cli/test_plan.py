@@ -216,7 +216,7 @@ def test_help_fits_and_breaks_no_word(monkeypatch, width):
         assert shown.code == 0
         assert all(len(line) <= width or len(line.split()) <= 3 for line in lines), width  # a word is longer
     text = difflr("fine-tune", "--help").out
-    assert {"'backbone/stem=frozen',", "--no-class-weights", "Training:"} <= {*text.split(), *text.splitlines()}
+    assert {"'backbone/stem=frozen'.", "--no-class-weights", "Training:"} <= {*text.split(), *text.splitlines()}
 
 
 @pytest.mark.same_everywhere

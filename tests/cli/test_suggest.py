@@ -56,7 +56,7 @@ def test_fine_tune_measures_first(arrays, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fine-tune", *WORDS, "--learning-rate", "fast"], "--learning-rate is a number, or auto. Received: fast."),
+        (["fine-tune", *WORDS, "--learning-rate", "fast"], "--learning-rate must be above 0, or auto. Received: fast."),
         (["fine-tune", *WORDS, "--learning-rate", "-1"], "--learning-rate must be above 0"),
         (["suggest", *WORDS, "--budget", "0"], "--budget is a share of the run, above 0"),
         (["suggest", *WORDS, "-o", "nowhere/choice.json"], "there is no folder"),

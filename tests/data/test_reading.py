@@ -503,9 +503,9 @@ def test_a_file_that_changes_while_it_trains_is_named(pictures):
     picture(streamed.files[1], "green")
     os.remove(streamed.files[2])
     streamed[[0, 3]]
-    with pytest.raises(ValueError, match="1.png has changed since training began"):
+    with pytest.raises(ValueError, match="1.png has changed since the start"):
         streamed[[0, 1]]
-    with pytest.raises(ValueError, match="0.png was there when training began, and cannot be read now: No such file"):
+    with pytest.raises(ValueError, match="0.png was there at the start, and cannot be read now: No such file"):
         streamed[2:3]
 
 

@@ -19,12 +19,12 @@ class BackupAndRestore(keras.callbacks.Callback):
 
     Like `keras.callbacks.BackupAndRestore` with `save_freq="epoch"`, but safe if the process is killed while saving. Keras
     overwrites its only copy and then writes the number of the epoch to a second file: a process killed in between leaves
-    an unreadable file, or the weights of one epoch with the number of another. Here both are in one file, which replaces
-    the old one once it is complete.
+    an unreadable file, or the weights of one epoch with the number of another. Here both are in one new file, which
+    replaces the old one once it is complete.
 
-    Phases, schedules, multipliers and the optimizer's state continue exactly. Two things that Keras does not save are not
-    in a backup: the order of the data, which should not depend on earlier epochs; and the seeds of dropout and
-    augmentation layers.
+    Phases, schedules, multipliers and the optimizer's state continue exactly. A backup does not
+    contain the order of the data and the seeds of dropout and augmentation layers, because Keras does not save them:
+    for those, train on `difflr.data.Batches` with `difflr.data.EpochSeeds`.
 
     Args:
         backup_dir: The folder for the backup of one run at a time, created if missing. Only its files named
@@ -32,7 +32,7 @@ class BackupAndRestore(keras.callbacks.Callback):
         delete_checkpoint: Boolean. Whether to remove the backup when training has ended. Defaults to `True`.
 
     Raises:
-        ValueError: If `backup_dir` is empty; on `fit`, if the backup is of another model or cannot be restored.
+        ValueError: If `backup_dir` is empty; on `fit`, if the backup is from another model or cannot be restored.
 
     Example:
 

@@ -28,8 +28,8 @@ class GroupLogger(keras.callbacks.Callback):
     All callbacks that read Keras's logs, such as `CSVLogger` and `TensorBoard`, get for each group:
 
     - `learning_rate/<group>`: its effective rate in the measured step;
-    - `update_ratio/<group>`: the norm of that step's update, weight decay included, over the norm of the weights before
-      it; 1 if these weights were all 0, like the biases of a new layer;
+    - `update_ratio/<group>`: the norm of that step's update, weight decay included, divided by the norm of the
+      weights before it; 1 if these weights were all 0, such as the biases of a new layer;
     - `gradient_norm/<group>`: the norm of the gradient in that step, before clipping and accumulation and without the loss
       scale; with several TensorFlow replicas, of the first replica's part of the batch.
 
@@ -39,12 +39,12 @@ class GroupLogger(keras.callbacks.Callback):
     same in all epochs, and a group that a phase freezes is logged as 0. A stock Keras optimizer has one group, `all`.
 
     Args:
-        freq: `"epoch"`, the default, to measure the last batch but one of each epoch (the last may be smaller), or the
-            first if the number of batches is not known yet. Or an integer n, to measure every n-th batch: the logs of that
-            batch have the values, and the logs of the epoch the last rates and the means of the others.
+        freq: `"epoch"`, the default, measures the second-to-last batch of each epoch (the last may be smaller), or the
+            first while the number of batches is unknown. An integer n measures every n-th batch: that batch's logs have
+            the values; the epoch's logs have the last rates and the means of the other entries.
 
     Raises:
-        ValueError: If `freq` is neither; on `fit`, if there are two `GroupLogger`s, or the model has other optimizers
+        ValueError: If `freq` is invalid; on `fit`, if there are two `GroupLogger`s, or the model has other optimizers
             besides that of `compile`.
 
     Example:
@@ -63,7 +63,7 @@ class GroupLogger(keras.callbacks.Callback):
     print(history.history["learning_rate/body"])  # [0.0001, 0.0001]
     ```
 
-    Reference: the ratio of update and weights as of Karpathy, CS231n, "Ratio of weights:updates".
+    Reference: the ratio of update and weights is from Karpathy, CS231n, "Ratio of weights:updates".
     """
 
     def __init__(self, freq: str | int = "epoch"):

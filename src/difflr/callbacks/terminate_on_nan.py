@@ -13,9 +13,9 @@ from difflr.plan.group_names import group_names
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
     """Stops training when the loss is NaN or infinite, and names the groups whose weights are not finite.
 
-    Like `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, all gradients are, so weights checked only then name all
-    groups that the last step trained. To find the group where it *began*, check the weights more often: `freq=1` checks
-    after every batch, at the cost of one pass over the weights. The callback waits for the loss of every batch.
+    Like `keras.callbacks.TerminateOnNaN`. Once the loss is NaN, so are all gradients: a check only then finds NaN in all
+    groups that the last step trained. To find the group where NaN *began*, check the weights more often: `freq=1`
+    checks after every batch, at the cost of one pass over the weights. The callback waits for the loss of every batch.
 
     What a NaN gradient does depends on the optimizer: a `LossScaleOptimizer` skips the step; otherwise the weights of its
     group become NaN, and with a global clip norm those of all groups.

@@ -14,7 +14,7 @@ from difflr.checks import read_json
 from difflr.files import write_whole
 from difflr.plan import Plan
 from difflr.report import drawing
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,12 +27,12 @@ class Tried:
     """The measurements of one candidate.
 
     Args:
-        profile: The name of the rate profile over the layers.
+        profile: The name of the candidate, such as `"head alone"`.
         learning_rate: The base rate.
         loss: The mean loss on held-out examples. For classifiers, at the best temperature.
-        accuracy: The accuracy on them; `None` unless the model is a classifier.
+        accuracy: The accuracy on the same examples; `None` unless the model is a classifier.
         examples: The number of held-out examples.
-        better_by: How much better than the defaults on the same examples, in standard errors.
+        better_by: The lead over the defaults on the same examples, in standard errors.
     """
 
     profile: str
@@ -72,14 +72,14 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(ShownAsTable):
     """How to fine-tune a model, as measured by `difflr.suggest`. Print it; pass it to `difflr.fine_tune`.
 
     Args:
         learning_rate: The base rate.
         plan: The `difflr.Plan`.
         head_first: Whether the head trains alone first. If the plan trains only the head, this is the whole run.
-        reason: Why this was chosen, or why nothing could be measured, so that the defaults of `fine_tune` are kept.
+        reason: Why this was chosen, or why nothing could be measured and the defaults of `fine_tune` are kept.
         trials: The measurements: a list of `Tried`, the defaults of `fine_tune` first.
         cost: The cost of the search.
         is_measured: Whether a candidate was measurably better than the defaults.
@@ -115,17 +115,10 @@ class Choice:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __str__(self) -> str:
-        return text_table(*self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self._cells())
-
     def __repr__(self) -> str:
         return f"<difflr.Choice: {self._chosen()}, {counted(len(self.trials), 'candidate')} tried>"
 
-    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, left-aligned columns, and footer."""
+    def __str__(self) -> TextTable:
         lines = [
             [
                 tried.profile,
@@ -138,7 +131,7 @@ class Choice:
             for tried in self.trials
         ]
         header = ["candidate", "rate", "accuracy", "loss", "examples", "better by"]
-        return header, lines, {0}, f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}"
+        return text_table(header, lines, {0}, f"chosen: {self._chosen()}\nwhy: {self.reason}\ncost: {self.cost}")
 
     def _chosen(self) -> str:
         frozen = sum(row.frozen for row in self.plan.rows)
@@ -146,7 +139,7 @@ class Choice:
         return f"rate {self.learning_rate:.2g}, {groups}, {variables} frozen"
 
     def plot(self, axes: "Axes | None" = None) -> "Axes":
-        """Draws a bar for each candidate: its accuracy, or its loss if it is no classifier.
+        """Draws a bar for each candidate: its accuracy, or its loss for models that are not classifiers.
 
         Args:
             axes: The matplotlib axes to draw on. By default new ones, of a new figure.

@@ -33,7 +33,7 @@ def find_learning_rate(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> LearningRateCurve:
-    """Trains at a learning rate that rises at every step, and returns the loss at each rate. The model is not changed.
+    """Trains at a learning rate that rises at every step, and returns the loss at each rate.
 
     The sweep ends when the loss is four times its minimum, or NaN. Afterwards everything is restored bit for bit: weights,
     moving statistics, optimizer, seeds, metrics, `trainable` flags.

@@ -10,7 +10,7 @@ from difflr.checks import checked_steps
 from difflr.depth.depth_groups import depth_groups
 from difflr.depth.named_head import HEAD, Target, named_head
 from difflr.plan import Plan
-from difflr.text_table import TextTable, counted, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 # Tuned on ten tasks, none of them in docs/comparison.md. The change of the outputs per Adam step grows with the number of
 # input features of the head, so the rate falls with that number, as in mup: 4e-3 with 512.
@@ -23,15 +23,15 @@ FORGOTTEN = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
-class FineTuneSettings:
+class FineTuneSettings(ShownAsTable):
     """The settings of `difflr.fine_tune`, with reasons: print them, or read `history.settings`.
 
     Args:
-        learning_rate: The peak rate, that of the head.
+        learning_rate: The peak rate of the head while it trains alone.
         rate_ratio: Rate of the head / rate of the lowest layers; `None` if a plan sets the rates.
         freeze_epochs: Epochs with only the head trainable.
-        normalization: Whether the pretrained BatchNormalization layers of the body are `"frozen"` or `"trained"`; `None` if
-            a plan decides it.
+        normalization: Whether the pretrained BatchNormalization layers of the backbone are `"frozen"` or `"trained"`;
+            `None` if a plan decides it.
         reasons: Name of the setting -> its reason.
 
     Example:
@@ -57,9 +57,6 @@ class FineTuneSettings:
         lines = [[name, cell, self.reasons[name]] for name, cell in zip(names, cells, strict=True)]
         return text_table(["fine_tune", "value", "why"], lines, left=(0, 2))
 
-    def _repr_html_(self) -> str:
-        return self.__str__()._repr_html_()
-
 
 def fine_tune_settings(
     model: keras.Model, *, epochs: int, steps_per_epoch: int, head: Target = HEAD
@@ -67,7 +64,7 @@ def fine_tune_settings(
     """The settings of `difflr.fine_tune` for a model, from its layers and the number of steps; nothing is trained.
 
     Args:
-        model: A built Keras model: a pretrained body and a head.
+        model: A built Keras model: a pretrained backbone and a head.
         epochs: Integer. Epochs with everything trainable.
         steps_per_epoch: Integer. Batches in an epoch.
         head: As for `difflr.fine_tune`.
@@ -105,11 +102,11 @@ def fine_tune_settings(
 
 
 def with_values(settings: FineTuneSettings, reason: str, **values: object) -> FineTuneSettings:
-    """The settings with other values; those that are `None` are left unchanged.
+    """The settings with other values; `None` leaves a value unchanged.
 
     Args:
         settings: The settings.
-        reason: The reason of all of them.
+        reason: The reason for the new values.
         **values: Name of the setting -> value.
     """
     chosen = {name: value for name, value in values.items() if value is not None}

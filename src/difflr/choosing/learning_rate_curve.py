@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ SLIDE_WIDTH, SLIDE_THRESHOLD = 15, 0.005
 
 
 @dataclasses.dataclass(frozen=True)
-class LearningRateCurve:
+class LearningRateCurve(ShownAsTable):
     """The result of `difflr.find_learning_rate`: the loss at each rate, and four suggested rates.
 
     The four often differ by a factor of ten, and none is always right: look at the curve. All are base rates; `None` if
@@ -62,7 +62,7 @@ class LearningRateCurve:
 
     @property
     def valley(self) -> float | None:
-        """The middle of the longest descent: one third plus one sixth of its length."""
+        """The rate in the middle of the longest descent of the loss."""
         rates, losses = self._telling()
         lengths = [1] * len(losses)
         for later in range(len(losses)):
@@ -89,7 +89,7 @@ class LearningRateCurve:
 
     @property
     def steep(self) -> float | None:
-        """Where the loss falls fastest over the logarithm of the rate."""
+        """The rate at which the loss falls fastest over the logarithm of the rate."""
         rates, losses = self._telling()
         slopes = np.diff(losses) / np.diff(np.log(rates)) if len(losses) > 1 else np.array([])
         return float(rates[np.argmin(slopes)]) if len(slopes) and slopes.min() < 0 else None
@@ -142,14 +142,7 @@ class LearningRateCurve:
         drawing.legend(axes, handles, names, own_figure)
         return axes
 
-    def __str__(self) -> str:
-        return text_table(*self._cells())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self._cells())
-
-    def _cells(self) -> tuple[list[str], list[list[str]], set[int], str]:
-        """Header, lines, left-aligned columns, and footer."""
+    def __str__(self) -> TextTable:
         lines = [
             [name, "-" if rate is None else f"{rate:.2g}", SUGGESTIONS[name]] for name, rate in self.suggestions.items()
         ]
@@ -161,4 +154,4 @@ class LearningRateCurve:
             footer += "; the loss never falls, or is NaN: this curve suggests no rate"
         elif max(found) > 3 * min(found):
             footer += f"; the suggestions differ by a factor of {max(found) / min(found):.0f}: look at `plot()`"
-        return ["suggestion", "rate", "meaning"], lines, {0, 2}, footer
+        return text_table(["suggestion", "rate", "meaning"], lines, {0, 2}, footer)

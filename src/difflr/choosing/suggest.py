@@ -56,14 +56,14 @@ def suggest(
     journal: str | os.PathLike[str] | None = None,
     verbose: int | str = "auto",
 ) -> Choice:
-    """Measures how to fine-tune a model: base rate, profile over depth, normalization. The model is restored bit for bit.
+    """Measures how to fine-tune a model: base rate, multipliers by depth, normalization. Restores the model bit for bit.
 
     The defaults of `difflr.fine_tune` and other candidates train from the same weights on one part of the data, and are
-    scored on another part. Another candidate is chosen only if it is better than the defaults beyond the noise. If nothing
-    can be measured, the choice is the defaults, and `choice.reason` says why.
+    scored on another part. A candidate replaces the defaults only if it is better beyond the noise. If nothing can be
+    measured, the defaults are chosen, and `choice.reason` says why.
 
     Args:
-        model: A built Keras model: a pretrained body and a new head.
+        model: A built Keras model: a pretrained backbone and a new head.
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, or a generator
             with `steps_per_epoch`. Only the needed batches are read; they are kept in memory.
         y: As in `fit`: the targets, unless `x` includes them.

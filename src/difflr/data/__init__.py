@@ -1,4 +1,4 @@
-"""Data from files: a folder of pictures, a table of texts, arrays; in batches whose order can be repeated exactly."""
+"""Data from files: folders of images, tables of texts, arrays; in batches with a reproducible order."""
 
 from difflr.data.picture import read_picture
 from difflr.data.picture_files import PictureFiles

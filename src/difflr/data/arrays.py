@@ -13,22 +13,23 @@ VALIDATION = ("x_val", "y_val")
 
 
 def read_arrays(file: str | Path, *, targets: str | None = None) -> tuple[Examples, Examples | None]:
-    """Reads the arrays `x` and `y`, and `x_val` and `y_val` if they are there, from a file that `np.savez` wrote.
+    """Reads the arrays `x` and `y`, and `x_val` and `y_val` if present, from a file that `np.savez` wrote.
 
-    Whole numbers in `y` may be labels, or amounts that are to be predicted (years, prices). Labels are counted from 0;
-    so numbers that leave none out are taken for labels, all others for amounts, unless `targets` says what they are.
+    Whole numbers in `y` may be labels, or numbers to predict, such as years. Unless `targets` says which, they are labels
+    if every number from 0 up occurs.
 
     Args:
         file: The `.npz` file. Pickled objects in it are not read.
-        targets: What `y` holds: `"labels"`, `(num_examples,)`; `"several"`, a column of 0 and 1 for each label; or
-            `"numbers"`. `None`: labels or numbers, as it looks.
+        targets: The kind of `y`: `"labels"`, of shape `(num_examples,)`; `"several"`, a column of 0 and 1 for each label;
+            or `"numbers"`. `None`: labels or numbers, by the rule above.
 
     Returns:
-        The training `Examples` and those for validation, or `None`. If `y` holds no labels, `class_names` is empty.
+        Two `difflr.data.Examples`, for training and validation; the second is `None` without `x_val`. For numbers,
+        `class_names` is empty.
 
     Raises:
-        ValueError: If the file is no `.npz`, an array is missing, the lengths differ, a value is not finite, or `y` can
-            hold no labels and `targets` says so.
+        ValueError: If the file is not an `.npz` file, an array is missing, the lengths differ, a value is not finite, or
+            `y` does not fit `targets`.
 
     Example:
 

@@ -25,20 +25,19 @@ Batch = tuple[np.ndarray, np.ndarray]
 class Batches(keras.utils.PyDataset):
     """Arrays in batches for `fit`, in an order that depends on the seed and the epoch alone.
 
-    Keras shuffles arrays by a random state that no checkpoint holds, so that a resumed `fit` sees other batches. And the
-    workers of `keras.utils.PyDataset` hand a new epoch what they made ready before it began.
+    Keras shuffles arrays by a random state that is in no checkpoint, so a resumed `fit` sees other batches. The workers of
+    `keras.utils.PyDataset` pass batches that they prepared in one epoch to the next.
 
     Attributes:
-        seconds_waited: For how long batches that were made ahead were not ready when they were asked for.
+        seconds_waited: The time that training waited for batches prepared ahead.
 
     Args:
         x: Array, `(num_examples, ...)`, or `difflr.data.PictureFiles`.
         y: Array, `(num_examples, ...)`.
         batch_size: Integer. The last batch may be smaller.
-        seed: Integer; `None`: the examples stay in their order.
-        prepare: A function of a batch of `x`, such as one that scales pictures. `None`: nothing is done.
-        ahead: Integer. So many batches are made by threads before they are asked for. By default 3 where `x` is
-            `PictureFiles`, else 0.
+        seed: Integer; `None` keeps the order of the examples.
+        prepare: A function of a batch of `x`, such as one that scales images.
+        ahead: Integer, the number of batches that threads prepare ahead. By default 3 for a `PictureFiles`, else 0.
 
     Raises:
         ValueError: If the lengths differ or are 0, or `batch_size` is not positive.
@@ -82,7 +81,7 @@ class Batches(keras.utils.PyDataset):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Puts the examples in the order of epoch number `epoch`, counted from 0."""
+        """Sets the order of the examples to that of an epoch, counted from 0."""
         if epoch == self._epoch:
             return
         number = len(self._x)
@@ -95,7 +94,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return math.ceil(len(self._x) / self._batch_size)
 
     def __getitem__(self, index: int) -> Batch:
@@ -118,16 +117,14 @@ class Batches(keras.utils.PyDataset):
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """At the beginning of each epoch, sets the order of the batches and all random states, those of `Dropout` too.
+    """Sets the order of the batches and all seeds at the beginning of each epoch, also those of layers such as `Dropout`.
 
-    That is the seeds of `keras.utils.set_random_seed`, and those that layers keep.
-
-    With it, and a backup of weights and optimizer by `keras.callbacks.BackupAndRestore`, a run that is taken up again
-    ends bit for bit where it would have ended unbroken.
+    With this callback and `difflr.BackupAndRestore`, an interrupted and resumed run ends with the same weights, bit for
+    bit, as an uninterrupted one.
 
     Args:
         seed: Integer.
-        batches: The `Batches` that are trained on, if they are to be shuffled.
+        batches: The `Batches` in training, if they have a seed.
 
     Example: see `difflr.data.Batches`.
     """
@@ -137,7 +134,7 @@ class EpochSeeds(keras.callbacks.Callback):
         self._seed, self._batches = seed, batches
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Sets them for `epoch`."""
+        """Sets the order and the seeds for `epoch`."""
         if self._batches is not None:
             self._batches.set_epoch(epoch)
         random = _random(self._seed, epoch)

@@ -18,13 +18,13 @@ class Examples:
     """Inputs and their labels.
 
     Args:
-        x: The inputs, `(num_examples, ...)`: bytes 0..255 of pictures, texts (of dtype object), or numbers. Or
+        x: The inputs, `(num_examples, ...)`: images in 0..255 (uint8), texts (object), or numbers; or a
             `difflr.data.PictureFiles`.
-        y: The labels, `(num_examples,)` int32: positions in `class_names`. Or, where an example has any number of labels,
-            `(num_examples, num_classes)` float32 of 0 and 1. Or amounts, float32.
-        class_names: The names of the classes, in the order of the model's outputs; empty if `y` holds no labels.
-        skipped: What was left out: pairs of a file (or row) and the reason.
-        notes: What was done to the data that should be known.
+        y: The labels: positions in `class_names`, `(num_examples,)` int32; or, with any number of labels per example, 0 and
+            1, `(num_examples, num_classes)` float32; or numbers to predict, float32.
+        class_names: The names of the classes, in the order of the model's outputs; empty if `y` has numbers to predict.
+        skipped: Pairs of a file (or row) that was left out and the reason.
+        notes: Changes of the data that the user should know.
 
     Example:
 
@@ -46,8 +46,8 @@ class Examples:
 
     @property
     def task(self) -> str:
-        """The kind of target: `"classes"`, one for each example; `"labels"`, any number; or `"numbers"`."""
-        return "numbers" if not self.class_names else "labels" if self.y.ndim == 2 else "classes"
+        """The kind of target: `"classes"`, one per example; `"labels"`, any number per example; or `"numbers"`."""
+        return task_of(self.y, self.class_names)
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":
         """The examples at `positions`."""
@@ -56,12 +56,22 @@ class Examples:
         return dataclasses.replace(self, x=x, y=self.y[chosen])
 
     def counts(self) -> dict[str, int]:
-        """How many examples each class has."""
+        """The number of examples of each class."""
         if not self.class_names:
             return {}
         several = self.task == "labels"
         numbers = self.y.sum(0) if several else np.bincount(self.y, minlength=len(self.class_names))
         return {name: int(number) for name, number in zip(self.class_names, numbers, strict=True)}
+
+
+def task_of(y: np.ndarray, class_names: Sequence[str]) -> str:
+    """The kind of target: see `Examples.task`.
+
+    Args:
+        y: The targets.
+        class_names: The names of the classes; none if `y` holds numbers.
+    """
+    return "numbers" if not class_names else "labels" if y.ndim == 2 else "classes"
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

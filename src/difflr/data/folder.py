@@ -2,14 +2,13 @@
 
 import collections
 import dataclasses
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped, known_classes, some
-from difflr.data.picture import MODES, SUFFIXES
+from difflr.data.picture import SUFFIXES
 from difflr.data.picture_files import MOST_HELD, scan
 from difflr.text_table import counted
 
@@ -25,27 +24,26 @@ def read_folder(
     class_names: Sequence[str] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Examples:
-    """Reads the pictures in `folder`, which has a folder for each class, named after it, into memory.
+    """Reads a folder of images, with a subfolder named after each class, into memory.
 
-    Each is read as `difflr.data.read_picture` does, several at a time. All are held in memory, a byte a value: 150 kB
-    each at 224 x 224; `difflr.data.open_folder` leaves them where they are.
+    Each image is read as by `difflr.data.read_picture`, in several threads, and takes one byte per value: 150 kB at
+    224 x 224. For folders that do not fit into memory, use `difflr.data.open_folder`.
 
     Args:
-        folder: With a folder for each class; pictures may lie in folders below that. Hidden files and folders (a dot in
-            front) are left out.
-        size: Height and width in pixels.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
-        class_names: The classes to number labels by. By default the names of the folders, sorted.
-        on_picture: Called after each picture with how many are read and how many there are, for a progress bar.
+        folder: The folder. Images may be in folders below the class folders. Names that begin with a dot are ignored.
+        size: Pair of integers, the height and width in pixels.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
+        class_names: The class names, in label order. By default the names of the folders, sorted.
+        on_picture: Function of two integers, the images read and all images; called after each image, for a progress bar.
 
     Returns:
-        The `Examples`: `x` of shape `(num_pictures, height, width, channels)`, uint8. Pictures that cannot be read are
-        listed in `skipped`; what else was left out or changed is in `notes`.
+        A `difflr.data.Examples` with `x` of shape `(num_pictures, height, width, channels)`, uint8. `skipped` lists the
+        images that cannot be read, `notes` anything else that was left out or changed.
 
     Raises:
         ImportError: If Pillow is not installed.
-        ValueError: If there are no class folders, one class only, a class without pictures, or more than a tenth of the
-            pictures cannot be read.
+        ValueError: If there are fewer than two class folders, a class has no images, or more than a tenth of the images
+            cannot be read.
 
     Example:
 
@@ -61,7 +59,9 @@ def read_folder(
     print(examples.x.shape, examples.class_names)  # (2, 32, 32, 3) ('sea', 'wood')
     ```
     """
-    opened = _opened(folder, size, channels, class_names, on_picture, sys.maxsize, whole=True)
+    opened = open_folder(
+        folder, size, channels=channels, class_names=class_names, on_picture=on_picture, most_held=None
+    )
     return dataclasses.replace(opened, x=opened.x[:])
 
 
@@ -72,23 +72,23 @@ def open_folder(
     channels: int = 3,
     class_names: Sequence[str] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
+    most_held: int | None = MOST_HELD,
 ) -> Examples:
-    """Looks at each picture in `folder`, and leaves them there: `difflr.data.Batches` reads each when it needs it.
+    """Checks each image in a folder and leaves it there: `difflr.data.Batches` reads images when it needs them.
 
-    Damaged files are found by their beginning and end, or by their checksums, and are decoded only where that is not
-    enough.
+    Damaged files are found by their first and last bytes or their checksums, and decoded only if that is not enough.
 
     Args:
         folder: As in `difflr.data.read_folder`.
-        size: Height and width in pixels.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
-        class_names: The classes to number labels by. By default the names of the folders, sorted.
-        on_picture: Called after each picture with how many are looked at and how many there are, for a progress bar.
-        most_held: Integer, bytes. If all pictures take no more, each is held in memory once it was read.
+        size: Pair of integers, the height and width in pixels.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
+        class_names: The class names, in label order. By default the names of the folders, sorted.
+        on_picture: Function of two integers, the images checked and all images; called after each image.
+        most_held: Integer, bytes. If all images need no more than this, each stays in memory after its first use.
+            `None`: all are read now.
 
     Returns:
-        As `difflr.data.read_folder`, with `difflr.data.PictureFiles` for `x`.
+        As from `difflr.data.read_folder`, with a `difflr.data.PictureFiles` as `x`.
 
     Raises:
         ImportError: If Pillow is not installed.
@@ -108,24 +108,10 @@ def open_folder(
     print(examples.x.shape, examples.x[0].shape)  # (2, 32, 32, 3) (32, 32, 3)
     ```
     """
-    return _opened(folder, size, channels, class_names, on_picture, most_held, whole=False)
-
-
-def _opened(
-    folder: str | Path,
-    size: tuple[int, int],
-    channels: int,
-    class_names: Sequence[str] | None,
-    on_picture: Callable[[int, int], None] | None,
-    most_held: int,
-    whole: bool,
-) -> Examples:
     folder = Path(folder)
-    if channels not in MODES:
-        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     names, classes = classes_in(folder, class_names)
     files = [(names.index(name), file) for name, below in classes.items() for file in below]
-    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held, whole)
+    pictures, kept, reasons, remarks = scan([file for _, file in files], size, channels, on_picture, most_held)
     skipped = [(str(files[position][1].relative_to(folder)), reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(files), str(folder))
     labels = np.array([label for label, _ in files], "int32")[kept]
@@ -140,7 +126,7 @@ def classes_in(folder: Path, class_names: Sequence[str] | None = None) -> tuple[
 
     Args:
         folder: With a folder for each class.
-        class_names: The classes to number labels by. By default the names of the folders, sorted.
+        class_names: The class names, in label order. By default the names of the folders, sorted.
 
     Returns:
         The names of the classes in the order of their labels, and the files of each class that is there, sorted.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from difflr.data.examples import known_classes, some
+from difflr.data.examples import known_classes, some, task_of
 from difflr.data.rows import Value
 from difflr.text_table import counted
 
@@ -23,14 +23,9 @@ class Targets(NamedTuple):
     notes: tuple[str, ...]
 
     @property
-    def kind(self) -> str:
-        """Which of `TARGETS` they are."""
-        return "numbers" if not self.class_names else "several" if self.y.ndim == 2 else "labels"
-
-    @property
     def task(self) -> str:
         """As of `Examples`."""
-        return {"labels": "classes", "several": "labels"}.get(self.kind, "numbers")
+        return task_of(self.y, self.class_names)
 
 
 def targets_of(

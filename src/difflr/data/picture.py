@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,22 +24,22 @@ SEVERAL = "several pictures in the file: the first was read"
 
 
 def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    """Reads one picture exactly as `difflr.data.read_folder` does.
+    """Reads one image exactly as `difflr.data.read_folder` does.
 
-    It is turned as its EXIF data says, converted to `channels`, and stretched to `size` (bilinear, with antialiasing).
-    JPEGs much larger than `size` are decoded at a half, a quarter or an eighth of their size, never below twice `size`.
+    The image is rotated by its EXIF data, converted to `channels`, and resized to `size` (bilinear, with antialiasing).
+    JPEGs much larger than `size` are decoded at 1/2, 1/4 or 1/8 of their size, but at least at twice `size`.
 
     Args:
-        file: The picture. Values of 16 bits become bytes: 0..65535 to 0..255.
-        size: Height and width in pixels.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
+        file: The image file. 16-bit values are scaled to 8 bits.
+        size: Pair of integers, the height and width in pixels.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
 
     Returns:
         Array `(height, width, channels)`, uint8.
 
     Raises:
         ImportError: If Pillow is not installed.
-        ValueError: If it is no picture that can be read, or its values are of unknown range, as floats are.
+        ValueError: If the file is not a readable image, or its values have no known range, such as floats.
 
     Example:
 
@@ -61,7 +62,7 @@ def decode(
 
     Args:
         file: The file.
-        size: Height and width in pixels.
+        size: Pair of integers, the height and width in pixels.
         channels: Integer: 1, 3 or 4.
         content: What is in the file, if it was read already.
 
@@ -114,14 +115,11 @@ def _several(opened: "Image.Image") -> str | None:
 @contextlib.contextmanager
 def _opened(file: Path, content: bytes | None) -> "Iterator[Image.Image]":
     """The picture, its header read; why it or the rest cannot be is a ValueError that has the reason alone."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
+    Image = _pillow()
     try:
         with Image.open(file if content is None else io.BytesIO(content)) as opened:
             yield opened
-    except UnidentifiedImageError:
+    except Image.UnidentifiedImageError:
         raise ValueError(_why_not(file, set(Image.registered_extensions()))) from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError("too large") from None
@@ -151,10 +149,14 @@ def _why_not(file: Path, known: set[str]) -> str:
 @contextlib.contextmanager
 def too_large_is_an_error() -> Iterator[None]:
     """Pictures of more pixels than Pillow thinks safe are refused, not only warned of. Not for threads: outside of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", _pillow().DecompressionBombWarning)
+        yield
+
+
+def _pillow() -> types.ModuleType:
     try:
         from PIL import Image
     except ImportError:
         raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    return Image

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.picture import decode, is_complete, too_large_is_an_error
+from difflr.data.picture import MODES, decode, is_complete, too_large_is_an_error
 
 MOST_HELD = 400_000_000  # bytes of decoded pictures: 2,600 at 224 x 224
 # The picture, if it had to be decoded; its file's checksum; what should be known; and why it is skipped.
@@ -17,19 +17,19 @@ Scanned = tuple[np.ndarray | None, int, str | None, str | None]
 
 
 class PictureFiles:
-    """Pictures in files, indexed like an array `(num_pictures, height, width, channels)` of bytes.
+    """Images in files, indexed like a uint8 array `(num_pictures, height, width, channels)`.
 
-    Pictures are read when they are needed, by several threads, and compared with the checksum of their file. If all fit
-    into `held`, they stay in memory; otherwise 50,000 pictures take no more memory than a few batches.
+    Several threads read the images when they are needed, and compare each file with its checksum. With `held`, images
+    stay in memory; without, 50,000 images need no more memory than a few batches.
 
     Args:
         files: The files.
-        checksums: Of each file, as `scan` has it.
-        size: Height and width in pixels.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
-        held: Room for the pictures, if they are to be held in memory, uint8.
-        filled: Which of `held` are there already.
-        rows: Where in `held` each is; by default in order.
+        checksums: The checksum of each file.
+        size: Pair of integers, the height and width in pixels.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
+        held: A uint8 array for images that stay in memory; `None` to keep none.
+        filled: Boolean array, which rows of `held` are filled.
+        rows: The row in `held` of each file; by default in order.
 
     Example: see `difflr.data.open_folder`.
     """
@@ -53,14 +53,14 @@ class PictureFiles:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of an array."""
+        """The shape of the array."""
         return (len(self.files), *self._size, self._channels)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def take(self, positions: np.ndarray) -> "PictureFiles":
-        """Those at `positions`, not read."""
+        """The images at `positions`, without reading them."""
         files, checksums = ([values[one] for one in positions] for values in (self.files, self.checksums))
         rows = self._rows[positions]
         return PictureFiles(files, checksums, self._size, self._channels, self._held, self._filled, rows)
@@ -95,18 +95,16 @@ class PictureFiles:
         try:
             content = file.read_bytes()
         except OSError as error:
-            raise ValueError(
-                f"{file} was there when training began, and cannot be read now: {error.strerror}."
-            ) from None
+            raise ValueError(f"{file} was there at the start, and cannot be read now: {error.strerror}.") from None
         if zlib.crc32(content) != self.checksums[position]:
-            raise ValueError(f"{file} has changed since training began.")
+            raise ValueError(f"{file} has changed since the start.")
         try:
             return decode(file, self._size, self._channels, content)[0]
         except ValueError as error:
             raise ValueError(f"{file} is damaged: {error}. Remove or replace it, and start over.") from None
 
     def manifest(self) -> dict[str, int]:
-        """File -> checksum: whether the pictures are the same, and if not, which differ."""
+        """File -> checksum, to find out which images have changed."""
         return {str(file): number for file, number in zip(self.files, self.checksums, strict=True)}
 
 
@@ -115,32 +113,33 @@ def scan(
     size: tuple[int, int],
     channels: int = 3,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
-    whole: bool = False,
+    most_held: int | None = MOST_HELD,
 ) -> tuple[PictureFiles, np.ndarray, dict[int, str], list[str]]:
     """Looks at every file once, to know which can be read; most need not be decoded for that.
 
     Args:
         files: The files.
-        size: Height and width in pixels.
+        size: Pair of integers, the height and width in pixels.
         channels: Integer: 1, 3 or 4.
         on_picture: Called after each picture with how many are looked at and how many there are.
         most_held: Bytes. If all pictures take no more, they are held in memory from when they are first asked for.
-        whole: Whether all are decoded.
+            `None`: from now on, so all are decoded.
 
     Returns:
         The pictures that can be read, their positions in `files`, position -> reason of the others, and what was done
         to some that should be known.
     """
+    if channels not in MODES:
+        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     number = len(files)
-    hold = number * size[0] * size[1] * channels <= most_held
+    hold = most_held is None or number * size[0] * size[1] * channels <= most_held
     held = np.empty((number if hold else 0, *size, channels), "uint8")
     filled = np.zeros(len(held), "bool")
     kept: list[int] = []
     checksums: list[int] = []
     skipped: dict[int, str] = {}
     remarks: list[str] = []
-    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, whole)):
+    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, most_held is None)):
         if reason is not None:
             skipped[position] = reason
         else:

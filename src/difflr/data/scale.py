@@ -1,28 +1,35 @@
 """How the bytes of pictures become the numbers that a network was trained with."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import numpy as np
 
 from difflr import keras_private
 
-# Scale -> the mode of Keras's own `preprocess_input`, and which networks of keras.applications want it.
+# Scale -> which networks of keras.applications want it.
 SCALES = {
-    "0..255": (None, "networks with a Rescaling or Normalization layer: EfficientNet, MobileNetV3, ConvNeXt, RegNet"),
-    "0..1": ("0..1", "many networks of one's own"),
-    "-1..1": ("tf", "MobileNet, MobileNetV2, Inception, Xception, NASNet, ResNetV2"),
-    "imagenet": ("torch", "DenseNet, and networks from PyTorch: 0..1 less ImageNet's mean, by its deviation"),
-    "caffe": ("caffe", "VGG, ResNet: 0..255 in the order BGR less ImageNet's mean"),
+    "0..255": "networks with a Rescaling or Normalization layer: EfficientNet, MobileNetV3, ConvNeXt, RegNet",
+    "0..1": "many networks of one's own",
+    "-1..1": "MobileNet, MobileNetV2, Inception, Xception, NASNet, ResNetV2",
+    "imagenet": "DenseNet, and networks from PyTorch: 0..1 less ImageNet's mean, by its deviation",
+    "caffe": "VGG, ResNet: 0..255 in the order BGR less ImageNet's mean",
+}
+# Scale -> factor and offset per channel, as in keras.applications.imagenet_utils.preprocess_input.
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+RESCALING = {
+    "0..1": (1 / 255, 0.0),
+    "-1..1": (1 / 127.5, -1.0),
+    "imagenet": ((1 / (255 * DEVIATION)).tolist(), (-MEAN / DEVIATION).tolist()),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),
 }
 
 
 def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
-    """Converts pictures to the scale that a network was trained with.
+    """Converts images to the range of values that a network was trained with.
 
     Args:
-        pictures: Values 0..255, `(num_pictures, height, width, channels)`.
+        pictures: Images with values 0..255, `(num_pictures, height, width, channels)`.
         scale: One of `difflr.data.SCALES`: `"0..255"`, `"0..1"`, `"-1..1"`, `"imagenet"`, `"caffe"`; the last two are
             for RGB.
 
@@ -30,7 +37,7 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
         An array of the same shape, float32.
 
     Raises:
-        ValueError: If `scale` is none of these, or needs three channels.
+        ValueError: If `scale` is not one of these, or needs three channels.
 
     Example:
 
@@ -39,24 +46,19 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
     assert difflr.data.to_scale(pictures, "-1..1").max() == 1
     ```
 
-    Reference: Keras's `keras.applications.imagenet_utils.preprocess_input`, which does it.
+    Reference: `keras.applications.imagenet_utils.preprocess_input`.
     """
     if scale not in SCALES:
         raise ValueError(f"`scale` must be one of {', '.join(SCALES)}. Received: {scale!r}.")
     if scale in ("imagenet", "caffe") and pictures.shape[-1] != 3:
         raise ValueError(f"The scale '{scale}' is for RGB pictures. Received: {pictures.shape[-1]} channels.")
     values = pictures.astype("float32")
-    mode = SCALES[scale][0]
-    if mode is None:
-        return values
-    if mode == "0..1":
-        return values / 255
-    preprocess = keras.applications.imagenet_utils.preprocess_input
-    return preprocess(values, data_format="channels_last", mode=mode)
+    factor, offset = RESCALING.get(scale, (1.0, 0.0))
+    return (values[..., ::-1] if scale == "caffe" else values) * np.float32(factor) + np.float32(offset)
 
 
 def has_own_scale(model: keras.Layer) -> bool:
-    """Whether a Rescaling or Normalization layer comes before the first weights of `model`: it takes 0..255.
+    """Whether `model` takes images in 0..255: a Rescaling or Normalization layer comes before its first weights.
 
     Args:
         model: A built model.
@@ -68,7 +70,7 @@ def has_own_scale(model: keras.Layer) -> bool:
     assert difflr.data.has_own_scale(network)
     ```
     """
-    for layer in _in_order(model):
+    for layer in leaf_layers(model):
         if isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization)):
             return True
         if keras_private.own_trainable_variables(layer):
@@ -76,9 +78,14 @@ def has_own_scale(model: keras.Layer) -> bool:
     return False
 
 
-def _in_order(layer: keras.Layer) -> Iterator[Any]:
+def leaf_layers(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """The layers that hold no others, in order.
+
+    Args:
+        layer: A model or a layer.
+    """
     below = keras_private.sublayers(layer)
     if not below:
         yield layer
     for each in below:
-        yield from _in_order(each)
+        yield from leaf_layers(each)

@@ -4,20 +4,20 @@ import numpy as np
 
 
 def stratified_split(labels: np.ndarray, fraction: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Divides examples so that each class gives the same share of its own, drawn by `seed`.
+    """Splits examples into training and validation, with the same share of every class.
 
-    A class with two examples or more gives at least one to either part; one with a single example is for training.
+    A class with two or more examples has at least one in each part; a single example is for training.
 
     Args:
-        labels: `(num_examples,)`, whole numbers.
+        labels: Integers, `(num_examples,)`.
         fraction: Float in [0, 1): the share for validation.
-        seed: Integer. The same seed and labels give the same parts.
+        seed: Integer. The same seed and labels give the same split.
 
     Returns:
-        Positions of the training and of the validation examples, both ascending.
+        The positions of the training and the validation examples, both ascending.
 
     Raises:
-        ValueError: If `fraction` is out of its range.
+        ValueError: If `fraction` is out of range.
 
     Example:
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from difflr.data.examples import Examples, check_skipped
 from difflr.data.labels import Targets, targets_of
-from difflr.data.picture import MODES
 from difflr.data.picture_files import MOST_HELD, PictureFiles, scan
 from difflr.data.rows import Row, read_rows
 
@@ -25,24 +24,24 @@ def read_table(
 ) -> Examples:
     """Reads texts and their labels from a table in UTF-8: CSV, JSON Lines or Parquet.
 
-    A CSV may be separated by commas, semicolons or tabs. Every label that is not empty is a class, "None" and "nan" too.
+    CSV fields may be separated by commas, semicolons or tabs. Every nonempty label is a class, even "None" and "nan".
 
     Args:
-        file: Its first row has the names of the columns. A `.jsonl` has an object a line, a `.parquet` needs pyarrow.
+        file: The table. The first row of a CSV has the column names; a `.jsonl` file has one object per line; a `.parquet`
+            file needs pyarrow.
         text_column: The column with the texts.
-        label_column: The column with the labels; or several, each with amounts, or with 0 and 1 for a label of its own.
-        class_names: The classes to number labels by. By default the labels found, sorted.
-        targets: What the labels are: `"labels"`, one for each text; `"several"`, any number for each text, as a list or with
-            `|`, `;` or `,` between them, or none; `"numbers"`, amounts to predict. By default the kind is guessed, and
-            `notes` says so.
+        label_column: The column with the labels; or several columns, with numbers, or with 0 and 1 for one label each.
+        class_names: The class names, in label order. By default the labels found, sorted.
+        targets: The kind of labels: `"labels"`, one per text; `"several"`, any number per text, as a list or separated by
+            `|`, `;` or `,`; `"numbers"`, numbers to predict. By default the kind is guessed, and `notes` says so.
 
     Returns:
-        The `Examples`: `x` of shape `(num_rows,)`, strings in an array of objects. Rows without a text or a label, or
-        with more fields than there are columns, are listed in `skipped`.
+        A `difflr.data.Examples` with `x` of shape `(num_rows,)`, an object array of strings. `skipped` lists the rows
+        without a text or a label, or with more fields than columns.
 
     Raises:
-        ValueError: If a column is missing, there are no rows or one class only, or more than a tenth of the rows lack
-            something.
+        ValueError: If a column is missing, there are no rows or only one class, or more than a tenth of the rows are
+            skipped.
 
     Example:
 
@@ -72,27 +71,27 @@ def open_picture_table(
     class_names: Sequence[str] | None = None,
     targets: str | None = None,
     on_picture: Callable[[int, int], None] | None = None,
-    most_held: int = MOST_HELD,
+    most_held: int | None = MOST_HELD,
 ) -> Examples:
-    """Opens the pictures that a table names, with their labels, as `difflr.data.open_folder` does.
+    """Opens the images that a table lists, with their labels, as `difflr.data.open_folder` does.
 
     Args:
-        file: A table, as of `difflr.data.read_table`. Its paths start where the table lies.
-        size: Height and width in pixels.
-        file_column: The column with the paths. By default the first that is there of file, path, image and their like.
+        file: A table as for `difflr.data.read_table`. Its paths are relative to the table's folder.
+        size: Pair of integers, the height and width in pixels.
+        file_column: The column with the paths. By default the first column named file, path, image or similar.
         label_column: As in `difflr.data.read_table`.
-        channels: Integer: 1 for gray, 3 for RGB, 4 for RGB and opacity.
+        channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
         class_names: As in `difflr.data.read_table`.
         targets: As in `difflr.data.read_table`.
         on_picture: As in `difflr.data.open_folder`.
         most_held: As in `difflr.data.open_folder`.
 
     Returns:
-        The `Examples`, with `difflr.data.PictureFiles` for `x`.
+        A `difflr.data.Examples`, with a `difflr.data.PictureFiles` as `x`.
 
     Raises:
         ImportError: If Pillow is not installed.
-        ValueError: As in `difflr.data.read_table`; or if more than a tenth of the pictures cannot be read.
+        ValueError: As in `difflr.data.read_table`; or if more than a tenth of the images cannot be read.
 
     Example:
 
@@ -108,8 +107,6 @@ def open_picture_table(
     ```
     """
     file, columns = Path(file), _columns(label_column)
-    if channels not in MODES:
-        raise ValueError(f"`channels` must be 1, 3 or 4. Received: {channels!r}.")
     rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file", targets)
     paths = [file.parent / row.content.strip() for row in rows]
     pictures, kept, reasons, remarks = scan(paths, size, channels, on_picture, most_held)
@@ -120,28 +117,21 @@ def open_picture_table(
 
 
 def picture_targets(
-    file: Path,
-    label_column: Sequence[str],
-    *,
-    file_column: str | None = None,
-    targets: str | None = None,
-    class_names: Sequence[str] | None = None,
-) -> tuple[list[Path], Targets]:
-    """The files and the labels of the pictures that a table names, without a picture being read.
+    file: Path, label_column: Sequence[str], *, file_column: str | None = None, targets: str | None = None
+) -> Targets:
+    """The labels of the pictures that a table names, without a picture being read.
 
     Args:
         file: As in `open_picture_table`.
         label_column: The columns with the labels.
         file_column: As in `open_picture_table`.
         targets: As in `open_picture_table`.
-        class_names: As in `open_picture_table`.
 
     Raises:
         ValueError: As in `read_table`.
     """
     rows, _ = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], label_column, "file", targets)
-    made = targets_of([row.label for row in rows], label_column, _where(file, label_column), targets, class_names)
-    return [file.parent / row.content.strip() for row in rows], made
+    return targets_of([row.label for row in rows], label_column, _where(file, label_column), targets)
 
 
 def _examples(

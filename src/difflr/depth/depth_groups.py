@@ -24,11 +24,11 @@ class DepthGroup:
     """Layers of a model at the same depth, such as one residual block.
 
     Args:
-        name: Their common path in the layer tree, such as `"backbone/block_3"`; `"head"` for the head.
+        name: The layers' common path in the layer tree, such as `"backbone/block_3"`; `"head"` for the head.
         height: The number of groups above it, towards the output; 0 at the top.
-        variables: Its variables.
+        variables: The variables of the group.
         paths: Their layer-tree paths.
-        statistics: BatchNormalization layers in it without trainable variables.
+        statistics: BatchNormalization layers of the group without trainable variables.
     """
 
     name: str
@@ -39,12 +39,12 @@ class DepthGroup:
 
     @property
     def ids(self) -> set[int]:
-        """The ids of its variables, and of its layers that have only moving statistics."""
+        """The ids of the group's variables, and of its layers that have only moving statistics."""
         return {*map(id, self.variables), *map(id, self.statistics)}
 
     @property
     def num_parameters(self) -> int:
-        """The number of parameters in its variables."""
+        """The number of parameters of the group."""
         return sum(math.prod(variable.shape) for variable in self.variables)
 
     def __repr__(self) -> str:
@@ -64,10 +64,10 @@ def depth_groups(
     Inception module, transformer block) are found where paths fork and merge again, or as a series of layers; failing
     that, by names such as `block2a_expand`, `block2a_project`.
 
-    The height of a group is the number of backbone groups above it on the longest path to the output. Two towers that
-    merge below the head each count their own blocks, and their groups at the same height are one group. Embeddings, patch
-    projections, class and position tokens are the bottom of their tower. A layer used at several depths belongs to the
-    lowest. All heads together are one group, wherever they are, and add no height to others.
+    The height of a group is the number of groups above it, the head included, on the longest path to the output. Two
+    towers that merge below the head each count their own blocks; their groups at the same height are one group.
+    Embeddings, patch projections, class and position tokens are the bottom of their tower. A layer used at
+    several depths belongs to the lowest. All heads together are one group of height 0.
 
     Args:
         model: A built Keras model.

@@ -52,35 +52,35 @@ def fine_tune(
     `epochs`, in a second cycle: the head peaks at half of `learning_rate`, the lowest layers at that / `rate_ratio`, with
     geometric rates in between. Both are phases of one `fit`, with one history; the optimizer keeps its state.
 
-    `difflr.fine_tune_settings` chooses what is not given, from the layers of the model and the number of steps. The
-    settings and their reasons are printed unless `verbose=0`, and are the `settings` of the returned history.
+    `difflr.fine_tune_settings` chooses the other settings, from the layers of the model and the number of steps. `fine_tune`
+    prints the settings and their reasons unless `verbose=0`; the returned history has them as `settings`.
 
     After a keyboard interrupt or an error, the model has the weights of the last step, everything that the plan trains is
     trainable again, and `model.history` has the completed epochs. With `difflr.BackupAndRestore` in `callbacks`, the same
     call resumes an interrupted run, in a new process too.
 
     Args:
-        model: A built Keras model: a pretrained body and a new head. If it is compiled, its loss, metrics
-            and optimizer are reused.
+        model: A built Keras model: a pretrained backbone and a new head. If it is compiled, its loss, metrics and
+            optimizer are reused.
         x: As in `fit`: arrays, a `tf.data.Dataset`, a torch `DataLoader`, a `keras.utils.PyDataset`, a generator.
         y: As in `fit`: the targets, unless `x` includes them.
         epochs: Integer. Epochs with everything trainable; they follow the `freeze_epochs`.
         learning_rate: Float > 0. The peak rate, that of the head while it trains alone. By default 2 / the number of input
             features of the head, limited to 1e-3 ... 3e-2. Or a `difflr.Choice`, whose plan is used, too; or
-            `"auto"`: `difflr.suggest` measures it first. With either and with validation data the result is never worse
-            on that than its own head-only stage.
+            `"auto"`: `difflr.suggest` measures one first. With either and validation data, the result is never worse on
+            that data than after the head-only epochs.
         freeze_epochs: Integer. Epochs with only the head trainable; 0 for none. Defaults to 1.
         rate_ratio: Float >= 1. Rate of the head / rate of the lowest layers. By default each group of layers has 0.75 of the
             rate of the one above, until the ratio is 10.
-        normalization: `"frozen"` keeps the scales and moving statistics of pretrained BatchNormalization layers in the body;
-            `"trained"` trains them. By default they are frozen if the training is too short for moving statistics to
+        normalization: `"frozen"` keeps the weights and moving statistics of pretrained BatchNormalization layers below the
+            head; `"trained"` trains them. By default they are frozen if the training is too short for moving statistics to
             follow: fewer than 300 steps with a momentum of 0.99.
         head: The target of the head (layer, path, ...; as in `difflr.Rule`), or a list of targets. Layers that take all
             inputs from it belong to it. By default the head is found from the data flow.
         plan: A `difflr.Plan` instead of `rate_ratio` and `normalization`. If none of the three is given, the optimizer's
             plan is used, if it has one.
-        optimizer: A Keras optimizer, stock or differential, or its name. A new one with its settings is made; the
-            cycles replace its learning rate. By default the optimizer of the compiled model, else AdamW with a weight decay
+        optimizer: A stock or difflr optimizer, or its name. `fine_tune` trains with a copy whose learning
+            rate is the cycles. By default the optimizer of the compiled model, else AdamW with a weight decay
             of 0.01, except on biases and norms, and a global norm of the gradients of at most 1.
         loss: As in `compile`; needed if the model is not compiled.
         metrics: As in `compile`.
@@ -94,7 +94,7 @@ def fine_tune(
     Raises:
         TypeError: Before training, if an argument has an unknown form.
         ValueError: Before training, if a number is out of its range; if the model is not built, has no head, or is neither
-            compiled nor given a `loss`; if its body is frozen; or if the length of an epoch is unknown.
+            compiled nor given a `loss`; if the backbone is frozen; or if the length of an epoch is unknown.
 
     Example:
 
@@ -106,9 +106,9 @@ def fine_tune(
     history = difflr.fine_tune(model, x, y, epochs=2, loss=loss, metrics=["accuracy"], verbose=0)
     ```
 
-    Reference: fastai's `Learner.fine_tune` (`callback/schedule.py`): the same cycles. Other than there, rates and ratio are
-    chosen for the model, normalization layers of a frozen body are frozen too, momentum has no cycle, and the optimizer
-    keeps its state from one phase to the other.
+    Reference: fastai's `Learner.fine_tune` (`callback/schedule.py`) has the same cycles. Unlike there, rates and ratio are
+    chosen for the model, normalization layers of a frozen backbone are frozen too, momentum has no cycle, and the
+    optimizer keeps its state from one phase to the next.
     """
     check_keywords("fine_tune", fit_arguments, fine_tune, model.fit)
     fit_arguments["callbacks"] = callbacks = _as_list(callbacks)

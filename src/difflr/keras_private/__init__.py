@@ -82,7 +82,6 @@ from difflr.keras_private.fit import (
     callback_list,
     compile_arguments,
     forget_metrics,
-    forget_step,
     load_apart,
     load_lora,
     renew_step,

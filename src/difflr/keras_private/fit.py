@@ -27,8 +27,10 @@ def forget_metrics(model):
         vars(model)["_compile_metrics"] = None
 
 
-def forget_step(model):
-    """Makes Keras rebuild a model's compiled functions for the variables that its optimizer trains now.
+def renew_step(model):
+    """Rebuilds the compiled functions for the variables that the optimizer trains now.
+
+    `fit`, `evaluate` and `predict` make theirs only when they begin, and a callback may be inside one of them.
 
     `train_function = None` is not enough. A `LossScaleOptimizer` has its own list of variables. JAX would reuse a function
     compiled for variables of the same shapes in another order. Since Keras 3.16, `fit` in several torch processes
@@ -40,18 +42,10 @@ def forget_step(model):
         with DotNotTrackScope():  # otherwise the model's variables would become variables of the optimizer
             wrapper._trainable_variables = trainable
         wrapper._trainable_variables_indices = {wrapper._var_key(v): position for position, v in enumerate(trainable)}
+    made = [name for name in ("train", "test", "predict") if getattr(model, f"{name}_function") is not None]
     model.train_function = model.test_function = model.predict_function = None
     if getattr(model, "ddp_model", None) is not None:
         model.ddp_model = None
-
-
-def renew_step(model):
-    """Rebuilds the compiled functions for the variables that the optimizer trains now.
-
-    `fit`, `evaluate` and `predict` make theirs only when they begin, and a callback may be inside one of them.
-    """
-    made = [name for name in ("train", "test", "predict") if getattr(model, f"{name}_function") is not None]
-    forget_step(model)
     for name in made:
         getattr(model, f"make_{name}_function")(force=True)
 

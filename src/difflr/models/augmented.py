@@ -27,7 +27,8 @@ DEFAULT_CHANGES = ("flip", "rotate", "zoom", "light")
 def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT_CHANGES) -> keras.Model:
     """Add Keras augmentation layers in front of a model. They act in training and do nothing in prediction.
 
-    Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`.
+    Layers are shared with `model`: training one trains the other, and plans for one fit the other. Save `model`,
+    not the result.
 
     Args:
         model: A functional or Sequential model, built, with one input: images 0..255, channels last.
@@ -70,7 +71,7 @@ def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CH
     Args:
         pictures: Values 0..255, `(num_pictures, height, width, channels)`.
         changes: As in `augmented`.
-        columns: Integer. How many of each; the first is the original.
+        columns: Integer. The number of versions; the first is the original.
 
     Returns:
         Array `(num_pictures, columns, height, width, channels)`, uint8.
@@ -89,7 +90,7 @@ def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CH
     """A contact sheet: each image with augmented versions next to it.
 
     Args:
-        pictures: As in `augmented_pictures`.
+        pictures: Images with values 0..255, `(num_pictures, height, width, channels)`.
         changes: As in `augmented`.
         columns: Integer. Images per row; the first is the original.
 

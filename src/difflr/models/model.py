@@ -35,7 +35,7 @@ class UsesMultipliers:
         """Compile as in Keras, with the differential version of `optimizer`.
 
         Args:
-            optimizer: A differential optimizer, or a stock optimizer or its name, which is converted so that declared
+            optimizer: A difflr optimizer, or a stock optimizer or its name, which is converted so that declared
                 multipliers are never silently ignored. A stock instance must not be built.
             *args: As in Keras.
             **kwargs: As in Keras.
@@ -46,8 +46,9 @@ class UsesMultipliers:
         check_keywords("compile", kwargs, UsesMultipliers.compile, keras.Model.compile)
         self.multipliers  # noqa: B018 - raises on conflicting declarations before anything is compiled
         optimizer = None if optimizer is None else differential(optimizer)
-        for part in _differential_parts(optimizer):
-            part.bind(self)  # type: ignore[arg-type]
+        for part in [] if optimizer is None else parts(optimizer):
+            if isinstance(part, DifferentialOptimizer):
+                part.bind(self)  # type: ignore[arg-type]
         super().compile(optimizer, *args, **kwargs)  # type: ignore[misc]
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -59,13 +60,6 @@ class UsesMultipliers:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
-
-
-def _differential_parts(optimizer: Any) -> list[DifferentialOptimizer]:
-    """The differential optimizers in `optimizer`: itself, or those it wraps."""
-    if optimizer is None:
-        return []
-    return [part for part in parts(optimizer) if isinstance(part, DifferentialOptimizer)]
 
 
 @keras.saving.register_keras_serializable(package="difflr")

@@ -28,7 +28,7 @@ def new_head(
 ) -> keras.Model:
     """Put a new head on `model`, for other classes.
 
-    Its kernel is small (standard deviation 0.01), so that all classes are about equally probable before training.
+    The new kernel is small (standard deviation 0.01), so that all classes are about equally probable before training.
 
     The new head replaces the last layer with weights if that is `Dense`, or if its outputs become probabilities by a
     softmax or sigmoid, also in a nested model. Otherwise it goes after the whole model. Feature maps are reduced by global
@@ -162,8 +162,8 @@ def free_name(model: keras_private.Functional, name: str) -> str:
 def after_vectorization(model: keras.Model) -> tuple[keras.layers.TextVectorization, keras.Model]:
     """Split a text model into its TextVectorization layer and the model after it, which takes token ids.
 
-    Only TensorFlow has string tensors, so texts are converted once before training. Layers are shared with `model`, which
-    trains along.
+    Only TensorFlow has string tensors, so texts are converted once before training. Layers are shared with `model`: training
+    one trains the other.
 
     Args:
         model: A functional or Sequential model with one input of strings.

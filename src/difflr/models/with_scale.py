@@ -3,20 +3,8 @@
 import keras
 
 from difflr.checks import checked_option
-from difflr.data.scale import SCALES
+from difflr.data.scale import RESCALING, SCALES
 from difflr.models.new_head import as_functional, free_name
-
-# Scale -> factor and offset per channel, as in keras.applications.imagenet_utils.preprocess_input.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RESCALING = {
-    "0..1": (1 / 255, 0.0),
-    "-1..1": (1 / 127.5, -1.0),
-    "imagenet": (
-        [1 / (255 * deviation) for deviation in DEVIATION],
-        [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION, strict=True)],
-    ),
-    "caffe": (1.0, [-103.939, -116.779, -123.68]),
-}
 
 
 def with_scale(model: keras.Model, scale: str) -> keras.Model:

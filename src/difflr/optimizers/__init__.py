@@ -1,6 +1,6 @@
 """Every optimizer of `keras.optimizers` with a learning rate per variable, under its own name.
 
-Found from Keras itself; `differential` makes one of any other `keras.optimizers.Optimizer`.
+The list comes from Keras; `differential` converts any other `keras.optimizers.Optimizer`.
 """
 
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer

@@ -30,7 +30,7 @@ def differential(
 
     Methods that the class overrides are called on every backend: `update_step` with the rate of its variable, and a weight
     decay of its own once per group, with the rate of the group as `self.learning_rate`. This also holds for subclasses of
-    a differential optimizer.
+    a difflr optimizer.
 
     Args:
         optimizer: A class derived from `keras.optimizers.Optimizer`, from Keras or elsewhere; an unbuilt instance; a name

@@ -15,8 +15,8 @@ from difflr.plan import Plan, Row
 def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = None) -> Plan:
     """The plan in force of a model.
 
-    It comes from the optimizer, built or not, made with a plan, a mapping, a number or a function, also inside a
-    `LossScaleOptimizer` or `MultiOptimizer`. A stock optimizer trains everything trainable at the base rate. Without an
+    The plan comes from the optimizer, built or not, with any form of `multipliers`, also inside a `LossScaleOptimizer` or
+    `MultiOptimizer`. A stock optimizer trains everything trainable at the base rate. Without an
     optimizer, the plan is the multipliers that layers declare. What a phase or `freeze_to` freezes is frozen in the plan in
     force; `plan.whole` is the plan without that. All tables, plots, logs and phases use this function.
 
@@ -28,15 +28,13 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
         The plan in force, with the current multipliers.
 
     Raises:
-        ValueError: If the model is not built, or the optimizer trains none of its variables, like a GAN with two
-            optimizers of its own.
+        ValueError: If the model is not built, or the optimizer trains none of its variables, as in a GAN with two
+            optimizers.
         RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
 
     Example:
 
     ```python
-    import dataclasses
-
     import keras
     import difflr
 

@@ -18,7 +18,7 @@ def replan(model: keras.Model, plan: Plan, *, warmup_steps: int = 0, own_bias_co
     after the optimizer was built (a new head, LoRA) are added.
 
     Args:
-        model: A model compiled with a differential optimizer.
+        model: A model compiled with a difflr optimizer.
         plan: The new plan of this model.
         warmup_steps: Integer, the number of steps over which the rate of newly unfrozen variables rises.
         own_bias_correction: Boolean, whether newly unfrozen variables count their own steps for the optimizer's bias

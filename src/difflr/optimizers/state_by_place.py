@@ -100,6 +100,8 @@ class StateByPlace:
         """
         places = {row.place: to.row(row.variable).place for row in plan.rows if row.variable in to}
         gone = {row.place for row in plan.rows} - places.keys()
+        if not gone and all(place == there for place, there in places.items()):
+            return plan
 
         def moved(by_place: dict[str, Any]) -> dict[str, Any]:
             return {places.get(place, place): value for place, value in by_place.items() if place not in gone}

@@ -15,7 +15,7 @@ def freeze_to(model: keras.Model, group: int | str, head: object = "kind:head") 
     frozen. To schedule freezing inside one `fit`, use `difflr.PhaseScheduler`.
 
     Args:
-        model: A model compiled with a differential optimizer.
+        model: A model compiled with a difflr optimizer.
         group: The lowest trainable group: its number, from the bottom (0) or from the head (-1), or its name. See
             `difflr.depth.depth_groups`.
         head: The target of the head, as there.
@@ -61,7 +61,7 @@ def unfreeze(model: keras.Model) -> None:
     """Unfreezes everything that the plan trains; the optimizer keeps its state.
 
     Args:
-        model: A model compiled with a differential optimizer.
+        model: A model compiled with a difflr optimizer.
 
     Raises:
         TypeError: If the optimizer is not a difflr optimizer.
@@ -70,7 +70,8 @@ def unfreeze(model: keras.Model) -> None:
     Example: see `difflr.freeze_to`.
     """
     optimizer = ready_optimizer(model, "unfreeze")
-    if plan_of(model).whole is not plan_of(model):
+    plan = plan_of(model)
+    if plan.whole is not plan:
         replan(model, optimizer.whole_plan())
 
 

@@ -186,22 +186,22 @@ class Phase:
 
     @property
     def text(self) -> str:
-        """All its arguments in one line, with the names that tables show for objects."""
+        """All arguments of the phase in one line, with the names that tables show for objects."""
         return json.dumps(saved_phase.to_config(self, name_objects=True), sort_keys=True)
 
     @property
     def endless(self) -> bool:
-        """Whether it lasts to the end of `fit`."""
+        """Whether the phase lasts to the end of `fit`."""
         return self.epochs is None and self.steps is None and not self.is_open
 
     @property
     def is_open(self) -> bool:
-        """Whether its end depends on the training: on a metric, a function, or `next_phase()`."""
+        """Whether the phase ends by a metric, a function, or `next_phase()`."""
         return self.monitor is not None or self.until is not None
 
     @property
     def longest_wait(self) -> int | None:
-        """The number of epochs without improvement after which it ends; `None` if it does not end that way."""
+        """The number of epochs without improvement after which the phase ends; `None` if it does not end that way."""
         reaches = self.threshold is not None and not self.patience
         return None if self.monitor is None or reaches else max(self.patience, 1)
 
@@ -237,12 +237,12 @@ class Phase:
 
     @property
     def who(self) -> str:
-        """Its targets as text."""
+        """The trainable targets as text."""
         return ", ".join(target if isinstance(target, str) else describe(target) for target in self.trainable)
 
     @property
     def ends(self) -> str:
-        """When it ends, as text."""
+        """When the phase ends, as text."""
         if self.steps is not None:
             return counted(self.steps, "step")
         reasons = []

@@ -35,8 +35,8 @@ class PhaseScheduler(keras.callbacks.Callback):
     the phase sets one. All of it is saved with the optimizer: `BackupAndRestore`, `ModelCheckpoint` and `load_model`
     resume in the middle of a phase as if never interrupted, whatever the order of callbacks.
 
-    A `fit` that starts at the epoch where the last one stopped (`initial_epoch`) continues its phase. After a completed
-    run, one that starts elsewhere begins with the first phase, unless a phase ends by `next_phase()`.
+    A `fit` that starts at the epoch where the last `fit` stopped (`initial_epoch`) continues the phase. After a completed
+    run, a `fit` that starts at another epoch begins with the first phase, unless a phase ends by `next_phase()`.
 
     The logs of each epoch contain the number of the phase, from 1, as `phase`, for all callbacks in any order. Callbacks
     with the methods `on_phase_begin(phase, logs)` and `on_phase_end(phase, logs)` are called with that number and the

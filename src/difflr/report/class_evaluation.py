@@ -1,60 +1,18 @@
 """`ClassEvaluation`: one class an example."""
 
-import dataclasses
 import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from difflr.report.measured import HITS, Measured, Mistake, Plot, hits, mean_of_known, percent, ratio
+from difflr.report.measured import HITS, Measured, Mistake, Plot, hits, mean_of_known, percent
 from difflr.report.plot_confusion import confusion_height, draw_confusion
-from difflr.report.plot_reliability import draw_reliability
+from difflr.report.reliability import Reliability, reliability
 
-NUM_BINS = 15
 TOP = 5
 MANY_CLASSES = 20
 SMALLEST = 1e-7
-
-
-@dataclasses.dataclass(frozen=True)
-class Reliability:
-    """How often predictions of a confidence are right.
-
-    Args:
-        edges: Float array `(bins + 1,)`: where each bin begins, and where the last one ends.
-        confidence: Float array `(bins,)`: the mean confidence in each; NaN where there is no example.
-        accuracy: Likewise the share that is right.
-        count: Likewise the number of examples.
-    """
-
-    edges: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    count: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """The expected calibration error: the mean distance of the two, an example a vote."""
-        distance = np.nan_to_num(np.abs(self.accuracy - self.confidence))
-        return float((distance * self.count).sum() / max(self.count.sum(), 1))
-
-
-def reliability(confidence: np.ndarray, right: np.ndarray, num_bins: int = NUM_BINS) -> Reliability:
-    """Confidence against accuracy, in bins of equal width.
-
-    Args:
-        confidence: Float array `(n,)`, 0 to 1.
-        right: Boolean array `(n,)`.
-        num_bins: Integer.
-
-    Reference: Guo et al., On Calibration of Modern Neural Networks, 2017.
-    """
-    edges = np.linspace(0, 1, num_bins + 1)
-    position = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, num_bins - 1)
-    count = np.bincount(position, minlength=num_bins)
-    mean = ratio(np.bincount(position, confidence, num_bins), count)
-    return Reliability(edges, mean, ratio(np.bincount(position, right.astype("float64"), num_bins), count), count)
 
 
 def interval(right: int, number: int) -> tuple[float, float]:
@@ -157,12 +115,7 @@ class ClassEvaluation(Measured):
                 lambda axes: draw_confusion(axes, self.confusion, self.class_names),
                 confusion_height(len(self.class_names)),
             ),
-            Plot(
-                "calibration",
-                error,
-                lambda axes: draw_reliability(axes, bins.edges, bins.confidence, bins.accuracy, bins.count),
-                4.2,
-            ),
+            Plot("calibration", error, bins.draw, 4.2),
         ]
 
     def details(self) -> dict[str, Any]:

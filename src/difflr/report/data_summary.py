@@ -13,15 +13,15 @@ MOST_PICTURES = 24
 
 @dataclasses.dataclass(frozen=True)
 class DataSummary:
-    """What a report shows of the data.
+    """The data, as a report shows it.
 
     Args:
-        counts: Class -> how many examples it has in each part.
-        parts: The names of the parts.
-        skipped: Pairs of what could not be read, and why.
-        notes: What else was done to the data.
-        pictures: Some pictures as the network sees them while it trains, values 0..255.
-        caption: What these pictures are.
+        counts: Class -> its number of examples in each part.
+        parts: The names of the parts, such as training and validation.
+        skipped: Pairs of a file or row that could not be read and the reason.
+        notes: Other changes of the data.
+        pictures: Some training images as the network sees them, values 0..255.
+        caption: The caption of these images.
     """
 
     counts: Mapping[str, Sequence[int]]
@@ -32,7 +32,7 @@ class DataSummary:
     caption: str = "Pictures as the network sees them while it trains."
 
     def as_section(self) -> dict[str, Any]:
-        """What the template shows."""
+        """The data for the template."""
         longest = max((sum(numbers) for numbers in self.counts.values()), default=0) or 1
         return {
             "parts": self.parts,

@@ -19,27 +19,26 @@ def evaluation(
     names: Sequence[str] | None = None,
     show: Callable[[int], Shown] | None = None,
 ) -> Measured:
-    """What a model gets right and wrong on examples whose answers are known.
+    """Measures what a model gets right and wrong on labeled examples.
 
-    Labels `(n,)` with `class_names` are measured by accuracy, precision, recall and F1 of each class, the confusion matrix
-    and the calibration; 0 and 1 in `(n, num_labels)` with `class_names`, several labels an example, by F1 of each label;
-    amounts, without `class_names`, by MAE, RMSE and R².
+    - Classes, `(n,)` with `class_names`: accuracy, confusion matrix, calibration; precision, recall and F1 per class.
+    - Several labels per example, 0 and 1 in `(n, num_labels)` with `class_names`: F1 per label.
+    - Numbers, without `class_names`: MAE, RMSE and R².
 
     Args:
-        y: The answers: labels are positions in `class_names`.
-        scores: What the model predicted: probabilities `(n, num_classes)`, or `(n, 1)` of the second of two classes; or
-            amounts.
+        y: The labels, as positions in `class_names`; or 0 and 1; or numbers.
+        scores: The predictions: probabilities `(n, num_classes)`, or `(n, 1)` for the second of two classes; or numbers.
         class_names: The names of the classes or labels, in the order of the model's outputs.
         names: The names of the examples, such as files. By default their numbers, from 0.
-        show: Function from a position to the picture (bytes, `(height, width, channels)`) or the text there, which a
-            report then shows beside a mistake.
+        show: Function from a position to the image (uint8, `(height, width, channels)`) or text there, which a report
+            shows beside a mistake.
 
     Returns:
-        What was measured: `numbers()`, `table()`, `mistakes(most)`, and all of it as plain data by `as_data()`. Pass it to
+        The results, with the methods `numbers()`, `table()`, `mistakes(most)`, and `as_data()` for plain data. Pass them to
         `difflr.write_report` as `evaluation=`.
 
     Raises:
-        ValueError: If the shapes do not fit each other, a label has no name, or a probability is outside of 0 to 1.
+        ValueError: If the shapes do not fit each other, a label has no name, or a probability is not in 0..1.
 
     Example:
 

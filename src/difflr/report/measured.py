@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from difflr.report import drawing
-from difflr.text_table import html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, text_table
 
 HITS = ("examples", "precision", "recall", "F1")  # columns of a table of `hits`
 Shown: TypeAlias = "np.ndarray | str"  # a picture of bytes, (height, width, channels), or a text
@@ -51,7 +51,7 @@ class Mistake:
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured(ABC):
+class Measured(ShownAsTable, ABC):
     """What a model gets right and wrong on examples whose answers are known.
 
     Args:
@@ -117,11 +117,8 @@ class Measured(ABC):
             for number, name in enumerate(self.class_names)
         ]
 
-    def __str__(self) -> str:
+    def __str__(self) -> TextTable:
         return text_table(*self.table(), left={0}, footer=self.sentence())
-
-    def _repr_html_(self) -> str:
-        return html_table(*self.table(), left={0}, footer=self.sentence())
 
     def mistakes(self, most: int) -> list[Mistake]:
         """The worst mistakes, the worst first.

@@ -23,25 +23,24 @@ VARIABLES = (
 
 
 def plot_log(history: AnyHistory, measure: str = "learning_rate", axes: drawing.Axes | None = None) -> drawing.Axes:
-    """Draws what was logged while training, over the epochs.
+    """Draws a logged measure of a training over its epochs.
 
-    For each group of the plan, if `difflr.GroupLogger` was among the callbacks: its learning rate, the ratio of its
-    updates to its weights, its gradient norm, on a logarithmic axis. Each group is a line; more than 12 groups become a
-    map with a row each. Any other name is that of a metric, drawn with its `val_`. Phases that `difflr.PhaseScheduler`
-    logged are marked.
+    The learning rates, update ratios and gradient norms of groups need `difflr.GroupLogger` among the callbacks. Each
+    group is a line on a logarithmic axis; more than 12 groups become a map with a row each. Any other name is a metric,
+    drawn with its `val_` counterpart. Phases of `difflr.PhaseScheduler` are marked.
 
     Args:
-        history: What `fit` returned, a mapping from names to lists, or the path of a file that
+        history: The history that `fit` returned, a mapping from names to lists, or the path of a file that
             `keras.callbacks.CSVLogger` wrote.
         measure: `"learning_rate"`, `"update_ratio"`, `"gradient_norm"`, or the name of a metric, such as `"loss"`.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
 
     Returns:
-        The axes: `axes.figure.savefig("log.png")` saves the picture.
+        The axes: `axes.figure.savefig("log.png")` saves the plot.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        TypeError: If `history` is no history.
+        TypeError: If `history` is none of these.
         ValueError: If the measure is not in it.
 
     Example:

@@ -28,22 +28,22 @@ def plot_phases(
 ) -> drawing.Axes:
     """Draws which layers train in which phase: a row for each layer, hatched where it is frozen.
 
-    Phases that count steps alone are drawn over steps, all others over epochs. A phase that ends on a plateau is drawn as
-    short as it can be, and its end is dashed. A last phase without an end is as long as the longest before it, unless
+    If all phases count steps, the axis has steps, otherwise epochs. A phase that ends by a metric is drawn at its minimum
+    length, with a dashed end. A last phase without an end is as long as the longest before it, unless
     `epochs` is given.
 
     Args:
         phases: `difflr.Phases`, or a list of `difflr.Phase`.
         plan: A `difflr.Plan`, or a built model: a row for each layer, colored by its rate. `None`: a row for
             each target that the phases name.
-        learning_rate: The base rate: a number, an optimizer, or a schedule, of which the first step counts. `None`
-            colors by the multiplier.
+        learning_rate: The base rate: a number, an optimizer, or a schedule (its first step counts). `None` colors by the
+            multiplier.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
-        epochs: Integer. Where `fit` ends.
+        epochs: Integer, the epochs of `fit`.
         steps_per_epoch: Integer. Batches in an epoch, needed if some phases count epochs and others steps.
 
     Returns:
-        The axes: `axes.figure.savefig("phases.png")` saves the picture.
+        The axes: `axes.figure.savefig("phases.png")` saves the plot.
 
     Raises:
         ImportError: If matplotlib is not installed.

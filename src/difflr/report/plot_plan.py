@@ -17,21 +17,21 @@ def plot_plan(
 ) -> drawing.Axes:
     """Draws the learning rate of every layer, from the input at the top to the head at the bottom.
 
-    Where the variables of a layer have different rates, each has a mark of its own. Frozen layers are marked in a column
-    at the left. Where there is no room to name every layer, blocks are named, as in `block3_*`.
+    If the variables of a layer have different rates, each has its own mark. Frozen layers are marked in a column on the
+    left. In large models, blocks share a label, such as `block3_*`.
 
     Args:
         plan: A `difflr.Plan`; or a built model, for `difflr.plan_of(model)`.
-        learning_rate: The base rate: a number, an optimizer, or a schedule, of which the first step counts. `None` draws
-            the multipliers.
+        learning_rate: The base rate: a number, an optimizer, or a schedule (its first step counts). `None` draws the
+            multipliers.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure that is high enough.
 
     Returns:
-        The axes: `axes.figure.savefig("plan.png")` saves the picture.
+        The axes: `axes.figure.savefig("plan.png")` saves the plot.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        TypeError: If `plan` is neither a plan nor a model, or `learning_rate` is no rate.
+        TypeError: If `plan` is neither a plan nor a model, or `learning_rate` is not a rate.
         ValueError: If `learning_rate` is not above 0.
 
     Example:

@@ -50,26 +50,26 @@ def plot_rate_map(
 ) -> drawing.Axes:
     """Draws the learning rate of every layer at every step as a map, before training.
 
-    A row for each layer, from the input at the top to the head at the bottom; variables of a layer with different rates
-    have a row each. Frozen layers are gray and hatched. The map includes the schedules of groups and phases and the
-    warm-up of newly unfrozen variables, but not their own bias correction. A phase that ends on a plateau is drawn as
-    short as it can be, and its end is dashed.
+    Each layer has a row, from the input at the top to the head at the bottom; if its variables have different rates, each
+    has a row. Frozen layers are gray and hatched. The map includes the schedules of groups and phases and the
+    warm-up of newly unfrozen variables, but not their own bias correction. A phase that ends by a metric is drawn at its
+    minimum length, with a dashed end.
 
     Args:
-        plan: A `difflr.Plan`; or a built model, for `difflr.plan_of(model)`. With `phases` it is the whole plan.
+        plan: A `difflr.Plan`; or a built model, for `difflr.plan_of(model)`. With `phases`, the plan without their freezing.
         learning_rate: The base rate: a number, a `keras.optimizers.schedules.LearningRateSchedule`, or an optimizer.
-        num_steps: Integer. How many steps (batches) to draw.
+        num_steps: Integer. The number of steps (batches) to draw.
         phases: `difflr.Phases`, or a list of `difflr.Phase`.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
         steps_per_epoch: Integer. Batches in an epoch, needed if a phase lasts epochs.
 
     Returns:
-        The axes: `axes.figure.savefig("map.png")` saves the picture.
+        The axes: `axes.figure.savefig("map.png")` saves the plot.
 
     Raises:
         ImportError: If matplotlib is not installed.
         TypeError: If an argument has the wrong type.
-        ValueError: If a number is out of its range, `steps_per_epoch` is missing, or the phases do not fit the plan.
+        ValueError: If a number is out of range, `steps_per_epoch` is missing, or the phases do not fit the plan.
 
     Example:
 

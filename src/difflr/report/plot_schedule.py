@@ -23,24 +23,24 @@ def plot_schedule(
     num_steps: int,
     axes: drawing.Axes | None = None,
 ) -> drawing.Axes:
-    """Draws the learning rate at every step, for a compiled model or an optimizer with a plan one line for each group.
+    """Draws the learning rate at every step; for a compiled model or an optimizer with a plan, a line per group.
 
-    The axis is logarithmic where the rates span decades.
+    The axis is logarithmic if the rates span decades.
 
     Args:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`; a compiled model, for `difflr.plan_of(model)`; or
             an optimizer that is built or was given a `difflr.Plan`.
-        num_steps: Integer. How many steps (batches) to draw.
+        num_steps: Integer. The number of steps (batches) to draw.
         axes: The matplotlib axes to draw on. By default new ones, of a new figure.
 
     Returns:
-        The axes: `axes.figure.savefig("rates.png")` saves the picture.
+        The axes: `axes.figure.savefig("rates.png")` saves the plot.
 
     Raises:
         ImportError: If matplotlib is not installed.
         TypeError: If `schedule` is none of these.
-        ValueError: If `num_steps` is no positive integer, the model is not compiled, or the plan of the optimizer is not
-            known before it is built.
+        ValueError: If `num_steps` is not a positive integer, the model is not compiled, or the optimizer's plan is unknown
+            until it is built.
 
     Example:
 

@@ -12,7 +12,7 @@ MAX_BYTES = 50_000_000
 
 
 def read_report(path: str | os.PathLike[str]) -> Record:
-    """The record of a run in a report that `difflr.write_report` wrote: plain data, to compare with or to compute on.
+    """Reads the run in a report of `difflr.write_report` as plain data.
 
     Args:
         path: The HTML file, or a JSON file with such a record.
@@ -23,7 +23,7 @@ def read_report(path: str | os.PathLike[str]) -> Record:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no report of difflr.
+        ValueError: If the file is not a report of difflr.
 
     Example:
 

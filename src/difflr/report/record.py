@@ -8,14 +8,14 @@ import json
 import math
 import platform
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
-from difflr.checks import wrong_type
+from difflr.checks import check, check_record, wrong_type
 from difflr.optimizers.unwrap import inner
 from difflr.phases.table import who_and_how
 from difflr.report.logs import Log
@@ -25,6 +25,22 @@ FORMAT = "difflr run 1"
 DIGITS = 6
 
 Record = dict[str, Any]
+# Part -> its type.
+PARTS: dict[str, Any] = {
+    "format": str,
+    "title": str,
+    "notes": str,
+    "time": str,
+    "model": dict,
+    "plan": dict[str, float],
+    "phases": list[list[str]],
+    "epochs": list[float],
+    "history": dict[str, list[float | str | None]],
+    "settings": dict[str, float | str | bool | None],
+    "versions": dict[str, str],
+}
+MODEL = {"name": str, "variables": int, "trained": int, "frozen": int}
+INFINITE = ("inf", "-inf")
 
 
 def record_of(run: Run, title: str | None, notes: str | None, settings: Mapping[str, Any] | None) -> Record:
@@ -151,46 +167,10 @@ def checked_record(record: object) -> Record:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"expected the format '{FORMAT}', received {str(found)[:100]!r}.")
-    for name, is_valid in _PARTS.items():
-        if not is_valid(record.get(name)):
-            raise ValueError(f"its '{name}' is missing or invalid.")
-    if any(len(values) != len(record["epochs"]) for values in record["history"].values()):
-        raise ValueError("its 'history' must have one value for each epoch.")
+    check_record(check(record, "the record"), PARTS, "the record")
+    check_record(record["model"], MODEL, "the record's 'model'")
+    epochs, history = record["epochs"], record["history"].values()
+    texts = {value for values in history for value in values if isinstance(value, str)}
+    if not epochs or any(len(values) != len(epochs) for values in history) or not texts <= set(INFINITE):
+        raise ValueError("'history' must have a number for each of its 'epochs', of which there is at least one.")
     return record
-
-
-_Check = Callable[[Any], bool]
-
-
-def _is_value(value: object) -> bool:
-    return value in ("inf", "-inf") if isinstance(value, str) else value is None or _is_number(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e308
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_mapping_to(is_valid: _Check) -> _Check:
-    return lambda value: isinstance(value, dict) and all(map(is_valid, value.values()))
-
-
-def _is_list_of(is_valid: _Check) -> _Check:
-    return lambda value: isinstance(value, list) and all(map(is_valid, value))
-
-
-_PARTS: dict[str, _Check] = {
-    "title": _is_text,
-    "notes": _is_text,
-    "time": _is_text,
-    "model": lambda value: isinstance(value, dict) and all(_is_number(value.get(n)) for n in ("trained", "frozen")),
-    "plan": _is_mapping_to(_is_number),
-    "phases": _is_list_of(_is_list_of(_is_text)),
-    "epochs": lambda value: bool(value) and _is_list_of(_is_number)(value),
-    "history": _is_mapping_to(_is_list_of(_is_value)),
-    "settings": _is_mapping_to(lambda value: isinstance(value, (str, bool)) or _is_value(value)),
-    "versions": _is_mapping_to(_is_text),
-}

@@ -19,8 +19,6 @@ from difflr.report.plot_rate_map import RateMap, rate_map
 from difflr.report.rates import Rate, accumulation_of, base_rate, values_at
 from difflr.text_table import counted
 
-UNKNOWN_RATES = "The rates at each step are not drawn: {}."
-
 
 class Run:
     """What a report is about.
@@ -100,11 +98,7 @@ class Run:
         return self.base if is_constant else None  # type: ignore[return-value]
 
     def unknown_rates(self) -> str:
-        """Why the rates at each step are not known, in a sentence; empty if they are."""
-        reason = self._why_unknown()
-        return UNKNOWN_RATES.format(reason) if reason else ""
-
-    def _why_unknown(self) -> str:
+        """Why the rates at each step are not known; empty if they are."""
         batches, last = self.steps_per_epoch, max(self.log.phases, default=0)
         if last and self.phases is None:
             return f"the run had {counted(last, 'phase')}, which the report does not know: pass `phases`"
@@ -130,7 +124,7 @@ class Run:
 
     def rate_map(self) -> RateMap | None:
         """The rates at each step of the run; `None` if not all of them are known."""
-        if self._why_unknown():
+        if self.unknown_rates():
             return None
         batches, base, logged = self.steps_per_epoch or 1, self.base, self._logged_rates()
 

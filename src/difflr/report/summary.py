@@ -34,11 +34,10 @@ def summary(
 ) -> None:
     """Prints the layers of a model as `model.summary()` does, with the learning rates.
 
-    Each layer has its parameters, its groups (by the names in logs and plots), its multiplier and its current effective
-    rate (from the smallest to the largest of its weights). It also has the factor on the weight decay, the memory of its
-    optimizer state, and its share of the arithmetic of the forward pass. Below the table: what is trained and what
-    is frozen, and the share of a step's arithmetic that freezing saves. In a notebook it is HTML. Names are never cut:
-    in a narrow terminal some columns are left out, and where that is not enough the table is wider.
+    Columns: each layer's parameters, groups (named as in logs and plots), multiplier, current effective rate (a range if
+    its weights differ), weight-decay multiplier, optimizer memory, and share of the forward pass's arithmetic. Below the
+    table: how much is trained and frozen, and the share of a step's arithmetic that freezing saves. Notebooks show HTML.
+    Names are never cut: a narrow terminal shows fewer columns or, if necessary, a wider table.
 
     The arithmetic is an estimate: two operations for each weight of a matrix or a convolution at each position in the
     forward pass. A trainable weight costs as much again for its gradient. A layer with trainable layers below it costs as
@@ -48,17 +47,17 @@ def summary(
     Args:
         model: A built model; compiled or not.
         line_length: Integer, the width of the table. Defaults to the terminal's, at most 130.
-        positions: Where the columns end, as fractions of the width, ascending to 1. Defaults to what they need.
+        positions: The ends of the columns, as ascending fractions of the width up to 1. By default they fit the content.
         print_fn: Receives the text. Defaults to printing in color.
         expand_nested: Boolean, whether to show the layers of nested models.
         show_trainable: Boolean, whether to add the column `Trainable`.
         layer_range: Two names or regular expressions: the first and the last layer to be shown, as in Keras.
         plan: A `difflr.Plan`; `None` for `difflr.plan_of(model)`.
-        num_steps: Integer, the number of steps of the training. Adds the rates at its start, at the end of its warm-up, in
-            its middle and at its end.
+        num_steps: Integer, the steps of the training. Adds the rates at the start, after the warm-up, in the middle and at
+            the end.
 
     Raises:
-        ValueError: If the model is not built, or an argument is out of its range.
+        ValueError: If the model is not built, or an argument is out of range.
 
     Example:
 

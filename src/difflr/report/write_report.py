@@ -52,27 +52,27 @@ def write_report(
 ) -> Path:
     """Writes one HTML file about a run: its results, which layers trained at which rates, and its settings.
 
-    The worst mistakes and the confusion matrix, if there is an `evaluation`; results and curves, the data, the plan as a
-    table and a plot, the rate of each layer at each step, what `difflr.GroupLogger` logged, phases, settings, versions; and
-    earlier runs for comparison. The file needs no network and runs no code. It
-    holds the run as data, too: `difflr.read_report` reads it back, and a later report compares with it.
+    The report shows the worst mistakes and the confusion matrix (with `evaluation`), results and curves, the data, the
+    plan, the rate of each layer at each step, the logs of `difflr.GroupLogger`, phases, settings, versions, and earlier
+    runs. The file needs no network and runs no code. It contains the run as data: `difflr.read_report` reads it, and later
+    reports can compare with it.
 
     Args:
-        path: The file to write, such as `"run.html"`. It is written whole or not at all.
+        path: The file to write, such as `"run.html"`. It is written completely or not at all.
         plan: The trained model, or its `difflr.Plan`.
-        history: What `fit` returned, a mapping from names to lists, or the path of a file that
+        history: The history that `fit` returned, a mapping from names to lists, or the path of a file that
             `keras.callbacks.CSVLogger` wrote.
-        phases: The `difflr.Phases` of the run. `None` for those that the history knows.
+        phases: The `difflr.Phases` of the run. By default those in the history.
         title: The title; by default the name of the model.
         notes: A paragraph of your own.
         settings: A mapping of further settings, such as `{"data": "digits", "seed": 3}`.
         earlier: List of earlier runs to compare with: paths of reports, or records from `difflr.read_report`.
-        evaluation: What `difflr.evaluation` returned: what the trained model gets right and wrong, worst mistakes first.
-        data: A `difflr.report.DataSummary`: how many examples there are of each class, and what was skipped.
-        command: The command line, or the code, that makes the run again.
+        evaluation: The result of `difflr.evaluation`.
+        data: A `difflr.report.DataSummary`: the number of examples per class, and the skipped ones.
+        command: The command line, or the code, that repeats the run.
         learning_rate: The base rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`. By default that of
             the optimizer the model is compiled with.
-        steps_per_epoch: Integer, the batches in an epoch. By default what `history` knows.
+        steps_per_epoch: Integer, the batches in an epoch. By default from `history`.
 
     Returns:
         The path.
@@ -80,7 +80,7 @@ def write_report(
     Raises:
         ImportError: If jinja2 or matplotlib is not installed.
         TypeError: If an argument has the wrong type.
-        ValueError: If the history is empty, an earlier report is none, or the phases do not fit the model.
+        ValueError: If the history is empty, an earlier file is not a report, or the phases do not fit the model.
         OSError: If the file cannot be written.
 
     Example:

@@ -1,6 +1,6 @@
 """Learning-rate schedules that Keras lacks; `difflr.plot_schedule` draws them.
 
-The first argument is the highest rate. With 1 there, the schedule is a factor for the `schedule` of a rule.
+As the `schedule` of a rule, a schedule is a factor: let it peak at 1.
 """
 
 from difflr.plan.constant import Constant

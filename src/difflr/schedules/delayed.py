@@ -10,15 +10,14 @@ from difflr.schedules.joined import Joined
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Delayed(Joined):
-    """A rate of 0 for some steps, then a schedule from its beginning, for a group that joins later.
+    """A rate of 0 for some steps, then a schedule from its start, for a group that joins later.
 
-    A rate of 0 is not frozen: gradients are still computed and momenta updated. To save that work, use
+    A rate of 0 does not freeze: gradients are still computed and momenta updated. To save that work, use
     `difflr.Phases`.
 
     Args:
-        schedule: A schedule, or a number for a rate that stays as it is: with 1, in a rule of a plan, the
-            base rate.
-        delay_steps: Integer. Optimizer steps (batches) before it begins.
+        schedule: A schedule, or a number for a constant rate. In a rule, 1 is the base rate times the multiplier.
+        delay_steps: Integer. Optimizer steps (batches) before the schedule begins.
 
     Raises:
         ValueError: If an argument is invalid.

@@ -11,14 +11,14 @@ from difflr.plan.schedule_json import Schedule
 
 @keras.saving.register_keras_serializable(package="difflr")
 class Joined(Schedule):
-    """Schedules one after another, each counting its steps from its own beginning.
+    """Several schedules in sequence, each counting steps from its own start.
 
     Args:
-        schedules: List of schedules, or numbers for rates that stay as they are.
+        schedules: List of schedules, or numbers for constant rates.
         boundaries: List of increasing integers, one fewer than schedules: the step at which the next schedule takes over.
 
     Raises:
-        ValueError: If there is not one boundary between every two schedules, or the boundaries do not increase.
+        ValueError: If the number of boundaries is wrong, or the boundaries do not increase.
 
     Example:
 

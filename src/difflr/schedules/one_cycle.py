@@ -16,21 +16,21 @@ ANNEALINGS = ("cosine", "linear")
 class OneCycle(Schedule):
     """Up from a low rate to a high one, then down to almost 0: the schedule of fastai's `fit_one_cycle`.
 
-    The rate begins at `peak_learning_rate / division_factor`, and ends at the `final_division_factor`-th part of that.
-    It is `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum while the rate
-    is high: `momentum()` makes that schedule, for the hyperparameters of a rule.
+    The rate begins at `peak_learning_rate / division_factor` and ends at that rate divided by `final_division_factor`, as in
+    `torch.optim.lr_scheduler.OneCycleLR` with two phases. The one-cycle policy also lowers the momentum while the rate is
+    high: `momentum()` returns that schedule, for the hyperparameters of a rule.
 
     Args:
-        peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
-        num_steps: Integer. Optimizer steps (batches) in all; the last of them has the lowest rate, and so have later ones.
-        warmup_fraction: Float in 0..1. The part of the steps in which the rate rises. Defaults to 0.3. Where that is
+        peak_learning_rate: Float > 0. The highest rate; 1 if the schedule is a factor in a rule.
+        num_steps: Integer. All optimizer steps (batches). The last step and all later ones have the lowest rate.
+        warmup_fraction: Float in 0..1. The fraction of the steps in which the rate rises. Defaults to 0.3. If that is
             less than one step, the first step has the peak.
-        division_factor: Float >= 1. How many times lower than the peak the first rate is. Defaults to 25.
-        final_division_factor: Float >= 1. How many times lower than the first rate the last one is. Defaults to 1e4.
-        annealing: `"cosine"`, the default, or `"linear"`: the form of rise and fall.
+        division_factor: Float >= 1. The peak divided by the first rate. Defaults to 25.
+        final_division_factor: Float >= 1. The first rate divided by the last one. Defaults to 1e4.
+        annealing: `"cosine"`, the default, or `"linear"`: the shape of rise and fall.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -71,7 +71,7 @@ class OneCycle(Schedule):
         return keras.ops.where(rises, first + (peak - first) * up, final + (peak - final) * down)
 
     def momentum(self, highest: float = 0.95, lowest: float = 0.85) -> "OneCycleMomentum":
-        """The momentum that goes with this cycle: down from `highest` to `lowest` while the rate rises, and up again.
+        """The momentum for this cycle: it falls from `highest` to `lowest` while the rate rises, then rises again.
 
         Args:
             highest: Float in 0..1, at the beginning and at the end.
@@ -87,7 +87,7 @@ class OneCycle(Schedule):
 
         cycle = difflr.schedules.OneCycle(1e-2, num_steps=1000)
         rule = difflr.Rule("*", hyperparameters={"momentum": cycle.momentum()})
-        optimizer = difflr.optimizers.SGD(cycle, momentum=0.95, multipliers=[rule])
+        optimizer = difflr.optimizers.SGD(cycle, momentum=0.95, multipliers=difflr.Plan(model, [rule]))
         ```
         """
         return OneCycleMomentum(self, highest, lowest)

@@ -12,16 +12,16 @@ from difflr.plan.schedule_json import Schedule
 class SlantedTriangular(Schedule):
     """A short linear rise to the peak, then a long linear fall: the schedule of ULMFiT.
 
-    The rate begins and ends at `peak_learning_rate / ratio`. After `num_steps` it stays there.
+    The rate begins and ends at `peak_learning_rate / ratio`; after `num_steps`, it stays there.
 
     Args:
-        peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
-        num_steps: Integer. Optimizer steps (batches) in all.
-        cut_fraction: Float in 0..1. The part of the steps in which the rate rises. Defaults to 0.1.
-        ratio: Float >= 1. How many times lower the lowest rate is than the peak. Defaults to 32.
+        peak_learning_rate: Float > 0. The highest rate; 1 if the schedule is a factor in a rule.
+        num_steps: Integer. All optimizer steps (batches).
+        cut_fraction: Float in 0..1. The fraction of the steps in which the rate rises. Defaults to 0.1.
+        ratio: Float >= 1. The peak divided by the lowest rate. Defaults to 32.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -34,8 +34,8 @@ class SlantedTriangular(Schedule):
     ```
 
     Reference: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", 2018, equation 3
-    (https://arxiv.org/abs/1801.06146). Where `num_steps * cut_fraction` is no integer the paper's formula falls below 0
-    at the end; here, as in AllenNLP's `SlantedTriangular`, the fall takes exactly the steps that are left.
+    (https://arxiv.org/abs/1801.06146). If `num_steps * cut_fraction` is not an integer, the paper's formula falls
+    below 0 at the end; here, as in AllenNLP's `SlantedTriangular`, the fall takes exactly the remaining steps.
     """
 
     def __init__(self, peak_learning_rate: float, num_steps: int, cut_fraction: float = 0.1, ratio: float = 32.0):

@@ -11,21 +11,21 @@ from difflr.plan.schedule_json import Schedule
 
 @keras.saving.register_keras_serializable(package="difflr")
 class WarmupCosine(Schedule):
-    """A linear warm-up to the peak, then half a cosine down to a floor, which is a part of the peak.
+    """A linear warm-up to the peak, then half a cosine down to a floor, which is a fraction of the peak.
 
-    A floor in parts of the peak scales with every group: a layer at a tenth of the rate has a tenth of the floor, where
-    an absolute one (torch's `eta_min`) gives a slow layer a floor near its peak. Keras's own `CosineDecay` has the
-    same floor (`alpha`); it counts its steps from the end of the warm-up, this one from the beginning.
+    Such a floor scales with every group: a layer at a tenth of the rate has a tenth of the floor, while an absolute floor
+    (torch's `eta_min`) keeps a slow layer near its peak. Keras's `CosineDecay` has the same floor (`alpha`), but its
+    `decay_steps` do not include the warm-up; `num_steps` does.
 
     Args:
-        peak_learning_rate: Float > 0. The highest rate; 1 where the schedule is a factor, in a rule of a plan.
-        num_steps: Integer. Optimizer steps (batches) in all, warm-up included; then the rate stays at the floor.
-        warmup_steps: Integer, less than `num_steps`. How many of them the warm-up takes. Defaults to 0.
-        start: Float in 0..1. The rate at step 0 of the warm-up, as a part of the peak. Defaults to 0.
-        floor: Float in 0..1. The rate at the end, as a part of the peak. Defaults to 0.
+        peak_learning_rate: Float > 0. The highest rate; 1 if the schedule is a factor in a rule.
+        num_steps: Integer. All optimizer steps (batches), warm-up included. Later steps have the floor.
+        warmup_steps: Integer, less than `num_steps`. The steps of the warm-up. Defaults to 0.
+        start: Float in 0..1. The rate at step 0 of the warm-up, as a fraction of the peak. Defaults to 0.
+        floor: Float in 0..1. The rate at the end, as a fraction of the peak. Defaults to 0.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from difflr.checks import listed
 from difflr.plan.rows import grouped
-from difflr.text_table import counted, html_table, text_table
+from difflr.text_table import ShownAsTable, TextTable, counted, text_table
 
 KEPT = "kept"
 BROKEN = "NOT KEPT"
@@ -44,7 +44,7 @@ class VerifiedRow:
     weight: float = 0.0
 
 
-class Verification:
+class Verification(ShownAsTable):
     """The result of a verification: one row per variable, printed by group.
 
     Args:
@@ -78,28 +78,20 @@ class Verification:
                 )
         return result
 
-    def table(self, footer: str = "") -> str:
+    def table(self, footer: str = "") -> TextTable:
         """The table: expected and measured ratio of every group.
 
         Args:
             footer: Text below it.
         """
-        return text_table(HEADER, self._cells(), left=LEFT, footer=footer)
-
-    def _cells(self) -> list[list[str]]:
-        return [
+        cells = [
             [name, str(count), _number(expected), _number(measured), verdict]
             for name, count, expected, measured, verdict in self.lines()
         ]
+        return text_table(HEADER, cells, LEFT, footer)
 
-    def __str__(self) -> str:
-        return self.table(self._footer())
-
-    def _repr_html_(self) -> str:
-        return html_table(HEADER, self._cells(), LEFT, self._footer())
-
-    def _footer(self) -> str:
-        return "\n".join([*self._conclusion(), *self.faults])
+    def __str__(self) -> TextTable:
+        return self.table("\n".join([*self._conclusion(), *self.faults]))
 
     def _conclusion(self) -> list[str]:
         if not self.kept:

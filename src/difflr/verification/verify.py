@@ -41,7 +41,7 @@ def verify(
 
     The stock Keras optimizer then makes the same step, from the same state and gradients, at the rate in the plan. Where
     the two differ, `difflr.PlanNotKept` is raised, with a table and the likely cause. Some variables are shown but not
-    judged: those without a gradient in this batch, those whose update is below the precision of the weights, frozen ones
+    judged: those whose gradient is 0 in this batch, those whose update is below the precision of the weights, frozen ones
     that their own layer changes, and those of an optimizer with its own update rule.
 
     Args:

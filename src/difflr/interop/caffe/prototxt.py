@@ -10,45 +10,29 @@ from difflr.checks import did_you_mean, wrong_type
 MAX_CHARACTERS = 4_000_000  # published nets have at most 200,000
 MAX_DEPTH = 40
 
-# Message -> its fields by type, as in src/caffe/proto/caffe.proto of BVLC/caffe; `*`: repeated; `unread`: skipped.
-# Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1. Everything inside `Skipped` is skipped.
+# Message -> its fields by type, as in src/caffe/proto/caffe.proto of BVLC/caffe; `*`: repeated; `unread`: skipped, because
+# it is not about learning rates. Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1.
 _MESSAGES: dict[str, list[str]] = {
     "Skipped": [],
-    "NetState": [
-        "Phase phase",
-        "int32 level",
-        "*string stage",
-    ],
-    "NetStateRule": [
-        "Phase phase",
-        "int32 min_level max_level",
-        "*string stage not_stage",
-    ],
-    "ParamSpec": [
-        "string name",
-        "ShareMode share_mode",
-        "double lr_mult decay_mult",
-    ],
+    "NetState": ["int32 level", "*string stage", "unread phase"],
+    "NetStateRule": ["Phase phase", "int32 min_level max_level", "*string stage not_stage"],
+    "ParamSpec": ["string name", "double lr_mult decay_mult", "unread share_mode"],
     "Layer": [
         "string name type",
         "*string bottom top",
-        "Phase phase",
-        "*double loss_weight",
         "*ParamSpec param",
-        "*Skipped blobs",
         "*bool propagate_down",
         "*NetStateRule include exclude",
+        "unread phase loss_weight blobs",
     ],
     # V1LayerParameter, before 2014. Its type is an enum that forks extend.
     "OldLayer": [
         "string name",
-        "unread type",
         "*string bottom top param",
-        "*double loss_weight blobs_lr weight_decay",
-        "*ShareMode blob_share_mode",
-        "*Skipped blobs",
+        "*double blobs_lr weight_decay",
         "*NetStateRule include exclude",
         "OldestLayer layer",
+        "unread type loss_weight blob_share_mode blobs",
     ],
     # V0LayerParameter, before V1: everything except `bottom` and `top`.
     "OldestLayer": [
@@ -60,37 +44,26 @@ _MESSAGES: dict[str, list[str]] = {
         "unread shuffle_images concat_dim",
     ],
     "Net": [
-        "string name",
-        "*string input",
-        "*Skipped input_shape",
-        "*int32 input_dim",
-        "bool force_backward debug_info",
         "NetState state",
         "*Layer layer",
         "*OldLayer layers",
+        "unread name input input_shape input_dim force_backward debug_info",
     ],
     "Solver": [
-        "string net train_net lr_policy regularization_type snapshot_prefix type",
-        "*string test_net weights",
-        "Skipped net_param train_net_param",
-        "*Skipped test_net_param",
+        "string lr_policy regularization_type type",
         "NetState train_state",
-        "*NetState test_state",
         "double base_lr gamma power momentum weight_decay clip_gradients delta momentum2 rms_decay",
-        "int32 test_interval display average_loss max_iter iter_size stepsize snapshot device_id",
-        "*int32 test_iter stepvalue",
-        "int64 random_seed",
-        "bool test_compute_loss test_initialization snapshot_diff debug_info snapshot_after_train layer_wise_reduce",
-        "SnapshotFormat snapshot_format",
-        "SolverMode solver_mode",
+        "int32 max_iter iter_size stepsize",
+        "*int32 stepvalue",
         "SolverType solver_type",
+        "unread net train_net test_net net_param train_net_param test_net_param test_state weights random_seed",
+        "unread test_iter test_interval test_compute_loss test_initialization display average_loss debug_info",
+        "unread snapshot snapshot_prefix snapshot_diff snapshot_format snapshot_after_train solver_mode device_id",
+        "unread layer_wise_reduce",
     ],
 }
 _ENUMS = {
     "Phase": ["TRAIN", "TEST"],
-    "ShareMode": ["STRICT", "PERMISSIVE"],
-    "SnapshotFormat": ["HDF5", "BINARYPROTO"],
-    "SolverMode": ["CPU", "GPU"],
     "SolverType": ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"],
 }
 # Message -> field -> type.

@@ -70,7 +70,8 @@ def unfreeze(model: keras.Model) -> None:
     Example: see `difflr.freeze_to`.
     """
     optimizer = ready_optimizer(model, "unfreeze")
-    if plan_of(model).whole is not plan_of(model):
+    plan = plan_of(model)
+    if plan.whole is not plan:
         replan(model, optimizer.whole_plan())
 
 

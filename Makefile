@@ -103,7 +103,7 @@ stubs: $(READY) ## write what type checkers see of the optimizers and layers (af
 .PHONY: docs
 docs: $(READY) ## build the documentation in site/
 	KERAS_BACKEND=jax $(BIN)/mkdocs build --strict --quiet
-	@echo "the documentation is in site/index.html"
+	@echo "the documentation is in site/index.html; to search in it: python3 -m http.server --directory site"
 
 .PHONY: dist
 dist: $(READY) ## build the wheel and the source distribution, and check them

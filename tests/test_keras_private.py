@@ -59,6 +59,7 @@ def test_random_states_are_seeded_without_importing_tensorflow():
         seed(3)
         return [float(keras.ops.convert_to_numpy(keras.random.uniform(()))), np.random.uniform()]
 
+    keras_private.set_global_seed(None)
     expected = drawn(keras.utils.set_random_seed)
     lazy = importlib.import_module("keras.src.utils.module_utils").tensorflow
     with pytest.MonkeyPatch.context() as patch:
@@ -813,7 +814,6 @@ def test_flags_of_layers_are_put_back_one_by_one():
 
 @needs(
     "global_seed, set_global_seed",
-    "keras.src.random.seed_generator:GLOBAL_SEED_GENERATOR",
     "keras.src.backend.common:global_state.get_global_attribute",
 )
 def test_the_global_seed_is_put_back():

@@ -11,6 +11,7 @@ from saving.conftest import saying
 
 BATCH = 8
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+NAMED_MUON = pytest.mark.skipif(keras.__version__.startswith("3.12."), reason="which Keras finds by name since 3.13")
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(24, 4)).astype("float32"), (np.arange(24) % 3).astype("int32")
 
@@ -290,7 +291,7 @@ def test_a_default_rate_that_is_not_for_this_optimizer_is_warned_of(name):
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize("name", ["adam", "rmsprop", "nadam", "adamax", "lion", "muon"])
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "nadam", "adamax", "lion", pytest.param("muon", marks=NAMED_MUON)])
 def test_optimizers_with_steps_of_adams_size_take_the_default_rate(name):
     tuned(make_model(), optimizer=name, learning_rate=None, epochs=1)
 

@@ -4,8 +4,9 @@ import sys
 
 import keras
 from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 from keras.src.utils.module_utils import tensorflow  # what Keras asks whether TensorFlow is installed
+
+_SEED_GENERATOR = "global_seed_generator"  # its name among Keras's global attributes, a constant there since 3.13
 
 
 def layer_flags(model: keras.Layer) -> list:
@@ -24,13 +25,13 @@ def set_layer_flags(flags: list) -> None:
 
 def global_seed():
     """Keras's global seed generator and its state, for `set_global_seed`; `None` before its first use."""
-    generator = global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
+    generator = global_state.get_global_attribute(_SEED_GENERATOR)
     return None if generator is None else (generator, keras.ops.convert_to_numpy(generator.state).copy())
 
 
 def set_global_seed(found):
     """Restores the result of `global_seed`; `None` removes the generator, so that Keras creates a new one."""
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None if found is None else found[0])
+    global_state.set_global_attribute(_SEED_GENERATOR, None if found is None else found[0])
     if found is not None:
         found[0].state.assign(found[1])
 
@@ -47,6 +48,7 @@ def set_random_seed(seed: int) -> None:
     if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
         tensorflow._available = False
     try:
+        set_global_seed(None)  # Keras 3.12 would continue its old numbers
         keras.utils.set_random_seed(seed)
     finally:
         tensorflow._available = available

@@ -21,7 +21,7 @@ app = typer.Typer(
     name="import",
     cls=Group,
     rich_markup_mode=None,
-    help="Turn settings of other systems into a plan for `difflr fine-tune --plan`.",
+    help="Convert the settings of other libraries into a plan for `difflr fine-tune --plan`.",
     no_args_is_help=True,
 )
 # Peer -> what its settings are.
@@ -42,7 +42,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Write the plan here, as JSON; or, named .keras, a copy of the model whose layers carry the multipliers.",
+        help="Write the plan here, as JSON; or, named .keras, a copy of the model whose layers declare the multipliers.",
     ),
 ]
 
@@ -50,10 +50,10 @@ Output = Annotated[
 @app.command(cls=Command)
 @with_common_options
 def caffe(
-    net: Annotated[pathlib.Path, typer.Argument(metavar="NET", help="The net, train_val.prototxt.")],
+    net: Annotated[pathlib.Path, typer.Argument(metavar="NET", help="The train_val.prototxt of the net.")],
     model: Model,
     solver: Annotated[
-        pathlib.Path | None, typer.Option(help="The solver.prototxt: its rate and optimizer are shown.")
+        pathlib.Path | None, typer.Option(help="The solver.prototxt, to show its rate and optimizer.")
     ] = None,
     name: Annotated[
         list[str] | None,

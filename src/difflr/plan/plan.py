@@ -137,7 +137,7 @@ class Plan:
 
     @property
     def model(self) -> keras.Layer | None:
-        """Its model, if known and not deleted."""
+        """The model of the plan, if known and not deleted."""
         return None if self._model_ref is None else self._model_ref()
 
     @property
@@ -335,17 +335,17 @@ class Plan:
         full: bool = False,
         width: int | None = None,
     ) -> str:
-        """The plan as an aligned table, with variables of equal settings folded into one row.
+        """The plan as an aligned table, with variables of equal settings merged into one row.
 
-        Its names are valid targets: `block_1_*` matches exactly the variables of that row. Differences inside a row, such
+        The names in it are valid targets: `block_1_*` matches exactly the variables of that row. Differences in a row, such
         as the weight decay of kernels and biases, are listed below the table.
 
         Args:
             learning_rate: The base rate; adds a column with effective rates.
             step: The step at which the schedules of groups are evaluated. `None`, the default, leaves them out.
             full: Boolean, whether to show one row per variable, with its shape and all settings.
-            width: Integer, how many characters wide it may be: lines are broken between words, and some columns are left
-                out where there is no room. Defaults to the width of the screen; in files nothing is broken.
+            width: Integer, the maximum width in characters: lines break between words, and a narrow table omits columns.
+                Defaults to the width of the screen; tables in files are not limited.
 
         Example:
 

@@ -130,7 +130,7 @@ class Row:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers the variable holds."""
+        """The number of parameters of the variable."""
         return math.prod(self.shape)
 
     @property

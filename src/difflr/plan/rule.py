@@ -48,20 +48,20 @@ class Rule:
     Args:
         target: A layer or variable of the model; a layer class; a layer-tree path or pattern such as
             `"backbone/stem/kernel"`; a kind such as `"kind:bias"`; a function `variable -> bool`;
-            `difflr.everything_but(...)`; or a list of these. A pattern that matches a layer covers everything below it:
-            `*` matches any characters, `/` included, `**/` also nothing, `?` one character. Kinds are kernel, bias, norm,
-            embedding, vector, no_decay and head.
+            `difflr.everything_but(...)`; or a list of these. In patterns, `*` matches any characters, `/` included,
+            `**/` any number of levels, `?` one character; a matching layer includes everything in it. Kinds are kernel,
+            bias, norm, embedding, vector, no_decay and head.
         multiplier: Float >= 0. The effective rate is the base rate times this. 0 freezes.
         weight_decay_multiplier: Float >= 0. Multiplies the optimizer's `weight_decay`.
-        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on top of the base rate as a function of
-            the optimizer's step. `difflr.schedules.Constant()` removes an earlier rule's schedule.
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, a factor on top of the base rate, as a function
+            of the optimizer's steps since it took effect. `difflr.schedules.Constant()` removes an earlier rule's schedule.
         frozen: Boolean. `True` freezes, `False` undoes an earlier rule's freezing.
         name: String, the group's name in logs, tables and plots. A named group is not merged with others.
-        learning_rate: Float >= 0, the effective rate, instead of `multiplier`. The plan converts it to a multiplier of
-            the base rate, which it follows from then on.
+        learning_rate: Float >= 0, the effective rate, instead of `multiplier`. The plan converts it to a multiplier,
+            so it follows later changes of the base rate.
         min_learning_rate: Float >= 0, the floor of the effective rate.
         hyperparameters: Mapping from the optimizer's other hyperparameters (momentum, betas, weight decay, `clipnorm`) to
-            numbers or schedules; `None` returns to the optimizer's own.
+            numbers or schedules; `None` restores the optimizer's own.
 
     Raises:
         ValueError: If a value is invalid, or the rule sets nothing or contradicts itself.

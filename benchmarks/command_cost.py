@@ -22,7 +22,7 @@ from benchmarks import measure
 CLOCKS = {"processor": time.process_time, "wall": time.perf_counter}
 
 
-def write_pictures(folder, number):
+def write_images(folder, number):
     """JPEGs of 224 x 224 in two classes, smooth as photographs are."""
     from PIL import Image
 
@@ -106,7 +106,7 @@ def epochs_in_turn(folder, size, pairs):
 def main():
     """Prints both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--in-an-epoch", type=int, default=256)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--pairs", type=int, default=6)
@@ -117,8 +117,8 @@ def main():
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pictures(folder / "many", asked.pictures)
-        write_pictures(folder / "few", asked.in_an_epoch)
+        write_images(folder / "many", asked.images)
+        write_images(folder / "few", asked.in_an_epoch)
         first = until_first_epoch(folder / "many", asked.size)
         epochs = epochs_in_turn(folder / "few", asked.size, asked.pairs)
     print(json.dumps({"until_first_epoch": first, "epoch": epochs}))

@@ -1,4 +1,4 @@
-"""Makes the plots of pictures.md and report.md again: `python docs/draw.py`, with the extras `plot` and `report`.
+"""Makes the plots of plots.md and report.md again: `python docs/draw.py`, with the extras `plot` and `report`.
 
 They are what the code on these pages saves. The screenshot of a report needs the browser chromium.
 """
@@ -68,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["SOURCE_DATE_EPOCH"] = "0"  # no date in the SVG
-        run_page("pictures.md", folder)
+        run_page("plots.md", folder)
         for picture in folder.glob("*.svg"):
             shutil.copy(picture, IMAGES / picture.name)
         draw_mobilenet(IMAGES / "plan-mobilenet.svg")

@@ -59,7 +59,7 @@ def published_plan(model: keras.Model) -> difflr.Plan:
 
 
 def main() -> None:
-    """Prints the plan and takes a few steps on a made-up picture with edges."""
+    """Prints the plan and takes a few steps on a made-up image with edges."""
     model = build()
     plan = published_plan(model)
     print(plan.table(BASE_RATE))

@@ -1,6 +1,6 @@
 """Distribution shift: the same classes, seen by another camera. Which layers should learn?
 
-A network learns the angle of stripes on clean pictures. Then the pictures turn dark, inverted and noisy, and 40 of them
+A network learns the angle of stripes on clean images. Then the images turn dark, inverted and noisy, and 40 of them
 have labels. Lee et al. ("Surgical Fine-Tuning Improves Adaptation to Distribution Shifts", 2023) train the first block
 alone when the inputs change, and the last when the labels do. Here the 312 parameters of the first block do about as well
 as all 8,912.
@@ -17,18 +17,18 @@ SIZE, ANGLES = 16, 8
 
 
 def stripes(count: int, seed: int, shifted: bool = False):
-    """Pictures of stripes `(count, 16, 16, 1)` and the number of their angle."""
+    """Images of stripes `(count, 16, 16, 1)` and the number of their angle."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % ANGLES
     angles = (labels * np.pi / ANGLES)[:, None, None]
     y, x = np.mgrid[:SIZE, :SIZE]
     along = np.cos(angles) * x + np.sin(angles) * y
-    pictures = np.maximum(0, np.sin(along * 2 + rng.uniform(0, 6, (count, 1, 1)))) + rng.normal(
+    images = np.maximum(0, np.sin(along * 2 + rng.uniform(0, 6, (count, 1, 1)))) + rng.normal(
         scale=0.1, size=along.shape
     )
     if shifted:
-        pictures = 0.4 - 0.4 * pictures + rng.normal(scale=0.3, size=along.shape)
-    return pictures[..., None].astype("float32"), labels
+        images = 0.4 - 0.4 * images + rng.normal(scale=0.3, size=along.shape)
+    return images[..., None].astype("float32"), labels
 
 
 def network() -> keras.Model:
@@ -45,7 +45,7 @@ def network() -> keras.Model:
 
 
 def main(epochs: int = 10) -> dict[str, float]:
-    """Adapts the network in three ways, and prints the accuracy of each on 400 shifted pictures."""
+    """Adapts the network in three ways, and prints the accuracy of each on 400 shifted images."""
     keras.utils.set_random_seed(0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model = network()

@@ -8,6 +8,7 @@ import pytest
 
 import difflr
 from difflr import interop
+from difflr.interop.caffe import prototxt
 
 
 def plan():
@@ -25,7 +26,7 @@ CALLS = {
         lambda: interop.from_caffe(io.StringIO("layer {}"), plan().model),
         "difflr[caffe]",
     ),
-    "read_picture": ("PIL", lambda: difflr.data.read_picture("a.png", (8, 8)), "difflr[cli]"),
+    "read_image": ("PIL", lambda: difflr.data.read_image("a.png", (8, 8)), "difflr[cli]"),
     "optax_transform": (
         "optax",
         lambda: interop.optax_transform(plan(), keras.optimizers.Adam, [], learning_rate=1e-3),
@@ -40,6 +41,7 @@ CALLS = {
 def test_says_what_to_install(name, monkeypatch, tmp_path):
     package, call, install = CALLS[name]
     monkeypatch.setitem(sys.modules, package, None)
+    prototxt._messages.cache_clear()  # made by earlier tests
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ImportError) as caught:
         call()

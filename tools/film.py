@@ -1,9 +1,9 @@
-"""Makes docs/images/command_line.svg: a terminal in which 60 pictures of two things become a network in use.
+"""Makes docs/images/command_line.svg: a terminal in which 60 images of two things become a network in use.
 
 `python tools/film.py`, with the extras `cli` and `report`. The commands are run as shown, on handwritten digits and a small
 pretrained network out of two packages on PyPI (`difflr demo --export` has them, too), and their lines appear in the order
 and at a fixed fraction of the time in which they came.
-Whoever has asked for less motion sees the last picture at once.
+Whoever has asked for less motion sees the last image at once.
 """
 
 import io
@@ -27,24 +27,24 @@ WIDTH = 100  # columns
 FASTER = 6.0
 PAUSE = 1.2  # seconds before a command is "typed"
 COMMANDS = (
-    "difflr fine-tune squeezenet pictures --size 96 --epochs 8 -o two.keras --report two.html",
+    "difflr fine-tune squeezenet images --size 96 --epochs 8 -o two.keras --report two.html",
     "difflr evaluate two.keras others",
     "difflr predict two.keras others/three/30.png others/eight/30.png --top 2",
 )
 
 
-def write_pictures(folder: Path) -> None:
-    """30 pictures of either thing to train on, and 20 others."""
+def write_images(folder: Path) -> None:
+    """30 images of either thing to train on, and 20 others."""
     from difflr.demo import digits
 
     images, labels = digits.load()
     for name, digit in (("three", 3), ("eight", 8)):
         chosen = images[labels == digit][:50]
         for number, image in enumerate(chosen):
-            below = folder / ("pictures" if number < 30 else "others") / name
+            below = folder / ("images" if number < 30 else "others") / name
             below.mkdir(parents=True, exist_ok=True)
-            picture = Image.fromarray(255 - image[..., 0]).resize((112, 112), Image.Resampling.BICUBIC)
-            picture.save(below / f"{number:02d}.png")
+            image = Image.fromarray(255 - image[..., 0]).resize((112, 112), Image.Resampling.BICUBIC)
+            image.save(below / f"{number:02d}.png")
 
 
 def run(command: str, folder: Path) -> list[tuple[float, str]]:
@@ -104,12 +104,12 @@ def main() -> None:
     """Makes the film."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_pictures(folder)
+        write_images(folder)
         lines, times = film(folder)
     console = Console(record=True, width=WIDTH, file=io.StringIO(), color_system="truecolor", force_terminal=True)
     for line in lines:
         console.print(line, no_wrap=True)
-    svg = console.export_svg(title="60 pictures of two things", theme=MONOKAI, unique_id="film")
+    svg = console.export_svg(title="60 images of two things", theme=MONOKAI, unique_id="film")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # which would be fetched from the network
     OUTPUT.write_text(animated(svg, times), encoding="utf-8")
     print(f"{OUTPUT}: {len(lines)} lines, {times[-1]:.0f} s")

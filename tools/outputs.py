@@ -76,7 +76,7 @@ def with_outputs(page, runs):
     def block(match):
         ran = next(runs)
         shown = f"\n```text\n{ran.shown}```\n" if ran.shown else ""
-        image = "\n![The pictures](images/tutorial.png)\n" if ran.figure else ""
+        image = "\n![The images](images/tutorial.png)\n" if ran.figure else ""
         return f"```python\n{match['code']}```\n{shown}{image}"
 
     return BLOCK.sub(block, page)

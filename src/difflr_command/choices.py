@@ -43,7 +43,7 @@ def class_weights(train: Examples) -> tuple[dict[int, float] | None, str | None]
 
 
 def changes_for(asked: str | None, class_names: Sequence[str]) -> tuple[tuple[str, ...], str]:
-    """How pictures are changed at random while training, and what should be said of it.
+    """How images are changed at random while training, and what should be said of it.
 
     Args:
         asked: The option, such as `"flip,zoom"`, or `None`.

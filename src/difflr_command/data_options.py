@@ -48,7 +48,7 @@ Features = Annotated[
         metavar="LAYER", help="With --new-head: the layer whose output feeds the new head.", rich_help_panel=DATA
     ),
 ]
-ScaleOfPictures = Annotated[
+ScaleOfImages = Annotated[
     Scale | None,
     typer.Option(
         metavar="SCALE",
@@ -57,7 +57,7 @@ ScaleOfPictures = Annotated[
         rich_help_panel=DATA,
     ),
 ]
-SizeOfPictures = Annotated[
+SizeOfImages = Annotated[
     str | None,
     typer.Option(metavar="N or HxW", help="Image size in pixels, if the model accepts any size.", rich_help_panel=DATA),
 ]

@@ -32,7 +32,7 @@ def demo(
             write(export)
         console.output().print(
             f"Written: {export / 'squeezenet.keras'} (SqueezeNet 1.1 with ImageNet weights, without a head) and "
-            f"{export / 'digits'} (pictures, a folder for each class)."
+            f"{export / 'digits'} (images, a folder for each class)."
         )
         return
     try:

@@ -12,9 +12,9 @@ def evaluate(options: EvaluateOptions) -> None:
         if options.report is not None:
             data_options.can_report("--report")
             claim(options.report, "report")
-        if options.pictures is not None:
-            data_options.can_report("--pictures")
-            claim_folder(options.pictures)
+        if options.plots is not None:
+            data_options.can_report("--plots")
+            claim_folder(options.plots)
         if not options.data.exists():
             raise ValueError(f"There is no data at {options.data}.")
         import_keras()

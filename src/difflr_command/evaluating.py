@@ -11,7 +11,7 @@ import difflr
 from difflr.data import Batches, Examples
 from difflr.data.examples import some
 from difflr.report.measured import Measured
-from difflr.report.write_evaluation import write_evaluation, write_pictures
+from difflr.report.write_evaluation import write_evaluation, write_plots
 from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.data_options import pixels
@@ -31,8 +31,8 @@ def evaluate_files(options: EvaluateOptions) -> None:
     with console.quiet(options.json) as out:
         with console.bad_input():
             network = Network(options.model, options.scale, pixels(options.size))
-            with reading(out) as on_picture:
-                examples = labeled(network, options, on_picture)
+            with reading(out) as on_image:
+                examples = labeled(network, options, on_image)
         with console.running("nothing is written"):
             with reading(out, "examples", "predicting") as on_example:
                 found = measured(network, examples, options, on_example)
@@ -125,7 +125,7 @@ def _write(options: EvaluateOptions, examples: Examples, found: Measured) -> lis
             settings=shown,
         )
         written.append(options.report)
-    if options.pictures is not None:
-        options.pictures.mkdir(exist_ok=True)
-        written += write_pictures(options.pictures, found)
+    if options.plots is not None:
+        options.plots.mkdir(exist_ok=True)
+        written += write_plots(options.plots, found)
     return written

@@ -36,8 +36,8 @@ def export(
         ),
     ],
     format: Annotated[Format | None, typer.Option(help="The format, if not the one that the name implies.")] = None,
-    scale: data_options.ScaleOfPictures = None,
-    size: data_options.SizeOfPictures = None,
+    scale: data_options.ScaleOfImages = None,
+    size: data_options.SizeOfImages = None,
     json: data_options.Json = False,
 ) -> None:
     """Write a model as ONNX, SavedModel, LiteRT, torch or OpenVINO, if Keras can on the backend."""

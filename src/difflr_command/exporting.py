@@ -23,7 +23,7 @@ from difflr.checks import shown
 from difflr_command import console
 from difflr_command.backend import quietly
 from difflr_command.models import load
-from difflr_command.network import PICTURES, TEXTS, Network
+from difflr_command.network import IMAGES, TEXTS, Network
 
 Run = Callable[[np.ndarray], np.ndarray]
 CLOSE = 1e-2  # a larger share of the largest output is no rounding
@@ -182,11 +182,11 @@ def export_model(network: Network, output: Path, form: str, as_json: bool) -> No
 
 
 def _of_one_input(network: Network, form: str) -> tuple[keras.Model, dict[str, Any]]:
-    """The model to export, with pictures of one size; and all that its user must know."""
+    """The model to export, with images of one size; and all that its user must know."""
     info, inner = network.info, network.model
     about = info.as_data()
     size = inner.input_shape[1:]
-    if info.data == PICTURES:
+    if info.data == IMAGES:
         about |= {"scale": "0..255", "layout": "height, width, channels"}
         size = (*(info.size or size[:2]), size[2])
     if info.data == TEXTS:  # only TensorFlow has strings

@@ -1,4 +1,4 @@
-"""KerasHub's presets as models that take pictures in 0..255."""
+"""KerasHub's presets as models that take images in 0..255."""
 
 import importlib
 from pathlib import Path
@@ -23,8 +23,8 @@ def _keras_hub() -> Any:
         raise ValueError("Presets of KerasHub need it: pip install keras-hub") from None
 
 
-def picture_presets() -> dict[str, int]:
-    """Name -> number of parameters, of the presets that classify pictures.
+def image_presets() -> dict[str, int]:
+    """Name -> number of parameters, of the presets that classify images.
 
     Raises:
         ValueError: If KerasHub is not installed.
@@ -38,10 +38,10 @@ def load_preset(preset: str, size: tuple[int, int] | None) -> "keras.Model":
 
     Args:
         preset: A name, an address such as `hf://...`, or a folder.
-        size: Height and width of the pictures; `None`: as the preset has them, else any.
+        size: Height and width of the images; `None`: as the preset has them, else any.
 
     Raises:
-        ValueError: If KerasHub is not installed, there is no such preset, it cannot be fetched, or takes no pictures.
+        ValueError: If KerasHub is not installed, there is no such preset, it cannot be fetched, or takes no images.
     """
     import keras
 
@@ -54,23 +54,23 @@ def load_preset(preset: str, size: tuple[int, int] | None) -> "keras.Model":
     shape = backbone.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
         raise ValueError(
-            f"The preset '{preset}' takes no pictures. Received: a {type(backbone).__name__} with the inputs {shape}."
+            f"The preset '{preset}' takes no images. Received: a {type(backbone).__name__} with the inputs {shape}."
         )
     pixels = size or _sides(shape) or _sides(_converter(hub, preset).get("image_size"))
-    pictures = keras.Input((*(pixels or (None, None)), 3), name="pictures")
+    images = keras.Input((*(pixels or (None, None)), 3), name="images")
     converter = _converter(hub, preset)
     scale, offset = converter.get("scale"), converter.get("offset")
-    x = pictures
+    x = images
     if scale is not None or offset is not None:
         scaled = keras.layers.Rescaling(
             1.0 if scale is None else scale, 0.0 if offset is None else offset, name="to_scale"
         )
-        x = scaled(pictures)
-    return keras.Model(pictures, backbone.call(x), name=backbone.name)
+        x = scaled(images)
+    return keras.Model(images, backbone.call(x), name=backbone.name)
 
 
 def _converter(hub: Any, preset: str) -> dict[str, Any]:
-    """How the preset's own pictures are made: scale, offset, size; empty if it does not say."""
+    """How the preset's own images are made: scale, offset, size; empty if it does not say."""
     try:
         with quietly():
             return dict(hub.layers.ImageConverter.from_preset(preset).get_config())
@@ -90,7 +90,7 @@ def _why_not(preset: str, error: Exception, hub: Any) -> str:
         return f"The folder {preset} holds no preset of KerasHub: {text[:200]}"
     known = hub.models.Backbone.presets
     if "://" not in preset and preset not in known:
-        return f"There is no model file and no preset '{preset}': `difflr models --hub` lists those for pictures."
+        return f"There is no model file and no preset '{preset}': `difflr models --hub` lists those for images."
     if isinstance(error, ValueError):
         return f"The preset '{preset}' cannot be loaded: {text[:200]}"
     where = "" if "://" in preset else f" ({known[preset]['kaggle_handle'].removeprefix('kaggle://')} on kaggle.com)"

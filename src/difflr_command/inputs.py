@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 import difflr
-from difflr.data import Batches, Examples, PictureFiles
+from difflr.data import Batches, Examples, ImageFiles
 from difflr.text_table import counted
 from difflr_command.settings import Settings, option
 
-OnPicture = Callable[[int, int], None]
+OnImage = Callable[[int, int], None]
 
 
 @dataclasses.dataclass
@@ -50,11 +50,11 @@ class Data:
         return {name: (number, validation.get(name, 0)) for name, number in self.train.counts().items()}
 
     def fingerprint(self) -> str:
-        """A number that changes when the data does; pictures in files are in `manifest`."""
+        """A number that changes when the data does; images in files are in `manifest`."""
         digest = hashlib.sha256()
         for part in self._parts:
             for array in (part.x, part.y):
-                if isinstance(array, PictureFiles):
+                if isinstance(array, ImageFiles):
                     continue
                 digest.update(f"{array.dtype} {array.shape}".encode())
                 for piece in _pieces(array):
@@ -62,8 +62,8 @@ class Data:
         return digest.hexdigest()
 
     def manifest(self) -> dict[str, int]:
-        """File -> checksum, of all pictures."""
-        files = [part.x.manifest() for part in self._parts if isinstance(part.x, PictureFiles)]
+        """File -> checksum, of all images."""
+        files = [part.x.manifest() for part in self._parts if isinstance(part.x, ImageFiles)]
         return {name: number for part in files for name, number in sorted(part.items())}
 
     def batches(self, batch_size: int, seed: int) -> Batches:
@@ -108,7 +108,7 @@ def targets_of(task: str) -> str:
     return {"classes": "labels", "labels": "several"}.get(task, "numbers")
 
 
-def check_shape(expected: tuple[int | None, ...], x: np.ndarray | PictureFiles, file: Path) -> None:
+def check_shape(expected: tuple[int | None, ...], x: np.ndarray | ImageFiles, file: Path) -> None:
     """Checks that a model takes the arrays of a file.
 
     Args:
@@ -132,7 +132,7 @@ def names_of(examples: Examples, path: Path, data: str) -> list[str]:
         path: The folder or file they are from.
         data: As in `difflr.models.ModelInfo`.
     """
-    if isinstance(examples.x, PictureFiles):
+    if isinstance(examples.x, ImageFiles):
         folder = path if path.is_dir() else path.parent
         return [str(file.relative_to(folder) if file.is_relative_to(folder) else file) for file in examples.x.files]
     kind, first = ("text", 1) if data == "texts" else ("row", 0)
@@ -155,8 +155,8 @@ def only_for(owner: str, takes: str, **options: object) -> None:
             raise ValueError(f"{option(name)} is for {owner}, and the model takes {takes}: leave it out.")
 
 
-def picture_size(sides: tuple[int | None, int | None], asked: tuple[int, int] | None) -> tuple[int, int]:
-    """Height and width of the pictures that a model takes.
+def image_size(sides: tuple[int | None, int | None], asked: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the images that a model takes.
 
     Args:
         sides: What its inputs say.
@@ -167,14 +167,14 @@ def picture_size(sides: tuple[int | None, int | None], asked: tuple[int, int] | 
     """
     height, width = asked or sides
     if height is None or width is None:
-        raise ValueError("The model takes pictures of any size: say in which, such as --size 160.")
+        raise ValueError("The model takes images of any size: say in which, such as --size 160.")
     if any(side not in (None, wanted) for side, wanted in zip(sides, (height, width), strict=True)):
-        raise ValueError(f"The model takes pictures of {sides[0]} x {sides[1]} pixels: leave out --size.")
+        raise ValueError(f"The model takes images of {sides[0]} x {sides[1]} pixels: leave out --size.")
     return int(height), int(width)
 
 
-def picture_scale(own: bool, asked: str | None) -> tuple[str, str]:
-    """The scale of the pictures that a model takes, and who converts them to it.
+def image_scale(own: bool, asked: str | None) -> tuple[str, str]:
+    """The scale of the images that a model takes, and who converts them to it.
 
     Args:
         own: Whether the model scales them itself.
@@ -185,7 +185,7 @@ def picture_scale(own: bool, asked: str | None) -> tuple[str, str]:
     """
     if own and asked not in (None, "0..255"):
         raise ValueError(
-            f"The model scales its pictures itself, by a Rescaling or Normalization layer: leave out --scale {asked}."
+            f"The model scales its images itself, by a Rescaling or Normalization layer: leave out --scale {asked}."
         )
     if own:
         return "0..255", "which the model scales itself"

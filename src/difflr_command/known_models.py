@@ -14,7 +14,7 @@ class KnownModel:
     Args:
         name: As it is written on the command line.
         function: In `keras.applications`; empty for the demo's SqueezeNet.
-        size: Height and width of the pictures it was trained with.
+        size: Height and width of the images it was trained with.
         scale: Of `difflr.data.SCALES`; 0..255 where it scales them itself.
         parameters: Without the last layer for ImageNet's 1,000 classes.
         weights: The name of its file in `~/.keras/models`.

@@ -31,19 +31,19 @@ def with_head(network: keras.Model, source: Source, features: str | None) -> tup
     Raises:
         ValueError: If the model cannot have one.
     """
-    amounts = source.amounts
-    number = len(source.class_names) if amounts is None else _columns(amounts)
+    numbers = source.numbers
+    number = len(source.class_names) if numbers is None else _columns(numbers)
     activation = {"classes": "softmax", "labels": "sigmoid"}.get(source.task)
     headed = difflr.new_head(network, number, features=features, activation=activation)
     head = headed.layers[-1]
-    outputs = counted(number, "class", "classes") if amounts is None else counted(number, "amount")
+    outputs = counted(number, "class", "classes") if numbers is None else counted(number, "number")
     note = f"new head '{head.name}': {head.input.shape[-1]} features -> {outputs}"
-    if amounts is None:
+    if numbers is None:
         return headed, note
-    # In the model, so that its file predicts amounts: a head begins near 0, and prices do not.
-    deviation = np.where(amounts.std(0) > 0, amounts.std(0), 1.0)
-    to_amounts = keras.layers.Rescaling(deviation.tolist(), amounts.mean(0).tolist(), name="to_amounts")
-    return keras.Model(headed.input, to_amounts(headed.output), name=headed.name), note
+    # In the model, so that its file predicts numbers: a head begins near 0, and prices do not.
+    deviation = np.where(numbers.std(0) > 0, numbers.std(0), 1.0)
+    to_numbers = keras.layers.Rescaling(deviation.tolist(), numbers.mean(0).tolist(), name="to_numbers")
+    return keras.Model(headed.input, to_numbers(headed.output), name=headed.name), note
 
 
 def compiling_for(settings: Settings, model: keras.Model, source: Source) -> tuple[keras.Model, Compiling]:
@@ -65,18 +65,18 @@ def compiling_for(settings: Settings, model: keras.Model, source: Source) -> tup
         compiled = load(settings.model, compile=True)
         if compiled.compiled:
             return compiled, {}
-    number, softmax = _columns(source.amounts), output_activation(model) == "softmax"
+    number, softmax = _columns(source.numbers), output_activation(model) == "softmax"
     if model.output_shape != (None, number) or softmax:
         raise ValueError(
-            f"The data has {counted(number, 'amount')} to predict, and the model puts out {model.output_shape}"
+            f"The data has {counted(number, 'number')} to predict, and the model puts out {model.output_shape}"
             f"{' by a softmax' if softmax else ''}. Give it a new last layer: --new-head. If the data has labels, say "
             "--targets labels."
         )
     return model, {"loss": keras.losses.MeanSquaredError(), "metrics": [keras.metrics.MeanAbsoluteError(name="mae")]}
 
 
-def _columns(amounts: np.ndarray | None) -> int:
-    return 1 if amounts is None or amounts.ndim == 1 else amounts.shape[1]
+def _columns(numbers: np.ndarray | None) -> int:
+    return 1 if numbers is None or numbers.ndim == 1 else numbers.shape[1]
 
 
 def _loss_for_several(model: keras.Model, class_names: tuple[str, ...]) -> Compiling:
@@ -116,8 +116,8 @@ def loss_for(model: keras.Model, class_names: tuple[str, ...], may_have_more: bo
         accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0 if logits else 0.5)
         return {"loss": keras.losses.BinaryCrossentropy(from_logits=logits), "metrics": [accuracy]}
     if shape[1] == 1:
-        amounts = " If y holds amounts to predict, say --targets numbers." if may_have_more else ""
-        raise ValueError(f"The model puts out one number, and the data has {classes}.{amounts} {advice}")
+        hint = " If y holds numbers to predict, say --targets numbers." if may_have_more else ""
+        raise ValueError(f"The model puts out one number, and the data has {classes}.{hint} {advice}")
     if shape[1] < number or (shape[1] > number and not may_have_more):
         raise ValueError(
             f"The model tells {counted(shape[1], 'class', 'classes')} apart, and the data has {number}. {advice}"

@@ -18,7 +18,7 @@ def load(model: Path, compile: bool = False, size: tuple[int, int] | None = None
     Args:
         model: The file, or the name.
         compile: Whether to compile it as the file says.
-        size: Height and width of the pictures, for a network of a name.
+        size: Height and width of the images, for a network of a name.
 
     Raises:
         ValueError: If there is no such file, or it cannot be loaded; the message says what to do.
@@ -34,7 +34,7 @@ def load(model: Path, compile: bool = False, size: tuple[int, int] | None = None
 
 
 def _pretrained(network: known_models.KnownModel, size: tuple[int, int] | None) -> keras.Model:
-    """A named network without its head, behind the scaling that it was trained with: it takes pictures in 0..255."""
+    """A named network without its head, behind the scaling that it was trained with: it takes images in 0..255."""
     height, width = size or (network.size, network.size)
     if not network.function:
         from difflr.demo import squeezenet

@@ -37,15 +37,15 @@ def models(
         if not lines:
             raise ValueError(f"No network's name contains '{name}'. `difflr models` lists them all.")
         from difflr_command.table import print_table
-    header = ["name", "parameters", "pictures", "scaled", "weights"]
+    header = ["name", "parameters", "images", "scaled", "weights"]
     print_table(console.output(), header, lines, left=("name",), optional=("weights", "scaled"))
     console.output().print(
-        "\nWeights that are not here are fetched once. `difflr fine-tune NAME pictures/` trains one of them."
+        "\nWeights that are not here are fetched once. `difflr fine-tune NAME images/` trains one of them."
     )
 
 
 def _presets() -> list[list[str]]:
-    """KerasHub's presets for pictures."""
-    from difflr_command.hub import picture_presets
+    """KerasHub's presets for images."""
+    from difflr_command.hub import image_presets
 
-    return [[name, f"{number / 1e6:.1f} M", "", "by the preset", ""] for name, number in picture_presets().items()]
+    return [[name, f"{number / 1e6:.1f} M", "", "by the preset", ""] for name, number in image_presets().items()]

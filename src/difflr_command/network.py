@@ -8,13 +8,13 @@ import keras
 import numpy as np
 
 import difflr
-from difflr.data.picture import decode
-from difflr_command.inputs import picture_scale, picture_size
+from difflr.data.image import decode
+from difflr_command.inputs import image_scale, image_size
 from difflr_command.loss import output_activation
 from difflr_command.models import load
 from difflr_command.texts import TextsToNumbers
 
-PICTURES, TEXTS, ARRAYS = "pictures", "texts", "arrays"
+IMAGES, TEXTS, ARRAYS = "images", "texts", "arrays"
 CLASSES, LABELS, NUMBERS = "classes", "labels", "numbers"
 
 
@@ -23,8 +23,8 @@ class Network:
 
     Args:
         file: A `.keras` file.
-        scale: Of a model that difflr did not write: the scale of pictures; `None` for what can be seen.
-        size: Height and width of its pictures; `None` for what the model takes.
+        scale: Of a model that difflr did not write: the scale of images; `None` for what can be seen.
+        size: Height and width of its images; `None` for what the model takes.
 
     Raises:
         ValueError: If the file cannot be loaded, or it cannot be told what the model takes.
@@ -38,9 +38,9 @@ class Network:
             raise ValueError(f"{file} has several inputs or outputs, and only models with one of each predict here.")
         self.info = known or _guessed(self.model, size)
         self._texts: TextsToNumbers | None = None
-        if self.info.data == PICTURES:
+        if self.info.data == IMAGES:
             own = known is not None or difflr.data.has_own_scale(self.model)
-            self.model = difflr.models.with_scale(self.model, picture_scale(own, scale)[0])
+            self.model = difflr.models.with_scale(self.model, image_scale(own, scale)[0])
         if self.info.data == TEXTS:
             layer, self.model = difflr.models.after_vectorization(self.model)
             self._texts = TextsToNumbers(layer, self.model)
@@ -57,8 +57,8 @@ class Network:
         number = 2 if self.info.task == CLASSES and self.num_outputs == 1 else self.num_outputs
         return self.info.class_names or tuple(map(str, range(number)))
 
-    def picture(self, file: Path) -> tuple[np.ndarray, str | None]:
-        """A picture as the model takes it, and what was done to it that should be known.
+    def image(self, file: Path) -> tuple[np.ndarray, str | None]:
+        """An image as the model takes it, and what was done to it that should be known.
 
         Raises:
             ValueError: If it cannot be read; the message is the reason alone.
@@ -68,17 +68,17 @@ class Network:
         return decode(file, self.info.size, self.info.channels)
 
     def predict(self, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-        """The predictions for one batch: probabilities, or amounts.
+        """The predictions for one batch: probabilities, or numbers.
 
         Args:
-            inputs: Pictures as bytes, texts, or arrays.
+            inputs: Images as bytes, texts, or arrays.
             batch_size: What a smaller batch is filled up to, so that nothing is compiled twice.
         """
         number = len(inputs)
         filled = np.concatenate([inputs, np.repeat(inputs[-1:], batch_size - number, axis=0)])
         if self._texts is not None:
             filled = self._texts.batch(self._texts.of(filled))
-        elif self.info.data == PICTURES:
+        elif self.info.data == IMAGES:
             filled = filled.astype("float32")
         with warnings.catch_warnings():  # a model that takes a list of one input takes the input, too
             warnings.filterwarnings("ignore", "The structure of `inputs`")
@@ -113,8 +113,8 @@ def _guessed(model: keras.Model, asked: tuple[int, int] | None) -> difflr.models
     if keras.backend.standardize_dtype(model.inputs[0].dtype) == "string":
         data = TEXTS
     elif len(shape) == 4 and shape[-1] in (1, 3, 4):
-        data, channels = PICTURES, int(shape[-1])
-        size = picture_size(shape[1:3], asked)
+        data, channels = IMAGES, int(shape[-1])
+        size = image_size(shape[1:3], asked)
     activation, several = output_activation(model), model.output_shape[-1] > 1
     task = NUMBERS
     if activation == "softmax" or (activation == "sigmoid" and not several):

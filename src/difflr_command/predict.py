@@ -42,8 +42,8 @@ def predict(
         ),
     ] = None,
     batch_size: data_options.BatchToPredict = 32,
-    scale: data_options.ScaleOfPictures = None,
-    size: data_options.SizeOfPictures = None,
+    scale: data_options.ScaleOfImages = None,
+    size: data_options.SizeOfImages = None,
     text_column: data_options.TextColumn = None,
     file_column: data_options.FileColumn = None,
 ) -> None:

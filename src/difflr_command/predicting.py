@@ -100,7 +100,7 @@ def _batch(network: Network, items: Sequence[Item], batch_size: int) -> Iterator
 
 
 def stacked(inputs: Sequence[np.ndarray | str]) -> np.ndarray:
-    """Pictures and arrays on top of each other; texts as an array of objects."""
+    """Images and arrays on top of each other; texts as an array of objects."""
     if not isinstance(inputs[0], str):
         return np.stack([np.asarray(one) for one in inputs])
     texts = np.empty(len(inputs), object)
@@ -126,7 +126,7 @@ class Writer(ABC):
         self.stream, self.network = stream, network
         self.task, self.names = network.info.task, network.class_names
         self.top = min(top, len(self.names))
-        self.key = "text" if network.info.data == TEXTS else "file" if network.info.data == "pictures" else "row"
+        self.key = "text" if network.info.data == TEXTS else "file" if network.info.data == "images" else "row"
 
     @abstractmethod
     def write(self, item: Item, scores: "np.ndarray | None") -> None:

@@ -20,8 +20,8 @@ class NotFinite(RuntimeError):
 
 
 @contextlib.contextmanager
-def reading(console: Console, what: str = "pictures", doing: str = "checking") -> Iterator[Callable[[int, int], None]]:
-    """A bar for the pictures that are read.
+def reading(console: Console, what: str = "images", doing: str = "checking") -> Iterator[Callable[[int, int], None]]:
+    """A bar for the images that are read.
 
     Args:
         console: Where to.

@@ -19,7 +19,7 @@ from difflr_command.run_report import columns, of_several_classes
 from difflr_command.settings import Settings
 
 MOST_CLASSES = 50
-SHOWN = 4  # pictures on a contact sheet
+SHOWN = 4  # images on a contact sheet
 
 
 def introduce(out: Console, settings: Settings, run: Run) -> None:
@@ -91,7 +91,7 @@ def write_model(settings: Settings, run: Run) -> None:
 
 
 def write_sheet(settings: Settings, run: Run) -> Path | None:
-    """Writes a contact sheet of how pictures are changed while training, beside the report; returns where.
+    """Writes a contact sheet of how images are changed while training, beside the report; returns where.
 
     Args:
         settings: The settings.

@@ -44,7 +44,7 @@ class Run:
         checkpoint: What an interrupted run leaves.
         notes: What the user should know.
         info: What the model's file says besides.
-        changes: How pictures are changed at random while training.
+        changes: How images are changed at random while training.
     """
 
     model: keras.Model

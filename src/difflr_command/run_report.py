@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 import difflr
-from difflr.data import PictureFiles
-from difflr.models.augmented import augmented_pictures
+from difflr.data import ImageFiles
+from difflr.models.augmented import augmented_images
 from difflr.report.measured import Measured
 from difflr_command import inputs
 from difflr_command.backend import quietly
@@ -17,7 +17,7 @@ from difflr_command.network import ARRAYS, TEXTS, probabilities
 from difflr_command.run import Run
 from difflr_command.settings import HOW_IT_RUNS, Settings, command
 
-AUGMENTED, COLUMNS = 4, 6  # pictures, and how often each is shown
+AUGMENTED, COLUMNS = 4, 6  # images, and how often each is shown
 
 
 def write_report(settings: Settings, run: Run) -> None:
@@ -45,22 +45,22 @@ def write_report(settings: Settings, run: Run) -> None:
 
 
 def _summary_of(run: Run) -> difflr.report.DataSummary:
-    """The data, and how some pictures may look while the model trains."""
-    data, pictures = run.data, np.empty(0)
+    """The data, and how some images may look while the model trains."""
+    data, images = run.data, np.empty(0)
     if run.changes:
         few = of_several_classes(data.train, AUGMENTED)
-        pictures = augmented_pictures(few, run.changes, COLUMNS).reshape(-1, *few.shape[1:])
+        images = augmented_images(few, run.changes, COLUMNS).reshape(-1, *few.shape[1:])
     return difflr.report.DataSummary(
         data.counts(),
         skipped=data.skipped,
         notes=run.notes,
-        pictures=list(pictures),
-        caption=f"Some pictures, and how they may look while the model trains: {', '.join(run.changes)}.",
+        images=list(images),
+        caption=f"Some images, and how they may look while the model trains: {', '.join(run.changes)}.",
     )
 
 
 def of_several_classes(examples: difflr.data.Examples, number: int) -> np.ndarray:
-    """Some pictures: the first of each class, then the second ones; without classes such that lie far apart.
+    """Some images: the first of each class, then the second ones; without classes such that lie far apart.
 
     Args:
         examples: All.
@@ -131,7 +131,7 @@ def _names_of(class_names: tuple[str, ...], number: int) -> tuple[str, ...]:
     return (*class_names, *(str(position) for position in range(len(class_names), number)))
 
 
-def _as_read(model: keras.Model, x: np.ndarray | PictureFiles) -> Callable[[int], str] | None:
+def _as_read(model: keras.Model, x: np.ndarray | ImageFiles) -> Callable[[int], str] | None:
     """The texts as the model reads them: its words, out of their numbers."""
     words = difflr.models.after_vectorization(model)[0].get_vocabulary()
     if np.asarray(x[0]).dtype.kind not in "iu":

@@ -70,8 +70,8 @@ class RunOptions:
     seed: data_options.Seed = 0
     new_head: data_options.NewHead = False
     features: data_options.Features = None
-    scale: data_options.ScaleOfPictures = None
-    size: data_options.SizeOfPictures = None
+    scale: data_options.ScaleOfImages = None
+    size: data_options.SizeOfImages = None
     text_column: data_options.TextColumn = None
     file_column: data_options.FileColumn = None
     label_column: data_options.LabelColumn = "label"
@@ -189,7 +189,7 @@ class Settings(RunOptions):
 
     @property
     def form(self) -> str:
-        """What the data is: `"pictures"`, a folder of them; `"table"`; or `"arrays"`."""
+        """What the data is: `"images"`, a folder of them; `"table"`; or `"arrays"`."""
         return form_of(self.data)
 
     @property
@@ -199,7 +199,7 @@ class Settings(RunOptions):
 
     @property
     def is_named(self) -> bool:
-        """Whether the model is a network of a name, which has no head and scales its pictures itself."""
+        """Whether the model is a network of a name, which has no head and scales its images itself."""
         return known_models.known(self.model) is not None or known_models.is_preset(self.model)
 
     @property
@@ -250,7 +250,7 @@ class Settings(RunOptions):
         _ = self.rate, self.pixels
         if self.augment is not None and self.no_augment:
             raise ValueError(
-                "--augment says how pictures are changed, and --no-augment that they are not: leave out one."
+                "--augment says how images are changed, and --no-augment that they are not: leave out one."
             )
         if self.features and not self.with_new_head:
             raise ValueError("--features says where a new head begins: give --new-head too.")
@@ -276,7 +276,7 @@ class Settings(RunOptions):
                 f"--validation must be of the form of the data. Received: {self.data} and {self.validation}."
             )
         only = {
-            ("scale", "size", "augment", "no_augment"): ("pictures", ("pictures", "table")),
+            ("scale", "size", "augment", "no_augment"): ("images", ("images", "table")),
             ("text_column", "file_column", "label_column"): ("tables", ("table",)),
             ("targets",): ("tables and .npz files", ("table", "arrays")),
         }
@@ -324,7 +324,7 @@ class EvaluateOptions:
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report, the worst mistakes first, such as report.html.")
     ] = None
-    pictures: Annotated[
+    plots: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
@@ -332,8 +332,8 @@ class EvaluateOptions:
         ),
     ] = None
     batch_size: data_options.BatchToPredict = 32
-    scale: data_options.ScaleOfPictures = None
-    size: data_options.SizeOfPictures = None
+    scale: data_options.ScaleOfImages = None
+    size: data_options.SizeOfImages = None
     text_column: data_options.TextColumn = None
     file_column: data_options.FileColumn = None
     label_column: data_options.LabelColumn = "label"
@@ -341,17 +341,17 @@ class EvaluateOptions:
 
 
 def form_of(path: Path) -> str:
-    """What the data at `path` is: `"pictures"`, `"table"` or `"arrays"`.
+    """What the data at `path` is: `"images"`, `"table"` or `"arrays"`.
 
     Raises:
         ValueError: If it is none of these.
     """
     if path.is_dir():
-        return "pictures"
+        return "images"
     if path.suffix.lower() not in FORMS:
         raise ValueError(
-            f"Data is a folder with a folder of pictures for each class; a table ({', '.join(TABLES)}) of texts, or of "
-            f"paths of pictures, and labels; or an .npz with x and y. Received: {path}."
+            f"Data is a folder with a folder of images for each class; a table ({', '.join(TABLES)}) of texts, or of "
+            f"paths of images, and labels; or an .npz with x and y. Received: {path}."
         )
     return FORMS[path.suffix.lower()]
 

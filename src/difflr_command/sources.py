@@ -11,7 +11,7 @@ import numpy as np
 import difflr
 from difflr.data.examples import known_classes
 from difflr.data.folder import classes_in, ready_split
-from difflr.data.table import picture_targets
+from difflr.data.table import image_targets
 from difflr_command import inputs
 from difflr_command.choices import changes_for
 from difflr_command.settings import Settings
@@ -30,36 +30,36 @@ def source(settings: Settings, model: keras.Model) -> "Source":
         )
     if settings.form == "arrays":
         return Arrays(settings, model)
-    if settings.form == "pictures" or (settings.form == "table" and _takes_pictures(model)):
-        return Pictures(settings, model)
+    if settings.form == "images" or (settings.form == "table" and _takes_images(model)):
+        return Images(settings, model)
     return Texts(settings, model)
 
 
-def _takes_pictures(model: keras.Model) -> bool:
+def _takes_images(model: keras.Model) -> bool:
     shape = model.input_shape
     return isinstance(shape, tuple) and len(shape) == 4 and shape[-1] in (1, 3, 4)
 
 
-class Pictures:
-    """A folder of pictures for each class, or a table with paths of pictures and their labels."""
+class Images:
+    """A folder of images for each class, or a table with paths of images and their labels."""
 
-    form = "pictures"
+    form = "images"
 
     def __init__(self, settings: Settings, model: keras.Model):
         shape = model.input_shape
-        if not _takes_pictures(model):
+        if not _takes_images(model):
             raise ValueError(
-                f"{settings.data} holds pictures, and the model takes inputs of shape {shape}, not (batch, height, width, "
+                f"{settings.data} holds images, and the model takes inputs of shape {shape}, not (batch, height, width, "
                 "channels) with 1, 3 or 4 channels."
             )
         self._channels = shape[-1]
-        self._scale, how = inputs.picture_scale(difflr.data.has_own_scale(model), settings.scale)
-        self._size = inputs.picture_size(shape[1:3], settings.pixels)
-        self.notes = [f"pictures at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
-        self.amounts: np.ndarray | None = None
+        self._scale, how = inputs.image_scale(difflr.data.has_own_scale(model), settings.scale)
+        self._size = inputs.image_size(shape[1:3], settings.pixels)
+        self.notes = [f"images at {self._size[0]} x {self._size[1]} pixels in {self._scale}, {how}"]
+        self.numbers: np.ndarray | None = None
         self.task = "classes"
         self._parts: list[Path] = [part for part in (settings.data, settings.validation) if part is not None]
-        if settings.form == "pictures":
+        if settings.form == "images":
             self._open: Callable[..., difflr.data.Examples] = difflr.data.open_folder
             self._find_parts(settings)
             self._named: dict[str, Any] = {}
@@ -67,20 +67,20 @@ class Pictures:
             for part in self._parts[1:]:
                 classes_in(part, self.class_names)
         else:
-            inputs.only_for("tables of texts", "pictures", text_column=settings.text_column)
-            self._open = difflr.data.open_picture_table
+            inputs.only_for("tables of texts", "images", text_column=settings.text_column)
+            self._open = difflr.data.open_image_table
             columns: dict[str, Any] = {"file_column": settings.file_column, "label_column": settings.label_columns}
-            targets = picture_targets(settings.data, **columns, targets=settings.targets)
+            targets = image_targets(settings.data, **columns, targets=settings.targets)
             self.class_names, self.task = targets.class_names, targets.task
             self.notes += targets.notes
             self._named = {**columns, "targets": inputs.targets_of(targets.task)}
-            self.amounts = None if self.class_names else targets.y
+            self.numbers = None if self.class_names else targets.y
         self.changes: tuple[str, ...] = ()
         if not settings.no_augment:
             self.changes, note = changes_for(settings.augment, self.class_names)
             self.notes.append(note)
         names = self.class_names or (settings.label_columns if self.task == "numbers" else ())
-        self.info = difflr.models.ModelInfo(tuple(names), self.task, "pictures", self._size, self._channels)
+        self.info = difflr.models.ModelInfo(tuple(names), self.task, "images", self._size, self._channels)
 
     def _find_parts(self, settings: Settings) -> None:
         """With train/ and val/ in the folder, those are the parts."""
@@ -98,9 +98,9 @@ class Pictures:
         whole = difflr.models.with_scale(model, self._scale)
         return difflr.models.augmented(whole, self.changes), whole
 
-    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
-        """Reads each picture once, to see which can be read."""
-        options = {"channels": self._channels, "class_names": self.class_names or None, "on_picture": on_picture}
+    def read(self, on_image: inputs.OnImage) -> inputs.Data:
+        """Reads each image once, to see which can be read."""
+        options = {"channels": self._channels, "class_names": self.class_names or None, "on_image": on_image}
         parts = [self._open(part, self._size, **options, **self._named) for part in self._parts]
         return inputs.Data(parts[0], parts[1] if len(parts) > 1 else None, _as_floats)
 
@@ -117,7 +117,7 @@ class Texts:
 
     def __init__(self, settings: Settings, model: keras.Model):
         difflr.models.after_vectorization(model)  # before the texts are read
-        inputs.only_for("pictures", "texts", size=settings.size, scale=settings.scale, file_column=settings.file_column)
+        inputs.only_for("images", "texts", size=settings.size, scale=settings.scale, file_column=settings.file_column)
         columns: dict[str, Any] = {
             "text_column": settings.text_column or "text",
             "label_column": settings.label_columns,
@@ -125,7 +125,7 @@ class Texts:
         self._train = difflr.data.read_table(settings.data, **columns, targets=settings.targets)
         self._validation = None
         self.class_names, self.task = self._train.class_names, self._train.task
-        self.amounts = self._train.y if self.task == "numbers" else None
+        self.numbers = self._train.y if self.task == "numbers" else None
         if settings.validation is not None:
             self._validation = difflr.data.read_table(
                 settings.validation,
@@ -143,7 +143,7 @@ class Texts:
         self._numbers = TextsToNumbers(layer, rest)
         return rest, model
 
-    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
+    def read(self, on_image: inputs.OnImage) -> inputs.Data:
         """The texts as numbers."""
         numbers = self._numbers
         assert numbers is not None  # `fitted` comes before
@@ -169,7 +169,7 @@ class Arrays:
             inputs.check_shape(model.input_shape, part.x, settings.data)
         self._data = inputs.Data(train, validation)
         self.class_names = train.class_names
-        self.task, self.amounts = train.task, None if train.class_names else train.y
+        self.task, self.numbers = train.task, None if train.class_names else train.y
         self.info = difflr.models.ModelInfo(self.class_names, self.task)
         self.notes = []
         if self.task == "classes":
@@ -179,17 +179,17 @@ class Arrays:
                     f"The validation data has labels up to {validation.y.max()}, training only up to {train.y.max()}."
                 )
             if settings.targets is None:
-                self.notes = ["y leaves out no whole number: labels (amounts to predict would be --targets numbers)"]
+                self.notes = ["y leaves out no whole number: labels (for numbers, say --targets numbers)"]
         elif settings.targets is None and self.task == "numbers":
-            self.notes = ["y is no list of labels from 0 on: amounts to predict (else say --targets labels)"]
+            self.notes = ["y is no list of labels from 0 on: numbers to predict (else say --targets labels)"]
 
     def fitted(self, model: keras.Model) -> tuple[keras.Model, keras.Model]:
         """Both are the model."""
         return model, model
 
-    def read(self, on_picture: inputs.OnPicture) -> inputs.Data:
+    def read(self, on_image: inputs.OnImage) -> inputs.Data:
         """The arrays."""
         return self._data
 
 
-Source = Pictures | Texts | Arrays
+Source = Images | Texts | Arrays

@@ -75,8 +75,8 @@ def prepare(settings: Settings, out: Console) -> Run:
     freeze_epochs = int(trains_body) if settings.freeze_epochs is None else settings.freeze_epochs
     if freeze_epochs and not trains_body:
         raise ValueError("The plan trains nothing but the head: leave out --freeze-epochs, or give --freeze-epochs 0.")
-    with reading(out) as on_picture:
-        data = inputs.split(source.read(on_picture), settings)
+    with reading(out) as on_image:
+        data = inputs.split(source.read(on_image), settings)
     checkpoint.compare(_identity(settings, weights, data))
     batches = data.batches(settings.batch_size, settings.seed)
     if settings.accumulate > batches.num_batches:
@@ -154,7 +154,7 @@ def _identity(settings: Settings, weights: str, data: inputs.Data) -> dict[str, 
         **options,
         "model": weights,
         "plan": hashlib.sha256(plan).hexdigest(),
-        "pictures": data.manifest(),
+        "images": data.manifest(),
         "data": data.fingerprint(),  # last: it also depends on the options
     }
 

@@ -1,4 +1,4 @@
-"""What `difflr predict` predicts: pictures, texts and rows, one after the other, however many come out of a pipe."""
+"""What `difflr predict` predicts: images, texts and rows, one after the other, however many come out of a pipe."""
 
 import concurrent.futures
 import dataclasses
@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from difflr.checks import did_you_mean
-from difflr.data.picture import SUFFIXES, too_large_is_an_error
+from difflr.data.image import SUFFIXES, too_large_is_an_error
 from difflr.data.rows import SUFFIXES as TABLES
 from difflr.data.rows import rows_of
 from difflr.data.table import FILE_COLUMNS
 from difflr.text_table import counted
 from difflr_command import console
 from difflr_command.inputs import check_shape, only_for
-from difflr_command.network import PICTURES, TEXTS, Network
+from difflr_command.network import IMAGES, TEXTS, Network
 
 PIPE = "-"
-AT_ONCE = 64  # pictures that are decoded and wait
+AT_ONCE = 64  # images that are decoded and wait
 Read = tuple["np.ndarray | str | None", str | None]
 
 
@@ -57,12 +57,12 @@ def unlabeled(
     for name in given:
         if name != PIPE and not os.path.exists(name):
             raise ValueError(_missing(name))
-    if network.info.data == PICTURES:
-        only_for("tables of texts", PICTURES, text_column=text_column)
+    if network.info.data == IMAGES:
+        only_for("tables of texts", IMAGES, text_column=text_column)
         named = FILE_COLUMNS if file_column is None else [file_column]
         tables = {name: _paths_in(Path(name), named) for name in given if Path(name).suffix.lower() in TABLES}
-        return _pictures(network, _listed(given, tables))
-    only_for("tables of pictures", network.info.data, file_column=file_column)
+        return _images(network, _listed(given, tables))
+    only_for("tables of images", network.info.data, file_column=file_column)
     if network.info.data == TEXTS:
         for name in given:
             _check_suffix(
@@ -103,7 +103,7 @@ def _paths_in(table: Path, columns: Sequence[str]) -> list[Path]:
 
 
 def _listed(given: Sequence[str], tables: Mapping[str, Sequence[Path]]) -> Iterator[Path]:
-    """The pictures, those in folders sorted; hidden files are left out there, and so are other files, with a note."""
+    """The images, those in folders sorted; hidden files are left out there, and so are other files, with a note."""
     for name in given:
         if name == PIPE:
             yield from map(Path, _lines())
@@ -114,16 +114,16 @@ def _listed(given: Sequence[str], tables: Mapping[str, Sequence[Path]]) -> Itera
             for folder, below, files in os.walk(name):
                 below[:] = sorted(one for one in below if not one.startswith("."))
                 shown = [Path(folder, file) for file in sorted(files) if not file.startswith(".")]
-                pictures = [file for file in shown if file.suffix.lower() in SUFFIXES]
-                others += len(shown) - len(pictures)
-                yield from pictures
+                images = [file for file in shown if file.suffix.lower() in SUFFIXES]
+                others += len(shown) - len(images)
+                yield from images
             if others:
-                console.tell("note", f"{counted(others, 'file')} in {name} left out: no pictures")
+                console.tell("note", f"{counted(others, 'file')} in {name} left out: no images")
         else:
             yield Path(name)
 
 
-def _pictures(network: Network, files: Iterator[Path]) -> Iterator[Item]:
+def _images(network: Network, files: Iterator[Path]) -> Iterator[Item]:
     names: list[str] = []
 
     def noted() -> Iterator[Path]:
@@ -136,7 +136,7 @@ def _pictures(network: Network, files: Iterator[Path]) -> Iterator[Item]:
 
 
 def decoded(files: Iterable[Path], network: Network) -> Iterator[Read]:
-    """The pictures in their order, decoded by threads some way ahead; or `None` and the reason.
+    """The images in their order, decoded by threads some way ahead; or `None` and the reason.
 
     Args:
         files: The files.
@@ -147,7 +147,7 @@ def decoded(files: Iterable[Path], network: Network) -> Iterator[Read]:
     try:
         with too_large_is_an_error():
             for file in files:
-                waiting.append(pool.submit(_picture_or_reason, network, file))
+                waiting.append(pool.submit(_image_or_reason, network, file))
                 if len(waiting) > AT_ONCE:
                     yield waiting.pop(0).result()
             while waiting:
@@ -156,9 +156,9 @@ def decoded(files: Iterable[Path], network: Network) -> Iterator[Read]:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C
 
 
-def _picture_or_reason(network: Network, file: Path) -> Read:
+def _image_or_reason(network: Network, file: Path) -> Read:
     try:
-        return network.picture(file)[0], None
+        return network.image(file)[0], None
     except FileNotFoundError:
         return None, "there is no such file"
     except (ValueError, OSError) as error:

@@ -12,7 +12,7 @@ from difflr_command.backend import LOGGERS
 
 
 def network(num_classes=3):
-    """Pictures of 8 x 8 -> classes, with dropout; names as in a pretrained network."""
+    """Images of 8 x 8 -> classes, with dropout; names as in a pretrained network."""
     keras.utils.set_random_seed(7)
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Rescaling(1 / 255)(inputs)

@@ -12,18 +12,18 @@ COLORS = {"blue": (30, 30, 220), "green": (20, 200, 40), "red": (220, 20, 30)}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """`net.keras`, `bare.keras` without a head, and `pictures/`, 6 of each class and one damaged."""
+    """`net.keras`, `bare.keras` without a head, and `images/`, 6 of each class and one damaged."""
     folder = tmp_path_factory.mktemp("files")
     model = network()
     model.save(folder / "net.keras")
     keras.Model(model.inputs, model.get_layer("top").output).save(folder / "bare.keras")
     random = np.random.default_rng(0)
     for name, color in COLORS.items():
-        (folder / "pictures" / name).mkdir(parents=True)
+        (folder / "images" / name).mkdir(parents=True)
         for number in range(6):
-            picture = np.clip(random.normal(color, 30, (10, 12, 3)), 0, 255).astype("uint8")
-            Image.fromarray(picture).save(folder / "pictures" / name / f"{number}.png")
-    (folder / "pictures" / "red" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+            image = np.clip(random.normal(color, 30, (10, 12, 3)), 0, 255).astype("uint8")
+            Image.fromarray(image).save(folder / "images" / name / f"{number}.png")
+    (folder / "images" / "red" / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""`difflr evaluate`: what it measures of pictures, texts and arrays, what it writes, and what stops it."""
+"""`difflr evaluate`: what it measures of images, texts and arrays, what it writes, and what stops it."""
 
 import json
 import re
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture
 def colors(here):
-    """`colors.keras`, and `mixed/`: five of six pictures are in the right folder, one is damaged."""
+    """`colors.keras`, and `mixed/`: five of six images are in the right folder, one is damaged."""
     color_network(here / "colors.keras")
     color = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
     for folder, name, shown in [
@@ -37,18 +37,18 @@ def colors(here):
 
 
 @pytest.mark.same_everywhere
-def test_pictures(colors):
+def test_images(colors):
     result = succeeded("evaluate", "colors.keras", "mixed", "--batch-size", "4")
     assert result["num_examples"] == 6
     assert result["accuracy"] == pytest.approx(5 / 6)
     assert result["confusion"] == [[2, 0, 0], [0, 1, 1], [0, 0, 2]]
-    assert result["skipped"] == [["red/damaged.png", "no picture, or damaged"]]
+    assert result["skipped"] == [["red/damaged.png", "no image, or damaged"]]
     (mistake,) = result["mistakes"]
     assert (mistake["name"], mistake["truth"], mistake["predicted"][:3]) == ("green/wrong.png", "green", "red")
-    # As plain Keras says of the same picture.
+    # As plain Keras says of the same image.
     model = keras.saving.load_model("colors.keras")
-    picture = np.broadcast_to(np.array([200.0, 20, 20], "float32"), (1, 8, 8, 3))
-    probability = np.asarray(model.predict(picture, verbose=0))[0]
+    image = np.broadcast_to(np.array([200.0, 20, 20], "float32"), (1, 8, 8, 3))
+    probability = np.asarray(model.predict(image, verbose=0))[0]
     assert mistake["predicted"] == f"red {100 * probability[2]:.0f} %"
     assert mistake["badness"] == pytest.approx(1 - probability[1], rel=1e-5)
 
@@ -56,18 +56,18 @@ def test_pictures(colors):
 @pytest.mark.same_everywhere
 def test_what_is_shown_and_written(colors):
     pytest.importorskip("matplotlib")
-    result = difflr("evaluate", "colors.keras", "mixed", "--report", "page.html", "--pictures", "shots")
+    result = difflr("evaluate", "colors.keras", "mixed", "--report", "page.html", "--plots", "shots")
     assert result.code == 0, result
     assert "Accuracy 83.3 % (5 of 6 right" in result.out
     assert re.search(r"green +2 +100.0 % +50.0 % +66.7 % +red \(1\)", result.out)
     assert re.search(r"green +red \d+ % +green/wrong.png", result.out)
-    assert "skipped, 1: red/damaged.png (no picture, or damaged)" in result.out
+    assert "skipped, 1: red/damaged.png (no image, or damaged)" in result.out
     assert {file.name for file in (colors / "shots").iterdir()} == {"confusion.png", "calibration.png", "mistakes.png"}
     page = (colors / "page.html").read_text()
     assert "green/wrong.png" in page
     assert page.index("data:image/jpeg;base64,") < page.index("<svg")  # the worst mistakes first
     command = re.search(r"<pre>(.*?)</pre>", page)[1]
-    written = "--report page.html --pictures shots"
+    written = "--report page.html --plots shots"
     assert command == f"difflr --backend {keras.backend.backend()} evaluate colors.keras mixed {written}"
     again = difflr(*command.split()[1:])
     assert again.code == 0
@@ -80,14 +80,14 @@ def test_of_ready_parts_the_test_part_is_taken(colors):
     (colors / "test").rename(colors / "all" / "test")
     (colors / "all" / "train").mkdir()
     assert succeeded("evaluate", "colors.keras", "all")["num_examples"] == 6
-    (colors / "all" / "test" / "readme.txt").write_text("no picture")
+    (colors / "all" / "test" / "readme.txt").write_text("no image")
     shown = difflr("evaluate", "colors.keras", "all").out
     assert "test is taken" in shown
     assert "left out, in no class folder: 1 file (readme.txt)" in shown
 
 
 @pytest.mark.same_everywhere
-def test_a_table_of_pictures(colors):
+def test_a_table_of_images(colors):
     """In any form of table; the column is found, or named; and a table of texts is told from it."""
     lines = [{"where": f"mixed/{name}", "label": name[:-6]} for name in ("blue/1.png", "green/1.png", "red/2.png")]
     (colors / "list.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -109,7 +109,7 @@ def test_logits_and_models_without_names(colors):
 
 
 @pytest.mark.same_everywhere
-def test_arrays_with_several_labels_and_with_amounts(here):
+def test_arrays_with_several_labels_and_with_numbers(here):
     inputs = keras.Input((2,))
     layer = keras.layers.Dense(2, activation="sigmoid", name="head")
     keras.Model(inputs, layer(inputs)).save("labels.keras")
@@ -163,15 +163,15 @@ def text_network(path):
     [
         (["nowhere.keras", "mixed"], "no model file nowhere.keras"),
         (["colors.keras", "nowhere"], "no data at nowhere"),
-        (["colors.keras", "data.npz"], "colors.keras takes pictures, and data.npz holds arrays"),
+        (["colors.keras", "data.npz"], "colors.keras takes images, and data.npz holds arrays"),
         (["colors.keras", "other"], "has the class 'grene'.*Did you mean 'green'"),
         (["four.keras", "mixed"], "has 3 classes, and four.keras, which holds no names of classes, has 4"),
         (["colors.keras", "mixed", "--report", "gone/page.html"], "no folder .*gone"),
-        (["colors.keras", "mixed", "--pictures", "colors.keras"], "colors.keras is a file. Name a folder"),
+        (["colors.keras", "mixed", "--plots", "colors.keras"], "colors.keras is a file. Name a folder"),
         (["colors.keras", "mixed", "--scale", "0..1"], "leave out --scale 0..1"),
         (["colors.keras", "mixed", "--size", "big"], "--size is a number of pixels"),
         (["raw.keras", "mixed", "--size", "8"], "Cannot tell how .*--scale"),
-        (["raw.keras", "mixed"], "pictures of any size"),
+        (["raw.keras", "mixed"], "images of any size"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
@@ -209,7 +209,7 @@ def test_an_interrupt_in_the_middle_writes_nothing(colors, monkeypatch):
 
 
 @pytest.mark.same_everywhere
-def test_pictures_that_are_removed_meanwhile_are_named(colors, monkeypatch):
+def test_images_that_are_removed_meanwhile_are_named(colors, monkeypatch):
     predict = Network.predict
 
     def removing(self, inputs, batch_size):

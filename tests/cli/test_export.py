@@ -25,7 +25,7 @@ def network(here):
     return color_network(here / "colors.keras")
 
 
-def pictures():
+def images():
     return np.random.default_rng(0).uniform(0, 255, (1, 8, 8, 3)).astype("float32")
 
 
@@ -35,9 +35,9 @@ def test_saved_model(network, here):
     result = succeeded("export", "colors.keras", "-o", "served")
     assert result["format"] == "saved-model"
     assert result["largest_difference"] < 1e-5
-    expected = keras.saving.load_model("colors.keras").predict(pictures(), verbose=0)
+    expected = keras.saving.load_model("colors.keras").predict(images(), verbose=0)
     served = tensorflow.saved_model.load("served")
-    found = served.serve(pictures())
+    found = served.serve(images())
     np.testing.assert_allclose(found, expected, atol=1e-5)
     about = json.loads((here / "served.json").read_text())
     assert about["classes"] == list(NAMES)
@@ -52,8 +52,8 @@ def test_torch(network):
     result = difflr("export", "colors.keras", "-o", "colors.pt2")
     assert result.code == 0, result
     assert "Written: colors.pt2, colors.pt2.json. The JSON file has the classes" in result.out
-    expected = keras.saving.load_model("colors.keras").predict(pictures(), verbose=0)
-    found = torch.export.load("colors.pt2").module()(torch.from_numpy(pictures()))
+    expected = keras.saving.load_model("colors.keras").predict(images(), verbose=0)
+    found = torch.export.load("colors.pt2").module()(torch.from_numpy(images()))
     np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
 
 

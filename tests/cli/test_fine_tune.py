@@ -41,12 +41,12 @@ def interrupt(monkeypatch):
 
 
 @pytest.mark.same_everywhere
-def test_pictures_with_a_new_head(here):
-    words = ["fine-tune", "bare.keras", "pictures", "--new-head", *QUICK, "--epochs", "1", "-o", "new.keras"]
+def test_images_with_a_new_head(here):
+    words = ["fine-tune", "bare.keras", "images", "--new-head", *QUICK, "--epochs", "1", "-o", "new.keras"]
     result = succeeded(*words)
     assert result["classes"] == ["blue", "green", "red"]
     assert (result["num_train"], result["num_validation"]) == (15, 3)
-    assert result["skipped"] == [["red/damaged.png", "no picture, or damaged"]]
+    assert result["skipped"] == [["red/damaged.png", "no image, or damaged"]]
     assert result["freeze_epochs"] == 1
     assert len(result["history"]["loss"]) == len(result["history"]["val_accuracy"]) == 2
     before, after = keras.saving.load_model("bare.keras"), keras.saving.load_model("new.keras")
@@ -60,7 +60,7 @@ def test_pictures_with_a_new_head(here):
     multipliers = {row["path"]: row["multiplier"] for row in result["plan"]["rows"]}
     assert multipliers["stem/kernel"] == pytest.approx(0.75**2)  # three groups, each 0.75 of the next
     assert multipliers["head/kernel"] == 1
-    assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "pictures"}
+    assert {path.name for path in here.iterdir()} == {"bare.keras", "net.keras", "new.keras", "images"}
     assert after.compiled  # for evaluate, and by stock Keras: it loads where difflr is not
     assert "difflr" not in json.dumps([after.get_config(), after.get_compile_config()])
 
@@ -102,11 +102,11 @@ def test_an_interrupt_before_the_first_epoch_is_over_leaves_nothing(here, monkey
 
     monkeypatch.setattr(progress.ShowProgress, "on_epoch_begin", interrupted)
     before = sorted(here.iterdir())
-    result = difflr("fine-tune", "net.keras", "pictures")
+    result = difflr("fine-tune", "net.keras", "images")
     assert result.code == 130
     assert "nothing is kept" in result.err
     assert sorted(here.iterdir()) == before
-    assert "There is nothing to resume" in refused("fine-tune", "net.keras", "pictures", "--resume")
+    assert "There is nothing to resume" in refused("fine-tune", "net.keras", "images", "--resume")
 
 
 @pytest.mark.same_everywhere
@@ -119,7 +119,7 @@ def test_an_epoch_counts_as_kept_when_it_is_on_the_disk(here, monkeypatch):
         return write(path, content)
 
     write = checkpoint.write_whole
-    words = ["fine-tune", "net.keras", "pictures", "--epochs", "2", "--freeze-epochs", "0"]
+    words = ["fine-tune", "net.keras", "images", "--epochs", "2", "--freeze-epochs", "0"]
     monkeypatch.setattr(checkpoint, "write_whole", full)
     result = difflr(*words)
     assert result.code == 1
@@ -146,7 +146,7 @@ def test_the_model_is_written_before_the_report(here, monkeypatch):
     def failing(*arguments, **named):
         raise ValueError("Axis limits cannot be NaN or Inf")
 
-    words = ["fine-tune", "net.keras", "pictures", "--epochs", "1", "--freeze-epochs", "0", "--report", "report.html"]
+    words = ["fine-tune", "net.keras", "images", "--epochs", "1", "--freeze-epochs", "0", "--report", "report.html"]
     monkeypatch.setattr(library, "write_report", failing)
     result = difflr(*words)
     assert result.code == 1
@@ -163,20 +163,20 @@ def test_the_model_is_written_before_the_report(here, monkeypatch):
 
 @pytest.mark.same_everywhere  # tests/models/test_with_scale.py is about the backends
 @pytest.mark.parametrize("scale", ["0..1", "-1..1", "imagenet", "caffe"])
-def test_the_saved_model_takes_pictures_as_they_are(scale, here):
+def test_the_saved_model_takes_images_as_they_are(scale, here):
     """What it says of 0..255 is what was measured while training."""
     keras.utils.set_random_seed(7)
     layers = [keras.layers.Conv2D(4, 3, name="stem"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
     keras.Sequential([keras.Input((None, None, 3)), *layers]).save("raw.keras")
-    size = ["--size", "9x8", "--validation", "pictures"]
-    result = succeeded("fine-tune", "raw.keras", "pictures", "--scale", scale, *size, *QUICK, "--epochs", "1")
+    size = ["--size", "9x8", "--validation", "images"]
+    result = succeeded("fine-tune", "raw.keras", "images", "--scale", scale, *size, *QUICK, "--epochs", "1")
     tuned = keras.saving.load_model("tuned.keras")
-    examples = library.data.read_folder("pictures", (9, 8))
+    examples = library.data.read_folder("images", (9, 8))
     right = tuned.predict(examples.x.astype("float32"), verbose=0).argmax(1) == examples.y
     assert right.mean() == pytest.approx(result["history"]["val_accuracy"][-1])
     assert library.data.has_own_scale(tuned)
     info = library.models.read_info(here / "tuned.keras")
-    assert info == library.models.ModelInfo(("blue", "green", "red"), "classes", "pictures", (9, 8), 3)
+    assert info == library.models.ModelInfo(("blue", "green", "red"), "classes", "images", (9, 8), 3)
     plan = library.Plan(tuned)  # plans of the one fit the other
     assert [row.path for row in plan.rows] == [
         row.path for row in library.Plan(keras.saving.load_model("raw.keras")).rows
@@ -195,7 +195,7 @@ def test_the_rates_shown_are_those_trained_with(freeze_epochs, here, monkeypatch
         rates.append((self.epoch, float(factor * keras.ops.convert_to_numpy(optimizer.learning_rate))))
 
     monkeypatch.setattr(progress.ShowProgress, "on_train_batch_begin", on_train_batch_begin, raising=False)
-    result = difflr("fine-tune", "net.keras", "pictures", *QUICK, "--freeze-epochs", freeze_epochs)
+    result = difflr("fine-tune", "net.keras", "images", *QUICK, "--freeze-epochs", freeze_epochs)
     assert result.code == 0
     alone, together = ([rate for epoch, rate in rates if (epoch < freeze_epochs) == head] for head in (True, False))
     shown = float(re.search(r"rates above, ([\d.e-]+) times the multiplier", result.out)[1])
@@ -214,7 +214,7 @@ def test_a_failure_in_training_is_exit_code_1(here, monkeypatch):
         raise MemoryError("no memory is left")
 
     monkeypatch.setattr(progress.ShowProgress, "on_epoch_begin", failing)
-    result = difflr("fine-tune", "net.keras", "pictures", "--json")
+    result = difflr("fine-tune", "net.keras", "images", "--json")
     assert (result.code, result.out) == (1, "")
     assert result.err.splitlines()[-1] == "difflr: error: MemoryError: no memory is left"
 
@@ -290,46 +290,46 @@ def test_texts_of_any_length_stay_as_long_as_they_are(here):
 
 
 WRONG = [
-    (["nowhere.keras", "pictures"], "no model file nowhere.keras"),
+    (["nowhere.keras", "images"], "no model file nowhere.keras"),
     (["net.keras", "nowhere"], "no data at nowhere"),
     (["net.keras", "net.keras"], "Data is a folder .* Received: net.keras"),
-    (["bare.keras", "pictures"], r"puts out \(None, 4, 4, 4\), not a number for each class.*--new-head"),
+    (["bare.keras", "images"], r"puts out \(None, 4, 4, 4\), not a number for each class.*--new-head"),
     (["net.keras", "two"], "tells 3 classes apart, and the data has 2.*--new-head"),
-    (["net.keras", "pictures", "--features", "top"], "give --new-head too"),
-    (["net.keras", "pictures", "--new-head", "--features", "tpo"], "no layer 'tpo'. Did you mean 'top'"),
-    (["net.keras", "pictures", "--rule", "stm=2"], "Did you mean 'stem'"),
-    (["net.keras", "pictures", "--scale", "0..1"], "scales its pictures itself.*leave out --scale"),
-    (["net.keras", "pictures", "--size", "9"], "takes pictures of 8 x 8 pixels: leave out --size"),
-    (["net.keras", "pictures", "--validation", "nowhere"], "no validation data at nowhere"),
-    (["net.keras", "pictures", "--validation", "data.npz"], "must be of the form of the data"),
-    (["net.keras", "pictures", "--learning-rate", "0"], "--learning-rate must be above 0"),
-    (["net.keras", "pictures", "-o", "tuned.h5"], "a .keras file"),
-    (["net.keras", "pictures", "-o", "nowhere/tuned.keras"], "there is no folder"),
-    (["net.keras", "pictures", "--report", "nowhere/report.html"], "report nowhere/report.html cannot be written"),
-    (["net.keras", "pictures", "--rule", "stem=frozen", "--rule", "top=frozen", "--freeze-epochs", "1"], "nothing but"),
+    (["net.keras", "images", "--features", "top"], "give --new-head too"),
+    (["net.keras", "images", "--new-head", "--features", "tpo"], "no layer 'tpo'. Did you mean 'top'"),
+    (["net.keras", "images", "--rule", "stm=2"], "Did you mean 'stem'"),
+    (["net.keras", "images", "--scale", "0..1"], "scales its images itself.*leave out --scale"),
+    (["net.keras", "images", "--size", "9"], "takes images of 8 x 8 pixels: leave out --size"),
+    (["net.keras", "images", "--validation", "nowhere"], "no validation data at nowhere"),
+    (["net.keras", "images", "--validation", "data.npz"], "must be of the form of the data"),
+    (["net.keras", "images", "--learning-rate", "0"], "--learning-rate must be above 0"),
+    (["net.keras", "images", "-o", "tuned.h5"], "a .keras file"),
+    (["net.keras", "images", "-o", "nowhere/tuned.keras"], "there is no folder"),
+    (["net.keras", "images", "--report", "nowhere/report.html"], "report nowhere/report.html cannot be written"),
+    (["net.keras", "images", "--rule", "stem=frozen", "--rule", "top=frozen", "--freeze-epochs", "1"], "nothing but"),
     (
-        ["raw.keras", "pictures"],
+        ["raw.keras", "images"],
         "Cannot tell how .* scaled: it begins with no Rescaling.*--scale 0..1 .*-1..1 for MobileNet",
     ),
-    (["raw.keras", "pictures", "--scale", "0..1"], "pictures of any size.*--size 160"),
-    (["net.keras", "pictures", "--targets", "labels"], "--targets is for tables and .npz files"),
-    (["net.keras", "pictures", "--text-column", "words"], "--text-column is for tables"),
-    (["net.keras", "pictures", "--plan", "nowhere.json"], "no plan nowhere.json"),
-    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for pictures"),
+    (["raw.keras", "images", "--scale", "0..1"], "images of any size.*--size 160"),
+    (["net.keras", "images", "--targets", "labels"], "--targets is for tables and .npz files"),
+    (["net.keras", "images", "--text-column", "words"], "--text-column is for tables"),
+    (["net.keras", "images", "--plan", "nowhere.json"], "no plan nowhere.json"),
+    (["raw.keras", "data.npz", "--scale", "0..1"], "--scale is for images"),
     (["net.keras", "data.npz"], r"inputs of shape \(None, 8, 8, 3\), and x of data.npz holds \(None, 5, 5, 3\)"),
     (
         ["net.keras", "floats.npz"],
-        "1 amount to predict, and the model puts .* softmax.*--new-head.*--targets labels",
+        "1 number to predict, and the model puts .* softmax.*--new-head.*--targets labels",
     ),
     (["one.keras", "gap.npz", "--targets", "labels"], "puts out one number.* 4 classes.*--targets numbers"),
     (
         ["net.keras", "text.csv"],
-        "no column 'file'.* paths of pictures.* are: text, label.*--file-column. A table of texts needs a model that",
+        "no column 'file'.* paths of images.* are: text, label.*--file-column. A table of texts needs a model that",
     ),
     (["one.keras", "text.csv"], "takes no texts: it has no TextVectorization layer"),
     (
         ["net.keras", "text.csv", "--text-column", "text"],
-        "--text-column is for tables of texts, and the model takes pict",
+        "--text-column is for tables of texts, and the model takes imag",
     ),
 ]
 
@@ -344,7 +344,7 @@ def wrong(folder):
     raw.save(folder / "raw.keras")
     (folder / "two").mkdir()
     for name in ("red", "green"):
-        (folder / "two" / name).symlink_to(folder / "pictures" / name)
+        (folder / "two" / name).symlink_to(folder / "images" / name)
     np.savez(folder / "data.npz", x=np.zeros((4, 5, 5, 3)), y=[0, 1, 2, 0])
     np.savez(folder / "floats.npz", x=np.zeros((4, 8, 8, 3)), y=[0.5, 1, 2, 0])
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(folder / "one.keras")
@@ -363,20 +363,20 @@ def test_what_is_wrong_is_told_in_one_line_and_nothing_is_written(words, told, w
 @pytest.mark.same_everywhere
 def test_the_report_shows_mistakes_data_rates_and_how_to_make_it_again(here):
     pytest.importorskip("matplotlib")
-    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report"]
+    words = ["fine-tune", "net.keras", "images", *QUICK, "--report"]
     assert difflr(*words, "one.html").code == 0
     result = difflr(*words, "two.html", "--seed", "1", "--compare", "one.html", "-o", "two.keras")
     assert result.code == 0, result
     page = (here / "two.html").read_text()
-    mistakes = succeeded("evaluate", "two.keras", "pictures")["mistakes"]
+    mistakes = succeeded("evaluate", "two.keras", "images")["mistakes"]
     shown = re.findall(r"predicted <span.*?<br>(.*?)</figcaption>", page)
     assert set(shown) <= {mistake["name"] for mistake in mistakes}
     assert page.index("What it gets wrong") < page.index("<h2>Results")
     assert "Learning rate of each layer at each step" in page
     assert "The rates at each step are not drawn" not in page
     assert "red/damaged.png" in page
-    assert page.count('alt="" loading="lazy"') == 24  # pictures as they are augmented
-    assert "2: net on pictures: the same multipliers." in page
+    assert page.count('alt="" loading="lazy"') == 24  # images as they are augmented
+    assert "2: net on images: the same multipliers." in page
     record = library.read_report("two.html")
     assert record["settings"]["optimizer"] == "AdamW"
     assert record["history"]["phase"] == [1, 2, 2]
@@ -394,7 +394,7 @@ def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
         id = "7"
 
         def __init__(self, title, settings, run_id):
-            assert (title, settings["epochs"], run_id) == ("net on pictures", "2", None)
+            assert (title, settings["epochs"], run_id) == ("net on images", "2", None)
 
         def log(self, logs, epoch):
             logged.append((epoch, logs["val_loss"], logs["learning_rate/head/kernel"]))
@@ -404,7 +404,7 @@ def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
 
     monkeypatch.setattr(trackers, "KINDS", {"mlflow": Tracker})
     monkeypatch.setattr(trackers, "PACKAGES", {"mlflow": ()})
-    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--log", "mlflow")
+    result = succeeded("fine-tune", "net.keras", "images", *QUICK, "--log", "mlflow")
     assert [epoch for epoch, *_ in logged] == [1, 2, 3]
     assert [loss for _, loss, _ in logged] == pytest.approx(result["history"]["val_loss"])
     assert ended == [(False, ["tuned.keras"])]
@@ -421,7 +421,7 @@ def test_a_run_is_logged_where_it_is_asked_for(here, monkeypatch):
     ],
 )
 def test_reports_and_logs_that_cannot_be_are_told_before_anything(words, told, here):
-    assert told in refused("fine-tune", "net.keras", "pictures", *words)
+    assert told in refused("fine-tune", "net.keras", "images", *words)
 
 
 @pytest.mark.same_everywhere
@@ -429,7 +429,7 @@ def test_an_interrupt_while_the_report_is_written_costs_the_report_alone(here, m
     def interrupted(*arguments, **named):
         raise KeyboardInterrupt
 
-    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--report", "page.html"]
+    words = ["fine-tune", "net.keras", "images", *QUICK, "--report", "page.html"]
     with monkeypatch.context() as patch:
         patch.setattr(library, "write_report", interrupted)
         result = difflr(*words)

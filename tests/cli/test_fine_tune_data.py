@@ -1,4 +1,4 @@
-"""`difflr fine-tune` on data of every form: tables of pictures, several labels, amounts, ready parts, streamed files."""
+"""`difflr fine-tune` on data of every form: tables of images, several labels, amounts, ready parts, streamed files."""
 
 import keras
 import numpy as np
@@ -21,17 +21,17 @@ def weights(file):
 
 @pytest.fixture
 def streamed(monkeypatch):
-    """No picture is held in memory."""
+    """No image is held in memory."""
     monkeypatch.setattr(
         library.data.open_folder, "__kwdefaults__", {**library.data.open_folder.__kwdefaults__, "most_held": 0}
     )
 
 
 @pytest.mark.same_everywhere
-def test_several_labels_a_picture(here):
+def test_several_labels_a_image(here):
     lines = ["file,label"]
     for name in COLORS:
-        lines += [f"pictures/{name}/{number}.png,{name}|{'even' if number % 2 else 'odd'}" for number in range(6)]
+        lines += [f"images/{name}/{number}.png,{name}|{'even' if number % 2 else 'odd'}" for number in range(6)]
     (here / "table.csv").write_text("\n".join(lines))
     result = succeeded("fine-tune", "bare.keras", "table.csv", "--new-head", "--targets", "several", *QUICK)
     assert result["task"] == "labels"
@@ -40,7 +40,7 @@ def test_several_labels_a_picture(here):
     assert "val_f1" in result["history"]
     model = keras.saving.load_model("tuned.keras")
     assert model.get_layer("head").activation is keras.activations.sigmoid
-    info = library.models.ModelInfo(tuple(result["classes"]), "labels", "pictures", (8, 8), 3)
+    info = library.models.ModelInfo(tuple(result["classes"]), "labels", "images", (8, 8), 3)
     assert library.models.read_info("tuned.keras") == info
     told = refused("fine-tune", "net.keras", "table.csv", "--targets", "several")
     assert "several of 5 labels" in told
@@ -48,16 +48,16 @@ def test_several_labels_a_picture(here):
 
 
 @pytest.mark.same_everywhere
-def test_amounts_of_pictures_are_predicted_in_their_own_unit(here):
+def test_amounts_of_images_are_predicted_in_their_own_unit(here):
     """A price is far from where a new head begins."""
     lines = ["file,price"]
     for price, name in enumerate(COLORS):
-        lines += [f"pictures/{name}/{number}.png,{1e6 + 1000.5 * price}" for number in range(6)]
+        lines += [f"images/{name}/{number}.png,{1e6 + 1000.5 * price}" for number in range(6)]
     (here / "prices.csv").write_text("\n".join(lines))
     words = ["fine-tune", "bare.keras", "prices.csv", "--label-column", "price", "--new-head", *QUICK]
     result = succeeded(*words)
     assert (result["task"], result["classes"]) == ("numbers", [])
-    assert any("has fractions: amounts to predict" in note for note in result["notes"])
+    assert any("has fractions: numbers to predict" in note for note in result["notes"])
     predicted = keras.saving.load_model("tuned.keras").predict(np.zeros((1, 8, 8, 3)), verbose=0)
     assert 0.99e6 < predicted[0, 0] < 1.01e6
     assert result["history"]["val_mae"][-1] < 5000
@@ -70,7 +70,7 @@ def test_ready_parts_of_a_folder(here):
         for name in COLORS:
             (here / "parts" / part / name).mkdir(parents=True)
             for number in numbers:
-                (here / "parts" / part / name / f"{number}.png").symlink_to(here / "pictures" / name / f"{number}.png")
+                (here / "parts" / part / name / f"{number}.png").symlink_to(here / "images" / name / f"{number}.png")
     result = succeeded("fine-tune", "net.keras", "parts", *QUICK)
     assert (result["num_train"], result["num_validation"]) == (12, 3)
     assert "train/ is trained on; not touched: test/" in result["notes"]
@@ -78,15 +78,15 @@ def test_ready_parts_of_a_folder(here):
 
 
 @pytest.mark.same_everywhere
-def test_pictures_from_their_files_train_as_those_in_memory_and_go_on_after_an_interrupt(here, monkeypatch, request):
-    held = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "-o", "held.keras")
+def test_images_from_their_files_train_as_those_in_memory_and_go_on_after_an_interrupt(here, monkeypatch, request):
+    held = succeeded("fine-tune", "net.keras", "images", *QUICK, "-o", "held.keras")
     request.getfixturevalue("streamed")
 
     def interrupted(self, batch, logs=None):
         if self.epoch == 1 and batch == 1:
             raise KeyboardInterrupt
 
-    words = ["fine-tune", "net.keras", "pictures", *QUICK]
+    words = ["fine-tune", "net.keras", "images", *QUICK]
     with monkeypatch.context() as patched:
         patched.setattr(progress.ShowProgress, "on_train_batch_end", interrupted)
         assert difflr(*words).code == 130
@@ -102,7 +102,7 @@ def test_what_changed_since_an_interrupt_is_named(here, monkeypatch):
     for name in COLORS:
         (here / "own" / name).mkdir()
         for number in range(4):
-            content = (here / "pictures" / name / f"{number}.png").read_bytes()
+            content = (here / "images" / name / f"{number}.png").read_bytes()
             (here / "own" / name / f"{number}.png").write_bytes(content)
 
     def interrupted(self, batch, logs=None):
@@ -121,12 +121,12 @@ def test_what_changed_since_an_interrupt_is_named(here, monkeypatch):
 
 
 @pytest.mark.same_everywhere
-def test_a_picture_that_goes_while_it_trains_is_named(here, monkeypatch, streamed):
+def test_a_image_that_goes_while_it_trains_is_named(here, monkeypatch, streamed):
     (here / "own").mkdir()
     for name in COLORS:
         (here / "own" / name).mkdir()
         for number in range(4):
-            content = (here / "pictures" / name / f"{number}.png").read_bytes()
+            content = (here / "images" / name / f"{number}.png").read_bytes()
             (here / "own" / name / f"{number}.png").write_bytes(content)
 
     def gone(self, epoch, logs=None):

@@ -143,7 +143,7 @@ def test_settings_that_code_changes_are_refused(line, here):
 def test_the_plan_is_one_for_fine_tune(here):
     assert difflr("import", "lr-multiplier", '{"stem": 0.5}', "net.keras", "-o", "a.json").code == 0
     words = ["--plan", "a.json", "--epochs", "1", "--freeze-epochs", "0", "--scale", "0..255", "--json"]
-    result = difflr("fine-tune", "net.keras", "pictures", *words, "--validation-split", "0")
+    result = difflr("fine-tune", "net.keras", "images", *words, "--validation-split", "0")
     assert result.code == 0, result.err
     rows = json.loads(result.out)["plan"]
     assert rows == json.loads((here / "a.json").read_text())

@@ -58,12 +58,12 @@ def test_the_scale_is_what_keras_says(entry):
     import inspect
 
     module = importlib.import_module(inspect.unwrap(getattr(keras.applications, entry.function)).__module__)
-    pictures = np.random.default_rng(0).integers(0, 255, (2, 3, 3, 3)).astype("uint8")
-    expected = module.preprocess_input(pictures.astype("float32"))
-    np.testing.assert_allclose(library.data.to_scale(pictures, entry.scale), expected, rtol=1e-5)
+    images = np.random.default_rng(0).integers(0, 255, (2, 3, 3, 3)).astype("uint8")
+    expected = module.preprocess_input(images.astype("float32"))
+    np.testing.assert_allclose(library.data.to_scale(images, entry.scale), expected, rtol=1e-5)
 
 
-def test_a_network_by_its_name_takes_pictures_as_they_are(here, monkeypatch):
+def test_a_network_by_its_name_takes_images_as_they_are(here, monkeypatch):
     """The scale of a name is a layer of the saved model."""
     built = []
 
@@ -75,16 +75,16 @@ def test_a_network_by_its_name_takes_pictures_as_they_are(here, monkeypatch):
 
     monkeypatch.setattr(keras.applications, "VGG16", build)
     quick = ["--size", "9x8", "--epochs", "1", "--batch-size", "8"]
-    result = succeeded("fine-tune", "vgg16", "pictures", *quick)
+    result = succeeded("fine-tune", "vgg16", "images", *quick)
     assert built[0] == (False, "imagenet", (9, 8, 3))
     assert result["model"] == "vgg16"
     assert "new head 'head': 4 features -> 3 classes" in result["notes"]
     tuned = keras.saving.load_model("tuned.keras")
-    picture = np.random.default_rng(0).integers(0, 255, (1, 9, 8, 3)).astype("uint8")
-    stem = keras.Model(tuned.inputs, tuned.get_layer("stem").output).predict(picture.astype("float32"), verbose=0)
-    scaled = keras.ops.convert_to_numpy(tuned.get_layer("stem")(library.data.to_scale(picture, "caffe")))
+    image = np.random.default_rng(0).integers(0, 255, (1, 9, 8, 3)).astype("uint8")
+    stem = keras.Model(tuned.inputs, tuned.get_layer("stem").output).predict(image.astype("float32"), verbose=0)
+    scaled = keras.ops.convert_to_numpy(tuned.get_layer("stem")(library.data.to_scale(image, "caffe")))
     np.testing.assert_allclose(stem, scaled, rtol=1e-4, atol=1e-3)
-    assert "leave out --scale" in refused("fine-tune", "vgg16", "pictures", "--scale", "0..1", "-o", "other.keras")
+    assert "leave out --scale" in refused("fine-tune", "vgg16", "images", "--scale", "0..1", "-o", "other.keras")
     assert "stem" in difflr("plan", "vgg16", "--new-head", "--classes", "3").out
 
 
@@ -104,7 +104,7 @@ def test_squeezenet_by_its_name(here, monkeypatch):
 
 
 def test_without_a_network_the_file_is_named(here, without_network):
-    told = refused("fine-tune", "vgg16", "pictures")
+    told = refused("fine-tune", "vgg16", "images")
     assert "cannot be fetched (Name or service not known)" in told
     assert f"download https://store.org/nets/vgg16_notop.h5 and put it here as {here / 'home' / 'models'}" in told
     assert known_models.known(known_models.Path("vgg16")).weights in told
@@ -119,11 +119,11 @@ def test_without_a_network_the_file_is_named(here, without_network):
             "no model file vgg166, and no network of that name: `difflr models` lists them. Did you mean 'vgg16'",
         ),
         ("nets/vgg16.h5", "no model file nets/vgg16.h5"),
-        ("pictures", "Received: the folder pictures"),
+        ("images", "Received: the folder images"),
     ],
 )
 def test_names_that_are_none(model, told, here):
-    for words in (["fine-tune", model, "pictures"], ["summary", model], ["plan", model]):
+    for words in (["fine-tune", model, "images"], ["summary", model], ["plan", model]):
         assert told in refused(*words)
 
 
@@ -136,9 +136,9 @@ def test_a_preset_of_keras_hub(here):
     model = load(known_models.Path("preset"))
     assert model.input_shape == (None, 16, 16, 3)
     assert library.data.has_own_scale(model)
-    picture = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32")
-    expected = backbone.predict(picture / 127.5 - 1, verbose=0)
-    np.testing.assert_allclose(model.predict(picture, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32")
+    expected = backbone.predict(image / 127.5 - 1, verbose=0)
+    np.testing.assert_allclose(model.predict(image, verbose=0), expected, rtol=1e-4, atol=1e-5)
     assert library.new_head(model, 3).output_shape == (None, 3)
 
 

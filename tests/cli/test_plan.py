@@ -101,7 +101,7 @@ WRONG = [
     (["--new-head"], "--new-head needs --classes"),
     (["--classes", "3"], "give --new-head too"),
     (["-o", "nowhere/plan.json"], "plan nowhere/plan.json cannot be written: there is no folder"),
-    (["-o", "pictures"], "it is a folder"),
+    (["-o", "images"], "it is a folder"),
 ]
 
 
@@ -222,7 +222,7 @@ def test_help_fits_and_breaks_no_word(monkeypatch, width):
 @pytest.mark.same_everywhere
 def test_wrong_usage_is_one_line():
     assert "Did you mean 'evaluate'? See: difflr --help" in refused("evalute")
-    assert "--epoch" in refused("fine-tune", "net.keras", "pictures", "--epoch", "3")
+    assert "--epoch" in refused("fine-tune", "net.keras", "images", "--epoch", "3")
     assert "Missing argument 'MODEL'. See: difflr plan --help" in refused("plan")
 
 

@@ -1,4 +1,4 @@
-"""`difflr predict`: pictures, texts, arrays and pipes, in every form; and plain Keras says the same without difflr."""
+"""`difflr predict`: images, texts, arrays and pipes, in every form; and plain Keras says the same without difflr."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ COLORS = {"blue": (20, 20, 200), "green": (20, 200, 20), "red": (200, 20, 20)}
 
 @pytest.fixture
 def shots(here):
-    """`colors.keras`, and a picture of each color."""
+    """`colors.keras`, and an image of each color."""
     color_network(here / "colors.keras")
     for name, color in COLORS.items():
         Image.new("RGB", (20, 10), color).save(here / f"{name}.png")
@@ -40,7 +40,7 @@ def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_pictures_as_csv_and_json(shots):
+def test_images_as_csv_and_json(shots):
     files = [f"{name}.png" for name in ("red", "blue", "green")]
     result = difflr("predict", "colors.keras", *files, "--csv", "--top", "2", "--batch-size", "2")
     assert result.code == 0, result
@@ -49,8 +49,8 @@ def test_pictures_as_csv_and_json(shots):
     assert [row["class"] for row in found] == ["red", "blue", "green"]
     model = keras.saving.load_model("colors.keras")
     for row, name in zip(found, ("red", "blue", "green"), strict=True):
-        picture = np.broadcast_to(np.array(COLORS[name], "float32"), (1, 8, 8, 3))
-        expected = np.asarray(model.predict(picture, verbose=0))[0]
+        image = np.broadcast_to(np.array(COLORS[name], "float32"), (1, 8, 8, 3))
+        expected = np.asarray(model.predict(image, verbose=0))[0]
         assert float(row["probability"]) == pytest.approx(expected.max(), abs=1e-5)
         assert float(row["probability_2"]) == pytest.approx(np.sort(expected)[-2], abs=1e-5)
         assert row["error"] == ""
@@ -76,14 +76,14 @@ def test_a_pipe_of_names_and_a_folder(shots):
 
 
 @pytest.mark.same_everywhere
-def test_a_table_of_pictures_and_what_a_folder_holds_besides(shots):
+def test_a_table_of_images_and_what_a_folder_holds_besides(shots):
     (shots / "below").mkdir()
     (shots / "red.png").rename(shots / "below" / "red.png")
-    (shots / "below" / "readme.txt").write_text("no picture")
-    (shots / "below" / "list.jsonl").write_text('{"picture": "red.png"}\n{"picture": "../blue.png"}\n')
+    (shots / "below" / "readme.txt").write_text("no image")
+    (shots / "below" / "list.jsonl").write_text('{"image": "red.png"}\n{"image": "../blue.png"}\n')
     found = rows(difflr("predict", "colors.keras", "below/list.jsonl", "--csv").out)
     assert [row["class"] for row in found] == ["red", "blue"]
-    assert "2 files in below left out: no pictures" in difflr("predict", "colors.keras", "below").err
+    assert "2 files in below left out: no images" in difflr("predict", "colors.keras", "below").err
     assert "no column 'path'" in refused("predict", "colors.keras", "below/list.jsonl", "--file-column", "path")
     assert "for tables of texts" in refused("predict", "colors.keras", "blue.png", "--text-column", "text")
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_named_and_the_others_are_predicted(shots):
     assert result.exit_code == 1
     found = rows(result.stdout)
     assert [row["class"] for row in found] == ["red", "", "", "blue"]
-    assert [row["error"] for row in found] == ["", "there is no such file", "no picture, or damaged", ""]
+    assert [row["error"] for row in found] == ["", "there is no such file", "no image, or damaged", ""]
     assert "gone.png is skipped: there is no such file" in result.stderr
     assert "2 of 4 examples could not be read" in result.stderr
     result = CliRunner().invoke(app, ["predict", "colors.keras", "--json"], input=names)
@@ -151,7 +151,7 @@ def test_texts(here):
 
 
 @pytest.mark.same_everywhere
-def test_several_labels_and_amounts(here):
+def test_several_labels_and_numbers(here):
     inputs = keras.Input((2,))
     layer = keras.layers.Dense(2, activation="sigmoid")
     model = keras.Model(inputs, layer(inputs))
@@ -223,10 +223,10 @@ def test_a_tuned_model_predicts_in_plain_keras_without_difflr(shots):
     head = keras.layers.Dense(3, activation="softmax")
     keras.Sequential([keras.Input((8, 8, 3)), *layers, head]).save("raw.keras")
     quick = ["--epochs", "1", "--freeze-epochs", "0", "--batch-size", "9", "--learning-rate", "0.05"]
-    assert difflr("fine-tune", "raw.keras", "pictures", "--scale", "caffe", *quick).code == 0
+    assert difflr("fine-tune", "raw.keras", "images", "--scale", "caffe", *quick).code == 0
     document = succeeded("predict", "tuned.keras", *(f"{name}.png" for name in NAMES))
-    pictures = [np.broadcast_to(np.array(COLORS[name], "float32"), (8, 8, 3)) for name in NAMES]
-    np.save("x.npy", np.stack(pictures))
+    images = [np.broadcast_to(np.array(COLORS[name], "float32"), (8, 8, 3)) for name in NAMES]
+    np.save("x.npy", np.stack(images))
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(WITHOUT)],
         env=environment(),

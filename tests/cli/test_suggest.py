@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture
 def arrays(tmp_path, monkeypatch):
-    """`net.keras`, and 48 pictures of three colors in `few.npz`."""
+    """`net.keras`, and 48 images of three colors in `few.npz`."""
     monkeypatch.chdir(tmp_path)
     network().save("net.keras")
     y = np.arange(48) % 3

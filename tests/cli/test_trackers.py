@@ -54,11 +54,11 @@ def test_what_reaches_them(stubs, tmp_path):
     ids = {}
     (tmp_path / "net.keras").touch()
     files = [tmp_path / "net.keras", tmp_path / "never_written.html"]
-    with trackers.tracked(names, "net on pictures", {"epochs": "2"}, before, tmp_path, ids, files) as callbacks:
+    with trackers.tracked(names, "net on images", {"epochs": "2"}, before, tmp_path, ids, files) as callbacks:
         losses = fitted(callbacks)
     assert ids == {"mlflow": "mlflow-1", "wandb": "wandb-1"}
     assert stubs.mlflow.calls == [
-        ("start_run", None, "net on pictures"),
+        ("start_run", None, "net on images"),
         ("log_params", {"epochs": "2"}),
         ("log_metrics", {"loss": 3.0, "learning_rate/block__2": 0.1}, 1),
         ("log_metrics", {"loss": pytest.approx(losses[0])}, 1),
@@ -66,7 +66,7 @@ def test_what_reaches_them(stubs, tmp_path):
         ("log_artifact", str(tmp_path / "net.keras")),
         ("end_run", "FINISHED"),
     ]
-    assert stubs.wandb.calls[0] == ("init", "net on pictures", {"epochs": "2"}, None, None)
+    assert stubs.wandb.calls[0] == ("init", "net on images", {"epochs": "2"}, None, None)
     assert stubs.wandb.calls[1] == ("log", {"loss": 3.0, "learning_rate/block*+2": 0.1}, 1)
     assert stubs.wandb.calls[-2:] == [("save", str(tmp_path / "net.keras"), str(tmp_path), "now"), ("finish", 0)]
 

@@ -1,4 +1,4 @@
-"""What everybody expects of training: the best epoch kept, class weights, changed pictures, one run at a time."""
+"""What everybody expects of training: the best epoch kept, class weights, changed images, one run at a time."""
 
 import fcntl
 import json
@@ -35,7 +35,7 @@ def worse(monkeypatch):
 
 
 def test_the_best_epoch_is_kept_and_training_stops(here, worse):
-    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--epochs", "6", "--patience", "2")
+    result = succeeded("fine-tune", "net.keras", "images", *QUICK, "--epochs", "6", "--patience", "2")
     assert len(result["history"]["loss"]) == 4
     assert result["best_epoch"] == 1
     whole = keras.saving.load_model("tuned.keras")
@@ -48,7 +48,7 @@ def test_the_best_epoch_is_kept_and_training_stops(here, worse):
 
 
 def test_a_run_that_was_interrupted_while_it_wrote_the_model_goes_on_with_that(here, worse, monkeypatch):
-    words = ["fine-tune", "net.keras", "pictures", *QUICK, "--epochs", "6", "--patience", "2"]
+    words = ["fine-tune", "net.keras", "images", *QUICK, "--epochs", "6", "--patience", "2"]
     succeeded(*words, "-o", "whole.keras")
 
     def interrupted(settings, run):
@@ -67,13 +67,13 @@ def test_a_run_that_was_interrupted_while_it_wrote_the_model_goes_on_with_that(h
         np.testing.assert_array_equal(one, other)
 
 
-def test_an_interrupt_while_pictures_are_read(here, monkeypatch):
+def test_an_interrupt_while_images_are_read(here, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(library.data, "open_folder", interrupted)
     before = sorted(here.iterdir())
-    result = difflr("fine-tune", "net.keras", "pictures")
+    result = difflr("fine-tune", "net.keras", "images")
     assert result.code == 130
     assert "Interrupted: nothing was begun." in result.err
     assert sorted(here.iterdir()) == before
@@ -82,12 +82,12 @@ def test_an_interrupt_while_pictures_are_read(here, monkeypatch):
 def test_a_second_run_into_the_same_output_is_refused(here):
     with open("tuned.keras.lock", "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        told = refused("fine-tune", "net.keras", "pictures")
+        told = refused("fine-tune", "net.keras", "images")
         assert told == "difflr: error: Another run writes to tuned.keras. Wait for it, or name another place."
         assert not (here / "tuned.keras").exists()
     (here / ".unfinished-12345678-tuned.keras").touch()  # by a run that was killed, whose lock the system let go of
     (here / ".unfinished-12345678-not-tuned.keras").touch()
-    succeeded("fine-tune", "net.keras", "pictures", *QUICK)
+    succeeded("fine-tune", "net.keras", "images", *QUICK)
     assert not (here / "tuned.keras.lock").exists()
     assert [path.name for path in here.glob(".unfinished-*")] == [".unfinished-12345678-not-tuned.keras"]
 
@@ -95,14 +95,14 @@ def test_a_second_run_into_the_same_output_is_refused(here):
 @pytest.mark.parametrize(
     ("words", "output"),
     [
-        (["evaluate", "net.keras", "pictures", "--report", "page.html"], "page.html"),
-        (["evaluate", "net.keras", "pictures", "--pictures", "shots"], "shots"),
-        (["predict", "net.keras", "pictures", "-o", "found.csv"], "found.csv"),
+        (["evaluate", "net.keras", "images", "--report", "page.html"], "page.html"),
+        (["evaluate", "net.keras", "images", "--plots", "shots"], "shots"),
+        (["predict", "net.keras", "images", "-o", "found.csv"], "found.csv"),
         (["plan", "net.keras", "-o", "plan.json"], "plan.json"),
-        (["suggest", "net.keras", "pictures", "-o", "choice.json"], "choice.json"),
+        (["suggest", "net.keras", "images", "-o", "choice.json"], "choice.json"),
         (["export", "net.keras", "-o", "saved"], "saved"),
         (["import", "timm", "dict(layer_decay=0.75)", "net.keras", "-o", "plan.json"], "plan.json"),
-        (["fine-tune", "net.keras", "pictures", "--report", "page.html"], "page.html"),
+        (["fine-tune", "net.keras", "images", "--report", "page.html"], "page.html"),
     ],
 )
 def test_every_output_is_one_runs(words, output, here):
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_named(here, monkeypatch):
         if epoch == 1:
             raise KeyboardInterrupt
 
-    words = ["fine-tune", "net.keras", "pictures", *QUICK]
+    words = ["fine-tune", "net.keras", "images", *QUICK]
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "on_epoch_begin", interrupted)
         assert [difflr(*words).code, difflr(*words, "--seed", "1", "-o", "other.keras").code] == [130, 130]
@@ -144,7 +144,7 @@ def test_an_interrupt_when_a_checkpoint_is_written_keeps_it(here, monkeypatch):
         if written.count("run.json") == 2:
             raise KeyboardInterrupt
 
-    words = ["fine-tune", "net.keras", "pictures", *QUICK]
+    words = ["fine-tune", "net.keras", "images", *QUICK]
     write = checkpoint.write_whole
     succeeded(*words, "-o", "whole.keras")
     with monkeypatch.context() as patch:
@@ -165,7 +165,7 @@ def test_a_folder_that_goes_while_it_trains_is_named(here, monkeypatch):
         (here / "out").rmdir()
 
     monkeypatch.setattr("difflr_command.progress.ShowProgress.on_epoch_end", gone)
-    result = difflr("fine-tune", "net.keras", "pictures", *QUICK, "-o", "out/tuned.keras")
+    result = difflr("fine-tune", "net.keras", "images", *QUICK, "-o", "out/tuned.keras")
     assert result.code == 1
     assert "No such file or directory" in result.err
     assert "out/tuned.keras.checkpoint" in result.err
@@ -176,7 +176,7 @@ def test_uneven_classes_count_the_same(here):
     for name, number in (("blue", 6), ("green", 3), ("red", 3)):
         (here / "uneven" / name).mkdir()
         for at in range(number):
-            (here / "uneven" / name / f"{at}.png").symlink_to(here / "pictures" / name / f"{at}.png")
+            (here / "uneven" / name / f"{at}.png").symlink_to(here / "images" / name / f"{at}.png")
     words = ["fine-tune", "net.keras", "uneven", *QUICK, "--validation-split", "0"]
     result = succeeded(*words)
     assert result["class_weights"] == {"0": pytest.approx(4 / 6), "1": pytest.approx(4 / 3), "2": pytest.approx(4 / 3)}
@@ -188,20 +188,20 @@ def test_uneven_classes_count_the_same(here):
     assert weights == {0: pytest.approx(6.5 / 12), 1: 6.5}
 
 
-def test_pictures_change_while_training(here):
-    result = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--report", "report.html")
+def test_images_change_while_training(here):
+    result = succeeded("fine-tune", "net.keras", "images", *QUICK, "--report", "report.html")
     with Image.open("report.augmented.png") as sheet:
         assert sheet.size == (8 * 12 + 4, 4 * 12 + 4)  # with gaps
         firsts = [sheet.getpixel((8, 12 * row + 8)) for row in range(3)]
     assert [max(range(3), key=color.__getitem__) for color in firsts] == [2, 1, 0]  # blue, green, red: every class
     assert result["augmentation"] == ["flip", "rotate", "zoom", "light"]
-    same = succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--no-augment", "-o", "same.keras")
+    same = succeeded("fine-tune", "net.keras", "images", *QUICK, "--no-augment", "-o", "same.keras")
     assert same["augmentation"] == []
     assert same["history"]["loss"] != result["history"]["loss"]
     config = json.dumps(keras.saving.load_model("tuned.keras").get_config())
     assert "Random" not in config
-    assert "Received: flop" in refused("fine-tune", "net.keras", "pictures", "--augment", "flip,flop")
-    assert "leave out one" in refused("fine-tune", "net.keras", "pictures", "--augment", "flip", "--no-augment")
+    assert "Received: flop" in refused("fine-tune", "net.keras", "images", "--augment", "flip,flop")
+    assert "leave out one" in refused("fine-tune", "net.keras", "images", "--augment", "flip", "--no-augment")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_gradients_are_accumulated(here):
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Conv2D(4, 3, name="stem"), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), *layers]).save("plain.keras")
-    words = ["fine-tune", "plain.keras", "pictures", "--epochs", "2", "--freeze-epochs", "0", "--validation-split", "0"]
+    words = ["fine-tune", "plain.keras", "images", "--epochs", "2", "--freeze-epochs", "0", "--validation-split", "0"]
     words += ["--no-augment", "--recipe", "none"]
     succeeded(*words, "--batch-size", "18", "-o", "one.keras")
     succeeded(*words, "--batch-size", "9", "--accumulate", "2", "-o", "two.keras")
@@ -236,7 +236,7 @@ def test_gradients_are_accumulated(here):
 
 
 def test_bfloat16_trains_and_is_not_saved(here):
-    succeeded("fine-tune", "net.keras", "pictures", *QUICK, "--precision", "bfloat16")
+    succeeded("fine-tune", "net.keras", "images", *QUICK, "--precision", "bfloat16")
     tuned = keras.saving.load_model("tuned.keras")
     assert {layer.dtype_policy.name for layer in tuned.layers} == {"float32"}
     before = keras.saving.load_model("net.keras").get_weights()
@@ -251,16 +251,16 @@ def test_few_steps_leave_normalization_as_it_was(here):
     network.get_layer("norm").moving_mean.assign([0.1] * 4)
     network.save("normed.keras")
     before = network.get_layer("norm").get_weights()
-    result = succeeded("fine-tune", "normed.keras", "pictures", *QUICK)
+    result = succeeded("fine-tune", "normed.keras", "images", *QUICK)
     assert any("BatchNormalization stays as it was pretrained: 8 steps" in note for note in result["notes"])
     for one, other in zip(before, keras.saving.load_model("tuned.keras").get_layer("norm").get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    succeeded("fine-tune", "normed.keras", "pictures", *QUICK, "--norm", "train", "-o", "trained.keras")
+    succeeded("fine-tune", "normed.keras", "images", *QUICK, "--norm", "train", "-o", "trained.keras")
     after = keras.saving.load_model("trained.keras").get_layer("norm").get_weights()
     assert all(np.abs(one - other).max() > 0 for one, other in zip(before, after, strict=True))
 
 
 def test_the_rate_is_chosen_by_the_model(here):
-    result = succeeded("fine-tune", "net.keras", "pictures", "--epochs", "1")
+    result = succeeded("fine-tune", "net.keras", "images", "--epochs", "1")
     assert result["learning_rate"] == 0.03  # four features
     assert any("learning rate 0.03: 2 / 4 input features" in note for note in result["notes"])

@@ -1,4 +1,4 @@
-"""Every command that docs/command_line.md shows, in its order, on a small network and few pictures."""
+"""Every command that docs/command_line.md shows, in its order, on a small network and few images."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A SqueezeNet of two thin fires with weights of no training, and four pictures of each digit."""
+    """A SqueezeNet of two thin fires with weights of no training, and four images of each digit."""
     random = np.random.default_rng(0)
     monkeypatch.setattr(squeezenet, "FIRES", {2: (2, 4), 9: (2, 4)})
     monkeypatch.setattr(export.export, "__defaults__", (4, (16, 16)))
@@ -44,9 +44,9 @@ def test_the_walk(small):
     assert len(shown) == 6
     for block in shown:
         if block["language"] == "python":
-            load, predict = block["code"].split("\n\npicture", 1)
+            load, predict = block["code"].split("\n\nimage", 1)
             exec(load, names := {})
-            exec(f"picture{predict}", names)
+            exec(f"image{predict}", names)
             continue
         for line in block["code"].replace("\\\n", " ").splitlines():
             program, *words = shlex.split(line)
@@ -61,7 +61,7 @@ def test_the_walk(small):
     for file in (files[position] for position in held_out):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(f"picture{predict}".replace("start/digits/7/000.png", str(file)), names)
+            exec(f"image{predict}".replace("start/digits/7/000.png", str(file)), names)
         right += printed.getvalue().strip() == file.parent.name
     scores = zip(report["history"]["val_accuracy"], (-loss for loss in report["history"]["val_loss"]), strict=True)
     assert right == round(len(held_out) * max(scores)[0])  # the best epoch is kept

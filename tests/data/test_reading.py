@@ -10,45 +10,45 @@ import pytest
 from PIL import Image
 
 from difflr import data
-from difflr.data import picture_files
-from difflr.data.picture import decode
+from difflr.data import image_files
+from difflr.data.image import decode
 
 pytestmark = pytest.mark.same_everywhere
 
 
-def picture(path, color, size=(6, 4), **options):
+def image(path, color, size=(6, 4), **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path, **options)
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     for name, color in (("10", "red"), ("9", "blue")):
         for number in range(2):
-            picture(tmp_path / "pictures" / name / "below" / f"{number}.png", color)
-    return tmp_path / "pictures"
+            image(tmp_path / "images" / name / "below" / f"{number}.png", color)
+    return tmp_path / "images"
 
 
-def test_a_folder_of_pictures(pictures):
-    picture(pictures / ".hidden" / "1.png", "red")
-    picture(pictures / "9" / ".thumbnails" / "1.png", "red")
-    (pictures / "9" / "notes.txt").write_text("no picture")
-    (pictures / "9" / ".thumbnail.png").write_bytes(b"")
-    (pictures / "readme.txt").write_text("no picture either")
-    examples = data.read_folder(pictures, (8, 5))
+def test_a_folder_of_images(images):
+    image(images / ".hidden" / "1.png", "red")
+    image(images / "9" / ".thumbnails" / "1.png", "red")
+    (images / "9" / "notes.txt").write_text("no image")
+    (images / "9" / ".thumbnail.png").write_bytes(b"")
+    (images / "readme.txt").write_text("no image either")
+    examples = data.read_folder(images, (8, 5))
     assert examples.class_names == ("9", "10")  # as numbers
     assert (examples.x.shape, examples.x.dtype) == ((4, 8, 5, 3), np.uint8)
     assert examples.skipped == ()
     assert examples.notes == (
         "left out, in no class folder: 1 file (readme.txt)",
-        "left out, no pictures: 1 file (9/notes.txt)",
+        "left out, no images: 1 file (9/notes.txt)",
     )
     assert examples.counts() == {"9": 2, "10": 2}
     assert {tuple(one[0, 0]) for one in examples.x[examples.y == 1]} == {(255, 0, 0)}
-    assert data.read_folder(pictures, (8, 5), channels=1).x.shape == (4, 8, 5, 1)
+    assert data.read_folder(images, (8, 5), channels=1).x.shape == (4, 8, 5, 1)
 
 
-def test_pictures_are_turned_as_they_were_taken(tmp_path):
+def test_images_are_turned_as_they_were_taken(tmp_path):
     sideways = Image.new("L", (4, 2))
     sideways.putpixel((0, 0), 255)
     exif = Image.Exif()
@@ -60,7 +60,7 @@ def test_pictures_are_turned_as_they_were_taken(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["gray.png", "gray.tif", "gray.pgm"])
-def test_pictures_of_16_bits_keep_their_grays(name, tmp_path):
+def test_images_of_16_bits_keep_their_grays(name, tmp_path):
     gray = np.full((4, 4), 32768, "uint16")
     gray[0] = 65535
     for folder in "ab":
@@ -68,16 +68,16 @@ def test_pictures_of_16_bits_keep_their_grays(name, tmp_path):
         Image.fromarray(gray).save(tmp_path / folder / name)
     examples = data.read_folder(tmp_path, (4, 4))
     assert examples.x[0, :, 0, 0].tolist() == [255, 127, 127, 127]
-    assert examples.notes == ("2 pictures with 16 bits a value: 0..65535 became 0..255",)
+    assert examples.notes == ("2 images with 16 bits a value: 0..65535 became 0..255",)
 
 
-def test_pictures_whose_values_are_of_unknown_range_are_skipped(pictures):
+def test_images_whose_values_are_of_unknown_range_are_skipped(images):
     for number in range(60):
-        picture(pictures / "9" / f"{number}.png", "blue")
-    Image.fromarray(np.linspace(0, 1, 16, dtype="float32").reshape(4, 4)).save(pictures / "9" / "float.tif")
-    Image.fromarray(np.full((4, 4), 4095, "uint16")).save(pictures / "9" / "twelve.png")
-    (pictures / "9" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    assert dict(data.read_folder(pictures, (4, 4)).skipped) == {
+        image(images / "9" / f"{number}.png", "blue")
+    Image.fromarray(np.linspace(0, 1, 16, dtype="float32").reshape(4, 4)).save(images / "9" / "float.tif")
+    Image.fromarray(np.full((4, 4), 4095, "uint16")).save(images / "9" / "twelve.png")
+    (images / "9" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    assert dict(data.read_folder(images, (4, 4)).skipped) == {
         "9/float.tif": "values of 32 bits, whose range is unknown: save it with 8 or 16 bits a value",
         "9/twelve.png": "16 bits a value of which 12 are used: stretch them to 0..65535",
         "9/phone.HEIC": "Pillow cannot read .heic here: save it as .jpg or .png",
@@ -88,51 +88,51 @@ def test_large_jpegs_are_decoded_small_and_look_the_same(tmp_path):
     x, y = np.meshgrid(np.linspace(0, 255, 1600), np.linspace(0, 255, 1200))
     Image.fromarray(np.stack([x, y, 255 - x], -1).astype("uint8")).save(tmp_path / "large.jpg", quality=95)
     whole = Image.open(tmp_path / "large.jpg").resize((40, 30), Image.Resampling.BILINEAR)
-    read = data.read_picture(tmp_path / "large.jpg", (30, 40))
+    read = data.read_image(tmp_path / "large.jpg", (30, 40))
     assert np.abs(read.astype(int) - np.asarray(whole)).max() <= 6
     with Image.open(tmp_path / "large.jpg") as drafted:
         drafted.draft("RGB", (80, 80))
         assert drafted.size == (200, 150)  # an eighth
 
 
-def test_reading_tells_how_far_it_is(pictures):
+def test_reading_tells_how_far_it_is(images):
     seen = []
-    data.read_folder(pictures, (4, 4), on_picture=lambda done, total: seen.append((done, total)))
+    data.read_folder(images, (4, 4), on_image=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_damaged_pictures_are_skipped_and_named(pictures):
-    whole = (pictures / "9" / "below" / "0.png").read_bytes()
-    (pictures / "9" / "half.png").write_bytes(whole[: len(whole) // 2])
-    assert [name for name, _ in data.read_folder(pictures, (4, 4)).skipped] == ["9/half.png"]
-    (pictures / "9" / "none.jpg").write_bytes(b"")
+def test_damaged_images_are_skipped_and_named(images):
+    whole = (images / "9" / "below" / "0.png").read_bytes()
+    (images / "9" / "half.png").write_bytes(whole[: len(whole) // 2])
+    assert [name for name, _ in data.read_folder(images, (4, 4)).skipped] == ["9/half.png"]
+    (images / "9" / "none.jpg").write_bytes(b"")
     with pytest.raises(ValueError, match="2 of 6 in .* cannot be read, more than 10%: 9/half.png .*Remove or replace"):
-        data.read_folder(pictures, (4, 4))
+        data.read_folder(images, (4, 4))
 
 
-def test_a_class_of_which_nothing_can_be_read(pictures):
+def test_a_class_of_which_nothing_can_be_read(images):
     for number in range(30):
-        picture(pictures / "10" / f"{number}.png", "red")
-    picture(pictures / "7" / "1.png", "red")
-    (pictures / "7" / "1.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="None of the pictures of class '7'"):
-        data.read_folder(pictures, (4, 4))
+        image(images / "10" / f"{number}.png", "red")
+    image(images / "7" / "1.png", "red")
+    (images / "7" / "1.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="None of the images of class '7'"):
+        data.read_folder(images, (4, 4))
 
 
 @pytest.mark.parametrize(
     ("files", "told"),
     [
         ([], "is empty. Expected a folder for each class"),
-        (["1.png", "2.png"], "has 2 pictures and no folders"),
+        (["1.png", "2.png"], "has 2 images and no folders"),
         (["cat/1.png"], "one class only, cat"),
-        (["cat/1.png", "dog/notes.txt"], "class folder .*dog has no pictures"),
+        (["cat/1.png", "dog/notes.txt"], "class folder .*dog has no images"),
         (["train/cat/1.png", "val/cat/1.png"], "holds the parts train, val, not classes. Give .*train or its like"),
     ],
 )
 def test_folders_that_are_arranged_otherwise(files, told, tmp_path):
     for name in files:
         if name.endswith("png"):
-            picture(tmp_path / name, "red")
+            image(tmp_path / name, "red")
         else:
             (tmp_path / name).parent.mkdir()
             (tmp_path / name).write_text("text")
@@ -140,10 +140,10 @@ def test_folders_that_are_arranged_otherwise(files, told, tmp_path):
         data.read_folder(tmp_path, (4, 4))
 
 
-def test_validation_data_of_other_classes(pictures):
-    assert data.read_folder(pictures, (4, 4), class_names=["10", "8", "9"]).y.tolist() == [0, 0, 2, 2]
+def test_validation_data_of_other_classes(images):
+    assert data.read_folder(images, (4, 4), class_names=["10", "8", "9"]).y.tolist() == [0, 0, 2, 2]
     with pytest.raises(ValueError, match="has the class '10', and the classes are 9, 100. Did you mean '100'"):
-        data.read_folder(pictures, (4, 4), class_names=["9", "100"])
+        data.read_folder(images, (4, 4), class_names=["9", "100"])
 
 
 def test_a_table(tmp_path):
@@ -233,7 +233,7 @@ def test_arrays(tmp_path):
         ([1, 2, 3, 4], False),
     ],
 )
-def test_whole_numbers_that_leave_some_out_are_amounts(y, labels, tmp_path):
+def test_whole_numbers_that_leave_some_out_are_numbers(y, labels, tmp_path):
     file = tmp_path / "data.npz"
     np.savez(file, x=np.zeros((4, 2)), y=np.array(y, "float64" if not labels else None))
     read = data.read_arrays(file)[0]
@@ -282,7 +282,7 @@ def test_files_that_are_no_arrays(tmp_path):
 
 
 def test_the_scales():
-    pictures = np.array([0, 255, 51], "uint8").reshape(1, 1, 1, 3)
+    images = np.array([0, 255, 51], "uint8").reshape(1, 1, 1, 3)
     expected = {
         "0..255": [0, 255, 51],
         "0..1": [0, 1, 0.2],
@@ -292,11 +292,11 @@ def test_the_scales():
     }
     assert set(expected) == set(data.SCALES)
     for scale, values in expected.items():
-        np.testing.assert_allclose(data.to_scale(pictures, scale)[0, 0, 0], values, rtol=1e-5)
+        np.testing.assert_allclose(data.to_scale(images, scale)[0, 0, 0], values, rtol=1e-5)
     with pytest.raises(ValueError, match="must be one of 0..255"):
-        data.to_scale(pictures, "bytes")
+        data.to_scale(images, "bytes")
     with pytest.raises(ValueError, match="for RGB"):
-        data.to_scale(pictures[..., :1], "caffe")
+        data.to_scale(images[..., :1], "caffe")
 
 
 def test_long_texts_are_read_and_the_limit_of_others_stays(tmp_path):
@@ -343,7 +343,7 @@ def test_the_order_of_batches_depends_on_seed_and_epoch_alone():
 @pytest.fixture
 def named(tmp_path):
     for name in "abcd":
-        picture(tmp_path / "files" / f"{name}.png", "red" if name < "c" else "blue")
+        image(tmp_path / "files" / f"{name}.png", "red" if name < "c" else "blue")
     return tmp_path
 
 
@@ -352,21 +352,21 @@ def table(folder, lines, name="table.csv"):
     return folder / name
 
 
-def test_a_table_of_pictures(named):
+def test_a_table_of_images(named):
     rows = ["path,label", "files/a.png,x", f"{named / 'files' / 'b.png'},x", "files/c.png,y", "files/d.png,y"]
     (named / "files" / "none.png").write_bytes(b"")
-    examples = data.open_picture_table(table(named, [*rows, "files/none.png,y"]), (4, 4))
+    examples = data.open_image_table(table(named, [*rows, "files/none.png,y"]), (4, 4))
     assert (examples.x.shape, examples.class_names, examples.task) == ((4, 4, 4, 3), ("x", "y"), "classes")
-    assert examples.skipped == (("files/none.png", "no picture, or damaged"),)
+    assert examples.skipped == (("files/none.png", "no image, or damaged"),)
     assert examples.x[[0, 3]][:, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
     with pytest.raises(ValueError, match="2 of 6 in .* cannot be read"):
-        data.open_picture_table(table(named, [*rows, "files/none.png,y", "files/gone.png,y"]), (4, 4))
+        data.open_image_table(table(named, [*rows, "files/none.png,y", "files/gone.png,y"]), (4, 4))
 
 
 @pytest.mark.parametrize("mark", ["|", ";", ", "])
-def test_several_labels_a_picture(mark, named):
+def test_several_labels_a_image(mark, named):
     rows = ["file\tlabel", f"files/a.png\tsea{mark}boat", "files/b.png\tsea", f"files/c.png\tboat{mark}sky"]
-    examples = data.open_picture_table(table(named, rows, "table.tsv"), (4, 4), targets="several")
+    examples = data.open_image_table(table(named, rows, "table.tsv"), (4, 4), targets="several")
     assert (examples.class_names, examples.task) == (("boat", "sea", "sky"), "labels")
     assert examples.y.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 1]]
     assert examples.counts() == {"boat": 2, "sea": 2, "sky": 1}
@@ -409,8 +409,8 @@ def test_of_several_labels_there_may_be_none(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "task", "note"),
     [
-        (["1.5", "2", "-3e4"], "numbers", "has fractions: amounts to predict"),
-        (["1990", "2003", "2011"], "numbers", "most of them once: amounts"),
+        (["1.5", "2", "-3e4"], "numbers", "has fractions: numbers to predict"),
+        (["1990", "2003", "2011"], "numbers", "most of them once: numbers"),
         (["0", "1", "2"], "classes", "labels"),
         (["5", "7"] * 5, "classes", "each several times: labels"),
         (["1", "2", "nan"], "classes", None),
@@ -449,12 +449,12 @@ def test_parquet_needs_pyarrow(tmp_path, monkeypatch):
         data.read_table(table(tmp_path, [], "table.parquet"))
 
 
-def test_pictures_that_stay_in_their_files(pictures):
-    held, streamed = data.open_folder(pictures, (8, 5)), data.open_folder(pictures, (8, 5), most_held=0)
+def test_images_that_stay_in_their_files(images):
+    held, streamed = data.open_folder(images, (8, 5)), data.open_folder(images, (8, 5), most_held=0)
     for examples in (held, held.take([3, 0, 2]).take([1, 2])), (streamed, streamed.take([3, 0, 2]).take([1, 2])):
         whole, some = (one.x[:] for one in examples)
         np.testing.assert_array_equal(some, whole[[0, 2]])
-        np.testing.assert_array_equal(whole, data.read_folder(pictures, (8, 5)).x)
+        np.testing.assert_array_equal(whole, data.read_folder(images, (8, 5)).x)
         assert examples[1].x[0].shape == (8, 5, 3)
     assert len(streamed.x[[]]) == 0
     whole = held.x[:]
@@ -465,42 +465,42 @@ def test_pictures_that_stay_in_their_files(pictures):
         streamed.x[0]
 
 
-def test_pictures_are_decoded_when_they_are_needed(pictures, monkeypatch):
+def test_images_are_decoded_when_they_are_needed(images, monkeypatch):
     """A JPEG or PNG is known to be complete by its end or its checksums; what cannot be known so is decoded at once."""
     decoded = []
-    monkeypatch.setattr(picture_files, "decode", lambda file, *rest: decoded.append(file.name) or decode(file, *rest))
-    Image.new("RGB", (20, 10), "red").save(pictures / "9" / "1.jpg")
-    Image.new("RGB", (20, 10), "red").save(pictures / "9" / "1.bmp")
-    Image.fromarray(np.full((10, 20), 60_000, "uint16")).save(pictures / "9" / "16.png")
-    cut = (pictures / "9" / "1.jpg").read_bytes()[:-9]
-    (pictures / "9" / "cut.jpg").write_bytes(cut)
-    opened = data.open_folder(pictures, (8, 5))
+    monkeypatch.setattr(image_files, "decode", lambda file, *rest: decoded.append(file.name) or decode(file, *rest))
+    Image.new("RGB", (20, 10), "red").save(images / "9" / "1.jpg")
+    Image.new("RGB", (20, 10), "red").save(images / "9" / "1.bmp")
+    Image.fromarray(np.full((10, 20), 60_000, "uint16")).save(images / "9" / "16.png")
+    cut = (images / "9" / "1.jpg").read_bytes()[:-9]
+    (images / "9" / "cut.jpg").write_bytes(cut)
+    opened = data.open_folder(images, (8, 5))
     assert sorted(decoded) == ["1.bmp", "16.png", "cut.jpg"]
     assert [name for name, _ in opened.skipped] == ["9/cut.jpg"]
     opened.x[:]
     assert sorted(decoded[3:]) == sorted(file.name for file in opened.x.files if file.name not in ("1.bmp", "16.png"))
 
 
-def test_a_picture_that_is_damaged_inside_is_named(pictures):
+def test_a_image_that_is_damaged_inside_is_named(images):
     """Its checksums are right and its content is not, so that it is found when it is decoded."""
     import zlib
 
-    file = pictures / "9" / "inside.png"
-    picture(file, "red")
+    file = images / "9" / "inside.png"
+    image(file, "red")
     content = file.read_bytes()
     at = content.index(b"IDAT")
     number = int.from_bytes(content[at - 4 : at], "big")
     wrong = b"IDAT" + bytes(number)
     file.write_bytes(content[:at] + wrong + zlib.crc32(wrong).to_bytes(4, "big") + content[at + 8 + number :])
-    opened = data.open_folder(pictures, (8, 5))
+    opened = data.open_folder(images, (8, 5))
     with pytest.raises(ValueError, match="inside.png is damaged: .* Remove or replace it"):
         opened.x[:]
-    assert "9/inside.png" in dict(data.read_folder(pictures, (8, 5)).skipped)
+    assert "9/inside.png" in dict(data.read_folder(images, (8, 5)).skipped)
 
 
-def test_a_file_that_changes_while_it_trains_is_named(pictures):
-    streamed = data.open_folder(pictures, (8, 5), most_held=0).x
-    picture(streamed.files[1], "green")
+def test_a_file_that_changes_while_it_trains_is_named(images):
+    streamed = data.open_folder(images, (8, 5), most_held=0).x
+    image(streamed.files[1], "green")
     os.remove(streamed.files[2])
     streamed[[0, 3]]
     with pytest.raises(ValueError, match="1.png has changed since the start"):
@@ -509,10 +509,10 @@ def test_a_file_that_changes_while_it_trains_is_named(pictures):
         streamed[2:3]
 
 
-def test_batches_made_ahead_are_those_made_when_asked(pictures):
+def test_batches_made_ahead_are_those_made_when_asked(images):
     for number in range(9):
-        picture(pictures / "9" / f"{number}.png", (number, 0, 0))
-    held, streamed = (data.open_folder(pictures, (4, 4), most_held=most) for most in (1_000_000, 0))
+        image(images / "9" / f"{number}.png", (number, 0, 0))
+    held, streamed = (data.open_folder(images, (4, 4), most_held=most) for most in (1_000_000, 0))
     asked, ahead = data.Batches(held.x[:], held.y, 3, seed=1), data.Batches(streamed.x, streamed.y, 3, seed=1)
     for epoch in (0, 2, 1):
         asked.set_epoch(epoch)
@@ -527,7 +527,7 @@ def test_ready_parts(tmp_path):
     from difflr.data.folder import ready_split
 
     for name in ("Train", "val", "test"):
-        picture(tmp_path / name / "a" / "1.png", "red")
+        image(tmp_path / name / "a" / "1.png", "red")
     assert ready_split(tmp_path) == (tmp_path / "Train", tmp_path / "val", [tmp_path / "test"])
-    picture(tmp_path / "other" / "1.png", "red")
+    image(tmp_path / "other" / "1.png", "red")
     assert ready_split(tmp_path) == (None, None, [])

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 import difflr
-from difflr.demo import compare, digits, picture, run_demo, squeezenet
+from difflr.demo import compare, digits, draw, run_demo, squeezenet
 from difflr.demo.compare import Method, Outcome, Run
 
 ON_JAX = pytest.mark.skipif(keras.backend.backend() != "jax", reason="trains for long; the demo is on JAX by default")
@@ -60,12 +60,12 @@ def test_mean_and_spread(outcomes):
 
 def test_headline_of_a_win_a_loss_and_a_tie(outcomes):
     uniform, head, _ = outcomes
-    assert picture.headline(outcomes) == "Rates layer by layer: 10.0 points more than one rate for all"
+    assert draw.headline(outcomes) == "Rates layer by layer: 10.0 points more than one rate for all"
     losing = [uniform, head, outcome("layer by layer", [0.6, 0.61, 0.62])]
-    assert picture.headline(losing) == "Rates layer by layer: 20.0 points fewer than one rate for all"
+    assert draw.headline(losing) == "Rates layer by layer: 20.0 points fewer than one rate for all"
     even = [uniform, head, outcome("layer by layer", [0.80, 0.81, 0.83])]
-    assert picture.headline(even).endswith("no clear difference")
-    assert "points" in picture.headline([uniform, head, outcome("layer by layer", [0.86, 0.9, 0.95])])
+    assert draw.headline(even).endswith("no clear difference")
+    assert "points" in draw.headline([uniform, head, outcome("layer by layer", [0.86, 0.9, 0.95])])
 
 
 def test_tables(outcomes):
@@ -78,14 +78,14 @@ def test_tables(outcomes):
 
 def test_the_picture_is_written(outcomes, tmp_path):
     samples = np.zeros((10, 28, 28, 1), "uint8")
-    path = picture.draw(outcomes, tmp_path / "picture.png", samples, "a line")
+    path = draw.draw(outcomes, tmp_path / "picture.png", samples, "a line")
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 20_000
 
 
 def test_rates_by_part():
     rates = {"squeezenet/conv1/bias": 0.1, "squeezenet/fire2_a/kernel": 0.2, "squeezenet/fire2_b/kernel": 0.3}
-    assert picture.part_rates({**rates, "head/kernel": 1.0}) == {"conv1": 0.1, "fire2": 0.3, "head": 1.0}
+    assert draw.part_rates({**rates, "head/kernel": 1.0}) == {"conv1": 0.1, "fire2": 0.3, "head": 1.0}
 
 
 def test_every_number_is_in_the_json(outcomes):

@@ -20,7 +20,7 @@ def file(tmp_path):
 @pytest.mark.parametrize(
     "info",
     [
-        ModelInfo(("cat", "żółw\n\"'"), "classes", "pictures", (3, 5), 1),
+        ModelInfo(("cat", "żółw\n\"'"), "classes", "images", (3, 5), 1),
         ModelInfo(("a", "b"), "labels", "texts"),
         ModelInfo((), "numbers"),
     ],
@@ -44,5 +44,5 @@ def test_what_cannot_be_read_is_refused(content, file):
 def test_other_tasks_are_refused():
     with pytest.raises(ValueError, match="`task` must be 'classes', 'labels' or 'numbers'. Received: 'class'"):
         ModelInfo(task="class")
-    with pytest.raises(ValueError, match="`data` must be 'pictures'"):
-        ModelInfo(data="images")
+    with pytest.raises(ValueError, match="`data` must be 'images'"):
+        ModelInfo(data="image")

@@ -127,12 +127,10 @@ def test_what_cannot_be_cut():
 
 
 @pytest.mark.same_everywhere
-@pytest.mark.parametrize(
-    "form", [lambda x: x, lambda x: {"pictures": x}, lambda x: [x]], ids=["tensor", "dict", "list"]
-)
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: {"images": x}, lambda x: [x]], ids=["tensor", "dict", "list"])
 def test_the_inputs_keep_their_structure(form):
     """What was passed to the model is passed to it with its new head, and Keras does not warn of another structure."""
-    inputs = keras.Input((4,), name="pictures")
+    inputs = keras.Input((4,), name="images")
     model = keras.Model(form(inputs), keras.layers.Dense(3, name="old")(inputs))
     headed = difflr.new_head(model, 2)
     assert type(headed.input) is type(model.input)

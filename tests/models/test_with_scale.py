@@ -1,4 +1,4 @@
-"""A model that scales its pictures itself."""
+"""A model that scales its images itself."""
 
 import keras
 import numpy as np
@@ -15,14 +15,14 @@ def network(channels=3):
 
 @pytest.mark.same_everywhere(but=["imagenet"])
 @pytest.mark.parametrize("scale", difflr.data.SCALES)
-def test_it_takes_pictures_as_they_are(scale, tmp_path):
+def test_it_takes_images_as_they_are(scale, tmp_path):
     model = network()
     whole = with_scale(model, scale)
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3)).astype("float32")
-    expected = model.predict(difflr.data.to_scale(pictures, scale), verbose=0)
+    images = np.random.default_rng(0).integers(0, 256, (3, 6, 6, 3)).astype("float32")
+    expected = model.predict(difflr.data.to_scale(images, scale), verbose=0)
     whole.save(tmp_path / "whole.keras")
     loaded = keras.saving.load_model(tmp_path / "whole.keras")
-    np.testing.assert_allclose(loaded.predict(pictures, verbose=0), expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, rtol=1e-3, atol=1e-3)
     assert difflr.data.has_own_scale(loaded) == (scale != "0..255")
     assert [row.path for row in difflr.Plan(whole).rows] == [row.path for row in difflr.Plan(model).rows]
 

@@ -9,7 +9,7 @@ import difflr
 from difflr.report.class_evaluation import interval, reliability
 from difflr.report.contact_sheet import contact_sheet
 from difflr.report.measured import Measured
-from difflr.report.write_evaluation import write_evaluation, write_pictures
+from difflr.report.write_evaluation import write_evaluation, write_plots
 
 pytestmark = pytest.mark.same_everywhere
 
@@ -101,7 +101,7 @@ def test_several_labels():
     assert json.loads(json.dumps(found.as_data(), allow_nan=False))["labels"]["sun"]["examples"] == 2
 
 
-def test_amounts():
+def test_numbers():
     random = np.random.default_rng(0)
     y = random.normal(3, 2, 50)
     scores = y + random.normal(0, 0.5, 50)
@@ -146,12 +146,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pages_and_pictures_of_every_kind(case, tmp_path):
+def test_pages_and_images_of_every_kind(case, tmp_path):
     pytest.importorskip("matplotlib")
     pytest.importorskip("jinja2")
     y, scores, names = CASES[case]
-    pictures = np.random.default_rng(0).integers(0, 256, (len(y), 6, 5, 1 if case == "two" else 3))
-    found = difflr.evaluation(y, scores, names, show=lambda position: pictures[position])
+    images = np.random.default_rng(0).integers(0, 256, (len(y), 6, 5, 1 if case == "two" else 3))
+    found = difflr.evaluation(y, scores, names, show=lambda position: images[position])
     assert isinstance(found, Measured)
     page = write_evaluation(tmp_path / "page.html", found, title="<i>x</i>", command="difflr evaluate & more")
     text = page.read_text()
@@ -160,7 +160,7 @@ def test_pages_and_pictures_of_every_kind(case, tmp_path):
     assert text.count("data:image/jpeg;base64,") == len(found.mistakes(24))
     if case == "no mistake":
         assert "<b>" not in text.split("<body>")[1].replace("<figcaption><b>", "")
-    files = write_pictures(tmp_path, found)
+    files = write_plots(tmp_path, found)
     assert len(files) == len(found.plots()) + bool(found.mistakes(1))
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
 

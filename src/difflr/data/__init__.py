@@ -1,10 +1,10 @@
 """Data from files: folders of images, tables of texts, arrays; in batches with a reproducible order."""
 
-from difflr.data.picture import read_picture
-from difflr.data.picture_files import PictureFiles
+from difflr.data.image import read_image
+from difflr.data.image_files import ImageFiles
 from difflr.data.examples import Examples
 from difflr.data.folder import open_folder, read_folder
-from difflr.data.table import open_picture_table, read_table
+from difflr.data.table import open_image_table, read_table
 from difflr.data.arrays import read_arrays
 from difflr.data.scale import SCALES, has_own_scale, to_scale
 from difflr.data.split import stratified_split
@@ -14,14 +14,14 @@ __all__ = [
     "Batches",
     "EpochSeeds",
     "Examples",
-    "PictureFiles",
+    "ImageFiles",
     "SCALES",
     "has_own_scale",
     "open_folder",
-    "open_picture_table",
+    "open_image_table",
     "read_arrays",
     "read_folder",
-    "read_picture",
+    "read_image",
     "read_table",
     "stratified_split",
     "to_scale",

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.data.picture_files import PictureFiles
+from difflr.data.image_files import ImageFiles
 from difflr.signatures import check_keywords
 from difflr.text_table import counted
 
@@ -32,12 +32,12 @@ class Batches(keras.utils.PyDataset):
         seconds_waited: The time that training waited for batches prepared ahead.
 
     Args:
-        x: Array, `(num_examples, ...)`, or `difflr.data.PictureFiles`.
+        x: Array, `(num_examples, ...)`, or `difflr.data.ImageFiles`.
         y: Array, `(num_examples, ...)`.
         batch_size: Integer. The last batch may be smaller.
         seed: Integer; `None` keeps the order of the examples.
         prepare: A function of a batch of `x`, such as one that scales images.
-        ahead: Integer, the number of batches that threads prepare ahead. By default 3 for a `PictureFiles`, else 0.
+        ahead: Integer, the number of batches that threads prepare ahead. By default 3 for a `ImageFiles`, else 0.
 
     Raises:
         ValueError: If the lengths differ or are 0, or `batch_size` is not positive.
@@ -53,7 +53,7 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: np.ndarray | PictureFiles,
+        x: np.ndarray | ImageFiles,
         y: np.ndarray,
         batch_size: int = 32,
         *,
@@ -72,7 +72,7 @@ class Batches(keras.utils.PyDataset):
             raise ValueError(f"`batch_size` must be 1 or more. Received: {batch_size!r}.")
         self._x, self._y, self._batch_size, self._seed = x, y, batch_size, seed
         self._prepare = prepare or (lambda batch: batch)
-        self._ahead = (AHEAD if isinstance(x, PictureFiles) else 0) if ahead is None else ahead
+        self._ahead = (AHEAD if isinstance(x, ImageFiles) else 0) if ahead is None else ahead
         self._made: dict[int, concurrent.futures.Future[Batch]] = {}
         self._lock = threading.Lock()  # TensorFlow asks from threads of its own
         self._makers = concurrent.futures.ThreadPoolExecutor(2, "difflr-batches") if self._ahead else None

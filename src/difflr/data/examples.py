@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from difflr.checks import did_you_mean
-from difflr.data.picture_files import PictureFiles
+from difflr.data.image_files import ImageFiles
 
 # Where more cannot be read, the files are another thing than was meant.
 MOST_SKIPPED = 0.1
@@ -19,7 +19,7 @@ class Examples:
 
     Args:
         x: The inputs, `(num_examples, ...)`: images in 0..255 (uint8), texts (object), or numbers; or a
-            `difflr.data.PictureFiles`.
+            `difflr.data.ImageFiles`.
         y: The labels: positions in `class_names`, `(num_examples,)` int32; or, with any number of labels per example, 0 and
             1, `(num_examples, num_classes)` float32; or numbers to predict, float32.
         class_names: The names of the classes, in the order of the model's outputs; empty if `y` has numbers to predict.
@@ -35,7 +35,7 @@ class Examples:
     ```
     """
 
-    x: np.ndarray | PictureFiles
+    x: np.ndarray | ImageFiles
     y: np.ndarray
     class_names: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
@@ -52,7 +52,7 @@ class Examples:
     def take(self, positions: Sequence[int] | np.ndarray) -> "Examples":
         """The examples at `positions`."""
         chosen = np.asarray(positions, "int64")
-        x = self.x.take(chosen) if isinstance(self.x, PictureFiles) else self.x[chosen]
+        x = self.x.take(chosen) if isinstance(self.x, ImageFiles) else self.x[chosen]
         return dataclasses.replace(self, x=x, y=self.y[chosen])
 
     def counts(self) -> dict[str, int]:

@@ -16,7 +16,7 @@ PER_VALUE = 5  # Whole numbers that occur as often on the average are labels
 
 
 class Targets(NamedTuple):
-    """The targets: `y`, the names of the classes (none if `y` holds amounts), and notes for the user."""
+    """The targets: `y`, the names of the classes (none if `y` holds numbers), and notes for the user."""
 
     y: np.ndarray
     class_names: tuple[str, ...]
@@ -43,7 +43,7 @@ def targets_of(
         where: Where that is, for messages.
         targets: What the values are: `"labels"`, one for each example; `"several"`, any number for each example, as a list,
             as a text with one of `|`, `;` and `,` between them, or as a column of 0 and 1 for each label; or
-            `"numbers"`, amounts to predict. `None`: what they look like.
+            `"numbers"` to predict. `None`: what they look like.
         class_names: The classes to number labels by. By default those found.
 
     Raises:
@@ -57,7 +57,7 @@ def targets_of(
     task, note = _looks_like(values, columns, where) if known is None else (known, None)
     notes = () if note is None else (note,)
     if task == "numbers":
-        return Targets(_amounts(values, where), (), notes)
+        return Targets(_numbers(values, where), (), notes)
     if task == "several":
         return Targets(*_several(values, columns, where, class_names), notes)
     if len(columns) > 1:
@@ -80,14 +80,14 @@ def _looks_like(values: Sequence[Value], columns: Sequence[str], where: str) -> 
         return "labels", None
     if len(columns) > 1:
         zeros_and_ones = set(numbers) <= {0.0, 1.0}
-        return ("several", None) if zeros_and_ones else ("numbers", f"{where}: amounts to predict")
+        return ("several", None) if zeros_and_ones else ("numbers", f"{where}: numbers to predict")
     if not all(number.is_integer() for number in numbers):
-        return "numbers", f"{where} has fractions: amounts to predict (else say --targets labels)"
+        return "numbers", f"{where} has fractions: numbers to predict (else say --targets labels)"
     number = len(set(numbers))
     leaves_none_out = min(numbers) in (0, 1) and max(numbers) - min(numbers) + 1 == number
     if leaves_none_out or len(numbers) >= PER_VALUE * number:
-        return "labels", f"{where} has whole numbers, each several times: labels (amounts would be --targets numbers)"
-    return "numbers", f"{where} has whole numbers, most of them once: amounts to predict (else say --targets labels)"
+        return "labels", f"{where} has whole numbers, each several times: labels (for numbers, say --targets numbers)"
+    return "numbers", f"{where} has whole numbers, most of them once: numbers to predict (else say --targets labels)"
 
 
 def _number(value: Value) -> float | None:
@@ -98,7 +98,7 @@ def _number(value: Value) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _amounts(values: Sequence[Value], where: str) -> np.ndarray:
+def _numbers(values: Sequence[Value], where: str) -> np.ndarray:
     rows = [value if isinstance(value, (tuple, list)) else (value,) for value in values]
     numbers = np.array([[_number(one) for one in row] for row in rows], "float32")
     wrong = [str(one) for row in rows for one in row if _number(one) is None]
@@ -113,7 +113,7 @@ def _several(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """A column of 0 and 1 for each class."""
     if len(columns) > 1:
-        y = _amounts(values, where)
+        y = _numbers(values, where)
         if not np.isin(y, (0, 1)).all():
             found = some(np.unique(y).tolist())
             raise ValueError(f"{where} must hold 0 and 1 alone, for several labels. Received: {found}.")

@@ -14,7 +14,7 @@ MOST_CHARACTERS = 10_000_000  # of one field; Python's csv allows 131,072
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # What the content is -> what it holds, and what the model takes otherwise.
-HOLDS = {"text": ("texts", "pictures"), "file": ("paths of pictures", "texts")}
+HOLDS = {"text": ("texts", "images"), "file": ("paths of images", "texts")}
 NO_LABEL = "no label"
 Value = str | float | list[str] | tuple[str, ...] | None
 

@@ -1,4 +1,4 @@
-"""How the bytes of pictures become the numbers that a network was trained with."""
+"""How the bytes of images become the numbers that a network was trained with."""
 
 from collections.abc import Iterator
 
@@ -25,11 +25,11 @@ RESCALING = {
 }
 
 
-def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
+def to_scale(images: np.ndarray, scale: str) -> np.ndarray:
     """Converts images to the range of values that a network was trained with.
 
     Args:
-        pictures: Images with values 0..255, `(num_pictures, height, width, channels)`.
+        images: Images with values 0..255, `(num_images, height, width, channels)`.
         scale: One of `difflr.data.SCALES`: `"0..255"`, `"0..1"`, `"-1..1"`, `"imagenet"`, `"caffe"`; the last two are
             for RGB.
 
@@ -42,17 +42,17 @@ def to_scale(pictures: np.ndarray, scale: str) -> np.ndarray:
     Example:
 
     ```python
-    pictures = np.full((1, 2, 2, 3), 255, "uint8")
-    assert difflr.data.to_scale(pictures, "-1..1").max() == 1
+    images = np.full((1, 2, 2, 3), 255, "uint8")
+    assert difflr.data.to_scale(images, "-1..1").max() == 1
     ```
 
     Reference: `keras.applications.imagenet_utils.preprocess_input`.
     """
     if scale not in SCALES:
         raise ValueError(f"`scale` must be one of {', '.join(SCALES)}. Received: {scale!r}.")
-    if scale in ("imagenet", "caffe") and pictures.shape[-1] != 3:
-        raise ValueError(f"The scale '{scale}' is for RGB pictures. Received: {pictures.shape[-1]} channels.")
-    values = pictures.astype("float32")
+    if scale in ("imagenet", "caffe") and images.shape[-1] != 3:
+        raise ValueError(f"The scale '{scale}' is for RGB images. Received: {images.shape[-1]} channels.")
+    values = images.astype("float32")
     factor, offset = RESCALING.get(scale, (1.0, 0.0))
     return (values[..., ::-1] if scale == "caffe" else values) * np.float32(factor) + np.float32(offset)
 

@@ -1,4 +1,4 @@
-"""`read_table` and `open_picture_table`: texts, or pictures, and their labels in a table."""
+"""`read_table` and `open_image_table`: texts, or images, and their labels in a table."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from difflr.data.examples import Examples, check_skipped
+from difflr.data.image_files import MOST_HELD, ImageFiles, scan
 from difflr.data.labels import Targets, targets_of
-from difflr.data.picture_files import MOST_HELD, PictureFiles, scan
 from difflr.data.rows import Row, read_rows
 
 FILE_COLUMNS = ("file", "path", "image", "picture", "filename", "file_name", "filepath", "file_path", "image_path")
@@ -33,7 +33,7 @@ def read_table(
         label_column: The column with the labels; or several columns, with numbers, or with 0 and 1 for one label each.
         class_names: The class names, in label order. By default the labels found, sorted.
         targets: The kind of labels: `"labels"`, one per text; `"several"`, any number per text, as a list or separated by
-            `|`, `;` or `,`; `"numbers"`, numbers to predict. By default the kind is guessed, and `notes` says so.
+            `|`, `;` or `,`; `"numbers"` to predict. By default the kind is guessed, and `notes` says so.
 
     Returns:
         A `difflr.data.Examples` with `x` of shape `(num_rows,)`, an object array of strings. `skipped` lists the rows
@@ -61,7 +61,7 @@ def read_table(
     return _examples(texts, rows, skipped, file, columns, class_names, targets)
 
 
-def open_picture_table(
+def open_image_table(
     file: str | Path,
     size: tuple[int, int],
     *,
@@ -70,7 +70,7 @@ def open_picture_table(
     channels: int = 3,
     class_names: Sequence[str] | None = None,
     targets: str | None = None,
-    on_picture: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
     most_held: int | None = MOST_HELD,
 ) -> Examples:
     """Opens the images that a table lists, with their labels, as `difflr.data.open_folder` does.
@@ -83,11 +83,11 @@ def open_picture_table(
         channels: Integer: 1 for grayscale, 3 for RGB, 4 for RGBA.
         class_names: As in `difflr.data.read_table`.
         targets: As in `difflr.data.read_table`.
-        on_picture: As in `difflr.data.open_folder`.
+        on_image: As in `difflr.data.open_folder`.
         most_held: As in `difflr.data.open_folder`.
 
     Returns:
-        A `difflr.data.Examples`, with a `difflr.data.PictureFiles` as `x`.
+        A `difflr.data.Examples`, with a `difflr.data.ImageFiles` as `x`.
 
     Raises:
         ImportError: If Pillow is not installed.
@@ -101,31 +101,31 @@ def open_picture_table(
 
     Image.new("RGB", (40, 30), "blue").save("sea.png")
     Image.new("RGB", (40, 30), "green").save("wood.png")
-    Path("pictures.csv").write_text(chr(10).join(["file,label", "sea.png,sea|blue", "wood.png,wood"]))
-    examples = difflr.data.open_picture_table("pictures.csv", (32, 32), targets="several")
+    Path("images.csv").write_text(chr(10).join(["file,label", "sea.png,sea|blue", "wood.png,wood"]))
+    examples = difflr.data.open_image_table("images.csv", (32, 32), targets="several")
     print(examples.class_names, examples.y.tolist())  # ('blue', 'sea', 'wood') [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     ```
     """
     file, columns = Path(file), _columns(label_column)
     rows, skipped = read_rows(file, FILE_COLUMNS if file_column is None else [file_column], columns, "file", targets)
     paths = [file.parent / row.content.strip() for row in rows]
-    pictures, kept, reasons, remarks = scan(paths, size, channels, on_picture, most_held)
+    images, kept, reasons, remarks = scan(paths, size, channels, on_image, most_held)
     skipped += [(rows[position].content, reason) for position, reason in reasons.items()]
     check_skipped(skipped, len(rows), str(file))
-    whole = _examples(pictures, [rows[one] for one in kept], skipped, file, columns, class_names, targets)
+    whole = _examples(images, [rows[one] for one in kept], skipped, file, columns, class_names, targets)
     return dataclasses.replace(whole, notes=(*whole.notes, *dict.fromkeys(remarks)))
 
 
-def picture_targets(
+def image_targets(
     file: Path, label_column: Sequence[str], *, file_column: str | None = None, targets: str | None = None
 ) -> Targets:
-    """The labels of the pictures that a table names, without a picture being read.
+    """The labels of the images that a table names, without an image being read.
 
     Args:
-        file: As in `open_picture_table`.
+        file: As in `open_image_table`.
         label_column: The columns with the labels.
-        file_column: As in `open_picture_table`.
-        targets: As in `open_picture_table`.
+        file_column: As in `open_image_table`.
+        targets: As in `open_image_table`.
 
     Raises:
         ValueError: As in `read_table`.
@@ -135,7 +135,7 @@ def picture_targets(
 
 
 def _examples(
-    x: np.ndarray | PictureFiles,
+    x: np.ndarray | ImageFiles,
     rows: Sequence[Row],
     skipped: Sequence[tuple[str, str]],
     file: Path,

@@ -137,12 +137,12 @@ def build_model(weights: Mapping[str, list[np.ndarray]], num_classes: int = 10) 
         A model from `(batch, 28, 28, 1)` in 0..255 to `(batch, num_classes)` logits. Its parts are named
         `"squeezenet"` and `"head"`.
     """
-    pictures = keras.Input((28, 28, 1))
-    x = layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation="bicubic", name="resize")(pictures)
+    inputs = keras.Input((28, 28, 1))
+    x = layers.Resizing(IMAGE_SIZE, IMAGE_SIZE, interpolation="bicubic", name="resize")(inputs)
     x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
     x = squeezenet.build((IMAGE_SIZE, IMAGE_SIZE), weights)(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(pictures, layers.Dense(num_classes, name="head")(x), name="digits")
+    return keras.Model(inputs, layers.Dense(num_classes, name="head")(x), name="digits")
 
 
 class Trainer:
@@ -174,7 +174,7 @@ class Trainer:
 
         Args:
             images: All images, `(num_images, 28, 28, 1)` in 0..255.
-            labels: Their labels, `(num_pictures,)`.
+            labels: Their labels, `(num_images,)`.
             learning_rate: The initial base rate; it follows a cosine, epoch by epoch.
             seed: The seed for the image selection, the head and the batch order.
         """
@@ -215,7 +215,7 @@ def run_comparison(
 
     Args:
         images: The images, `(num_images, 28, 28, 1)` in 0..255.
-        labels: Their labels, `(num_pictures,)`.
+        labels: Their labels, `(num_images,)`.
         weights: The pretrained weights, as `squeezenet.read_weights` returns them.
         epochs: The epochs of every run.
         seeds: The seeds, the same for every method.

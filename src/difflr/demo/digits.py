@@ -77,7 +77,7 @@ def split(
     The test images are the same for every seed, so no rate is chosen on a test image.
 
     Args:
-        labels: The labels, `(num_pictures,)`.
+        labels: The labels, `(num_images,)`.
         seed: The seed for drawing training and validation images from the rest.
         train: Training images per class.
         validation: Validation images per class.

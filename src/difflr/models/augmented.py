@@ -46,15 +46,15 @@ def augmented(model: keras.Model, changes: Sequence[str] = DEFAULT_CHANGES) -> k
     ```python
     network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="stem")])
     trained = difflr.models.augmented(network, ["flip", "zoom"])
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
-    np.testing.assert_allclose(trained.predict(pictures, verbose=0), network.predict(pictures, verbose=0), rtol=1e-4)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3))
+    np.testing.assert_allclose(trained.predict(images, verbose=0), network.predict(images, verbose=0), rtol=1e-4)
     ```
     """
     layers = _layers(changes)
     if not layers:
         return model
     model = as_functional(model)
-    inputs = keras.Input(batch_shape=model.inputs[0].shape, name="augmented_pictures")
+    inputs = keras.Input(batch_shape=model.inputs[0].shape, name="augmented_images")
     x = inputs
     for layer in layers:
         x = layer(x)
@@ -65,19 +65,19 @@ def _layers(changes: Sequence[str]) -> list[keras.Layer]:
     return [layer for name in changes for layer in CHANGES[checked_option(name, "changes", CHANGES)]()]
 
 
-def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
+def augmented_images(images: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
     """Each image, and augmented versions of it.
 
     Args:
-        pictures: Values 0..255, `(num_pictures, height, width, channels)`.
+        images: Values 0..255, `(num_images, height, width, channels)`.
         changes: As in `augmented`.
         columns: Integer. The number of versions; the first is the original.
 
     Returns:
-        Array `(num_pictures, columns, height, width, channels)`, uint8.
+        Array `(num_images, columns, height, width, channels)`, uint8.
     """
     layers = _layers(changes)
-    rows = [pictures.astype("float32")]
+    rows = [images.astype("float32")]
     for _ in range(columns - 1):
         x = keras.ops.convert_to_tensor(rows[0])
         for layer in layers:
@@ -86,16 +86,16 @@ def augmented_pictures(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CH
     return np.clip(np.stack(rows, 1), *RANGE).astype("uint8")
 
 
-def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
+def augmentation_sheet(images: np.ndarray, changes: Sequence[str] = DEFAULT_CHANGES, columns: int = 8) -> np.ndarray:
     """A contact sheet: each image with augmented versions next to it.
 
     Args:
-        pictures: Images with values 0..255, `(num_pictures, height, width, channels)`.
+        images: Images with values 0..255, `(num_images, height, width, channels)`.
         changes: As in `augmented`.
         columns: Integer. Images per row; the first is the original.
 
     Returns:
-        Array `(num_pictures * (height + 4) + 4, columns * (width + 4) + 4, channels)`, uint8: a gray gap of 4 pixels is
+        Array `(num_images * (height + 4) + 4, columns * (width + 4) + 4, channels)`, uint8: a gray gap of 4 pixels is
         around each image.
 
     Example:
@@ -105,7 +105,7 @@ def augmentation_sheet(pictures: np.ndarray, changes: Sequence[str] = DEFAULT_CH
     print(sheet.shape)  # (40, 52, 3)
     ```
     """
-    shown = augmented_pictures(pictures, changes, columns)
+    shown = augmented_images(images, changes, columns)
     sides = ((0, 0), (0, 0), (GAP, 0), (GAP, 0), (0, 0))
     tiles = np.pad(shown, sides, constant_values=GRAY).transpose(0, 2, 1, 3, 4)
     number, height, _, width, channels = tiles.shape

@@ -14,7 +14,7 @@ from difflr.checks import checked_option
 
 MEMBER = "difflr.json"
 TASKS = ("classes", "labels", "numbers")
-KINDS = ("pictures", "texts", "arrays")
+KINDS = ("images", "texts", "arrays")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ModelInfo:
         class_names: The class names in the order of the outputs; if `task` is `"numbers"`, the names of the quantities.
         task: `"classes"`: one class per example. `"labels"`: any number of classes, with independent probabilities.
             `"numbers"`: the outputs are quantities (regression).
-        data: The type of input: `"pictures"`, `"texts"` or `"arrays"`.
+        data: The type of input: `"images"`, `"texts"` or `"arrays"`.
         size: Image height and width in pixels; `None` for other data.
         channels: Image channels: 1, 3 or 4; `None` for other data.
 
@@ -35,7 +35,7 @@ class ModelInfo:
     Example:
 
     ```python
-    info = difflr.models.ModelInfo(("cat", "dog"), data="pictures", size=(224, 224), channels=3)
+    info = difflr.models.ModelInfo(("cat", "dog"), data="images", size=(224, 224), channels=3)
     model.save("pets.keras")
     difflr.models.write_info("pets.keras", info)
     print(difflr.models.read_info("pets.keras").class_names)  # ('cat', 'dog')
@@ -88,7 +88,7 @@ def read_info(file: str | Path) -> ModelInfo | None:
         return ModelInfo(
             tuple(map(str, found["classes"])),
             found.get("task", "classes"),
-            found.get("data", "pictures" if size else "arrays"),
+            found.get("data", "images" if size else "arrays"),
             None if size is None else (int(size[0]), int(size[1])),
             found.get("channels"),
         )

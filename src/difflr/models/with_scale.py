@@ -28,8 +28,8 @@ def with_scale(model: keras.Model, scale: str) -> keras.Model:
     ```python
     network = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="stem")])
     whole = difflr.models.with_scale(network, "-1..1")
-    picture = np.full((1, 8, 8, 3), 255.0)
-    np.testing.assert_allclose(whole.predict(picture, verbose=0), network.predict(picture / 255, verbose=0), rtol=1e-5)
+    image = np.full((1, 8, 8, 3), 255.0)
+    np.testing.assert_allclose(whole.predict(image, verbose=0), network.predict(image / 255, verbose=0), rtol=1e-5)
     ```
     """
     checked_option(scale, "scale", SCALES)
@@ -39,7 +39,7 @@ def with_scale(model: keras.Model, scale: str) -> keras.Model:
     shape = model.inputs[0].shape
     if scale in ("imagenet", "caffe") and shape[-1] != 3:
         raise ValueError(f"The scale '{scale}' is for RGB images. Received: a model with {shape[-1]} channels.")
-    inputs = keras.Input(batch_shape=shape, name=free_name(model, "pictures"))
+    inputs = keras.Input(batch_shape=shape, name=free_name(model, "images"))
     x = keras.ops.flip(inputs, axis=-1) if scale == "caffe" else inputs  # RGB -> BGR
     factor, offset = RESCALING[scale]
     x = keras.layers.Rescaling(factor, offset, name=free_name(model, "to_scale"))(x)

@@ -18,7 +18,7 @@ RIGHT, WRONG, NAME = "#0072B2", "#B34400", "#5B6575"
 
 
 def contact_sheet(found: Measured) -> "Figure | None":
-    """The pictures that were predicted wrongly, the worst first; `None` if there are none to be shown.
+    """The images that were predicted wrongly, the worst first; `None` if there are none to be shown.
 
     Args:
         found: What was measured.
@@ -26,19 +26,19 @@ def contact_sheet(found: Measured) -> "Figure | None":
     from matplotlib.figure import Figure
 
     mistakes = found.mistakes(MOST)
-    pictures = [] if found.show is None else [found.show(mistake.position) for mistake in mistakes]
-    if not pictures or any(isinstance(picture, str) for picture in pictures):
+    images = [] if found.show is None else [found.show(mistake.position) for mistake in mistakes]
+    if not images or any(isinstance(image, str) for image in images):
         return None
     rows, columns = math.ceil(len(mistakes) / COLUMNS), min(COLUMNS, len(mistakes))
     width, height = WIDTH * columns + GAP, (WIDTH + CAPTION) * rows + GAP
     figure = Figure(figsize=(width, height))
-    for number, (mistake, picture) in enumerate(zip(mistakes, pictures, strict=True)):
+    for number, (mistake, image) in enumerate(zip(mistakes, images, strict=True)):
         row, column = divmod(number, COLUMNS)
         left, top = WIDTH * column + GAP, height - (WIDTH + CAPTION) * row - GAP
         side = WIDTH - GAP
         axes = figure.add_axes((left / width, (top - side) / height, side / width, side / height))
         axes.set_axis_off()
-        values = np.clip(np.asarray(picture), 0, 255).astype("uint8")
+        values = np.clip(np.asarray(image), 0, 255).astype("uint8")
         axes.imshow(values[..., 0] if values.shape[-1] == 1 else values, cmap="gray", vmin=0, vmax=255)
         truth, predicted, name = (
             shortened([text], LONGEST)[0] for text in (mistake.truth, f"→ {mistake.predicted}", mistake.name)

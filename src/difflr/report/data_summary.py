@@ -8,7 +8,7 @@ import numpy as np
 
 from difflr.report.thumbnail import thumbnail
 
-MOST_PICTURES = 24
+MOST_IMAGES = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class DataSummary:
         parts: The names of the parts, such as training and validation.
         skipped: Pairs of a file or row that could not be read and the reason.
         notes: Other changes of the data.
-        pictures: Some training images as the network sees them, values 0..255.
+        images: Some training images as the network sees them, values 0..255.
         caption: The caption of these images.
     """
 
@@ -28,8 +28,8 @@ class DataSummary:
     parts: Sequence[str] = ("training", "validation")
     skipped: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
-    pictures: Sequence[np.ndarray] = ()
-    caption: str = "Pictures as the network sees them while it trains."
+    images: Sequence[np.ndarray] = ()
+    caption: str = "Images as the network sees them while it trains."
 
     def as_section(self) -> dict[str, Any]:
         """The data for the template."""
@@ -42,6 +42,6 @@ class DataSummary:
             ],
             "skipped": dict(self.skipped),
             "notes": self.notes,
-            "pictures": [thumbnail(picture) for picture in self.pictures[:MOST_PICTURES]],
+            "images": [thumbnail(image) for image in self.images[:MOST_IMAGES]],
             "caption": self.caption,
         }

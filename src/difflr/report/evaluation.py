@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from difflr.checks import shown
-from difflr.report.amount_evaluation import AmountEvaluation
 from difflr.report.class_evaluation import ClassEvaluation
 from difflr.report.label_evaluation import LabelEvaluation
 from difflr.report.measured import Measured, Shown
+from difflr.report.number_evaluation import NumberEvaluation
 
 
 def evaluation(
@@ -64,7 +64,7 @@ def evaluation(
     if len(names) != len(y):
         raise ValueError(f"`names` must have one name an example, {len(y)}. Received: {len(names)}.")
     if not len(class_names):
-        return _of_amounts(y, scores, names, show)
+        return _of_numbers(y, scores, names, show)
     class_names = tuple(map(str, class_names))
     if scores.ndim == 2 and scores.shape[1] == 1 and len(class_names) == 2 and y.ndim == 1:
         scores = np.concatenate([1 - scores, scores], axis=1)
@@ -96,12 +96,12 @@ def _check_scores(scores: np.ndarray, class_names: tuple[str, ...]) -> None:
         )
 
 
-def _of_amounts(
+def _of_numbers(
     y: np.ndarray, scores: np.ndarray, names: Sequence[str], show: Callable[[int], Shown] | None
-) -> AmountEvaluation:
+) -> NumberEvaluation:
     y = y.astype("float64").reshape(len(y), -1)
     scores = scores.reshape(len(scores), -1)
     if y.shape != scores.shape:
-        raise ValueError(f"Amounts and predictions must have one shape. Received: {y.shape} and {scores.shape}.")
+        raise ValueError(f"Numbers and predictions must have one shape. Received: {y.shape} and {scores.shape}.")
     outputs = ("output",) if y.shape[1] == 1 else tuple(f"output {number}" for number in range(y.shape[1]))
-    return AmountEvaluation(y, scores, outputs, names, show)
+    return NumberEvaluation(y, scores, outputs, names, show)

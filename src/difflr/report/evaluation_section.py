@@ -43,5 +43,5 @@ def _shown(found: Measured, mistake: Mistake) -> dict[str, str]:
         "truth": mistake.truth,
         "predicted": mistake.predicted,
         "text": text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…",
-        "picture": "" if shown is None or isinstance(shown, str) else thumbnail(shown),
+        "image": "" if shown is None or isinstance(shown, str) else thumbnail(shown),
     }

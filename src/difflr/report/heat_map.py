@@ -33,7 +33,7 @@ def draw_heat_map(
     rows = np.arange(len(values) + 1) - 0.5
     colored = np.ma.masked_where(~(values > 0), np.minimum(values, high))
     colors = drawing.MAP if label else ListedColormap([drawing.COLORS[0]])
-    # Rasterized: in SVG it is one picture, not a path for each of 80,000 cells.
+    # Rasterized: in SVG it is one image, not a path for each of 80,000 cells.
     axes.pcolormesh(edges, rows, colored, norm=norm, cmap=colors, rasterized=True)
     axes.set_xlim(edges[0], edges[-1])
     if label:

@@ -11,7 +11,7 @@ from difflr.report import drawing
 from difflr.text_table import ShownAsTable, TextTable, text_table
 
 HITS = ("examples", "precision", "recall", "F1")  # columns of a table of `hits`
-Shown: TypeAlias = "np.ndarray | str"  # a picture of bytes, (height, width, channels), or a text
+Shown: TypeAlias = "np.ndarray | str"  # an image of bytes, (height, width, channels), or a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Measured(ShownAsTable, ABC):
         scores: What was predicted.
         class_names: The names of the columns of `scores`.
         names: The names of the examples.
-        show: Function from a position to the picture or text there; `None` if there is nothing to show.
+        show: Function from a position to the image or text there; `None` if there is nothing to show.
     """
 
     columns: ClassVar[str]  # what the columns of `scores` are

@@ -1,4 +1,4 @@
-"""`thumbnail`: a picture that a page holds in itself."""
+"""`thumbnail`: an image that a page holds in itself."""
 
 import base64
 import io
@@ -9,18 +9,18 @@ import numpy as np
 SIDE = 160
 
 
-def thumbnail(picture: np.ndarray) -> str:
+def thumbnail(pixels: np.ndarray) -> str:
     """A small JPEG as a `data:` address.
 
     Args:
-        picture: Values 0..255, `(height, width, channels)`, with 1, 3 or 4 channels.
+        pixels: Values 0..255, `(height, width, channels)`, with 1, 3 or 4 channels.
     """
     from PIL import Image
 
-    values = np.clip(np.asarray(picture), 0, 255).astype("uint8")
+    values = np.clip(np.asarray(pixels), 0, 255).astype("uint8")
     image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values).convert("RGB")
     larger = math.ceil(SIDE / max(image.size))
-    if larger > 1:  # small pictures are enlarged in whole pixels: what the network saw
+    if larger > 1:  # small images are enlarged in whole pixels: what the network saw
         image = image.resize((image.width * larger, image.height * larger), Image.Resampling.NEAREST)
     image.thumbnail((2 * SIDE, 2 * SIDE))
     buffer = io.BytesIO()

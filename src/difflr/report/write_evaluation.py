@@ -1,4 +1,4 @@
-"""`write_evaluation`: what a model gets right and wrong, as one HTML file or as pictures."""
+"""`write_evaluation`: what a model gets right and wrong, as one HTML file or as plots."""
 
 import datetime
 import os
@@ -58,7 +58,7 @@ def write_evaluation(
     return Path(path)
 
 
-def write_pictures(folder: Path, found: Measured) -> list[Path]:
+def write_plots(folder: Path, found: Measured) -> list[Path]:
     """Writes the plots, and the worst mistakes as a contact sheet, each into a PNG file.
 
     Args:

@@ -1,4 +1,4 @@
-"""`read_picture`: one picture from a file, as the bytes that a network is trained on."""
+"""`read_image`: one image from a file, as the bytes that a network is trained on."""
 
 import contextlib
 import io
@@ -20,10 +20,10 @@ SUFFIXES = frozenset([*COMMON, ".avif", ".dng", ".heic", ".heif", ".jp2", ".jxl"
 EIGHT_BITS = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")  # modes of Pillow
 END_OF_JPEG = b"\xff\xd9"
 SIXTEEN_BITS = "16 bits a value: 0..65535 became 0..255"
-SEVERAL = "several pictures in the file: the first was read"
+SEVERAL = "several images in the file: the first was read"
 
 
-def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+def read_image(file: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray:
     """Reads one image exactly as `difflr.data.read_folder` does.
 
     The image is rotated by its EXIF data, converted to `channels`, and resized to `size` (bilinear, with antialiasing).
@@ -47,8 +47,8 @@ def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> 
     from PIL import Image
 
     Image.new("RGB", (40, 30), "blue").save("sea.png")
-    picture = difflr.data.read_picture("sea.png", (32, 32))
-    print(picture.shape)  # (32, 32, 3)
+    image = difflr.data.read_image("sea.png", (32, 32))
+    print(image.shape)  # (32, 32, 3)
     ```
     """
     with too_large_is_an_error():
@@ -58,7 +58,7 @@ def read_picture(file: str | Path, size: tuple[int, int], channels: int = 3) -> 
 def decode(
     file: Path, size: tuple[int, int], channels: int, content: bytes | None = None
 ) -> tuple[np.ndarray, str | None]:
-    """The picture, and what was done to it that should be known.
+    """The image, and what was done to it that should be known.
 
     Args:
         file: The file.
@@ -87,7 +87,7 @@ def decode(
 
 
 def is_complete(file: Path, content: bytes) -> tuple[bool, str | None]:
-    """Whether a picture can surely be decoded, without that being done; and what should be known of it.
+    """Whether an image can surely be decoded, without that being done; and what should be known of it.
 
     So a JPEG of 12 megapixels costs 2 ms and not 50.
 
@@ -114,7 +114,7 @@ def _several(opened: "Image.Image") -> str | None:
 
 @contextlib.contextmanager
 def _opened(file: Path, content: bytes | None) -> "Iterator[Image.Image]":
-    """The picture, its header read; why it or the rest cannot be is a ValueError that has the reason alone."""
+    """The image, its header read; why it or the rest cannot be is a ValueError that has the reason alone."""
     Image = _pillow()
     try:
         with Image.open(file if content is None else io.BytesIO(content)) as opened:
@@ -127,11 +127,11 @@ def _opened(file: Path, content: bytes | None) -> "Iterator[Image.Image]":
         raise ValueError(" ".join(str(error).split())[:100]) from None
 
 
-def _bytes_of_16_bits(picture: "Image.Image") -> "Image.Image":
+def _bytes_of_16_bits(image: "Image.Image") -> "Image.Image":
     """The upper byte of each value; Pillow's own conversion makes all above 255 white."""
     from PIL import Image
 
-    values = np.asarray(picture)
+    values = np.asarray(image)
     if values.max() < 4096:
         raise ValueError(
             f"16 bits a value of which {int(values.max()).bit_length()} are used: stretch them to 0..65535"
@@ -142,13 +142,13 @@ def _bytes_of_16_bits(picture: "Image.Image") -> "Image.Image":
 def _why_not(file: Path, known: set[str]) -> str:
     suffix = file.suffix.lower()
     if suffix in known or suffix not in SUFFIXES:
-        return "no picture, or damaged"
+        return "no image, or damaged"
     return f"Pillow cannot read {suffix} here: save it as .jpg or .png"
 
 
 @contextlib.contextmanager
 def too_large_is_an_error() -> Iterator[None]:
-    """Pictures of more pixels than Pillow thinks safe are refused, not only warned of. Not for threads: outside of them."""
+    """Images of more pixels than Pillow thinks safe are refused, not only warned of. Not for threads: outside of them."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", _pillow().DecompressionBombWarning)
         yield
@@ -158,5 +158,5 @@ def _pillow() -> types.ModuleType:
     try:
         from PIL import Image
     except ImportError:
-        raise ImportError('Pictures need Pillow: pip install "difflr[cli]"') from None
+        raise ImportError('Images need Pillow: pip install "difflr[cli]"') from None
     return Image

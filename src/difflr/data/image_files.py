@@ -1,4 +1,4 @@
-"""`PictureFiles`: pictures that stay in their files until a batch of them is needed."""
+"""`ImageFiles`: images that stay in their files until a batch of them is needed."""
 
 import concurrent.futures
 import functools
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from difflr.data.picture import MODES, decode, is_complete, too_large_is_an_error
+from difflr.data.image import MODES, decode, is_complete, too_large_is_an_error
 
-MOST_HELD = 400_000_000  # bytes of decoded pictures: 2,600 at 224 x 224
-# The picture, if it had to be decoded; its file's checksum; what should be known; and why it is skipped.
+MOST_HELD = 400_000_000  # bytes of decoded images: 2,600 at 224 x 224
+# The image, if it had to be decoded; its file's checksum; what should be known; and why it is skipped.
 Scanned = tuple[np.ndarray | None, int, str | None, str | None]
 
 
-class PictureFiles:
-    """Images in files, indexed like a uint8 array `(num_pictures, height, width, channels)`.
+class ImageFiles:
+    """Images in files, indexed like a uint8 array `(num_images, height, width, channels)`.
 
     Several threads read the images when they are needed, and compare each file with its checksum. With `held`, images
     stay in memory; without, 50,000 images need no more memory than a few batches.
@@ -59,11 +59,11 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.files)
 
-    def take(self, positions: np.ndarray) -> "PictureFiles":
+    def take(self, positions: np.ndarray) -> "ImageFiles":
         """The images at `positions`, without reading them."""
         files, checksums = ([values[one] for one in positions] for values in (self.files, self.checksums))
         rows = self._rows[positions]
-        return PictureFiles(files, checksums, self._size, self._channels, self._held, self._filled, rows)
+        return ImageFiles(files, checksums, self._size, self._channels, self._held, self._filled, rows)
 
     def __getitem__(self, positions: int | slice | Sequence[int] | np.ndarray) -> np.ndarray:
         chosen = np.arange(len(self))[positions]
@@ -76,7 +76,7 @@ class PictureFiles:
         )
 
     def _one(self, position: int) -> np.ndarray:
-        """One picture, out of memory or its file."""
+        """One image, out of memory or its file."""
         row = self._rows[position]
         if self._held is None:
             return self._read(position)
@@ -86,7 +86,7 @@ class PictureFiles:
         return self._held[row].copy()
 
     def _read(self, position: int) -> np.ndarray:
-        """One picture.
+        """One image.
 
         Raises:
             ValueError: If its file is not there any more, or another, or damaged inside.
@@ -112,21 +112,21 @@ def scan(
     files: Sequence[Path],
     size: tuple[int, int],
     channels: int = 3,
-    on_picture: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
     most_held: int | None = MOST_HELD,
-) -> tuple[PictureFiles, np.ndarray, dict[int, str], list[str]]:
+) -> tuple[ImageFiles, np.ndarray, dict[int, str], list[str]]:
     """Looks at every file once, to know which can be read; most need not be decoded for that.
 
     Args:
         files: The files.
         size: Pair of integers, the height and width in pixels.
         channels: Integer: 1, 3 or 4.
-        on_picture: Called after each picture with how many are looked at and how many there are.
-        most_held: Bytes. If all pictures take no more, they are held in memory from when they are first asked for.
+        on_image: Called after each image with how many are looked at and how many there are.
+        most_held: Bytes. If all images take no more, they are held in memory from when they are first asked for.
             `None`: from now on, so all are decoded.
 
     Returns:
-        The pictures that can be read, their positions in `files`, position -> reason of the others, and what was done
+        The images that can be read, their positions in `files`, position -> reason of the others, and what was done
         to some that should be known.
     """
     if channels not in MODES:
@@ -139,25 +139,25 @@ def scan(
     checksums: list[int] = []
     skipped: dict[int, str] = {}
     remarks: list[str] = []
-    for position, (picture, checksum, remark, reason) in enumerate(_scanned(files, size, channels, most_held is None)):
+    for position, (image, checksum, remark, reason) in enumerate(_scanned(files, size, channels, most_held is None)):
         if reason is not None:
             skipped[position] = reason
         else:
-            if hold and picture is not None:
-                held[len(kept)], filled[len(kept)] = picture, True
+            if hold and image is not None:
+                held[len(kept)], filled[len(kept)] = image, True
             kept.append(position)
             checksums.append(checksum)
             remarks += [remark] if remark else []
-        if on_picture is not None:
-            on_picture(position + 1, number)
-    pictures = PictureFiles(
+        if on_image is not None:
+            on_image(position + 1, number)
+    images = ImageFiles(
         [files[one] for one in kept], checksums, size, channels, held if hold else None, filled if hold else None
     )
-    return pictures, np.array(kept, "int64"), skipped, remarks
+    return images, np.array(kept, "int64"), skipped, remarks
 
 
 def _scanned(files: Sequence[Path], size: tuple[int, int], channels: int, whole: bool) -> Iterator[Scanned]:
-    """The scanned pictures, in order. Pillow decodes without Python's lock: threads are enough."""
+    """The scanned images, in order. Pillow decodes without Python's lock: threads are enough."""
     pool = concurrent.futures.ThreadPoolExecutor(_threads())
     try:
         with too_large_is_an_error():
@@ -171,14 +171,14 @@ def _looked_at(file: Path, size: tuple[int, int], channels: int, whole: bool) ->
         content = file.read_bytes()
     except OSError as error:
         return None, 0, None, str(error.strerror)
-    picture = None
+    image = None
     try:
         complete, remark = is_complete(file, content)
         if whole or not complete:
-            picture, remark = decode(file, size, channels, content)
+            image, remark = decode(file, size, channels, content)
     except ValueError as error:
         return None, 0, None, str(error)
-    return picture, zlib.crc32(content), remark, None
+    return image, zlib.crc32(content), remark, None
 
 
 def _threads() -> int:

@@ -1,4 +1,4 @@
-"""`AmountEvaluation`: amounts, as in regression."""
+"""`NumberEvaluation`: numbers, as in regression."""
 
 import functools
 
@@ -8,8 +8,8 @@ from difflr.report import drawing
 from difflr.report.measured import Measured, Mistake, Plot, ratio
 
 
-class AmountEvaluation(Measured):
-    """Amounts: `y` and `scores` are `(n, num_outputs)`."""
+class NumberEvaluation(Measured):
+    """Numbers: `y` and `scores` are `(n, num_outputs)`."""
 
     columns = "outputs"
 

@@ -17,6 +17,7 @@ from difflr_command import data_options, layers_table, plan_options, plan_table
 from processes import environment
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_of_rules_is_printed_and_written(here):
     rules = [
         "--recipe",

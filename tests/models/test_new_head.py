@@ -74,6 +74,7 @@ def normalized(model):
     return keras.Model(inputs, model(keras.layers.Rescaling(1 / 255)(inputs)))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     "make",
     [

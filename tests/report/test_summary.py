@@ -119,6 +119,7 @@ def test_rates_at_moments_are_those_of_the_schedule():
     assert [rates[0] for rates in head.rates_at] == pytest.approx(expected)
 
 
+@pytest.mark.same_everywhere
 def test_operations_by_hand():
     model = attention()
     found = forward_flops(model)

@@ -1,8 +1,7 @@
 """difflr: differential learning rates for Keras 3.
 
-Three ideas, in the order in which data flows: a `Rule` says who gets what; a `Plan` is the rules resolved against
-one model; an optimizer from `difflr.optimizers` applies the plan. Layers from `difflr.layers` declare their own
-multipliers.
+Five ideas. A `Rule` gives variables a rate of their own. A `Plan` is rules, resolved for one model. An optimizer from
+`difflr.optimizers` trains by a plan. `Phases` change the plan during training. A `Choice` is rates found by measuring.
 """
 
 try:

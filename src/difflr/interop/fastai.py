@@ -44,7 +44,9 @@ def from_fastai(
 
     Reference: `set_hyper` in `fastai/optimizer.py`, `even_mults` in `fastai/learner.py`; `wd_bn_bias` of `Learner`.
     """
-    low, high = (lr.start, lr.stop) if isinstance(lr, slice) and lr.step is None else (None, lr)
+    low: Any
+    high: Any
+    low, high = (None, lr) if not isinstance(lr, slice) else (lr.start, lr.stop) if lr.step is None else (None, None)
     if not (is_number(high) and 0 < high < math.inf and (low is None or is_number(low))):
         hint = "" if isinstance(lr, (slice, str)) or is_number(lr) else " For a rate per group, use from_param_groups."
         raise ValueError(

@@ -10,9 +10,8 @@ import keras
 from difflr.checks import did_you_mean, shown
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan import saved_rules
-from difflr.plan.everything_but import EverythingBut
-from difflr.plan.rule import Rule, Target, describe, flattened
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.rule import EverythingBut, Rule, Target, describe, flattened
+from difflr.plan.schedule import schedule_from_json, schedule_to_json
 
 if TYPE_CHECKING:
     from difflr.phases.phase import Phase

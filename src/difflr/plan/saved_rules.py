@@ -8,9 +8,8 @@ import keras
 from difflr import checks
 from difflr.checks import shown
 from difflr.plan import hyperparameters
-from difflr.plan.everything_but import EverythingBut
-from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.rule import FIELDS, EverythingBut, Rule, Target, describe, flattened
+from difflr.plan.schedule import schedule_from_json, schedule_to_json
 from difflr.plan.targets import has_nothing_to_train
 
 ANY, NONE = "any of", "everything but"  # the keys for lists of targets and for `everything_but`

@@ -8,7 +8,8 @@ import keras
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier, did_you_mean
-from difflr.plan import declared
+from difflr.plan import declared, freezing
+from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.signatures import joined_signature, with_nearest_argument
 
@@ -101,12 +102,10 @@ class DeclaresMultipliers(keras_private.AfterBuild):
                 raise ValueError(
                     f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}.{hint}"
                 )
-        from difflr.plan import freezing, layer_tree
-
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
                 freezing.set_frozen(variable, True)
-        for leaf in layer_tree.walk(self):  # frozen completely: do not update moving statistics, as in a plan
+        for leaf in walk(self):  # frozen completely: do not update moving statistics, as in a plan
             layer = leaf.layer
             if isinstance(layer, keras.layers.BatchNormalization) and freezing.layer_frozen_by_plan(layer):
                 freezing.set_frozen(layer, True)
@@ -205,8 +204,6 @@ def _checked_declaration(declaration: Any) -> Any:
 
 def _weights(layer: Any) -> list[tuple[keras.Variable, tuple[str, ...]]]:
     """The trainable variables of `layer` and its sublayers: `(variable, (name, path inside the layer))`."""
-    from difflr.plan.layer_tree import walk
-
     return [
         (leaf.variable, tuple(dict.fromkeys([leaf.path.split("/")[-1], leaf.path])))
         for leaf in walk(layer)

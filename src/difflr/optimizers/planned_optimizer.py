@@ -109,19 +109,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """
         return CurrentHyperparameters(self)
 
-    def rate_factors(self) -> dict[int, float]:
-        """The factor on the base rate at this step, by identity of the variable: multiplier × schedule × warm-up."""
-        return {} if self._groups is None else self._by_variable(self._groups.factors())
-
     def effective_rates(self) -> dict[int, float]:
         """The effective rate of each trainable variable at this step, by its identity."""
         if self._groups is None:
             return {}
-        return self._by_variable(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate)))
-
-    def _by_variable(self, of_groups: Any) -> dict[int, float]:
-        numbers = keras.ops.convert_to_numpy(of_groups).tolist()
-        return {id(variable): numbers[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+        rates = keras.ops.convert_to_numpy(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate))).tolist()
+        return {id(variable): rates[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     def late_start(self, variable: keras.Variable) -> LateStart:
         """When a trainable variable was unfrozen.

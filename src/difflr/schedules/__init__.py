@@ -9,5 +9,6 @@ from difflr.schedules.one_cycle import OneCycle
 from difflr.schedules.warmup_cosine import WarmupCosine
 from difflr.schedules.delayed import Delayed
 from difflr.schedules.joined import Joined
+from difflr.schedules.caffe_schedule import CaffeSchedule
 
-__all__ = ["SlantedTriangular", "OneCycle", "WarmupCosine", "Delayed", "Joined", "Constant"]
+__all__ = ["SlantedTriangular", "OneCycle", "WarmupCosine", "Delayed", "Joined", "CaffeSchedule", "Constant"]

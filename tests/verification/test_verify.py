@@ -8,7 +8,7 @@ import pytest
 
 import difflr
 from difflr.verification import judgment
-from difflr.verification.first_batch import first_batch
+from difflr.verification.verify import first_batch
 from optimizers.steps import BACKEND, NAMES, values
 
 NUMBERS = np.random.default_rng(0)

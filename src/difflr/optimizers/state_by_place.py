@@ -29,9 +29,10 @@ class LateStart:
     is 3 times too large (`0.1 / sqrt(0.001)`). The factor does not apply to weight decay.
 
     Args:
-        joined_at: Integer, the optimizer's step at which the variable was unfrozen.
+        joined_at: Integer, the optimizer's step at which the variable was unfrozen; 0 without a warm-up, so that variables
+            with equal rates are one group.
         warmup_steps: Integer, the length of the warm-up; 0 for none.
-        behind: Integer, how many of the optimizer's gradients its state has not seen.
+        behind: Integer, how many of the optimizer's gradients its state has not seen; 0 if nothing corrects for them.
 
     Reference: Kingma and Ba, "Adam", 2015, section 2 (the factor on the rate) and 7.1 (Adamax). `torch.optim.Adam`
     keeps a step for each parameter.
@@ -40,15 +41,6 @@ class LateStart:
     joined_at: int = 0
     warmup_steps: int = 0
     behind: int = 0
-
-    def with_effect(self, corrects_bias: bool) -> "LateStart":
-        """The same without what has no effect, so that variables with equal rates are one group.
-
-        Args:
-            corrects_bias: Whether the optimizer corrects the bias of its moments.
-        """
-        joined_at, behind = self.joined_at if self.warmup_steps else 0, self.behind if corrects_bias else 0
-        return LateStart(joined_at, self.warmup_steps, behind)
 
     def factor(self, updates: Any, betas: tuple[Any, Any] | None, for_decay: bool = False) -> Any:
         """The factor on the rate at this step: a scalar tensor, or 1.0 if it never differs.
@@ -64,6 +56,9 @@ class LateStart:
         if self.behind and betas is not None and not for_decay:
             factor = factor * _correction(updates + 1.0 - self.behind, *betas) / _correction(updates + 1.0, *betas)
         return factor
+
+
+NO_START = LateStart()
 
 
 def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
@@ -123,19 +118,20 @@ class StateByPlace:
             to: The next plan.
             step: The optimizer's step.
             warmup_steps: The length of the warm-up of newly unfrozen variables.
-            own_bias_correction: Whether newly unfrozen variables count their own steps for the bias correction.
+            own_bias_correction: Whether newly unfrozen variables count their own steps for a bias correction.
         """
         before = {row.place for row in plan.rows if not row.frozen}
         after = {row.place for row in to.rows if not row.frozen}
         known = {row.place for row in to.rows}
         for place in before - after:
-            start = self.starts.pop(place, LateStart())
+            start = self.starts.pop(place, NO_START)
             if place in known and step > start.behind:
                 self.seen[place] = step - start.behind
         for place in after - before:
             behind = step - self.seen.pop(place, 0)
-            self.starts[place] = LateStart(step, warmup_steps, behind if own_bias_correction else 0)
-        self.starts = {place: start for place, start in self.starts.items() if start != LateStart()}
+            joined_at = step if warmup_steps else 0
+            self.starts[place] = LateStart(joined_at, warmup_steps, behind if own_bias_correction else 0)
+        self.starts = {place: start for place, start in self.starts.items() if start != NO_START}
 
     def with_changed_numbers(self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]) -> Plan:
         """The next plan, with numbers that were changed while training where it plans the same number as before.
@@ -166,31 +162,6 @@ class StateByPlace:
             for (place, name), value in values.items()
             if place in self.seen and name != keras_private.ACCUMULATORS
         }
-
-
-def entries(
-    optimizer: keras.optimizers.Optimizer,
-    rows: list[Row],
-    before_build: list[keras.Variable],
-    vectors: list[keras.Variable],
-) -> dict[Key, keras.Variable]:
-    """The state of a built optimizer, by place and name; state of no known variable is numbered.
-
-    Args:
-        optimizer: The optimizer.
-        rows: The rows of the variables it was built with, in that order.
-        before_build: Its state variables from before the build.
-        vectors: The vectors of multipliers and hyperparameters, which are left out.
-    """
-    found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
-    shared = keras_private.shared_state(optimizer, before_build)
-    left_out = set(map(id, vectors))
-    found |= {(None, name): variable for name, variable in shared.items() if id(variable) not in left_out}
-    for name, slot in keras_private.slots(optimizer, len(rows)).items():
-        found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
-    known = {id(variable) for variable in [*vectors, *found.values()]}
-    others = [variable for variable in optimizer.variables if id(variable) not in known]
-    return found | {(None, f"{OTHER} {number}"): variable for number, variable in enumerate(others)}
 
 
 def as_numpy(variable: keras.Variable) -> np.ndarray:

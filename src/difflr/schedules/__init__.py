@@ -3,7 +3,7 @@
 As the `schedule` of a rule, a schedule is a factor: let it peak at 1.
 """
 
-from difflr.plan.constant import Constant
+from difflr.plan.schedule import Constant
 from difflr.schedules.slanted_triangular import SlantedTriangular
 from difflr.schedules.one_cycle import OneCycle
 from difflr.schedules.warmup_cosine import WarmupCosine

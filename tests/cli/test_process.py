@@ -94,11 +94,9 @@ def test_what_backends_log_of_devices_is_not_shown():
     shown = []
     handler = logging.Handler()
     handler.emit = lambda record: shown.append(record.getMessage())
-    logging.getLogger().addHandler(handler)
-    try:
-        for name in backend.LOGGERS:
-            logging.getLogger(name).warning("a GPU may be present")
-            logging.getLogger(name).error("no memory")
-    finally:
-        logging.getLogger().removeHandler(handler)
+    for logger in map(logging.getLogger, backend.LOGGERS):
+        logger.addHandler(handler)
+        logger.warning("a GPU may be present")
+        logger.error("no memory")
+        logger.removeHandler(handler)
     assert shown == ["no memory"] * len(backend.LOGGERS)

@@ -29,7 +29,10 @@ def fits_every_logger(label):
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(0, 3), min_size=6, max_size=6), st.lists(st.text(min_size=1), min_size=6, max_size=6))
+@given(
+    st.lists(st.integers(0, 3), min_size=6, max_size=6),
+    st.lists(st.text("aZ09_-. é漢:*/\\\n😀", min_size=1), min_size=6, max_size=6),
+)
 def test_labels_are_unique_and_fit_a_column(numbers, names):
     paths = [f"{name.replace('/', '')}/{end}" for name, end in zip(names, ["a", "a", "b", "b", "c", "c"], strict=True)]
     groups = [[p for p, n in zip(paths, numbers, strict=True) if n == number] for number in sorted(set(numbers))]

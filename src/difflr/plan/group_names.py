@@ -123,7 +123,7 @@ def _label(paths: list[str], every: list[str], total: collections.Counter[str]) 
     names = covering_names(paths, total)
     label = names[0] if len(names) == 1 else _in_common(paths, every) or f"{names[0]}_and_{len(names) - 1}_more"
     label = re.sub(r"[^\w\-./]+", "_", label)[-MAX_CHARACTERS:]
-    return "/".join(part if _is_part(part) else f"_{part}" for part in label.split("/"))
+    return "/".join(f"_{part}" if part[:1] in ("", ".") else part for part in label.split("/"))  # no hidden files
 
 
 def _in_common(paths: list[str], every: list[str]) -> str | None:

@@ -10,8 +10,8 @@ from difflr.layers.declaring import (
     DeclaresMultipliers,
     classes_with_weights,
     declaring_class,
+    warn_if_ignored,
 )
-from difflr.layers.ignored import warn_if_ignored
 
 _BASES = classes_with_weights()
 _OWN = {base: declaring_class(base) for base in dict.fromkeys(_BASES.values())}

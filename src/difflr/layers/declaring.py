@@ -1,7 +1,8 @@
 """Keras layers that declare their own multipliers: mixins, and the classes to mix them into."""
 
 import inspect
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -269,3 +270,27 @@ def _doc(base: type, mixin: type) -> str:
         f"`keras.layers.{base.__name__}` that also takes {names}`learning_rate_multiplier`.\n\n"
         f"{own.split(chr(10), 1)[1].strip()}\n\nEverything else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
     )
+
+
+def warn_if_ignored(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    """Warn that `optimizer` will ignore multipliers.
+
+    Args:
+        optimizer: An optimizer that is about to be built, not a differential one. A wrapper ignores nothing.
+        variables: What it will train.
+    """
+    if any(hasattr(optimizer, name) for name in ("inner_optimizer", "optimizers")):
+        return
+    trained = {id(variable) for variable in variables}
+    names = [
+        layer.name
+        for layer in declared.declaring_layers(variables)
+        if any(id(variable) in trained and value not in (0, 1) for variable, value in layer.multipliers.items())
+    ]
+    if names:
+        who = f"'{names[0]}' declares" if len(names) == 1 else f"'{names[0]}' and {len(names) - 1} more declare"
+        warnings.warn(
+            f"Layer {who} learning-rate multipliers, which Keras's {type(optimizer).__name__} ignores. Train with "
+            "`difflr.optimizers.differential(optimizer)`, or use `difflr.Model` or `difflr.Sequential`, which convert it.",
+            stacklevel=2,
+        )

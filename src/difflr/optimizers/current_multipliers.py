@@ -27,7 +27,7 @@ class CurrentValues(VariableMapping):
         name: `"multiplier"`, or a hyperparameter that its plan sets.
     """
 
-    def __init__(self, optimizer: "PlannedOptimizer", name: str):
+    def __init__(self, optimizer: "PlannedOptimizer", name: str = MULTIPLIER):
         self._optimizer = optimizer
         self._name = name
         self._what = "multipliers" if name == MULTIPLIER else f"values of '{name}'"
@@ -95,14 +95,7 @@ class CurrentValues(VariableMapping):
 
 
 class CurrentMultipliers(CurrentValues):
-    """The current multipliers of an optimizer, by variable; 0 if frozen.
-
-    Args:
-        optimizer: The optimizer.
-    """
-
-    def __init__(self, optimizer: "PlannedOptimizer"):
-        super().__init__(optimizer, MULTIPLIER)
+    """The current multipliers of an optimizer, by variable; 0 if frozen."""
 
     def scale(self, target: Any, factor: float) -> float:
         """Scales the multipliers of all groups of a part, and returns the highest.
@@ -133,15 +126,7 @@ class CurrentMultipliers(CurrentValues):
 
 
 class CurrentHyperparameters(dict[str, CurrentValues]):
-    """The hyperparameters that the plan of an optimizer sets, by name.
-
-    Args:
-        optimizer: The optimizer.
-    """
-
-    def __init__(self, optimizer: "PlannedOptimizer"):
-        names = (name for row in optimizer.plan.rows for name in row.hyperparameters)
-        super().__init__({name: CurrentValues(optimizer, name) for name in names})
+    """The hyperparameters that the plan of an optimizer sets, by name."""
 
     def __missing__(self, name: str) -> CurrentValues:
         hint = did_you_mean(str(name), self)

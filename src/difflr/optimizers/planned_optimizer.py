@@ -10,7 +10,7 @@ import numpy as np
 from difflr import keras_private
 from difflr.checks import checked_option, checked_steps, listed
 from difflr.optimizers import build_checks
-from difflr.optimizers.current_multipliers import CurrentHyperparameters, CurrentMultipliers
+from difflr.optimizers.current_multipliers import CurrentHyperparameters, CurrentMultipliers, CurrentValues
 from difflr.optimizers.groups import Groups
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.shared_models import watch_shared_models
@@ -95,10 +95,9 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         """
         return CurrentMultipliers(self)
 
-    @property
     def has_multipliers(self) -> bool:
         """Whether the argument `multipliers` was set."""
-        return not self._multipliers_argument.is_none
+        return any(value is not None for value in vars(self._multipliers_argument).values())
 
     @property
     def hyperparameters(self) -> CurrentHyperparameters:
@@ -107,7 +106,8 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         Numbers are settable without recompiling: `optimizer.hyperparameters["momentum"]["body"] = 0.8`. Name all
         variables that share a number in the plan.
         """
-        return CurrentHyperparameters(self)
+        names = (name for row in self.plan.rows for name in row.hyperparameters)
+        return CurrentHyperparameters({name: CurrentValues(self, name) for name in names})
 
     def effective_rates(self) -> dict[int, float]:
         """The effective rate of each trainable variable at this step, by its identity."""

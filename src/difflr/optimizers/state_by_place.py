@@ -69,19 +69,26 @@ def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
     return correction * keras.ops.sqrt(1.0 - keras.ops.power(keras.ops.cast(beta_2, step.dtype), step))
 
 
+@dataclasses.dataclass
 class StateByPlace:
     """The state of temporarily frozen variables, and when the others were unfrozen.
 
     When a variable is frozen, its state is kept here, in host memory, and restored exactly when it is unfrozen.
     Variables are identified by their place in the layer tree.
+
+    Args:
+        before_build: The optimizer's state variables from before its build.
+        starts: The late starts of newly unfrozen variables.
+        seen: How many gradients the state of frozen variables has seen.
+        aside: That state.
+        changed: Numbers changed while training: name -> planned, current.
     """
 
-    def __init__(self) -> None:
-        self.before_build: list[keras.Variable] = []
-        self.starts: dict[str, LateStart] = {}
-        self.seen: dict[str, int] = {}  # of frozen variables: how many gradients their state has seen
-        self.aside: dict[Key, np.ndarray] = {}
-        self.changed: dict[str, dict[str, tuple[float, float]]] = {}  # numbers changed while training: planned, current
+    before_build: list[keras.Variable] = dataclasses.field(default_factory=list)
+    starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    aside: dict[Key, np.ndarray] = dataclasses.field(default_factory=dict)
+    changed: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     def move(self, plan: Plan, to: Plan) -> Plan:
         """Switches to the places of another plan, and drops the state of variables that it does not have.

@@ -7,8 +7,7 @@ from difflr.plan.schedule import Constant
 from difflr.schedules.slanted_triangular import SlantedTriangular
 from difflr.schedules.one_cycle import OneCycle
 from difflr.schedules.warmup_cosine import WarmupCosine
-from difflr.schedules.delayed import Delayed
-from difflr.schedules.joined import Joined
+from difflr.schedules.joined import Delayed, Joined
 from difflr.schedules.caffe_schedule import CaffeSchedule
 
 __all__ = ["SlantedTriangular", "OneCycle", "WarmupCosine", "Delayed", "Joined", "CaffeSchedule", "Constant"]

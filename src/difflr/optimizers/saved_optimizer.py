@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from difflr import keras_private
 from difflr.optimizers import loading
 from difflr.optimizers.grouped_update import GroupedUpdate
 from difflr.optimizers.multipliers_argument import SAVED_PLAN
@@ -57,6 +58,12 @@ class SavedOptimizer(GroupedUpdate):
             changed=self._states.changed,
             arrays=self.callback_arrays,
         ).save(store)
+
+    def stored(self) -> dict[str, Any]:
+        """What `save_own_variables` writes."""
+        store: dict[str, Any] = {}
+        self.save_own_variables(store)
+        return store
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads the optimizer's state, by variable.
@@ -133,3 +140,6 @@ class SavedOptimizer(GroupedUpdate):
     def restore_numbers(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
         """Restores changed numbers, as `Groups.restore` does."""
         return self._groups.restore(numbers)
+
+
+keras_private.load_apart()

@@ -4,8 +4,7 @@ import warnings
 
 import keras
 
-from difflr.keras_private.optimizers import AVERAGES
-from difflr.keras_private.settings import settings_of
+from difflr.keras_private.optimizers import AVERAGES, settings_of
 
 
 class TrapHooks:

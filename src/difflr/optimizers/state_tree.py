@@ -8,10 +8,10 @@ import numpy as np
 
 from difflr import keras_private
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
+from difflr.optimizers.settable_numbers import VECTOR
 from difflr.optimizers.unwrap import parts
 
 STATE = "difflr"  # the entry among the optimizer's variables
-VECTORS = ("multipliers", "hyperparameters")  # which have one entry per group of the plan in force
 Tree: TypeAlias = dict[str, Any]
 
 
@@ -65,7 +65,7 @@ def _prepared(model: keras.Model, tree: Tree) -> Tree:
                 lambda value: np.asarray(keras.ops.convert_to_numpy(value)), states[number]
             )
             part.load_own_variables(store)
-            optimizer[part.name] = {k: v for k, v in optimizer.get(part.name, {}).items() if k not in VECTORS}
+            optimizer[part.name] = {k: v for k, v in optimizer.get(part.name, {}).items() if k != VECTOR}
     return {**tree, "optimizer_variables": optimizer} if "optimizer_variables" in tree else tree
 
 

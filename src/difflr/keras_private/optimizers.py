@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common import stateless_scope
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 
@@ -51,6 +52,11 @@ SGD_SCALES_FIRST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)
 
 # Wrappers around several optimizers (since Keras 3.15).
 MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
+
+
+def optimizer_map(optimizer):
+    """What a `MultiOptimizer` was made of, which its config has only as a copy without exclusions; else `optimizer`."""
+    return optimizer._optimizer_map if isinstance(optimizer, MULTI_OPTIMIZERS) else optimizer
 
 
 _in_build = contextvars.ContextVar("in_build", default=False)
@@ -159,6 +165,11 @@ def is_away(variable):
     """Whether JAX's `fit` holds the value of `variable`, as it does between batches."""
     scope = get_stateless_scope() if in_stateless_scope() else None
     return variable._value is None and (scope is None or scope.get_current_value(variable) is None)
+
+
+def is_traced():
+    """Whether variables have the values of a `StatelessScope`, as in a compiled function of JAX."""
+    return stateless_scope.in_stateless_scope()
 
 
 # The state of `use_ema` and `gradient_accumulation_steps`, which has no public name.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from difflr import keras_private
 from difflr.checks import checked_option
 from difflr.optimizers import loading, torch_passes
 from difflr.optimizers.grouped_update import GroupedUpdate
@@ -124,6 +125,12 @@ class DifferentialOptimizer(GroupedUpdate):
             arrays=self.callback_arrays,
         ).save(store)
 
+    def stored(self) -> dict[str, Any]:
+        """What `save_own_variables` writes."""
+        store: dict[str, Any] = {}
+        self.save_own_variables(store)
+        return store
+
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads the optimizer's state, by variable.
 
@@ -193,3 +200,6 @@ class DifferentialOptimizer(GroupedUpdate):
         self._states.changed = {place: numbers for place, numbers in state.changed.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
+
+
+keras_private.load_apart()

@@ -10,7 +10,7 @@ from difflr.checks import did_you_mean, listed, meant, shown
 from difflr.optimizers.groups import Groups
 from difflr.plan import Plan, VariableMapping
 from difflr.plan.covering_targets import WILD
-from difflr.plan.layer_tree import Leaf
+from difflr.plan.layer_tree import Leaf, walk
 from difflr.plan.targets import Targets
 
 
@@ -76,15 +76,20 @@ class CurrentValues(VariableMapping):
             found = [row.variable for row in rows if any(f"{p}/".startswith(below) for p in (row.path, *row.aliases))]
             if found:
                 return found
-        leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
-        targets = Targets(self._plan.model, leaves)
+        targets = Targets(self._plan.model, self._leaves())
         is_path = isinstance(target, str) and not target.startswith("kind:") and not WILD.search(target)
         if is_path and self._plan.model is None:
             hint = meant(targets.closest(target))
             raise KeyError(
                 f"The plan has nothing at {shown(target)}.{hint} It has {listed([row.path for row in rows])}."
             )
-        return [rows[position].variable for position, _ in targets.match(target)]
+        return targets.variables(target)
+
+    def _leaves(self) -> list[Leaf]:
+        """The leaves of the model; of a loaded plan that knows no model, what its rows say."""
+        if self._plan.model is not None:
+            return walk(self._plan.model)
+        return [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in self._plan.rows]
 
 
 class CurrentMultipliers(CurrentValues):

@@ -1,16 +1,27 @@
 """The differential optimizer: the Keras optimizer it is named after, with a rate per group of variables."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
-from difflr.checks import checked_option
+from difflr.checks import checked_option, shown
 from difflr.optimizers import torch_passes
 from difflr.optimizers.groups import EFFECTIVE_RATE
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.saved_optimizer import SavedOptimizer
+from difflr.plan import Plan, Rule
 from difflr.signatures import with_nearest_argument
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
+
+_REPLAN = "Replace the whole plan by difflr.replan(model, plan)"
+_HOW_TO_SET = {
+    "lr": "Set `learning_rate`.",
+    "multiplier": "Set one of `optimizer.multipliers`, which is a mapping.",
+    "multipliers": f"Set single ones, as in optimizer.multipliers[layer] = 0.5. {_REPLAN}.",
+    "hyperparameters": f"Set single ones, as in optimizer.hyperparameters['momentum'][layer] = 0.8. {_REPLAN}.",
+    "plan": f"{_REPLAN}.",
+}
 
 
 class DifferentialOptimizer(SavedOptimizer):
@@ -54,6 +65,7 @@ class DifferentialOptimizer(SavedOptimizer):
     """
 
     VECTORIZED_STEPS = torch_passes.NAMES
+    HOW_TO_SET = _HOW_TO_SET
 
     def __init__(
         self,
@@ -63,6 +75,7 @@ class DifferentialOptimizer(SavedOptimizer):
         fused: bool = True,
         **kwargs: Any,
     ):
+        _check_is_no_plan(type(self), args, kwargs)
         checked_option(weight_decay_follows, "weight_decay_follows", FOLLOWS)
         checked_option(fused, "fused", (True, False))
         argument = MultipliersArgument(multipliers)
@@ -75,3 +88,19 @@ class DifferentialOptimizer(SavedOptimizer):
         self.fused = fused
         self.callback_state: dict[str, Any] = {}  # of callbacks, saved with the optimizer
         self.callback_arrays: dict[str, Any] = {}
+
+
+def _check_is_no_plan(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Checks that rules are not taken for a learning rate or a beta.
+
+    Raises:
+        TypeError: If a plan or a mapping is among the arguments of the Keras optimizer.
+    """
+    named = dict(zip(inspect.signature(cls).parameters, args, strict=False))
+    named |= {name: value for name, value in kwargs.items() if name == "learning_rate"}
+    for name, value in named.items():
+        if isinstance(value, (Plan, Rule, Mapping)):
+            raise TypeError(
+                f"Plans and rules are given by name: {cls.__name__}(1e-3, multipliers=...). Received as `{name}`: "
+                f"{shown(value)} (of type {type(value).__name__})."
+            )

@@ -17,6 +17,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import hypothesis
 import pytest
 
+# Bytecode is kept, whatever the environment says: without it the tests are collected in twice the time, and every
+# process they start compiles difflr again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.pop("COLUMNS", None)  # test processes side by side get 80 from pytest-xdist: tables are as in a pipe
 
 _ALWAYS = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}

@@ -110,10 +110,17 @@ def test_links_outside_the_site_lead_somewhere(page):
 
 
 @pytest.mark.same_everywhere
-def test_import_brings_nothing_heavy_that_keras_does_not():
-    code = (
-        "import json, sys, keras; before = set(sys.modules); import difflr; "
-        "print(json.dumps(sorted({n.split('.')[0] for n in set(sys.modules) - before})))"
-    )
+def test_import_brings_nothing_heavy_that_keras_does_not_and_no_folder_before_its_use():
+    code = """
+import json, sys, keras
+before = set(sys.modules)
+import difflr
+brought = set(sys.modules) - before
+folders = sorted(name for name in difflr._LATE if f"difflr.{name}" in brought)
+assert difflr.phases.Phase is difflr.Phase and difflr.suggest is difflr.choosing.suggest
+print(json.dumps([sorted({name.split(".")[0] for name in brought}), folders]))
+"""
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not set(json.loads(printed.splitlines()[-1])) & set(HEAVY)
+    packages, folders = json.loads(printed.splitlines()[-1])
+    assert not set(packages) & set(HEAVY)
+    assert folders == []

@@ -34,6 +34,7 @@ FAMILIES = {
     "difflr.layers": "made of all layers of Keras",
     "difflr.optimizers": "made of all optimizers of Keras",
     "difflr.layers.declaring": "the two parts of every class there",
+    "difflr.plan.schedule": "the base of all schedules, and the one that plans know themselves",
     "difflr.phases.ready_made": "a handful of functions of three lines",
     "difflr.recipes.biases_and_norms": "two recipes of three lines",
     "difflr.verification.judgment": "what is found, and the error that says so",

@@ -4,6 +4,10 @@ Five ideas. A `Rule` gives variables a rate of their own. A `Plan` is rules, res
 `difflr.optimizers` trains by a plan. `Phases` change the plan during training. A `Choice` is rates found by measuring.
 """
 
+from typing import TYPE_CHECKING
+from importlib import import_module as _import_module
+from sys import modules as _modules
+
 try:
     import keras as _keras  # noqa: F401 - to say which backend is missing
 except ModuleNotFoundError as error:
@@ -12,45 +16,60 @@ except ModuleNotFoundError as error:
         "KERAS_BACKEND to its name (Keras's default is tensorflow)."
     ) from error
 
-from difflr import data, interop, layers, optimizers, recipes, schedules
+from difflr import data, layers, optimizers, schedules
 from difflr.models import Model, Sequential, new_head
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.replan import replan
 from difflr.plan import FROZEN, TRAINABLE, Plan, Rule, VariableMapping, everything_but
-from difflr.recipes import (
-    bias_double,
-    discriminative,
-    head_and_backbone,
-    layerwise_decay,
-    lora_plus,
-    mup,
-    no_decay,
-    surgical,
-)
-from difflr.verification import PlanNotKept, Verification, VerifyPlan, verify
-from difflr import phases
-from difflr.phases import Phase, Phases, PhaseScheduler, freeze_to, unfreeze
-from difflr.callbacks import BackupAndRestore, GroupLogger, ReduceLROnPlateau, TerminateOnNaN
-from difflr.report import (
-    evaluation,
-    plot_log,
-    plot_phases,
-    plot_plan,
-    plot_rate_map,
-    plot_schedule,
-    read_report,
-    summary,
-    write_report,
-)
-from difflr.choosing import (
-    Choice,
-    FineTuneSettings,
-    LearningRateCurve,
-    find_learning_rate,
-    fine_tune_settings,
-    suggest,
-)
-from difflr.fine_tuning import fine_tune
+
+# What a saved model does not need is imported when it is first used, lower floors first: `import difflr` is quick.
+_LATE = ("recipes", "phases", "callbacks", "verification", "report", "choosing", "fine_tuning", "interop")
+
+if TYPE_CHECKING:
+    from difflr import interop, phases, recipes
+    from difflr.callbacks.backup_and_restore import BackupAndRestore
+    from difflr.callbacks.group_logger import GroupLogger
+    from difflr.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
+    from difflr.callbacks.terminate_on_nan import TerminateOnNaN
+    from difflr.choosing.choice import Choice
+    from difflr.choosing.find_learning_rate import find_learning_rate
+    from difflr.choosing.fine_tune_settings import FineTuneSettings, fine_tune_settings
+    from difflr.choosing.learning_rate_curve import LearningRateCurve
+    from difflr.choosing.suggest import suggest
+    from difflr.fine_tuning.fine_tune import fine_tune
+    from difflr.phases.freeze_to import freeze_to, unfreeze
+    from difflr.phases.phase import Phase
+    from difflr.phases.phase_scheduler import PhaseScheduler
+    from difflr.phases.phases import Phases
+    from difflr.recipes.biases_and_norms import bias_double, no_decay
+    from difflr.recipes.discriminative import discriminative
+    from difflr.recipes.head_and_backbone import head_and_backbone
+    from difflr.recipes.layerwise_decay import layerwise_decay
+    from difflr.recipes.lora_plus import lora_plus
+    from difflr.recipes.mup import mup
+    from difflr.recipes.surgical import surgical
+    from difflr.report.evaluation import evaluation
+    from difflr.report.plot_log import plot_log
+    from difflr.report.plot_phases import plot_phases
+    from difflr.report.plot_plan import plot_plan
+    from difflr.report.plot_rate_map import plot_rate_map
+    from difflr.report.plot_schedule import plot_schedule
+    from difflr.report.read_report import read_report
+    from difflr.report.summary import summary
+    from difflr.report.write_report import write_report
+    from difflr.verification.judgment import PlanNotKept, Verification
+    from difflr.verification.verify import verify
+    from difflr.verification.verify_plan import VerifyPlan
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in _LATE:
+            return _import_module(f"difflr.{name}")
+        if name in __all__:
+            folders = (_import_module(f"difflr.{folder}") for folder in _LATE)
+            return next(getattr(folder, name) for folder in folders if name in folder.__all__)
+        raise AttributeError(f"module 'difflr' has no attribute {name!r}", name=name, obj=_modules[__name__])
+
 
 __version__ = "0.2.0"
 
@@ -111,3 +130,7 @@ __all__ = [
     "read_report",
     "evaluation",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_LATE})

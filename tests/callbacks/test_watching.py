@@ -146,7 +146,7 @@ OTHERS = [name for name in SCENARIOS if name != "two fits" and (name != "two com
 CASES = [*(("two fits", ours) for ours in OURS), *((scenario, "together") for scenario in OTHERS)]
 
 
-@pytest.mark.same_everywhere(but=["two compiled fits-together", "phases-together", "two fits-verify"])
+@pytest.mark.same_everywhere(but=["two compiled fits-together", "phases-together"])
 @pytest.mark.parametrize(("scenario", "ours"), CASES)
 def test_training_is_the_same(scenario, ours, alone, tmp_path):
     losses, variables = outcome(scenario, lambda: OURS[ours](tmp_path))

@@ -178,6 +178,7 @@ def test_one_hot_probabilities_and_sample_weights(eager_steps):
     assert weighted.trials[0].loss != suggest(network(), X, Y, batch_size=12).trials[0].loss
 
 
+@pytest.mark.same_everywhere
 def test_mixed_float16_with_accumulated_gradients(eager_steps):
     keras.config.set_dtype_policy("mixed_float16")
     try:

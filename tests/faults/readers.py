@@ -18,7 +18,7 @@ import difflr
 from difflr.optimizers import saved_state
 from difflr.plan import freezing, layer_tree
 from difflr.plan.rebinding import tied_to
-from difflr.plan.schedule_json import schedule_from_json
+from difflr.plan.schedule import schedule_from_json
 
 LONGEST_MESSAGE = 3_000
 SOURCE = str(Path(difflr.__file__).parent)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.interop import CaffeSchedule, from_caffe
+from difflr.interop import from_caffe
+from difflr.schedules import CaffeSchedule
 from interop.caffe_nets import layer, model_of, net
 
 # -- the rate over time -----------------------------------------------------------------------------------------------

@@ -106,9 +106,8 @@ def multipliers(model):
     return {row.path: row.multiplier for row in difflr.Plan(model).rows}
 
 
-@pytest.mark.parametrize(
-    "rank", [pytest.param(1, marks=pytest.mark.same_everywhere), 2, pytest.param(3, marks=pytest.mark.same_everywhere)]
-)
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("rank", [1, 2, 3])
 def test_convolutions_of_all_ranks_and_dense(tmp_path, rank):
     first = convolution(rank, "conv", 0.1, 0.0, batch_input_shape=[None, *RANKS[rank]], dtype="float32")
     model = in_sequence(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import difflr
-from difflr.layers import DeclaresKernelAndBias, DeclaresMultipliers, layer_classes
+from difflr.layers import DeclaresKernelAndBias, DeclaresMultipliers, declaring
 from layers.every_layer import (
     CONVOLUTIONS_AND_DENSE,
     FROM_ELSEWHERE,
@@ -77,9 +77,9 @@ def test_layers_slow_to_make_are_not_there():
 def test_every_exception_is_needed():
     """A layer that is named as one, and that the rule alone would sort as well, is not to be named."""
     builds = {name for name, cls in classes().items() if cls.build is not keras.layers.Layer.build}
-    assert layer_classes.WITHOUT_WEIGHTS & set(classes()) <= builds
-    assert layer_classes.WITHOUT_BUILD.isdisjoint(builds)
-    assert {*WITHOUT_WEIGHTS, *WITHOUT_WEIGHTS_SLOW_TO_MAKE} >= layer_classes.WITHOUT_WEIGHTS
+    assert declaring.WITHOUT_WEIGHTS & set(classes()) <= builds
+    assert declaring.WITHOUT_BUILD.isdisjoint(builds)
+    assert {*WITHOUT_WEIGHTS, *WITHOUT_WEIGHTS_SLOW_TO_MAKE} >= declaring.WITHOUT_WEIGHTS
 
 
 def test_layers_whose_weights_come_from_elsewhere_are_there():

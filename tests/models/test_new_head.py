@@ -28,6 +28,7 @@ def test_a_dense_head_is_replaced():
     assert "backbone/stem/kernel" in {row.path for row in difflr.Plan(new).rows}
 
 
+@pytest.mark.same_everywhere
 def test_feature_maps_are_pooled():
     new = difflr.new_head(backbone(), 2, activation=None)
     assert [layer.name for layer in new.layers[-3:]] == ["top", "pool", "head"]
@@ -74,6 +75,7 @@ def normalized(model):
     return keras.Model(inputs, model(keras.layers.Rescaling(1 / 255)(inputs)))
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     "make",

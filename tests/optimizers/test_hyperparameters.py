@@ -374,7 +374,7 @@ def test_who_shares_a_number_is_named_together():
     model = compiled_model([difflr.Rule("*", hyperparameters={"momentum": 0.9})], momentum=0.9)
     model.optimizer.build(model.trainable_variables)
     own = model.optimizer.hyperparameters["momentum"]
-    with pytest.raises(ValueError, match=r"share their 'momentum' with 2 variables not named: head/kernel"):
+    with pytest.raises(ValueError, match=r"shares its momentum with 2 variables not named: head/kernel"):
         own["body"] = 0.5
     own["*"] = 0.5
     assert own[model.layers[0].kernel] == pytest.approx(0.5)

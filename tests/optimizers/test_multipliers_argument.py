@@ -221,6 +221,7 @@ class TestWhereItIsGiven:
         for wrong in (plan, {"body": 0.1}, difflr.Rule("body", multiplier=0.1)):
             with pytest.raises(TypeError, match=r"multipliers=.*Received as `beta_1`"):
                 difflr.optimizers.Adam(1e-3, wrong)
+        for wrong in (plan, {"body": 0.1}):
             with pytest.raises(TypeError, match="Received as `learning_rate`"):
                 difflr.optimizers.Adam(learning_rate=wrong)
 

@@ -323,10 +323,8 @@ def test_a_running_phase_is_changed():
 
     class Notes(Stop):
         def on_epoch_begin(self, epoch, logs=None):
-            factors = self.model.optimizer.rate_factors()
-            base = float(number(self.model.optimizer.learning_rate))
-            kernels = [self.model.get_layer(name).kernel for name in NAMES]
-            rates.append([base * factors[id(kernel)] if id(kernel) in factors else None for kernel in kernels])
+            now = self.model.optimizer.effective_rates()
+            rates.append([now.get(id(self.model.get_layer(name).kernel)) for name in NAMES])
             super().on_epoch_begin(epoch, logs)
 
     model = compiled(difflr.optimizers.SGD(0.125))

@@ -27,10 +27,9 @@ class Rates(keras.callbacks.Callback):
         self.rates = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        optimizer = self.model.optimizer
-        factors, base = optimizer.rate_factors(), float(number(optimizer.learning_rate))
-        found = [factors.get(id(self.model.get_layer(name).kernel)) for name in NAMES]
-        self.rates.append([None if factor is None else round(base * factor, 6) for factor in found])
+        rates = self.model.optimizer.effective_rates()
+        found = [rates.get(id(self.model.get_layer(name).kernel)) for name in NAMES]
+        self.rates.append([None if rate is None else round(rate, 6) for rate in found])
 
 
 def rates_of(model, phases, **arguments):

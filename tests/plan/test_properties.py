@@ -295,6 +295,7 @@ def moves(model, optimizer):
     return before, [late - early for early, late in zip(before, after, strict=True)]
 
 
+@pytest.mark.same_everywhere
 @fewer(0.3)
 @hypothesis.given(strategies.integers(0, RANDOM - 1), strategies.data())
 def test_a_real_step_does_what_the_plan_says(number, data):

@@ -6,12 +6,13 @@ import pytest
 
 import difflr
 from difflr.plan.freezing import freeze
-from difflr.plan.schedule_json import ScheduleProduct
+from difflr.plan.schedule import ScheduleProduct
 from plan import models_of_all_kinds as kinds
 
 RULES = {"backbone": 0.1, "backbone/inner/bn": difflr.FROZEN, "*/bias": {"multiplier": 2, "weight_decay_multiplier": 0}}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", kinds.ALL)
 def test_json_both_ways(kind):
     model = kinds.ALL[kind]()

@@ -38,6 +38,13 @@ def test_what_cannot_be_saved_and_what_cannot_be_read():
     for target in (lambda variable: True, keras.layers.Dense, keras.layers.Dense(2)):
         with pytest.raises(ValueError, match="cannot be saved before the optimizer is built"):
             rules_to_config([difflr.Rule(["*", target], multiplier=1.0)])
-    for target in (3, {"any of": 3}, {"none of": ["a"]}, {"any of": [], "everything but": []}, [3]):
-        with pytest.raises(ValueError, match="The target of a saved rule must be text, a list of paths"):
+    for target in (
+        3,
+        {"variables": 3},
+        {"none of": ["a"]},
+        {"variables": [], "everything but": []},
+        [3],
+        {"variables": [3]},
+    ):
+        with pytest.raises(ValueError, match="The target of a saved rule must be text, a list of targets"):
             rules_from_config([{"target": target, "multiplier": 1.0}])

@@ -20,6 +20,7 @@ def model():
     return model
 
 
+@pytest.mark.same_everywhere
 def test_the_second_factors_get_the_ratio(model):
     plan = difflr.lora_plus(model, 8)
     fast = [row.path for row in plan.rows if row.multiplier == 8]

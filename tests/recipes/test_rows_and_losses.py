@@ -65,7 +65,7 @@ def plain(optimizer, steps=3, **arguments):
     return keras.ops.convert_to_numpy(embedding.embeddings)
 
 
-@pytest.mark.same_everywhere(but=["SGD"])
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
 def test_at_one_rate_it_trains_as_a_plain_embedding(embedding_class, optimizer):
     arguments = {"learning_rate": 0.01, "weight_decay": 0.1} | ({"momentum": 0.9} if optimizer == "SGD" else {})

@@ -488,8 +488,8 @@ def saved_before_training():
 def state(model):
     """Every number that training depends on, as name -> array."""
     arrays = {f"weight {i} of {v.name}": v for i, v in enumerate(model.weights)}
-    # What a callback has set stands in the vector of multipliers, and after loading in the plan.
-    kept = [variable for variable in model.optimizer.variables if variable.name != "multipliers"]
+    # What a callback has set is in the vector of numbers, and after loading in the plan.
+    kept = [variable for variable in model.optimizer.variables if variable.name != "numbers"]
     arrays |= {f"state {i}": variable for i, variable in enumerate(kept)}
     return {name: keras.ops.convert_to_numpy(variable) for name, variable in arrays.items()}
 

@@ -158,6 +158,9 @@ def test_a_model_with_several_optimizers_is_refused():
     for callback in (difflr.GroupLogger(), difflr.VerifyPlan()):
         with pytest.raises(ValueError, match="has others: generator_optimizer"):
             model.fit(X, Y, verbose=0, callbacks=[callback])
+    model.generator_optimizer, model.of_parts = None, {"generator": [difflr.optimizers.SGD(0.1)]}
+    with pytest.raises(ValueError, match="has others: of_parts"):
+        difflr.verify(model, (X, Y))
 
 
 def test_a_step_without_the_optimizer_is_refused():

@@ -41,6 +41,7 @@ def prepared(kind):
 
 
 @pytest.mark.same_everywhere(but=["not compiled-None", "mixed_float16-None"])
+@pytest.mark.same_everywhere(but=["built-error2"])
 @pytest.mark.parametrize(
     ("kind", "error"),
     [

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 
 import keras
+import numpy as np
 
 from difflr import keras_private
-from difflr.callbacks.measured_step import MeasuredStep, check_one_optimizer
-from difflr.callbacks.norms import MEASURES, norms
+from difflr.callbacks.measured_step import Measure, MeasuredStep, Moves, Tensor, check_one_optimizer
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
@@ -19,6 +19,7 @@ from difflr.plan import Plan, Row, layer_tree
 from difflr.plan.group_names import names_of
 
 RATE = "learning_rate"
+MEASURES = ("update_ratio", "gradient_norm")
 Logs = dict[str, float] | None
 
 
@@ -241,3 +242,42 @@ def _shortened(callback: keras.callbacks.Callback, model: keras.Model) -> keras.
     short.on_epoch_end = without(short.on_epoch_end)
     short.on_train_batch_end = without(short.on_train_batch_end)
     return short
+
+
+def norms(groups: Sequence[frozenset[int]]) -> Measure:
+    """A measure: norm of the update over norm of the weights, and norm of the gradient, `(len(MEASURES), groups)`.
+
+    Both are 0 for a group that does not train in the step, and NaN if the step applies no gradients. If all weights are 0
+    before the update, like the biases of a new layer, the ratio is 1.
+
+    Args:
+        groups: For each group the identities of its variables.
+    """
+
+    def measure(moves: Moves) -> Tensor:
+        if not moves:
+            return keras.ops.full((len(MEASURES), len(groups)), np.nan)
+        trained = [[move for key, move in moves.items() if key in group] for group in groups]
+        updates = [_norm([_float(move.after) - _float(move.before) for move in members]) for members in trained]
+        before = [_norm([move.before for move in members]) for members in trained]
+        after = [_norm([move.after for move in members]) for members in trained]
+        gradients = [_norm([move.gradient for move in members if move.gradient is not None]) for members in trained]
+        ratios = _ratio(*map(keras.ops.stack, (updates, before, after)))
+        return keras.ops.stack([ratios, keras.ops.stack(gradients)])
+
+    return measure
+
+
+def _ratio(update: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    weights = keras.ops.where(before > 0, before, after)
+    return keras.ops.where(weights > 0, update / keras.ops.where(weights > 0, weights, 1.0), 0.0)
+
+
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    """The joint norm of several tensors; 0 for none."""
+    squares = [keras.ops.sum(keras.ops.square(_float(tensor))) for tensor in tensors]
+    return keras.ops.sqrt(sum(squares, keras.ops.zeros((), "float32")))
+
+
+def _float(tensor: Tensor) -> Tensor:
+    return keras.ops.cast(tensor, "float32")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 
 from difflr import keras_private
-from difflr.optimizers.unwrap import is_scaled, parts
+from difflr.optimizers.unwrap import is_scaled, other_optimizers, parts
 
 Tensor: TypeAlias = Any  # of whichever backend
 Function: TypeAlias = Callable[..., Tensor]
@@ -92,10 +92,7 @@ def check_one_optimizer(model: keras.Model) -> None:
     Raises:
         ValueError: If the model has others, like a GAN.
     """
-    known = set(map(id, [model.optimizer, *parts(model.optimizer)]))
-    held = {name: value for name, value in vars(model).items() if isinstance(value, keras.optimizers.Optimizer)}
-    others = [name for name, value in held.items() if id(value) not in known]
-    if others:
+    if others := other_optimizers(model):
         raise ValueError(
             f"Only the optimizer passed to `compile` can be measured, and '{model.name}' has others: "
             f"{', '.join(others)}. For your own training step, use "

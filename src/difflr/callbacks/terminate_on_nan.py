@@ -7,7 +7,7 @@ from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.unwrap import parts
-from difflr.plan.group_names import group_names
+from difflr.plan.group_names import groups_by_name
 
 
 class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
@@ -74,8 +74,7 @@ class TerminateOnNaN(keras.callbacks.TerminateOnNaN):
         names: list[str] = []
         for part in parts(self.model.optimizer):
             if isinstance(part, DifferentialOptimizer) and keras_private.trained(part):
-                plan = part.plan
-                groups = zip(group_names(plan), plan.groups, strict=True)
+                groups = groups_by_name(part.plan).items()
                 names += [name for name, group in groups if not all(_is_finite(row.variable) for row in group.rows)]
         trained = names or [v.path for v in self.model.trainable_variables if not _is_finite(v)]
         return [*trained, *[v.path for v in self.model.non_trainable_variables if not _is_finite(v)]]

@@ -53,7 +53,7 @@ class Setting:
         Raises:
             TypeError: If it is not a plan.
         """
-        if given is None and isinstance(self.own, DifferentialOptimizer) and self.own.has_multipliers:
+        if given is None and isinstance(self.own, DifferentialOptimizer) and self.own.has_multipliers():
             return plan_of(self.model, self.optimizer)
         if not isinstance(given, Plan | None):
             raise wrong_type("`plan`", "a difflr.Plan", given)

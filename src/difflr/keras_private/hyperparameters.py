@@ -7,7 +7,7 @@ Keras's formulas accept like a Python number.
 import keras
 from keras.src.optimizers import base_optimizer
 
-from difflr.keras_private.settings import settings_of
+from difflr.keras_private.optimizers import settings_of
 from difflr.keras_private.update import first_with, is_in_keras
 
 DECAY, CLIPNORM = "weight_decay", "clipnorm"

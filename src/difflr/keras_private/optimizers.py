@@ -3,6 +3,7 @@
 import contextvars
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,13 @@ def decays(optimizer, variable) -> bool:
     """
     excluded = getattr(optimizer, "_is_excluded_from_weight_decay", None)
     return optimizer._use_weight_decay(variable) if excluded is None else not excluded(variable)
+
+
+@functools.cache
+def settings_of(optimizer_class):
+    """The arguments of the constructors of a class and its parents, always in the same order."""
+    constructors = [vars(parent)["__init__"] for parent in optimizer_class.__mro__[:-1] if "__init__" in vars(parent)]
+    return tuple(dict.fromkeys(n for constructor in constructors for n in inspect.signature(constructor).parameters))
 
 
 def fast_class(optimizer_class: type) -> type:

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import keras
 
-from difflr.keras_private.optimizers import AVERAGES
-from difflr.keras_private.settings import settings_of
+from difflr.keras_private.optimizers import AVERAGES, settings_of
 
 
 class TrapHooks:

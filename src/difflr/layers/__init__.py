@@ -5,9 +5,13 @@ Every layer of `keras.layers` with weights is here under the same name, generate
 """
 
 from difflr import keras_private
-from difflr.layers.declaring import DeclaresKernelAndBias, DeclaresMultipliers, declaring_class
-from difflr.layers.ignored import warn_if_ignored
-from difflr.layers.layer_classes import classes_with_weights
+from difflr.layers.declaring import (
+    DeclaresKernelAndBias,
+    DeclaresMultipliers,
+    classes_with_weights,
+    declaring_class,
+    warn_if_ignored,
+)
 
 _BASES = classes_with_weights()
 _OWN = {base: declaring_class(base) for base in dict.fromkeys(_BASES.values())}

@@ -10,9 +10,9 @@ import keras
 from difflr import keras_private as keras_private
 from difflr.layers.declaring import DeclaresKernelAndBias as DeclaresKernelAndBias
 from difflr.layers.declaring import DeclaresMultipliers as DeclaresMultipliers
+from difflr.layers.declaring import classes_with_weights as classes_with_weights
 from difflr.layers.declaring import declaring_class as declaring_class
-from difflr.layers.ignored import warn_if_ignored as warn_if_ignored
-from difflr.layers.layer_classes import classes_with_weights as classes_with_weights
+from difflr.layers.declaring import warn_if_ignored as warn_if_ignored
 
 __all__ = [
     "DeclaresKernelAndBias",

@@ -1,14 +1,16 @@
-"""Mixins for Keras layers that declare their own multipliers."""
+"""Keras layers that declare their own multipliers: mixins, and the classes to mix them into."""
 
 import inspect
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from difflr import keras_private
 from difflr.checks import checked_multiplier, did_you_mean, shown
-from difflr.plan import declared
+from difflr.plan import declared, freezing
+from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.signatures import joined_signature, with_nearest_argument
 
@@ -115,12 +117,10 @@ class DeclaresMultipliers(keras_private.AfterBuild):
                 raise ValueError(
                     f"{name} has no trainable weight named '{weight}'. Expected: {', '.join(dict.fromkeys(known))}.{hint}"
                 )
-        from difflr.plan import freezing, layer_tree
-
         for variable, multiplier in self.multipliers.items():
             if multiplier == 0:
                 freezing.set_frozen(variable, True)
-        for leaf in layer_tree.walk(self):  # frozen completely: do not update moving statistics, as in a plan
+        for leaf in walk(self):  # frozen completely: do not update moving statistics, as in a plan
             layer = leaf.layer
             if isinstance(layer, keras.layers.BatchNormalization) and freezing.layer_frozen_by_plan(layer):
                 freezing.set_frozen(layer, True)
@@ -233,13 +233,38 @@ def _checked_declaration(declaration: Any) -> Any:
 
 def _weights(layer: Any) -> list[tuple[keras.Variable, tuple[str, ...]]]:
     """The trainable variables of `layer` and its sublayers: `(variable, (name, path inside the layer))`."""
-    from difflr.plan.layer_tree import walk
-
     return [
         (leaf.variable, tuple(dict.fromkeys([leaf.path.split("/")[-1], leaf.path])))
         for leaf in walk(layer)
         if leaf.variable is not None
     ]
+
+
+# Keras creates weights in `build`, so a layer class without its own `build` has none. Exceptions,
+# which `tests/layers/test_layer_classes.py` compares with the installed Keras:
+WITHOUT_WEIGHTS = {  # these only check or configure in `build`
+    *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
+    *("AugMix", "RandAugment", "RandomColorJitter", "TextVectorization"),
+}
+WITHOUT_BUILD = {"TFSMLayer", "TorchModuleWrapper"}  # these have weights from outside Keras
+
+
+def owns_weights(cls: type[keras.layers.Layer]) -> bool:
+    """Whether layers of `cls`, a class of `keras.layers`, have weights, directly or in sublayers."""
+    builds = cls.build is not keras.layers.Layer.build
+    return (builds or cls.__name__ in WITHOUT_BUILD) and cls.__name__ not in WITHOUT_WEIGHTS
+
+
+def classes_with_weights() -> dict[str, type[keras.layers.Layer]]:
+    """The classes of `keras.layers` with weights, under all their names (`Conv2D`, `Convolution2D`)."""
+    return {
+        name: cls
+        for name, cls in vars(keras.layers).items()
+        if inspect.isclass(cls)
+        and issubclass(cls, keras.layers.Layer)
+        and not issubclass(cls, keras.Model)
+        and owns_weights(cls)
+    }
 
 
 def declaring_class(base: type) -> type:
@@ -273,3 +298,27 @@ def _doc(base: type, mixin: type) -> str:
         f"`keras.layers.{base.__name__}` that also takes {names}`learning_rate_multiplier`.\n\n"
         f"{own.split(chr(10), 1)[1].strip()}\n\nEverything else is as in Keras:\n\n{inspect.cleandoc(base.__doc__ or '')}"
     )
+
+
+def warn_if_ignored(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    """Warn that `optimizer` will ignore multipliers.
+
+    Args:
+        optimizer: An optimizer that is about to be built, not a differential one. A wrapper ignores nothing.
+        variables: What it will train.
+    """
+    if any(hasattr(optimizer, name) for name in ("inner_optimizer", "optimizers")):
+        return
+    trained = {id(variable) for variable in variables}
+    names = [
+        layer.name
+        for layer in declared.declaring_layers(variables)
+        if any(id(variable) in trained and value not in (0, 1) for variable, value in layer.multipliers.items())
+    ]
+    if names:
+        who = f"'{names[0]}' declares" if len(names) == 1 else f"'{names[0]}' and {len(names) - 1} more declare"
+        warnings.warn(
+            f"Layer {who} learning-rate multipliers, which Keras's {type(optimizer).__name__} ignores. Train with "
+            "`difflr.optimizers.differential(optimizer)`, or use `difflr.Model` or `difflr.Sequential`, which convert it.",
+            stacklevel=2,
+        )

@@ -1,105 +1,63 @@
 """The hyperparameters of groups in the step: numbers that can change, schedules, and clip norms."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from difflr import keras_private
-from difflr.plan import Group, Row
+from difflr.optimizers.settable_numbers import Entry, SettableNumbers
+from difflr.plan import Plan, Row
 from difflr.plan.hyperparameters import Value, as_key, checked_hyperparameters
 from difflr.plan.rows import grouped
-from difflr.text_table import counted
 
 Tensor: TypeAlias = Any  # one of the backend's
-
-
-class Entry(NamedTuple):
-    """One number or schedule, and its variables.
-
-    Args:
-        name: The hyperparameter.
-        value: A number or a schedule.
-        start: The optimizer's step from which a schedule counts.
-        positions: The positions of its variables in the list that the optimizer was built with.
-    """
-
-    name: str
-    value: Value
-    start: int
-    positions: tuple[int, ...]
 
 
 class GroupHyperparameters:
     """The hyperparameters of an optimizer's groups.
 
-    Schedules are computed inside the step. Changed numbers are kept in one vector of the optimizer's state, as differences
-    from the plan, so that a change needs no recompiling. Without hyperparameters in the plan there is no vector.
+    Schedules are computed inside the step.
 
     Args:
-        groups: The groups.
+        groups: For each group the positions of its variables in `trainable`.
+        rows: The rows of the trainable variables.
         trainable: The trainable variables.
-        rows: Their rows, in the same order.
         optimizer: The optimizer, built for them.
     """
 
     def __init__(
         self,
-        groups: Sequence[Group],
-        trainable: Sequence[keras.Variable],
+        groups: Sequence[Sequence[int]],
         rows: Sequence[Row],
+        trainable: Sequence[keras.Variable],
         optimizer: keras.optimizers.Optimizer,
     ):
-        self._trainable = list(trainable)
+        self._trainable = trainable
         self._optimizer = optimizer
-        self._rows = list(rows)
-        self._sets = _members([_update_key(group.rows[0]) for group in groups])  # the groups of each set
-        self._first = [groups[numbers[0]].rows[0] for numbers in self._sets]
-        self._entries = self._of_sets(groups) + self._of_norms()
-        self.clips = any(entry.name == keras_private.CLIPNORM for entry in self._entries)
-        sets = enumerate(zip(self._sets, self._first, strict=True))
-        self.set_of = {number: n for n, (numbers, row) in sets for number in numbers if _update_values(row)}
-        self.vector: keras.Variable | None = None
-        self._positions: list[int] = []  # of the variables of this step's gradients, the same in all replicas
-        if any(not callable(entry.value) for entry in self._entries):
-            self.vector = optimizer.add_variable(
-                shape=(len(self._entries),),
-                initializer="zeros",
-                dtype=keras.config.floatx(),
-                aggregation="only_first_replica",
-                name="hyperparameters",
-            )
-
-    def _of_sets(self, groups: Sequence[Group]) -> list[Entry]:
-        place = {id(variable): position for position, variable in enumerate(self._trainable)}
-        entries = []
-        for numbers, row in zip(self._sets, self._first, strict=True):
-            positions = tuple(place[id(member.variable)] for number in numbers for member in groups[number].rows)
-            entries += [
-                Entry(name, value, row.schedule_start, positions) for name, value in _update_values(row).items()
-            ]
-        return entries
-
-    def _of_norms(self) -> list[Entry]:
-        """One norm for all variables that get it from one rule, whatever their other settings."""
-        name = keras_private.CLIPNORM
-        having = [position for position, row in enumerate(self._rows) if name in row.hyperparameters]
-        rows = [self._rows[position] for position in having]
-        keys = [(row.decided.get(name), as_key({name: row.hyperparameters[name]}), row.schedule_start) for row in rows]
-        return [
-            Entry(
-                name,
-                rows[places[0]].hyperparameters[name],
-                rows[places[0]].schedule_start,
-                tuple(having[p] for p in places),
-            )
-            for places in _members(keys)
+        sets = _members([_update_key(rows[positions[0]]) for positions in groups])  # the groups of each set
+        self._first = [rows[groups[numbers[0]][0]] for numbers in sets]
+        of_updates = [
+            Entry(name, value, tuple(p for number in numbers for p in groups[number]), row.schedule_start)
+            for numbers, row in zip(sets, self._first, strict=True)
+            for name, value in _update_values(row).items()
         ]
+        self._of_updates, self._norms = of_updates, _norms(rows)
+        self.clips = bool(self._norms)
+        self.entries = [*self._of_updates, *self._norms]
+        self.set_of = {
+            number: n
+            for n, (numbers, row) in enumerate(zip(sets, self._first, strict=True))
+            for number in numbers
+            if _update_values(row)
+        }
+        self._positions: list[int] = []  # of the variables of this step's gradients, the same in all replicas
+        self.settable: SettableNumbers  # theirs and the multipliers, once `Groups` has made it
 
     def by_set(self) -> list[dict[str, Any]]:
         """The current hyperparameters of each set of groups that share them, by name."""
-        values = iter(self._now([entry for entry in self._entries if entry.name != keras_private.CLIPNORM]))
+        values = iter(self._now(self._of_updates))
         return [{name: next(values) for name in _update_values(row)} for row in self._first]
 
     def by_group(self) -> dict[int, dict[str, Any]]:
@@ -112,11 +70,11 @@ class GroupHyperparameters:
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         batches = keras_private.clock(self._optimizer)  # a schedule counts them, as Keras's do
         on_torch = keras.backend.backend() == "torch"  # which takes numbers only
-        changes: Any = keras.ops.convert_to_tensor(self.vector) if self.vector is not None else None
+        changes: Any = keras.ops.convert_to_tensor(self.settable.vector) if entries else None
         if on_torch:
             batches = int(batches) if any(callable(entry.value) for entry in entries) else 0
-            changes = None if changes is None else changes.tolist()
-        place = {id(entry): number for number, entry in enumerate(self._entries)}
+            changes = changes.tolist() if entries else None
+        place = {id(entry): number for number, entry in enumerate(self.settable.entries)}
 
         def now(entry: Entry) -> Any:
             if callable(entry.value):
@@ -140,11 +98,10 @@ class GroupHyperparameters:
             grads: Gradients of the variables passed to `begin`; `None` stays `None`.
         """
         grads = list(grads)
-        norms = [entry for entry in self._entries if entry.name == keras_private.CLIPNORM]
-        if not norms:
+        if not self.clips:
             return grads
         place = {position: number for number, position in enumerate(self._positions)}
-        for entry, value in zip(norms, self._now(norms), strict=True):
+        for entry, value in zip(self._norms, self._now(self._norms), strict=True):
             inside = [place[position] for position in entry.positions if position in place]
             inside = [number for number in inside if grads[number] is not None]
             norm = value.tensor if isinstance(value, keras_private.Number) else value
@@ -161,94 +118,52 @@ class GroupHyperparameters:
             variable: A trainable variable.
         """
         position = next(n for n, known in enumerate(self._trainable) if known is variable)
-        entry = next(e for e in self._entries if e.name == name and position in e.positions)
+        entry = next(e for e in self.entries if e.name == name and position in e.positions)
         value = self._now([entry])[0]
         number = value.tensor if isinstance(value, keras_private.Number) else value
         return float(str(np.float32(keras.ops.convert_to_numpy(number))))
 
-    # -- numbers that change --------------------------------------------------------------------------------------------
-
-    def numbers(self) -> dict[int, dict[str, float]]:
-        """The numbers that differ from the plan: identity of the variable -> name -> number."""
-        found: dict[int, dict[str, float]] = {}
-        for entry, change in zip(self._entries, self._changes(), strict=False):
-            for position in entry.positions if change else ():
-                number = float(str(np.float32(entry.value + change)))
-                found.setdefault(id(self._trainable[position]), {})[entry.name] = number
-        return found
-
-    def _changes(self) -> np.ndarray:
-        if self.vector is None:  # there are only schedules
-            return np.zeros(len(self._entries))
-        if keras_private.is_away(self.vector):
-            raise RuntimeError(
-                "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
-                "`self.model.jax_state_sync()` first, then read or set hyperparameters."
-            )
-        return np.array(keras.ops.convert_to_numpy(self.vector)).astype("float64")
-
-    def restore(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
-        """Restores changed numbers, if all variables that share one had the same.
-
-        Args:
-            numbers: Identity of the variable -> name -> number.
-
-        Returns:
-            The identities of variables for which a number could not be restored.
-        """
-        changes, lost = self._changes(), []
-        for place, entry in enumerate(self._entries):
-            keys = [id(self._trainable[position]) for position in entry.positions]
-            saved = {numbers.get(key, {}).get(entry.name) for key in keys}
-            if len(saved) == 1 and not callable(entry.value):
-                number = saved.pop()
-                changes[place] = 0.0 if number is None else number - entry.value
-            elif saved != {None}:
-                lost += [key for key in keys if entry.name in numbers.get(key, {})]
-        if self.vector is not None:
-            self.vector.assign(changes)
-        return lost
-
-    def set(self, name: str, variables: Sequence[keras.Variable], value: float) -> None:
+    def set(self, name: str, variables: Sequence[keras.Variable], value: float, plan: Plan) -> None:
         """Sets a hyperparameter of `variables`.
 
         Args:
             name: The hyperparameter.
             variables: All variables that share the number; frozen ones are ignored.
             value: The number.
+            plan: The plan in force.
 
         Raises:
             KeyError: If the plan sets it for none of them.
             ValueError: If it has a schedule, cannot change, or variables that share it are left out.
         """
         number = checked_hyperparameters({name: value})[name]
-        chosen = set(map(id, variables))
-        found = [
-            (place, entry)
-            for place, entry in enumerate(self._entries)
-            if entry.name == name and any(id(self._trainable[position]) in chosen for position in entry.positions)
-        ]
-        if not found:
+        places = self.settable.places(name, variables, plan)
+        if not places:
             raise KeyError(
                 f"The plan sets no '{name}' for these variables, so it is a constant of the compiled step. "
                 f"Set it in the plan: difflr.Rule(..., hyperparameters={{'{name}': ...}})."
             )
         why = keras_private.why_constant(self._optimizer, name)
-        if number is None or why or any(callable(entry.value) for _, entry in found):
+        if number is None or why or any(callable(self.settable.entries[place].value) for place in places):
             reason = why or ("it has a schedule" if number is not None else "None is not a number")
             raise ValueError(
                 f"'{name}' cannot be set while training: {reason}. Make another plan: difflr.replan(model, plan)."
             )
-        left_out = [self._rows[p].path for _, e in found for p in e.positions if id(self._trainable[p]) not in chosen]
-        if left_out:
-            raise ValueError(
-                f"They share their '{name}' with {counted(len(left_out), 'variable')} not named: {', '.join(left_out[:4])}"
-                f"{', ...' if len(left_out) > 4 else ''}. Name them all, or give them different numbers in the plan."
-            )
-        changes = self._changes()
-        for place, entry in found:
-            changes[place] = number - entry.value  # type: ignore[operator] # a number: schedules were refused
-        self.vector.assign(changes)  # type: ignore[union-attr]
+        self.settable.set(dict.fromkeys(places, number))  # type: ignore[arg-type] # schedules were refused
+
+
+def _norms(rows: Sequence[Row]) -> list[Entry]:
+    """One norm for all variables that get it from one rule, whatever their other settings."""
+    name = keras_private.CLIPNORM
+    having = [position for position, row in enumerate(rows) if name in row.hyperparameters]
+    members = grouped(having, lambda position: _norm_key(rows[position]))
+    firsts = [(rows[positions[0]], tuple(positions)) for positions in members.values()]
+    return [Entry(name, row.hyperparameters[name], positions, row.schedule_start) for row, positions in firsts]
+
+
+def _norm_key(row: Row) -> tuple[str | None, str, int]:
+    name = keras_private.CLIPNORM
+    return row.decided.get(name), as_key({name: row.hyperparameters[name]}), row.schedule_start
 
 
 def _update_key(row: Row) -> tuple[str, int]:

@@ -10,10 +10,10 @@ import numpy as np
 from difflr import keras_private
 from difflr.checks import checked_multiplier
 from difflr.optimizers.group_hyperparameters import NO_HYPERPARAMETERS, GroupHyperparameters
-from difflr.optimizers.state_by_place import LateStart
-from difflr.plan import Group, Plan, Row
+from difflr.optimizers.settable_numbers import Entry, SettableNumbers
+from difflr.optimizers.state_by_place import NO_START, LateStart
+from difflr.plan import Plan
 from difflr.plan.rows import MULTIPLIER, grouped
-from difflr.text_table import counted
 
 EFFECTIVE_RATE = "effective_rate"
 Tensor: TypeAlias = Any  # one of the backend's
@@ -39,9 +39,7 @@ class Groups:
     """The group of each trainable variable, and the multiplier of each group.
 
     Variables with equal settings and the same late start form a group. The planned multipliers are constants of the
-    compiled step. Changed ones are kept in one vector of the optimizer's state, where 0 means "as planned": they change
-    without recompiling, and a cleared state freezes nothing. It is one vector, as on JAX every array that a step takes and
-    returns costs microseconds; one constant per variable would make XLA compile 5 to 15 times as long.
+    compiled step: one constant per variable would make XLA compile 5 to 15 times as long.
 
     Args:
         plan: The plan.
@@ -60,37 +58,32 @@ class Groups:
         self.plan = plan
         self.trainable = list(trainable)
         self._optimizer = optimizer
-        members: dict[Any, list[Row]] = {}
-        for row in map(plan.row, self.trainable):
-            start = LateStart()
-            if row.place in starts:
-                start = starts[row.place].with_effect(optimizer.corrects_bias)
-            members.setdefault((row.setting, start), []).append(row)
+        rows = list(map(plan.row, self.trainable))
+        members: dict[Any, list[int]] = {}
+        for position, row in enumerate(rows):
+            members.setdefault((row.setting, starts.get(row.place, NO_START)), []).append(position)
         self._starts = [start for _, start in members]
-        self._groups = [Group(tuple(rows)) for rows in members.values()]
-        number_of = {id(row.variable): number for number, group in enumerate(self._groups) for row in group.rows}
-        self._number_at = [number_of[id(variable)] for variable in self.trainable]
+        self._rows = [rows[positions[0]] for positions in members.values()]  # the first of each group
+        number_of = {position: number for number, group in enumerate(members.values()) for position in group}
+        self._number_at = [number_of[position] for position in range(len(rows))]
         self._frozen = {id(row.variable) for row in plan.rows if row.frozen}
         self.any_frozen = bool(self._frozen)
         self._last: dict[int, Members] = {}
-        first = [rows[0] for rows in members.values()]
-        self.weight_decay_multipliers = [row.weight_decay_multiplier for row in first]
-        self._planned = [row.multiplier for row in first]
+        self.weight_decay_multipliers = [row.weight_decay_multiplier for row in self._rows]
+        self._planned = [row.multiplier for row in self._rows]
         self._planned_on_torch: Tensor = None
-        self._changes_over_time = any(row.schedule is not None for row in first)
-        self._changes_over_time |= any(start != LateStart() for start in self._starts)
-        self.vector = optimizer.add_variable(
-            shape=(len(self._groups),),
-            initializer="zeros",
-            dtype=keras.config.floatx(),
-            aggregation="only_first_replica",
-            name="multipliers",
-        )
+        self._changes_over_time = any(row.schedule is not None for row in self._rows)
+        self._changes_over_time |= any(start != NO_START for start in self._starts)
+        entries = [
+            Entry(MULTIPLIER, number, tuple(positions))
+            for number, positions in zip(self._planned, members.values(), strict=True)
+        ]
         self.hyperparameters = NO_HYPERPARAMETERS
-        if any(row.hyperparameters for row in first):
-            rows = [plan.row(variable) for variable in self.trainable]
-            self.hyperparameters = GroupHyperparameters(self._groups, self.trainable, rows, optimizer)
-        self.vectors = [vector for vector in (self.vector, self.hyperparameters.vector) if vector is not None]
+        if any(row.hyperparameters for row in self._rows):
+            self.hyperparameters = GroupHyperparameters(list(members.values()), rows, self.trainable, optimizer)
+        self.settable = SettableNumbers([*entries, *self.hyperparameters.entries], self.trainable, optimizer)
+        if self.hyperparameters.entries:
+            self.hyperparameters.settable = self.settable
 
     def of(self, position: int) -> int:
         """The number of the group of the trainable variable at `position`."""
@@ -115,8 +108,7 @@ class Groups:
         Args:
             for_decay: Whether they are for the weight decay.
         """
-        lowest = {number: group.min_learning_rate for number, group in enumerate(self._groups)}
-        lowest = {number: rate for number, rate in lowest.items() if rate}
+        lowest = {number: row.min_learning_rate for number, row in enumerate(self._rows) if row.min_learning_rate}
         if for_decay:
             follows = self._optimizer.weight_decay_follows == EFFECTIVE_RATE
             lowest = {
@@ -136,7 +128,7 @@ class Groups:
         if not floors:
             return rates
         zero = keras.ops.zeros((), rates.dtype)
-        lowest = [keras.ops.cast(floors[n], rates.dtype) if n in floors else zero for n in range(len(self._groups))]
+        lowest = [keras.ops.cast(floors[n], rates.dtype) if n in floors else zero for n in range(len(self._rows))]
         return keras.ops.maximum(rates, stack(lowest))
 
     def rates(self, base_rate: Tensor) -> Tensor:
@@ -169,18 +161,18 @@ class Groups:
         accumulation = self._optimizer.gradient_accumulation_steps or 1
         batches = keras_private.clock(self._optimizer)  # which schedules count, as in Keras
         now = []
-        for number, group in enumerate(self._groups):
+        for number, row in enumerate(self._rows):
             factor = keras.ops.cast(self._late(number, for_decay), dtype)
-            if group.schedule is not None:
-                began = group.rows[0].schedule_start * accumulation
-                factor = factor * keras.ops.cast(group.schedule(batches - began), dtype)
+            if row.schedule is not None:
+                began = row.schedule_start * accumulation
+                factor = factor * keras.ops.cast(row.schedule(batches - began), dtype)
             now.append(factor)
         return self._multipliers() * stack(now)
 
     def _late(self, number: int, for_decay: bool) -> Tensor:
         """The factor of a group's late start at this step."""
         start = self._starts[number]
-        if start == LateStart():
+        if start == NO_START:
             return 1.0
         updates = keras.ops.cast(self._optimizer.iterations, keras.config.floatx())
         own = self.hyperparameters.by_group().get(number)
@@ -190,14 +182,17 @@ class Groups:
     def _multipliers(self) -> Tensor:
         """The multiplier of each group at this step."""
         if keras.backend.backend() != "torch":
-            changed = keras.ops.convert_to_tensor(self.vector)
+            changed = self._without_hyperparameters(keras.ops.convert_to_tensor(self.settable.vector))
             return keras.ops.where(changed > 0, changed, keras.ops.convert_to_tensor(self._planned, changed.dtype))
         import torch  # `keras.ops.where` takes microseconds for each of its tensors
 
-        changed = keras_private.values([self.vector])[0]
+        changed = self._without_hyperparameters(keras_private.values([self.settable.vector])[0])
         if self._planned_on_torch is None:
             self._planned_on_torch = changed.new_tensor(self._planned)
         return torch.where(changed > 0, changed, self._planned_on_torch)
+
+    def _without_hyperparameters(self, numbers: Tensor) -> Tensor:
+        return numbers[: len(self._planned)] if self.hyperparameters.entries else numbers
 
     def members(self, variables: Sequence[keras.Variable]) -> "Members":
         """The groups of `variables`, some or all of the trainable ones in any order."""
@@ -208,70 +203,28 @@ class Groups:
             self._last[len(variables)] = members
         return members
 
-    def numbers(self) -> dict[int, dict[str, float]]:
-        """The multipliers and hyperparameters that differ from the plan: identity of the variable -> name -> number.
-
-        Raises:
-            RuntimeError: Between the batches of `fit` on JAX, which holds the values then.
-        """
-        found = {} if self.hyperparameters.vector is None else self.hyperparameters.numbers()
-        changed = self._changed()
-        for variable, number in zip(self.trainable, self._number_at, strict=True) if changed.any() else ():
-            if changed[number] > 0:
-                shortest = float(str(changed[number]))  # that its precision allows
-                found.setdefault(id(variable), {})[MULTIPLIER] = shortest
-        return found
-
-    def _changed(self) -> np.ndarray:
-        if keras_private.is_away(self.vector):
-            raise RuntimeError(
-                "On JAX `fit` keeps the state to itself between batches. In a callback for batches call "
-                "`self.model.jax_state_sync()` first, then read or set multipliers."
-            )
-        return np.array(keras.ops.convert_to_numpy(self.vector))
-
-    def restore(self, numbers: Mapping[int, Mapping[str, float]]) -> list[int]:
-        """Restores changed numbers, if all variables that share one had the same.
+    def set(self, name: str, variables: Sequence[keras.Variable], value: float) -> None:
+        """Sets a number of the groups of `variables`.
 
         Args:
-            numbers: Identity of the variable -> name -> number.
-
-        Returns:
-            The identities of the variables whose numbers were not restored.
-        """
-        changed, lost = np.zeros(len(self._planned)), []
-        for number, group in enumerate(self._groups):
-            keys = [id(row.variable) for row in group.rows]
-            saved = {numbers.get(key, {}).get(MULTIPLIER, 0.0) for key in keys}
-            if len(saved) == 1:
-                changed[number] = saved.pop()
-            else:
-                lost += [key for key in keys if MULTIPLIER in numbers.get(key, {})]
-        self.vector.assign(changed)
-        return lost + self.hyperparameters.restore(numbers)
-
-    def set(self, variables: Sequence[keras.Variable], value: float) -> None:
-        """Sets the multiplier of the groups of `variables`.
-
-        Args:
-            variables: All variables of these groups; frozen ones are ignored.
-            value: The multiplier, above 0.
+            name: `"multiplier"`, or a hyperparameter that the plan sets.
+            variables: All variables that share it; frozen ones are ignored.
+            value: The number; a multiplier is above 0.
 
         Raises:
-            ValueError: If the multiplier is invalid, or variables of a group are left out.
-            KeyError: If none of them is trainable.
+            ValueError: If the number is invalid, or variables that share it are left out.
+            KeyError: If the optimizer trains none of them.
         """
+        if name != MULTIPLIER:
+            self.hyperparameters.set(name, variables, value, self.plan)
+            return
         multiplier = checked_multiplier(value, "multiplier")
         if multiplier == 0:
             raise ValueError(
                 "A multiplier of 0 freezes, which changes the compiled step. Make a plan with difflr.FROZEN: "
                 "difflr.replan(model, plan)."
             )
-        numbers = self._whole(variables)
-        check_held([multiplier], [self._groups[numbers[0]].rows[0].path])
-        changed = self._changed()
-        changed[numbers] = multiplier
-        self.vector.assign(changed)
+        self._set_multipliers(dict.fromkeys(self._groups_of(variables), multiplier))
 
     def scale(self, variables: Sequence[keras.Variable], factor: float) -> float:
         """Scales the multipliers of the groups of `variables`.
@@ -287,32 +240,21 @@ class Groups:
             ValueError: If variables of a group are left out, or a multiplier no longer fits its float type.
             KeyError: If none of them is trainable.
         """
-        numbers, changed = self._whole(variables), self._changed()
+        numbers, changed = self._groups_of(variables), self.settable.changes()
         now = {number: float(changed[number] or self._planned[number]) * factor for number in numbers}
-        check_held(list(now.values()), [self._groups[number].rows[0].path for number in now])
-        if factor != 1:
-            changed[numbers] = list(now.values())
-            self.vector.assign(changed)
+        self._set_multipliers(now)
         return max(now.values())
 
-    def _whole(self, variables: Sequence[keras.Variable]) -> list[int]:
+    def _set_multipliers(self, multipliers: Mapping[int, float]) -> None:
+        check_held(list(multipliers.values()), [self.plan.row(self._rows[n].variable).path for n in multipliers])
+        self.settable.set(multipliers)
+
+    def _groups_of(self, variables: Sequence[keras.Variable]) -> list[int]:
         """The numbers of the groups of `variables`, which must be complete."""
-        chosen = set(map(id, variables))
-        positions = [p for p, variable in enumerate(self.trainable) if id(variable) in chosen]
-        if not positions:
+        numbers = self.settable.places(MULTIPLIER, variables, self.plan)
+        if not numbers:
             path = self.plan.row(variables[0]).path
             raise KeyError(f"The optimizer trains no variable of {path}: it is frozen, or belongs to another model.")
-        first = self.plan.row(self.trainable[positions[0]]).path
-        numbers = list(dict.fromkeys(self._number_at[p] for p in positions))
-        for number in numbers:
-            members = [self.plan.row(row.variable) for row in self._groups[number].rows]
-            left_out = [row.path for row in members if id(row.variable) not in chosen]
-            if left_out:
-                raise ValueError(
-                    f"'{first}' shares its multiplier with {counted(len(left_out), 'variable')} not named: "
-                    f"{', '.join(left_out[:4])}{', ...' if len(left_out) > 4 else ''}. Name them all, or give them "
-                    "different numbers in the plan."
-                )
         return numbers
 
 

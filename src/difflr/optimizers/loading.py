@@ -11,7 +11,7 @@ from difflr import keras_private
 from difflr.checks import listed
 from difflr.optimizers.groups import check_held
 from difflr.optimizers.saved_state import State
-from difflr.optimizers.state_by_place import LateStart
+from difflr.optimizers.state_by_place import NO_START, LateStart
 from difflr.plan import Plan, Row, hyperparameters, saved_plan
 from difflr.plan.rows import MULTIPLIER
 from difflr.plan.rule import AXES
@@ -45,9 +45,11 @@ def load(optimizer: Any, plan: Plan, state: State) -> None:
     seen = {place: number for place, number in state.seen.items() if place in known}
     for row in next_plan.rows:
         if row.frozen and row.place in trained & known:
-            seen[row.place] = step - starts.pop(row.place, LateStart()).behind
+            seen[row.place] = step - starts.pop(row.place, NO_START).behind
         elif not row.frozen and step and row.place not in trained & known:
-            starts[row.place] = LateStart(step, 0, step - seen.pop(row.place, 0))
+            behind = step - seen.pop(row.place, 0)
+            if optimizer.corrects_bias and behind:
+                starts[row.place] = LateStart(behind=behind)
     values = {key: value for key, value in {**state.aside, **state.values}.items() if key[0] in known | {None}}
     optimizer.take(next_plan, values, starts, {place: number for place, number in seen.items() if number}, state)
     texts = [] if is_same else _about_the_plan(optimizer, state, whole)
@@ -130,7 +132,7 @@ def _restore_changed(optimizer: Any, rows: Sequence[Row], state: State, saved: d
         planned = saved_plan.bound_row(saved[row.place], row)
         known = state.numbers.get(row.place, {}).items()
         numbers[id(row.variable)] = {name: now for name, now in known if row.number(name) == planned.number(name)}
-    not_restored = optimizer.restore_numbers(numbers)
+    not_restored = optimizer._groups.settable.restore(numbers)
     multipliers = {key: known[MULTIPLIER] for key, known in numbers.items() if MULTIPLIER in known}
     restored = [
         f"{row.path} {multipliers[id(row.variable)]:g} instead of {row.multiplier:g}"

@@ -63,11 +63,6 @@ class MultipliersArgument:
             self.number = checked_multiplier(value, "multipliers")
 
     @property
-    def is_none(self) -> bool:
-        """Whether nothing was set."""
-        return (self.plan, self.config, self.rules, self.function, self.number) == (None,) * 5
-
-    @property
     def names_variables(self) -> bool:
         """Whether it refers to particular variables."""
         if self.config is not None:

@@ -1,14 +1,13 @@
 """`plan_of`: the plan in force of a model."""
 
 import dataclasses
-from typing import Any
 
 import keras
 
 from difflr import keras_private
 from difflr.checks import listed, wrong_type
 from difflr.optimizers.differential_optimizer import DifferentialOptimizer
-from difflr.optimizers.unwrap import inner, parts
+from difflr.optimizers.unwrap import inner, other_optimizers, parts
 from difflr.plan import Plan, Row
 
 
@@ -45,8 +44,15 @@ def plan_of(model: keras.Layer, optimizer: keras.optimizers.Optimizer | None = N
     ```
     """
     fresh, compiled = Plan(model), getattr(model, "optimizer", None)
-    if optimizer is None and not isinstance(inner(compiled), DifferentialOptimizer):
-        _check_has_no_own_optimizers(model, compiled)
+    if (
+        optimizer is None
+        and not isinstance(inner(compiled), DifferentialOptimizer)
+        and (own := other_optimizers(model))
+    ):
+        raise ValueError(
+            f"{type(model).__name__} '{model.name}' is trained by the optimizers in {listed(own)}. Name the one whose plan "
+            f"you want: difflr.plan_of(model, model.{own[0]})."
+        )
     optimizer = compiled if optimizer is None else optimizer
     if optimizer is None:
         return fresh
@@ -86,19 +92,3 @@ def _joined(fresh: Plan, plans: list[Plan]) -> Plan:
         return dataclasses.replace(found, path=row.path, place=row.place, aliases=row.aliases, layer=row.layer)
 
     return fresh.changed(change)
-
-
-def _check_has_no_own_optimizers(model: keras.Layer, compiled: keras.optimizers.Optimizer | None) -> None:
-    """Checks that a model has no other optimizers; `compile` gives one that has them an unused RMSprop."""
-
-    def has_other(value: Any) -> bool:
-        if isinstance(value, (dict, list, tuple)):
-            return any(map(has_other, value.values() if isinstance(value, dict) else value))
-        return isinstance(value, keras.optimizers.Optimizer) and value is not compiled
-
-    own = [name for name, value in keras_private.attributes(model).items() if has_other(value)]
-    if own:
-        raise ValueError(
-            f"{type(model).__name__} '{model.name}' is trained by the optimizers in {listed(own)}. Name the one whose plan "
-            f"you want: difflr.plan_of(model, model.{own[0]})."
-        )

@@ -10,11 +10,11 @@ import numpy as np
 from difflr import keras_private
 from difflr.checks import checked_option, checked_steps, listed
 from difflr.optimizers import build_checks
-from difflr.optimizers.current_multipliers import CurrentMultipliers, CurrentValues, current_hyperparameters
+from difflr.optimizers.current_multipliers import CurrentHyperparameters, CurrentMultipliers, CurrentValues
 from difflr.optimizers.groups import Groups
 from difflr.optimizers.multipliers_argument import MultipliersArgument
 from difflr.optimizers.shared_models import watch_shared_models
-from difflr.optimizers.state_by_place import OTHER, Key, LateStart, StateByPlace, as_numpy, entries
+from difflr.optimizers.state_by_place import NO_START, OTHER, Key, LateStart, StateByPlace, as_numpy
 from difflr.plan import Plan, saved_plan
 from difflr.plan.freezing import freeze, with_frozen_by_hand
 from difflr.plan.rebinding import (
@@ -60,7 +60,7 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
             RuntimeError: On JAX between the batches of `fit`, before `model.jax_state_sync()`.
         """
         if self._groups is not None:
-            numbers = self._groups.numbers()
+            numbers = self._groups.settable.changed()
             return with_numbers(self._groups.plan, numbers) if numbers else self._groups.plan
         if self._multipliers_argument.plan is not None:
             return self._multipliers_argument.plan
@@ -93,44 +93,37 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         The key is a variable, a layer or a path in the layer tree. Setting does not recompile. The variables of a group
         share one multiplier: name all of them.
         """
-        return CurrentMultipliers(self.plan, self._groups)
+        return CurrentMultipliers(self)
 
-    @property
     def has_multipliers(self) -> bool:
         """Whether the argument `multipliers` was set."""
-        return not self._multipliers_argument.is_none
+        return any(value is not None for value in vars(self._multipliers_argument).values())
 
     @property
-    def hyperparameters(self) -> dict[str, CurrentValues]:
+    def hyperparameters(self) -> CurrentHyperparameters:
         """The hyperparameters that the plan sets, by name: variable -> current value.
 
         Numbers are settable without recompiling: `optimizer.hyperparameters["momentum"]["body"] = 0.8`. Name all
         variables that share a number in the plan.
         """
-        return current_hyperparameters(self.plan, self._groups)
-
-    def rate_factors(self) -> dict[int, float]:
-        """The factor on the base rate at this step, by identity of the variable: multiplier × schedule × warm-up."""
-        return {} if self._groups is None else self._by_variable(self._groups.factors())
+        names = (name for row in self.plan.rows for name in row.hyperparameters)
+        return CurrentHyperparameters({name: CurrentValues(self, name) for name in names})
 
     def effective_rates(self) -> dict[int, float]:
         """The effective rate of each trainable variable at this step, by its identity."""
         if self._groups is None:
             return {}
-        return self._by_variable(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate)))
-
-    def _by_variable(self, of_groups: Any) -> dict[int, float]:
-        numbers = keras.ops.convert_to_numpy(of_groups).tolist()
-        return {id(variable): numbers[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
+        rates = keras.ops.convert_to_numpy(self._groups.rates(keras.ops.convert_to_tensor(self.learning_rate))).tolist()
+        return {id(variable): rates[self._groups.of(n)] for n, variable in enumerate(self._groups.trainable)}
 
     def late_start(self, variable: keras.Variable) -> LateStart:
-        """When a trainable variable was unfrozen, as far as its rate depends on it.
+        """When a trainable variable was unfrozen.
 
         Args:
             variable: A variable that the optimizer was built with.
         """
         place = self._groups.plan.row(variable).place
-        return self._states.starts.get(place, LateStart()).with_effect(self.corrects_bias)
+        return self._states.starts.get(place, NO_START)
 
     @property
     def loaded_plan(self) -> Plan | None:
@@ -271,12 +264,12 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
         self._unbound = None
         states.aside |= {key: as_numpy(variable) for key, variable in found.items()}
         step = int(keras.ops.convert_to_numpy(self.iterations))
-        numbers, before = self._groups.numbers(), states.move(self._groups.plan, plan)
+        numbers, before = self._groups.settable.changed(), states.move(self._groups.plan, plan)
         if plan.has_schedules:
             plan = with_schedule_starts(plan, before, step)
         if numbers or states.changed:
             plan = states.with_changed_numbers(plan, before, numbers)
-        states.change(before, plan, step, warmup_steps, own_bias_correction)
+        states.change(before, plan, step, warmup_steps, own_bias_correction and self.corrects_bias)
         self._rebuild(plan, states.aside)
 
     def _rebuild(self, plan: Plan, values: Mapping[Key, np.ndarray]) -> None:
@@ -306,9 +299,17 @@ class PlannedOptimizer(keras_private.OptimizerHooks):
                 variable.assign(as_numpy(by_place[place]))  # an average that starts at 0 would pull the variable there
 
     def state_entries(self) -> dict[Key, keras.Variable]:
-        """The optimizer's state, by place and name."""
+        """The optimizer's state, by place and name; without the numbers that can be set. Of no known variable: numbered."""
+        before_build, numbers = self._states.before_build, self._groups.settable.vector
         rows = [self._groups.plan.row(variable) for variable in self._groups.trainable]
-        return entries(self, rows, self._states.before_build, self._groups.vectors)
+        found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
+        shared = keras_private.shared_state(self, before_build)
+        found |= {(None, name): variable for name, variable in shared.items() if variable is not numbers}
+        for name, slot in keras_private.slots(self, len(rows)).items():
+            found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
+        known = {id(variable) for variable in [numbers, *found.values()]}
+        others = [variable for variable in self.variables if id(variable) not in known]
+        return found | {(None, f"{OTHER} {number}"): variable for number, variable in enumerate(others)}
 
     def _warn_at_next_step(self, plan: Plan) -> None:
         """Prepares the warning that a loaded phase is in force."""

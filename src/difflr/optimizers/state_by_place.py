@@ -29,9 +29,10 @@ class LateStart:
     is 3 times too large (`0.1 / sqrt(0.001)`). The factor does not apply to weight decay.
 
     Args:
-        joined_at: Integer, the optimizer's step at which the variable was unfrozen.
+        joined_at: Integer, the optimizer's step at which the variable was unfrozen; 0 without a warm-up, so that variables
+            with equal rates are one group.
         warmup_steps: Integer, the length of the warm-up; 0 for none.
-        behind: Integer, how many of the optimizer's gradients its state has not seen.
+        behind: Integer, how many of the optimizer's gradients its state has not seen; 0 if nothing corrects for them.
 
     Reference: Kingma and Ba, "Adam", 2015, section 2 (the factor on the rate) and 7.1 (Adamax). `torch.optim.Adam`
     keeps a step for each parameter.
@@ -40,15 +41,6 @@ class LateStart:
     joined_at: int = 0
     warmup_steps: int = 0
     behind: int = 0
-
-    def with_effect(self, corrects_bias: bool) -> "LateStart":
-        """The same without what has no effect, so that variables with equal rates are one group.
-
-        Args:
-            corrects_bias: Whether the optimizer corrects the bias of its moments.
-        """
-        joined_at, behind = self.joined_at if self.warmup_steps else 0, self.behind if corrects_bias else 0
-        return LateStart(joined_at, self.warmup_steps, behind)
 
     def factor(self, updates: Any, betas: tuple[Any, Any] | None, for_decay: bool = False) -> Any:
         """The factor on the rate at this step: a scalar tensor, or 1.0 if it never differs.
@@ -66,6 +58,9 @@ class LateStart:
         return factor
 
 
+NO_START = LateStart()
+
+
 def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
     """The bias correction of Adam, or of Adamax if `beta_2` is `None`."""
     correction = 1.0 / (1.0 - keras.ops.power(keras.ops.cast(beta_1, step.dtype), step))
@@ -74,19 +69,26 @@ def _correction(step: Any, beta_1: float, beta_2: float | None) -> Any:
     return correction * keras.ops.sqrt(1.0 - keras.ops.power(keras.ops.cast(beta_2, step.dtype), step))
 
 
+@dataclasses.dataclass
 class StateByPlace:
     """The state of temporarily frozen variables, and when the others were unfrozen.
 
     When a variable is frozen, its state is kept here, in host memory, and restored exactly when it is unfrozen.
     Variables are identified by their place in the layer tree.
+
+    Args:
+        before_build: The optimizer's state variables from before its build.
+        starts: The late starts of newly unfrozen variables.
+        seen: How many gradients the state of frozen variables has seen.
+        aside: That state.
+        changed: Numbers changed while training: name -> planned, current.
     """
 
-    def __init__(self) -> None:
-        self.before_build: list[keras.Variable] = []
-        self.starts: dict[str, LateStart] = {}
-        self.seen: dict[str, int] = {}  # of frozen variables: how many gradients their state has seen
-        self.aside: dict[Key, np.ndarray] = {}
-        self.changed: dict[str, dict[str, tuple[float, float]]] = {}  # numbers changed while training: planned, current
+    before_build: list[keras.Variable] = dataclasses.field(default_factory=list)
+    starts: dict[str, LateStart] = dataclasses.field(default_factory=dict)
+    seen: dict[str, int] = dataclasses.field(default_factory=dict)
+    aside: dict[Key, np.ndarray] = dataclasses.field(default_factory=dict)
+    changed: dict[str, dict[str, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     def move(self, plan: Plan, to: Plan) -> Plan:
         """Switches to the places of another plan, and drops the state of variables that it does not have.
@@ -123,19 +125,20 @@ class StateByPlace:
             to: The next plan.
             step: The optimizer's step.
             warmup_steps: The length of the warm-up of newly unfrozen variables.
-            own_bias_correction: Whether newly unfrozen variables count their own steps for the bias correction.
+            own_bias_correction: Whether newly unfrozen variables count their own steps for a bias correction.
         """
         before = {row.place for row in plan.rows if not row.frozen}
         after = {row.place for row in to.rows if not row.frozen}
         known = {row.place for row in to.rows}
         for place in before - after:
-            start = self.starts.pop(place, LateStart())
+            start = self.starts.pop(place, NO_START)
             if place in known and step > start.behind:
                 self.seen[place] = step - start.behind
         for place in after - before:
             behind = step - self.seen.pop(place, 0)
-            self.starts[place] = LateStart(step, warmup_steps, behind if own_bias_correction else 0)
-        self.starts = {place: start for place, start in self.starts.items() if start != LateStart()}
+            joined_at = step if warmup_steps else 0
+            self.starts[place] = LateStart(joined_at, warmup_steps, behind if own_bias_correction else 0)
+        self.starts = {place: start for place, start in self.starts.items() if start != NO_START}
 
     def with_changed_numbers(self, plan: Plan, before: Plan, numbers: Mapping[int, Mapping[str, float]]) -> Plan:
         """The next plan, with numbers that were changed while training where it plans the same number as before.
@@ -166,31 +169,6 @@ class StateByPlace:
             for (place, name), value in values.items()
             if place in self.seen and name != keras_private.ACCUMULATORS
         }
-
-
-def entries(
-    optimizer: keras.optimizers.Optimizer,
-    rows: list[Row],
-    before_build: list[keras.Variable],
-    vectors: list[keras.Variable],
-) -> dict[Key, keras.Variable]:
-    """The state of a built optimizer, by place and name; state of no known variable is numbered.
-
-    Args:
-        optimizer: The optimizer.
-        rows: The rows of the variables it was built with, in that order.
-        before_build: Its state variables from before the build.
-        vectors: The vectors of multipliers and hyperparameters, which are left out.
-    """
-    found: dict[Key, keras.Variable] = {(None, variable.name): variable for variable in before_build}
-    shared = keras_private.shared_state(optimizer, before_build)
-    left_out = set(map(id, vectors))
-    found |= {(None, name): variable for name, variable in shared.items() if id(variable) not in left_out}
-    for name, slot in keras_private.slots(optimizer, len(rows)).items():
-        found |= {(row.place, name): value for row, value in zip(rows, slot, strict=True) if value is not None}
-    known = {id(variable) for variable in [*vectors, *found.values()]}
-    others = [variable for variable in optimizer.variables if id(variable) not in known]
-    return found | {(None, f"{OTHER} {number}"): variable for number, variable in enumerate(others)}
 
 
 def as_numpy(variable: keras.Variable) -> np.ndarray:

@@ -46,6 +46,23 @@ def parts(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimi
     return list(getattr(unwrapped, "optimizers", [unwrapped]))
 
 
+def other_optimizers(model: keras.Layer) -> list[str]:
+    """The attributes in which the code of a model, such as a GAN, keeps optimizers besides that of `compile`.
+
+    Args:
+        model: A model; `compile` gives one with optimizers of its own an unused RMSprop.
+    """
+    compiled = getattr(model, "optimizer", None)
+    known = [] if compiled is None else [compiled, inner(compiled), *parts(compiled)]
+
+    def has_other(value: object) -> bool:
+        if isinstance(value, (dict, list, tuple)):
+            return any(map(has_other, value.values() if isinstance(value, dict) else value))
+        return isinstance(value, keras.optimizers.Optimizer) and all(value is not optimizer for optimizer in known)
+
+    return [name for name, value in keras_private.attributes(model).items() if has_other(value)]
+
+
 def base_rate(optimizer: keras.optimizers.Optimizer) -> float:
     """The learning rate of one of the `parts` at this step.
 

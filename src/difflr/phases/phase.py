@@ -17,7 +17,7 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
-from difflr.plan.schedule_json import check_factors
+from difflr.plan.schedule import check_factors
 from difflr.signatures import why_it_does_not_take
 from difflr.text_table import counted
 

@@ -19,7 +19,6 @@ from difflr.phases.best_weights import keep_best, restore_best
 from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
-from difflr.phases.rates_over import warn_of_rates_over
 from difflr.phases.resolve import check_length, resolve
 from difflr.plan import Plan
 from difflr.plan.rebinding import with_own_schedules_from
@@ -284,7 +283,7 @@ class PhaseScheduler(keras.callbacks.Callback):
             fit_checks.warn_of_warmup(number + 1, phase, steps)
         if plan.has_schedules or isinstance(self._optimizer.first_rate, LearningRateSchedule):
             batches = self._num_batches(phase, epoch)
-            warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
+            fit_checks.warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)
         ahead = {"number": number, "epoch": epoch, "start_epoch": epoch, "start_step": step, "over": False}
         self._note(**ahead, best=None, waited=0)
         if self.verbose:

@@ -8,6 +8,7 @@ import keras
 from difflr import checks
 from difflr.checks import did_you_mean, shown, wrong_type
 from difflr.phases.phase import Phase
+from difflr.phases.table import as_text
 from difflr.yaml_text import read_yaml, write_yaml
 
 MAX_CHARACTERS = 100_000
@@ -69,16 +70,12 @@ class Phases(tuple[Phase, ...]):
         Raises:
             ValueError: If the phases do not fit the model.
         """
-        from difflr.phases.table import as_text
-
         return as_text(self, model)
 
     def __str__(self) -> str:
         return self.table()
 
     def _repr_html_(self) -> str:
-        from difflr.phases.table import as_text
-
         return as_text(self)._repr_html_()
 
     def __repr__(self) -> str:

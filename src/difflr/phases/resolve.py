@@ -11,9 +11,9 @@ from difflr.optimizers.unwrap import inner
 from difflr.phases.phase import BY_HAND, Phase
 from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
 from difflr.plan import Plan, Row
-from difflr.plan.constant import Constant
 from difflr.plan.rebinding import schedules_of_phase
 from difflr.plan.rule import describe
+from difflr.plan.schedule import Constant
 from difflr.plan.targets import Targets
 
 

@@ -8,9 +8,9 @@ import keras
 
 from difflr.checks import shown
 from difflr.plan import Plan, Row
-from difflr.plan.constant import Constant
 from difflr.plan.rows import BY_USER, DECLARED, grouped
 from difflr.plan.rule import AXES, Rule, as_rules
+from difflr.plan.schedule import Constant
 
 
 class RulesOfPlan(tuple[Rule, ...]):

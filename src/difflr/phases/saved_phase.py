@@ -10,9 +10,8 @@ import keras
 from difflr.checks import did_you_mean, shown
 from difflr.phases.rules_of_phase import RulesOfPlan
 from difflr.plan import saved_rules
-from difflr.plan.everything_but import EverythingBut
 from difflr.plan.rule import Rule, Target, describe, flattened
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.schedule import schedule_from_json, schedule_to_json
 
 if TYPE_CHECKING:
     from difflr.phases.phase import Phase
@@ -57,20 +56,15 @@ def to_config(phase: "Phase", name_objects: bool = False) -> dict[str, Any]:
         changed["multipliers"] = {PLAN: rules} if isinstance(phase.multipliers, RulesOfPlan) else rules
     if callable(phase.until):
         changed["until"] = describe(phase.until) if name_objects else _name_of(phase.until)
-    return {"trainable": list(map(_target_to_config, phase.trainable)), **changed}
-
-
-def _target_to_config(target: Target) -> Any:
-    if isinstance(target, (list, tuple, EverythingBut)):
-        several = target.targets if isinstance(target, EverythingBut) else target
-        inside = list(map(_target_to_config, flattened(list(several))))
-        return {saved_rules.NONE: inside} if isinstance(target, EverythingBut) else inside
-    return target if isinstance(target, str) else describe(target)
+    return {"trainable": [saved_rules.target_to_config(target, describe) for target in phase.trainable], **changed}
 
 
 def _rules_to_config(rules: Sequence[Rule]) -> Any:
     """A mapping from targets to values if possible, otherwise a list of mappings with a `target`."""
-    entries = [{**saved_rules.values_to_config(rule), "target": _target_to_config(rule.target)} for rule in rules]
+    entries = [
+        {**saved_rules.values_to_config(rule), "target": saved_rules.target_to_config(rule.target, describe)}
+        for rule in rules
+    ]
     targets = [entry["target"] for entry in entries]
     if not all(isinstance(target, str) for target in targets) or len(set(targets)) < len(targets):
         return entries
@@ -132,7 +126,7 @@ def _targets_from_config(config: Any) -> list[Target]:
     targets = config if isinstance(config, (list, tuple)) else [config]
     if not all(isinstance(target, (str, Mapping)) for target in targets):
         raise ValueError(f"'trainable' of a saved phase is text, or a list of texts. Received: {shown(config)}.")
-    return [target if isinstance(target, str) else saved_rules.target_from_config(target) for target in targets]
+    return list(map(saved_rules.target_from_config, targets))
 
 
 def _rules_from_config(config: Any) -> tuple[Rule, ...]:
@@ -144,13 +138,10 @@ def _rules_from_config(config: Any) -> tuple[Rule, ...]:
             for target, value in config.items()
         ]
     elif isinstance(config, (list, tuple)) and all(isinstance(entry, Mapping) for entry in config):
-        entries = [dict(entry) for entry in config]
+        entries = list(map(dict, config))
     else:
         raise ValueError(
             "'multipliers' of a saved phase is a mapping from targets to numbers or other values of a rule, or a list of "
             f"mappings with a 'target'. Received: {shown(config)}."
         )
-    for entry in entries:
-        if isinstance(entry.get("target"), list):
-            entry["target"] = {saved_rules.ANY: entry["target"]}
     return tuple(saved_rules.rules_from_config(entries))

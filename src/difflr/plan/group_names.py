@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 from difflr.checks import shown
 
 if TYPE_CHECKING:
-    from difflr.plan import Plan, Row
+    from difflr.plan import Group, Plan, Row
 
 ALL = "all"
 MAX_CHARACTERS = 180  # MLflow allows 250, and logs prefix the name of the metric
 
 
-def group_names(plan: "Plan") -> list[str]:
-    """A short name for each group of the plan, in order.
+def groups_by_name(plan: "Plan") -> dict[str, "Group"]:
+    """The groups of the plan by short name, in order.
 
     Args:
         plan: The plan.
     """
-    return names_of([group.rows for group in plan.groups], plan.rows)
+    groups = plan.groups
+    return dict(zip(names_of([group.rows for group in groups], plan.rows), groups, strict=True))
 
 
 def names_of(groups: Sequence[Sequence["Row"]], every: Sequence["Row"]) -> list[str]:
@@ -122,7 +123,7 @@ def _label(paths: list[str], every: list[str], total: collections.Counter[str]) 
     names = covering_names(paths, total)
     label = names[0] if len(names) == 1 else _in_common(paths, every) or f"{names[0]}_and_{len(names) - 1}_more"
     label = re.sub(r"[^\w\-./]+", "_", label)[-MAX_CHARACTERS:]
-    return "/".join(part if _is_part(part) else f"_{part}" for part in label.split("/"))
+    return "/".join(f"_{part}" if part[:1] in ("", ".") else part for part in label.split("/"))  # no hidden files
 
 
 def _in_common(paths: list[str], every: list[str]) -> str | None:

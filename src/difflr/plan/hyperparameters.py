@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from difflr.checks import shown
-from difflr.plan.schedule_json import check_schedule, check_values, schedule_from_json, schedule_to_json
+from difflr.plan.schedule import check_schedule, check_values, schedule_from_json, schedule_to_json
 
 Value: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 

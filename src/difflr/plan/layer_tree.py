@@ -181,9 +181,11 @@ def layer_names(layer: keras.Layer, children: list[keras.Layer], saved: bool) ->
     The names in a functional or Sequential model are unique and saved with it. If the code of a subclassed model creates
     it, they are not saved; then automatic names count from 0 within it.
     """
-    names = dict(zip(map(id, children), _clear_names(layer, children), strict=True))
+    in_order = layer.layers if isinstance(layer, (keras_private.Functional, keras.Sequential)) else []
+    others = {*map(id, children)} - {*map(id, in_order)}
+    names = dict(zip(map(id, children), _clear_names(layer, children), strict=True)) if others else {}
     counts: collections.Counter[str] = collections.Counter()
-    for child in layer.layers if isinstance(layer, (keras_private.Functional, keras.Sequential)) else ():
+    for child in in_order:
         names[id(child)] = child.name
         if not saved and is_automatic(child):
             base = keras_private.to_snake_case(type(child).__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from difflr.plan.hyperparameters import as_key, as_text
 from difflr.plan.rows import BY_USER, DECLARED, Row
-from difflr.plan.schedule_json import ScheduleProduct, schedule_to_json
+from difflr.plan.schedule import ScheduleProduct, schedule_to_json
 
 
 def times(first: Row, second: Row) -> Row:

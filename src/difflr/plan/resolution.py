@@ -8,11 +8,10 @@ from typing import Any
 import keras
 
 from difflr.plan import layer_tree
-from difflr.plan.constant import Constant
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe, flattened, named_objects
-from difflr.plan.schedule_json import LARGEST_LOOKING_LIKE_A_RATE
+from difflr.plan.schedule import LARGEST_LOOKING_LIKE_A_RATE, Constant
 from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import keras
 
 from difflr.plan.hyperparameters import Value, as_key
-from difflr.plan.schedule_json import schedule_to_json
+from difflr.plan.schedule import schedule_to_json
 
 Item = TypeVar("Item")
 BY_USER = "layer.trainable = False"

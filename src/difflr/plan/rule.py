@@ -8,14 +8,48 @@ from typing import Any, TypeAlias
 import keras
 
 from difflr.checks import checked_multiplier, checked_number, did_you_mean, meant, shown
-from difflr.plan.everything_but import EverythingBut
 from difflr.plan.group_names import check_group_name
 from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
-from difflr.plan.schedule_json import check_factors
+from difflr.plan.schedule import check_factors
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
 # What a rule can set. A learning rate becomes a multiplier; each hyperparameter is an axis of its own.
 FIELDS = (*AXES, "learning_rate", "hyperparameters")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EverythingBut:
+    """The result of `everything_but`.
+
+    Args:
+        targets: The excluded targets.
+    """
+
+    targets: tuple[Any, ...]
+
+
+def everything_but(*targets: Any) -> EverythingBut:
+    """A target that matches every variable that none of `targets` match.
+
+    Args:
+        targets: Targets of any form (see `difflr.Rule`), or lists of them. Each must match something.
+
+    Returns:
+        A target, for use wherever a target is expected.
+
+    Raises:
+        ValueError: If there are no targets.
+
+    Example:
+
+    ```python
+    plan = difflr.Plan(model, {difflr.everything_but("head"): difflr.FROZEN})
+    ```
+    """
+    if not targets:
+        raise ValueError("`everything_but` needs at least one target, such as everything_but('head'). For all use '*'.")
+    return EverythingBut(targets)
+
 
 Target: TypeAlias = (
     "str | keras.Layer | keras.Variable | type[keras.Layer] | EverythingBut | Callable[[keras.Variable], bool] "

@@ -19,7 +19,7 @@ from difflr.plan.freezing import set_frozen
 from difflr.plan.layer_tree import walk
 from difflr.plan.rows import BY_USER, STATISTICS
 from difflr.plan.rule import AXES, Rule
-from difflr.plan.schedule_json import check_schedule, schedule_from_json, schedule_to_json
+from difflr.plan.schedule import check_schedule, schedule_from_json, schedule_to_json
 from difflr.text_table import counted
 
 if TYPE_CHECKING:

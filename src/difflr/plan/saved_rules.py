@@ -1,6 +1,6 @@
 """Rules as plain data, for the config of an unbuilt optimizer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -8,12 +8,11 @@ import keras
 from difflr import checks
 from difflr.checks import shown
 from difflr.plan import hyperparameters
-from difflr.plan.everything_but import EverythingBut
-from difflr.plan.rule import FIELDS, Rule, Target, describe, flattened
-from difflr.plan.schedule_json import schedule_from_json, schedule_to_json
+from difflr.plan.rule import FIELDS, EverythingBut, Rule, Target, describe, flattened
+from difflr.plan.schedule import schedule_from_json, schedule_to_json
 from difflr.plan.targets import has_nothing_to_train
 
-ANY, NONE = "any of", "everything but"  # the keys for lists of targets and for `everything_but`
+PATHS, NONE = "variables", "everything but"  # the keys for variables and for `everything_but`
 
 
 def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
@@ -25,19 +24,30 @@ def rules_to_config(rules: Sequence[Rule]) -> list[dict[str, Any]]:
         ValueError: If a target is a function, a class, or a layer that is not built.
     """
     return [
-        {"target": _target_to_config(rule.target), **values_to_config(rule)}
+        {"target": target_to_config(rule.target, _paths_of), **values_to_config(rule)}
         for rule in rules
         if not all(map(has_nothing_to_train, flattened(rule.target)))
     ]
 
 
-def _target_to_config(target: Target) -> Any:
+def target_to_config(target: Target, write_object: Callable[[Any], Any]) -> Any:
+    """A target as plain data: text, a list of targets, or a mapping with one key.
+
+    Args:
+        target: The target.
+        write_object: Function from a layer, variable, class or function to plain data.
+    """
     if isinstance(target, str):
         return target
     if isinstance(target, (list, tuple)):
-        return {ANY: [_target_to_config(item) for item in flattened(target) if not has_nothing_to_train(item)]}
+        return [target_to_config(item, write_object) for item in flattened(target) if not has_nothing_to_train(item)]
     if isinstance(target, EverythingBut):
-        return {NONE: list(map(_target_to_config, target.targets))}
+        return {NONE: target_to_config(target.targets, write_object)}
+    return write_object(target)
+
+
+def _paths_of(target: Any) -> dict[str, list[str]]:
+    """The variables of a layer, or a variable, by their paths, which a clone of the model also has."""
     variables = target.variables if isinstance(target, keras.Layer) else [target]
     unbuilt = isinstance(target, keras.Layer) and not target.built
     paths = [variable.path for variable in variables if isinstance(variable, keras.Variable)]
@@ -46,7 +56,7 @@ def _target_to_config(target: Target) -> Any:
             f"The rule for {describe(target)} cannot be saved before the optimizer is built: its target is not text, "
             "a variable or a built layer. Build the model first, or use a difflr.Plan."
         )
-    return paths
+    return {PATHS: paths}
 
 
 def values_to_config(rule: Rule) -> dict[str, Any]:
@@ -88,26 +98,28 @@ def target_from_config(config: Any) -> Target:
     """The target of a saved rule.
 
     Args:
-        config: Text, a list of variable paths, or a mapping from `ANY` or `NONE` to targets.
+        config: What `target_to_config` returned.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If it is something else.
     """
     if isinstance(config, str):
         return config
-    if isinstance(config, list) and all(isinstance(path, str) for path in config):
-        return _HasPath(frozenset(config))
-    if isinstance(config, dict) and len(config) == 1 and isinstance(inside := config.get(ANY, config.get(NONE)), list):
-        targets = tuple(map(target_from_config, inside))
-        return targets if ANY in config else EverythingBut(targets)
+    if isinstance(config, (list, tuple)):
+        return tuple(map(target_from_config, config))
+    inside = next(iter(config.values())) if isinstance(config, dict) and len(config) == 1 else None
+    if isinstance(inside, list) and NONE in config:
+        return EverythingBut(tuple(map(target_from_config, inside)))
+    if isinstance(inside, list) and PATHS in config and all(isinstance(path, str) for path in inside):
+        return _HasPath(frozenset(inside))
     raise ValueError(
-        f"The target of a saved rule must be text, a list of paths, or a mapping of '{ANY}' or '{NONE}' to targets. "
-        f"Received: {shown(config)}."
+        f"The target of a saved rule must be text, a list of targets, or a mapping of '{PATHS}' to paths or of '{NONE}' to "
+        f"targets. Received: {shown(config)}."
     )
 
 
 class _HasPath:
-    """A target that matches variables with one of these `variable.path`s, which a clone of the model also has."""
+    """A target that matches variables with one of these `variable.path`s."""
 
     def __init__(self, paths: frozenset[str]):
         self.paths = paths

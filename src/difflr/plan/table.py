@@ -12,7 +12,7 @@ from difflr.plan.kinds import is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf
 from difflr.plan.rows import BY_USER, Row
 from difflr.plan.rule import AXES
-from difflr.plan.schedule_json import value_at
+from difflr.plan.schedule import value_at
 from difflr.text_table import TextTable, counted, screen_width, text_table
 
 if TYPE_CHECKING:

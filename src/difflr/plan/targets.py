@@ -7,11 +7,10 @@ import keras
 
 from difflr import keras_private
 from difflr.checks import listed, meant, nearest, shown
-from difflr.plan.everything_but import EverythingBut
 from difflr.plan.head import FIX, head_of
 from difflr.plan.kinds import check_kind, is_kind, known_kinds
 from difflr.plan.layer_tree import Leaf, walk
-from difflr.plan.rule import Target, describe, flattened
+from difflr.plan.rule import EverythingBut, Target, describe, flattened
 
 MAX_PATTERN = 2_000
 

@@ -9,7 +9,7 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
-from difflr.plan.group_names import group_names
+from difflr.plan.group_names import groups_by_name
 from difflr.report import drawing
 from difflr.report.labels import evenly
 from difflr.report.rates import accumulation_of, base_rate, planned_rates, schedule_of, values_at
@@ -94,7 +94,7 @@ def lines_of(
         if plan is None:
             rates.append(base)
             continue
-        for name, group in zip(group_names(plan), plan.groups, strict=True):
+        for name, group in groups_by_name(plan).items():
             names.append(f"{name} (× {group.multiplier:.3g})")
             row = group.rows[0]
             rates.append(planned_rates(row, base, schedule_of(row, steps, accumulation_of(part))))

@@ -11,7 +11,7 @@ from difflr.checks import checked_steps
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan
 from difflr.plan.covering_targets import CoveringTargets
-from difflr.plan.group_names import group_names
+from difflr.plan.group_names import groups_by_name
 from difflr.report.logs import AnyHistory, Log, log_of
 from difflr.report.phase_spans import AnyPhases, checked_phases
 from difflr.report.plan_layers import as_plan
@@ -70,7 +70,7 @@ class Run:
         """The log with groups named as in the plan's table: `fire2_*/kernel`, not `fire2_squeeze1x1/kernel_and_2_more`."""
         targets = CoveringTargets(self.plan.rows)
         shown: dict[str, str] = {}
-        for name, group in zip(group_names(self.plan), self.plan.groups, strict=True):
+        for name, group in groups_by_name(self.plan).items():
             found = targets.of(group.rows)
             if len(found) == 1 and not group.rows[0].name:
                 shown |= {f"{measure}/{name}": f"{measure}/{found[0]}" for measure in self.log.measures}

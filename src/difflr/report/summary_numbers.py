@@ -13,7 +13,7 @@ from difflr.checks import checked_steps
 from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import effective_rates, parts
 from difflr.plan import Plan, layer_tree
-from difflr.plan.group_names import group_names
+from difflr.plan.group_names import groups_by_name
 from difflr.report.flops import forward_flops, step_flops
 from difflr.report.rates import accumulation_of, base_rate, planned_rates, schedule_of, values_at
 
@@ -109,9 +109,7 @@ class _Numbers:
         self.plan = plan or plan_of(model)
         self.rows = {id(row.variable): row for row in self.plan.rows}
         self.groups = {
-            id(row.variable): name
-            for name, group in zip(group_names(self.plan), self.plan.groups, strict=True)
-            for row in group.rows
+            id(row.variable): name for name, group in groups_by_name(self.plan).items() for row in group.rows
         }
         self.flops = forward_flops(model)
         self.moments: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""`Joined`: schedules one after another."""
+"""`Joined` and `Delayed`: schedules one after another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.plan.schedule_json import Schedule
+from difflr.plan.schedule import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")
@@ -53,3 +53,33 @@ class Joined(Schedule):
 
 def _rate(schedule: Any, step: Any) -> Any:
     return schedule * keras.ops.ones_like(step) if isinstance(schedule, float) else schedule(step)
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Delayed(Joined):
+    """A rate of 0 for some steps, then a schedule from its start, for a group that joins later.
+
+    A rate of 0 does not freeze: gradients are still computed and momenta updated. To save that work, use
+    `difflr.Phases`.
+
+    Args:
+        schedule: A schedule, or a number for a constant rate. In a rule, 1 is the base rate times the multiplier.
+        delay_steps: Integer. Optimizer steps (batches) before the schedule begins.
+
+    Raises:
+        ValueError: If an argument is invalid.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.schedules import Delayed
+
+    plan = difflr.Plan(model, {"backbone": {"multiplier": 0.1, "schedule": Delayed(1.0, delay_steps=200)}})
+    ```
+    """
+
+    def __init__(self, schedule: Any, delay_steps: int):
+        self.schedule = checks.checked_schedule(schedule)
+        self.delay_steps = checks.checked_steps(delay_steps, "delay_steps")
+        super().__init__([0.0, self.schedule], [self.delay_steps])

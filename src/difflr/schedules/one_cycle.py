@@ -7,7 +7,7 @@ import keras
 
 from difflr import checks
 from difflr.checks import shown
-from difflr.plan.schedule_json import Schedule
+from difflr.plan.schedule import Schedule
 
 ANNEALINGS = ("cosine", "linear")
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.plan.schedule_json import Schedule
+from difflr.plan.schedule import Schedule
 
 
 @keras.saving.register_keras_serializable(package="difflr")

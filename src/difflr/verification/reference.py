@@ -10,7 +10,7 @@ from difflr.optimizers import DifferentialOptimizer
 from difflr.plan import Row
 from difflr.plan.hyperparameters import as_key
 from difflr.plan.rows import grouped
-from difflr.plan.schedule_json import value_at
+from difflr.plan.schedule import value_at
 from difflr.verification.observation import Observation, PartState, Values
 
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")

@@ -16,7 +16,6 @@ from difflr.optimizers.plan_of import plan_of
 from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
 from difflr.verification import judgment
-from difflr.verification.first_batch import first_batch
 from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of
 from difflr.verification.judgment import PlanNotKept, Verification, VerifiedRow
 from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
@@ -94,6 +93,38 @@ def verify(
     if not verification.kept:
         raise PlanNotKept(verification)
     return verification
+
+
+def first_batch(data: object, batch_size: int = 32) -> tuple[Any, ...]:
+    """The first batch: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as NumPy arrays.
+
+    Args:
+        data: A tuple of arrays; a `keras.utils.PyDataset`, a `tf.data.Dataset`, a torch `DataLoader` or whatever else
+            can be iterated again and yields such tuples.
+        batch_size: How many samples to take from arrays.
+
+    Raises:
+        TypeError: If it is none of these, or an iterator, which would be consumed.
+    """
+    of_batches = isinstance(data, list) and len(data) and isinstance(data[0], (tuple, list))
+    if isinstance(data, (tuple, list)) and 1 <= len(data) <= 3 and not of_batches:
+        return tuple(
+            part if part is None else keras.tree.map_structure(lambda a: np.asarray(a)[:batch_size], part)
+            for part in data
+        )
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    elif hasattr(data, "__iter__") and not hasattr(data, "__next__"):
+        batch = next(iter(data), None)
+    else:
+        raise TypeError(
+            "Expected a batch (x, y), arrays, or a dataset that can be iterated again. "
+            f"Received: {type(data).__name__}"
+            + (", an iterator, which would lose a batch: pass `next(data)`." if hasattr(data, "__next__") else ".")
+        )
+    if not isinstance(batch, (tuple, list)) or not 1 <= len(batch) <= 3:
+        raise TypeError(f"Expected batches (x, y) or (x, y, sample_weight). Received: {type(batch).__name__}.")
+    return tuple(part if part is None else keras.tree.map_structure(np.asarray, part) for part in batch)
 
 
 def check_arguments(plan: Plan | None, tolerance: float) -> None:

@@ -32,7 +32,7 @@ def from_caffe(
             old `blobs_lr` and `weight_decay`. Ignores test-only layers.
         model: The built Keras model.
         solver: Path of the `solver.prototxt`, or an open text file. The translation then has `learning_rate` (a
-            number or a `difflr.interop.CaffeSchedule`) and `optimizer`.
+            number or a `difflr.schedules.CaffeSchedule`) and `optimizer`.
         names: For layers with different names: Caffe's name -> the Keras layer or its layer-tree path.
 
     Returns:

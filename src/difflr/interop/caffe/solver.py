@@ -6,8 +6,8 @@ import keras
 
 from difflr import keras_private
 from difflr.checks import checked_number, checked_option
-from difflr.interop.caffe.schedule import CaffeSchedule
 from difflr.optimizers import differential
+from difflr.schedules.caffe_schedule import CaffeSchedule
 
 # The values of `SolverType`, the old form of `type`.
 _OLD_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")

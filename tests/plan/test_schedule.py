@@ -2,7 +2,7 @@ import keras
 import pytest
 
 import difflr
-from difflr.plan.schedule_json import ScheduleProduct
+from difflr.plan.schedule import ScheduleProduct
 
 schedules = keras.optimizers.schedules
 PARTS = [schedules.CosineDecay(1.0, 10), schedules.ExponentialDecay(2.0, 10, 0.5)]

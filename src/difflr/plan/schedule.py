@@ -1,4 +1,4 @@
-"""Schedules as JSON, and products of schedules, for variables with a schedule in both of two plans."""
+"""Schedules as rules use them: as JSON, at a step, constant, and multiplied."""
 
 import inspect
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import did_you_mean, shown
+from difflr.checks import as_float, checked_number, did_you_mean, shown
 
 LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all factors: fine-tuning usually has larger ones
 
@@ -64,9 +64,8 @@ def value_at(schedule: Any, step: int) -> float:
 
 
 _SOME_STEPS = (0, 1, 10, 100, 1_000, 10_000)
-_checked: weakref.WeakValueDictionary[tuple[int, str], Any] = (
-    weakref.WeakValueDictionary()
-)  # evaluating one takes milliseconds
+# Evaluating one takes milliseconds.
+_checked: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
 
 
 def check_values(schedule: Any, what: str, span: str, fits: Callable[[float], bool]) -> list[float]:
@@ -158,6 +157,39 @@ def _restored(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return list(map(_restored, value))
     return schedule_from_json(value) if isinstance(value, dict) else value
+
+
+@keras.saving.register_keras_serializable(package="difflr")
+class Constant(Schedule):
+    """A constant value. In a rule of a plan it removes the schedule of an earlier rule.
+
+    A group with the schedule `Constant()` follows only the optimizer's base rate, like a group without a
+    schedule. If the base rate is a schedule, the group follows that.
+
+    Args:
+        learning_rate: Float >= 0. The learning rate, or a factor if used in a rule. Defaults to 1.
+
+    Raises:
+        ValueError: If it is negative or not finite.
+
+    Example:
+
+    ```python
+    import difflr
+    from difflr.schedules import Constant, WarmupCosine
+
+    plan = difflr.Plan(model, {"*": WarmupCosine(1.0, num_steps=1000), "head": Constant()})
+    assert plan.row(model.get_layer("head").kernel).schedule is None
+    ```
+
+    Reference: optax's `constant_schedule`.
+    """
+
+    def __init__(self, learning_rate: float = 1.0):
+        self.learning_rate = checked_number(learning_rate, "learning_rate")
+
+    def __call__(self, step: Any) -> Any:  # noqa: D102 - as in Keras
+        return self.learning_rate * keras.ops.ones_like(as_float(step))
 
 
 @keras.saving.register_keras_serializable(package="difflr")

@@ -39,7 +39,7 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
     Example:
 
     ```python
-    schedule = difflr.interop.CaffeSchedule(0.01, "inv", gamma=1e-4, power=0.75)
+    schedule = difflr.schedules.CaffeSchedule(0.01, "inv", gamma=1e-4, power=0.75)
     optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
     ```
 

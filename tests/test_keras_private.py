@@ -321,6 +321,17 @@ def test_the_rate_is_kept_in_learning_rate():
     assert keras_private.live_learning_rate(keras.optimizers.SGD(0.5)) == 0.5
 
 
+@needs(
+    "optimizer_map",
+    *(f"keras:optimizers.{cls.__name__}._optimizer_map" for cls in keras_private.MULTI_OPTIMIZERS),
+)
+def test_a_multi_optimizer_keeps_what_it_was_made_of():
+    choose, stock = keras.optimizers.SGD, keras.optimizers.SGD(0.1)
+    for cls in keras_private.MULTI_OPTIMIZERS:  # since Keras 3.15
+        assert keras_private.optimizer_map(cls(choose)) is choose
+    assert keras_private.optimizer_map(stock) is stock
+
+
 @needs("copy_weight_decay_exclusions, decays", f"keras:optimizers.Optimizer.{DECAYS}")
 def test_exclusions_are_where_they_were():
     source, target = keras.optimizers.SGD(0.1, weight_decay=0.1), keras.optimizers.SGD(0.1, weight_decay=0.1)

@@ -140,8 +140,8 @@ def check_record(data: Any, kinds: Mapping[str, Any], where: str, optional: Coll
     check_fields(data, kinds, where)
 
 
-def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> None:
-    """Checks that `data` has no other fields than those known.
+def check_fields(data: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Checks that `data` is a mapping without other fields than those known.
 
     Args:
         data: What was read.
@@ -149,11 +149,14 @@ def check_fields(data: dict[str, Any], known: Collection[str], where: str) -> No
         where: What it is, for errors.
 
     Raises:
-        ValueError: If it has; the message has the nearest one.
+        TypeError: If it is not a mapping.
+        ValueError: If it has other fields; the message has the nearest one.
     """
+    if not isinstance(data, Mapping):
+        raise wrong_type(where, f"a mapping of {', '.join(known)}", data)
     unknown = next((field for field in data if field not in known), None)
     if unknown is not None:
-        hint = did_you_mean(unknown, known, 1, 0.4)
+        hint = did_you_mean(str(unknown), known, 1, 0.4)
         raise ValueError(f"{where} has the unknown field {shown(unknown)}.{hint} Expected: {', '.join(known)}.")
 
 

@@ -7,6 +7,7 @@ and completion are quick.
 
 import codecs
 import io
+import os
 import signal
 import sys
 
@@ -27,6 +28,9 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 def main() -> None:
     """Runs the command line."""
     codecs.register_error("difflr", _plain)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack the letters of a class name
             stream.reconfigure(errors="difflr")

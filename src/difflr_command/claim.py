@@ -3,23 +3,28 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # Let go of when the command ends; by the system, when it is killed.
 claimed = contextlib.ExitStack()
 
 
-def claim(path: os.PathLike[str] | str, what: str) -> None:
+def claim(path: os.PathLike[str] | str, what: str, reads: Iterable[os.PathLike[str] | str | None] = ()) -> None:
     """Claims a file.
 
     Args:
         path: The file.
         what: What it will be.
+        reads: The files that the command reads, which it must not replace.
 
     Raises:
-        ValueError: If it cannot be written, or another command is about to.
+        ValueError: If it cannot be written, is read, or another command is about to write it.
     """
+    if any(
+        one is not None and os.path.exists(one) and os.path.realpath(one) == os.path.realpath(path) for one in reads
+    ):
+        raise ValueError(f"The {what} {path} would replace what is read. Name another place.")
     folder = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ValueError(f"The {what} {path} cannot be written: there is no folder {folder}. Make it first.")

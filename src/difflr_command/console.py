@@ -23,6 +23,8 @@ SPOKEN = (
     (r"`head=model\.get_layer\(\.\.\.\)`", "--recipe layerwise-decay:0.75,head=LAYER"),
     (r"give `head=None`", "write head=none there"),
     (r", such as `keras\.layers\.Dense\(num_classes\)`", ": --new-head"),
+    (r"`difflr\.Rule\(\.\.\., frozen=False\)` or `difflr\.TRAINABLE` as well", "--rule TARGET=trainable after it"),
+    (r"Make a new plan for the changed model, difflr\.Plan\(model, rules\)\..*", "`difflr plan` makes a new one."),
     (r"`?difflr\.FROZEN`?", "'frozen'"),
     (r"`multiplier of ('.*?')`", r"The value of --rule \1"),
     (

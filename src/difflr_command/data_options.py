@@ -36,7 +36,10 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Examples per step.", rich_h
 BatchToPredict = Annotated[int, typer.Option("--batch-size", min=1, help="Examples per forward pass.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and everything else on stderr.")]
 Seed = Annotated[
-    int, typer.Option(min=0, help="The seed of the new head, the split, the order and dropout.", rich_help_panel=RUN)
+    int,
+    typer.Option(
+        min=0, max=2**32 - 1, help="The seed of the new head, the split, the order and dropout.", rich_help_panel=RUN
+    ),
 ]
 NewHead = Annotated[
     bool,

@@ -7,6 +7,7 @@ import typer
 
 from difflr_command import console
 from difflr_command.backend import import_keras
+from difflr_command.claim import claim_folder
 
 
 def demo(
@@ -24,6 +25,7 @@ def demo(
 ) -> None:
     """Compare one rate, the head only, and rates layer by layer, on a pretrained network."""
     with console.bad_input():
+        claim_folder(output if export is None else export)
         import_keras()
     if export is not None:
         with console.bad_input():

@@ -11,7 +11,7 @@ def evaluate(options: EvaluateOptions) -> None:
     with console.bad_input():
         if options.report is not None:
             data_options.can_report("--report")
-            claim(options.report, "report")
+            claim(options.report, "report", (options.model, options.data))
         if options.plots is not None:
             data_options.can_report("--plots")
             claim_folder(options.plots)

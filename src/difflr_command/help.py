@@ -120,6 +120,9 @@ class Group(TyperGroup):
                     code = super().main(args, **{**extra, "standalone_mode": False})
         except typer.Abort:
             code = console.INTERRUPTED
+        except OSError as error:  # stdout is a full disk
+            code = console.stop(error, console.FAILED).exit_code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in its buffer
         except Exception as error:
             # Click's own, which lies in another package from one version of typer to the next.
             if not hasattr(error, "format_message"):

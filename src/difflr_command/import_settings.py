@@ -1,7 +1,7 @@
 """`difflr import`: settings of other systems as a plan, or put onto the layers of a model."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -72,7 +72,7 @@ def caffe(
                 raise ValueError(f"A name is CAFFE=KERAS. Received: --name '{caffes}{equals}{keras_name}'.")
         return from_caffe(net, network, solver, names={caffes: keras_name for caffes, _, keras_name in pairs})
 
-    _run(translation, model, output)
+    _run(translation, model, output, (net, solver))
 
 
 @app.command(cls=Command)
@@ -109,7 +109,7 @@ def _command(peer: str, help: str) -> Callable[..., None]:
 
             return translated(peer, read_settings(settings), network)
 
-        _run(translation, model, output)
+        _run(translation, model, output, (settings,))
 
     return command
 
@@ -118,11 +118,16 @@ for _peer, _help in PEERS.items():
     app.command(name=_peer, help=_help, cls=Command)(with_common_options(_command(_peer, _help)))
 
 
-def _run(translate: Callable[["keras.Model"], "Translation"], model: pathlib.Path, output: pathlib.Path | None) -> None:
+def _run(
+    translate: Callable[["keras.Model"], "Translation"],
+    model: pathlib.Path,
+    output: pathlib.Path | None,
+    reads: Sequence[str | pathlib.Path | None],
+) -> None:
     """Shows what came of the settings, and the plan; and writes it."""
     with console.bad_input():
         if output is not None:
-            claim(output, "plan")
+            claim(output, "plan", reads)
         import_keras()
         from difflr.files import write_whole
         from difflr.interop import declare_multipliers

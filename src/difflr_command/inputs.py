@@ -23,11 +23,13 @@ class Data:
         train: The training examples.
         validation: The validation examples, or `None`.
         prepare: What makes of a batch of `x` what the model takes.
+        remarks: What should be known of both together.
     """
 
     train: Examples
     validation: Examples | None
     prepare: Callable[[np.ndarray], np.ndarray] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -37,7 +39,7 @@ class Data:
     @property
     def notes(self) -> list[str]:
         """Notes on what was done to both parts of the data."""
-        return list(dict.fromkeys(each for part in self._parts for each in part.notes))
+        return list(dict.fromkeys([*(each for part in self._parts for each in part.notes), *self.remarks]))
 
     @property
     def num_validation(self) -> int:
@@ -90,6 +92,26 @@ def _pieces(array: np.ndarray) -> Iterable[bytes]:
 
 def split(data: Data, settings: Settings) -> Data:
     """With a part of the training examples for validation, if there are none and some are asked for."""
+    divided = _divided(data, settings)
+    if divided.validation is None:
+        return divided
+    known = set(_contents(divided.train.x))
+    number = sum(one in known for one in _contents(divided.validation.x))
+    remark = (
+        f"{number:,} of {divided.num_validation:,} validation examples are trained on, too: the accuracy is too high"
+    )
+    return dataclasses.replace(divided, remarks=(remark,)) if number else divided
+
+
+def _contents(x: np.ndarray | ImageFiles) -> Iterable[int]:
+    """A number for each example, the same for equal ones."""
+    if isinstance(x, ImageFiles):
+        return x.checksums
+    rows = _pieces(x) if x.dtype == object else (np.ascontiguousarray(row).tobytes() for row in x)
+    return map(hash, rows)
+
+
+def _divided(data: Data, settings: Settings) -> Data:
     if data.validation is not None or not settings.validation_split:
         return data
     labels = data.train.y if data.train.task == "classes" else np.zeros(len(data.train), "int32")

@@ -39,6 +39,7 @@ class Network:
         self.info = known or _guessed(self.model, size)
         self._texts: TextsToNumbers | None = None
         if self.info.data == IMAGES:
+            image_size(self.info.size or (None, None), size)
             own = known is not None or difflr.data.has_own_scale(self.model)
             self.model = difflr.models.with_scale(self.model, image_scale(own, scale)[0])
         if self.info.data == TEXTS:

@@ -52,12 +52,6 @@ def translated(peer: str, settings: Any, model: keras.Model) -> Translation:
         ValueError: If they are of another form, or do not fit the model.
     """
     if peer == "fastai":
-        if isinstance(settings, (list, tuple)):
-            raise ValueError(
-                "A rate for each group needs the groups: difflr.interop.from_param_groups in Python, or a slice."
-            )
-        if not isinstance(settings, (slice, float, int)):
-            raise ValueError(f"The settings for fastai are a slice or a rate. Received: {shown(settings)}.")
         return interop.from_fastai(settings, model)
     if not isinstance(settings, dict):
         raise ValueError(f"The settings for {peer} are a dictionary. Received: {shown(settings)}.")
@@ -125,8 +119,7 @@ def _detectron2(settings: dict[str, Any], model: keras.Model) -> Translation:
 
 
 def _big_vision(settings: dict[str, Any], model: keras.Model) -> Translation:
-    rest = {name: value for name, value in settings.items() if name.startswith(("optax", "grad_clip"))}
-    return _with_base(interop.from_big_vision(settings, model), {"lr": settings.get("lr")}, rest)
+    return _with_base(interop.from_big_vision(settings, model), {"lr": settings.get("lr")})
 
 
 def _keras_adamw(settings: dict[str, Any], model: keras.Model) -> Translation:

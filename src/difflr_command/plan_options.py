@@ -101,6 +101,8 @@ def parse_recipe(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     import difflr
 
     name, _, given = text.strip().partition(":")
+    if name == NONE:
+        raise ValueError(f"The recipe '{NONE}' takes no arguments. Received: --recipe '{text}'.")
     if name not in RECIPES:
         from difflr.checks import did_you_mean
 

@@ -52,7 +52,7 @@ def predict(
         if csv and json:
             raise ValueError("--csv and --json are two forms: give one of them.")
         if output is not None:
-            claim(output, "output")
+            claim(output, "output", (model, *(files or ())))
             suffix = output.suffix.lower()
             if not csv and not json and suffix not in (".csv", ".json"):
                 raise ValueError(f"--output is a .csv or a .json file, or give --csv or --json. Received: {output}.")

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import math
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -237,9 +238,13 @@ class Settings(RunOptions):
         """
         if self.output.suffix != ".keras":
             raise ValueError(f"The tuned model is a .keras file. Received: --output {self.output}.")
-        for path, what in ((self.output, "tuned model"), (self.report, "report")):
-            if path is not None:
-                claim(path, what)
+        if self.report is not None and os.path.realpath(self.report) == os.path.realpath(self.output):
+            raise ValueError(
+                f"--output and --report are the same file: {self.output}. Name another place for one of them."
+            )
+        claim(self.output, "tuned model", (self.plan,))
+        if self.report is not None:
+            claim(self.report, "report", (self.model, self.data, self.validation, self.plan))
 
     def check(self) -> None:
         """Checks what can be checked without the model and the data.
@@ -248,6 +253,10 @@ class Settings(RunOptions):
             ValueError: If something cannot be.
         """
         _ = self.rate, self.pixels
+        if self.validation is not None and "validation_split" in changed_options(self):
+            raise ValueError(
+                "--validation is the validation data, and --validation-split takes it from DATA: leave out one."
+            )
         if self.augment is not None and self.no_augment:
             raise ValueError(
                 "--augment says how images are changed, and --no-augment that they are not: leave out one."

@@ -13,7 +13,7 @@ def suggest(options: SuggestOptions) -> None:
     """
     with console.bad_input():
         if options.output is not None:
-            claim(options.output, "choice")
+            claim(options.output, "choice", (options.model, options.data, options.plan))
         if options.budget is not None and not options.budget > 0:
             raise ValueError(f"--budget is a share of the run, above 0. Received: {options.budget}.")
         options.settings().check()

@@ -28,9 +28,9 @@ def trackers_in(text: str | None) -> tuple[str, ...]:
         ValueError: If a name is none of these, or its package is not installed.
     """
     names = tuple(dict.fromkeys(name.strip().lower() for name in (text or "").split(",") if name.strip()))
-    for name in names:
+    for name in names or (() if text is None else ("",)):
         if name not in PACKAGES:
-            raise ValueError(f"--log knows {', '.join(PACKAGES)}, with commas between them. Received: {text}.")
+            raise ValueError(f"--log knows {', '.join(PACKAGES)}, with commas between them. Received: {text!r}.")
         for package in PACKAGES[name]:
             if importlib.util.find_spec(package) is None:
                 raise ValueError(f"--log {name} needs {package}: pip install {package}")

@@ -65,6 +65,21 @@ def test_amounts_of_images_are_predicted_in_their_own_unit(here):
 
 
 @pytest.mark.same_everywhere
+def test_validation_examples_that_are_trained_on_too(here):
+    remark = "{} validation examples are trained on, too: the accuracy is too high"
+    words = ["fine-tune", "net.keras", "images", *QUICK, "-o"]
+    assert not [note for note in succeeded(*words, "a.keras")["notes"] if "trained on, too" in note]
+    assert remark.format("18 of 18") in succeeded(*words, "b.keras", "--validation", "images")["notes"]
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")]).save("two.keras")
+    np.savez("data.npz", x=[[1, 2], [1, 2], [3, 4], [3, 4]], y=[[1, 0], [1, 0], [0, 1], [0, 1]], weight=np.ones(4))
+    notes = succeeded("fine-tune", "two.keras", "data.npz", *QUICK, "-o", "c.keras", "--validation-split", "0.5")[
+        "notes"
+    ]
+    for note in (remark.format("2 of 2"), "left out, other arrays: weight", "y is one-hot: one label per example"):
+        assert note in notes
+
+
+@pytest.mark.same_everywhere
 def test_ready_parts_of_a_folder(here):
     for part, numbers in (("train", range(4)), ("val", range(4, 5)), ("test", range(5, 6))):
         for name in COLORS:

@@ -170,7 +170,7 @@ WRONG = [
     (["timm", "dict(layer_decay=0.5", "net.keras"], "neither a file nor plain data"),
     (["timm", "net.keras", "net.keras"], "Settings are in a .json, .yaml, .yml or .py file. Received: net.keras"),
     (["fastai", "[1e-5, 1e-3]", "net.keras"], "from_param_groups"),
-    (["fastai", "'1e-5'", "net.keras"], "a slice or a rate"),
+    (["fastai", "'1e-5'", "net.keras"], "must be a number above 0, slice"),
     (["fastai", "9.0**9**9", "net.keras"], "is no number"),
     (["timm", "", "net.keras"], "a file, or plain data"),
     (["mmengine", "dict(_base_='x.py')", "net.keras"], "which its `_base_` may have"),

@@ -187,11 +187,14 @@ def _wide_is_refused(here):
         (["red.png", "--csv", "--json"], "give one of them"),
         (["red.png", "-o", "found.txt"], "a .csv or a .json file"),
         (["red.png", "-o", "gone/found.csv"], "there is no folder"),
+        (["names.csv", "-o", "names.csv"], "output names.csv would replace what is read"),
+        (["red.png", "--size", "999"], "pixels: leave out --size"),
         (["empty"], "There was nothing to predict"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(words, told, shots):
     (shots / "empty").mkdir()
+    (shots / "names.csv").write_text("file\nred.png\n")
     assert told in refused("predict", "colors.keras", *words)
 
 

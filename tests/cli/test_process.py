@@ -12,6 +12,7 @@ from PIL import Image
 
 import difflr_command
 from cli.colors import color_network
+from cli.commands import refused
 from difflr_command import backend
 from difflr_command.app import app
 
@@ -71,6 +72,23 @@ def test_letters_that_a_terminal_lacks(monkeypatch, encoding, expected):
 
 
 @pytest.mark.same_everywhere
+@pytest.mark.same_everywhere
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
+def test_a_full_disk_behind_stdout_is_one_line():
+    program = [sys.executable, "-m", "difflr_command", "models"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("difflr: error: OSError: No space left on device.")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.same_everywhere
+def test_a_demo_does_not_write_into_a_file(here):
+    for words in (["--output", "net.keras"], ["--export", "net.keras"]):
+        assert "net.keras is a file" in refused("demo", *words)
+
+
 def test_every_command_takes_the_options_of_every_command():
     import typer.main
 

@@ -129,7 +129,7 @@ def test_tensorboard_is_kerass_own(stubs, tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("tensorbord", "--log knows tensorboard, mlflow, wandb, with commas between them. Received: tensorbord."),
+        ("tensorbord", "--log knows tensorboard, mlflow, wandb, with commas between them. Received: 'tensorbord'."),
         ("mlflow", "--log mlflow needs mlflow: pip install mlflow"),
         ("tensorboard", "--log tensorboard needs tensorboard: pip install tensorboard"),
     ],

@@ -171,6 +171,11 @@ def test_any_separator_is_seen(separator, tmp_path):
     assert examples.class_names == ("None", "nan")
 
 
+def test_spaces_around_the_names_of_columns(tmp_path):
+    (tmp_path / "t.csv").write_text("text , label\na,x\nb,y\n")
+    assert list(data.read_table(tmp_path / "t.csv").x) == ["a", "b"]
+
+
 def test_a_text_with_separators_and_no_quotes_is_skipped(tmp_path):
     """Else a part of the text would be the label."""
     rows = ["text,label", *["good,a", "bad,b"] * 10, "nice, really,a"]
@@ -202,7 +207,8 @@ def test_texts_take_no_more_memory_than_they_are_long(tmp_path):
             "no column 'text' with texts. Its columns, separated by commas, are: texts, label. .*Say .* `text_column`",
         ),
         (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
-        (b"", "no column 'text' with texts. Its columns, .*: none"),
+        (b"", "is empty. The first row must have the names"),
+        (b"text,label,label\na,b,c\n", "several columns 'label'. Rename"),
         (b"text,label\n", "no rows"),
         (b"text,label\na,x\nb,x\n", "one class only, x"),
         (b"text,label\n\xff\xfe,x\n", "not in UTF-8"),
@@ -212,6 +218,21 @@ def test_tables_that_are_refused(content, told, tmp_path):
     (tmp_path / "table.csv").write_bytes(content)
     with pytest.raises(ValueError, match=told):
         data.read_table(tmp_path / "table.csv")
+
+
+def test_a_link_to_a_folder_above_has_no_end(images):
+    (images / "9" / "again").symlink_to(images)
+    found = data.read_folder(images, (4, 4))
+    assert len(found) == 4
+    assert any("9/again" in note for note in found.notes)
+
+
+def test_one_hot_labels(tmp_path):
+    np.savez(tmp_path / "data.npz", x=np.zeros((3, 2)), y=np.eye(3)[[2, 0, 1]], z=[1])
+    found, _ = data.read_arrays(tmp_path / "data.npz")
+    assert list(found.y) == [2, 0, 1]
+    assert found.notes == ("left out, other arrays: z", "y is one-hot: one label per example")
+    assert data.read_arrays(tmp_path / "data.npz", targets="several")[0].y.shape == (3, 3)
 
 
 def test_arrays(tmp_path):

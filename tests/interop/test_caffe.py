@@ -203,6 +203,23 @@ def test_a_stopped_gradient_is_noted():
 
 
 @pytest.mark.same_everywhere
+def test_a_label_has_no_gradient_to_stop():
+    data = 'layer { name: "data" type: "Data" top: "data" top: "label" }'
+    body = layer("a").replace("type:", 'bottom: "data" top: "a" type:')
+    loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "a" bottom: "label" propagate_down: %s }'
+    notes = {flags: from_caffe(net(data, body, loss % flags), model_of("a")).notes for flags in ("[1, 0]", "[0, 0]")}
+    assert [len(found) for found in notes.values()] == [0, 1]
+
+
+@pytest.mark.same_everywhere
+def test_fixed_statistics_are_noted():
+    for part in ("batch_norm_param { use_global_stats: true }", "bn_param { frozen: true momentum: 0.95 }"):
+        norm = layer("a", "lr_mult: 0", "lr_mult: 0", kind="BN").replace("type:", f"{part} type:")
+        (note,) = from_caffe(net(norm), model_of("a")).notes
+        assert note.startswith("a: its statistics are fixed")
+
+
+@pytest.mark.same_everywhere
 def test_a_bias_layer_has_its_bias_first():
     assert table(from_caffe(net(layer("a", "lr_mult: 3", kind="Bias")), model_of("a")).plan)["a"][1] == (3, 1)
 
@@ -237,6 +254,14 @@ def test_report_says_what_matched_and_what_did_not():
     ("text", "message"),
     [
         (layer("a", "lr_mul: 1"), "unknown field 'lr_mul' in Caffe's ParamSpec.*Did you mean 'lr_mult'"),
+        (
+            'layer { name: "a" param: [{ lr_mult: 1 }, { lr_mul: 1 }] }',
+            "unknown field 'lr_mul' in Caffe's ParamSpec.*Did you mean 'lr_mult'",
+        ),
+        (
+            'layer { name: "a" convolution_param { lr_mult: 1 } }',
+            "'lr_mult' inside the settings of a layer.*to `param`",
+        ),
         ('layer { name: "a" blobs_lr: 1 }', "unknown field 'blobs_lr' in Caffe's Layer"),
         ("", "has no trainable layer"),
         ("layer { name: 'a' ", "not a net in Caffe's text format: 1:"),

@@ -102,10 +102,59 @@ def test_what_a_multi_optimizer_cannot_say():
     for rules, rate in (({"body": schedule}, 1e-2), ({"body": 0.1}, schedule)):
         with pytest.raises(ValueError, match="cannot express a schedule times a multiplier"):
             to_multi_optimizer(difflr.Plan(chain(), rules), adamw(rate))
-    with pytest.raises(TypeError, match=r"Expected a keras.optimizers.MultiOptimizer"):
+    with pytest.raises(TypeError, match=r"must be a MultiOptimizer, an OptimizerMap or a function"):
         from_multi_optimizer(adamw(1e-2), chain())
     with pytest.raises(TypeError, match="must be a Keras optimizer"):
         from_multi_optimizer(lambda variable: 0.1, chain())
+
+
+@has_multi_optimizer
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_excluded_variables_do_not_decay(wrapped):
+    """Against the MultiOptimizer itself: exclusions are in no config."""
+
+    def optimizers():
+        slow, fast = adamw(1e-3, 0.5), adamw(1e-2, 0.5)
+        slow.exclude_from_weight_decay(var_names=["bias"])
+        return keras.optimizers.OptimizerMap(fast, {".*body/.*": slow})
+
+    model = chain()
+    source = keras.optimizers.MultiOptimizer(optimizers()) if wrapped else optimizers()
+    translation = from_multi_optimizer(source, model)
+    assert [row.weight_decay_multiplier for row in translation.plan.rows] == [1, 0, 1, 1]
+    expected = trained(chain(), keras.optimizers.MultiOptimizer(optimizers()))
+    assert_close(trained(model, translation.optimizer), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.same_everywhere
+@has_multi_optimizer
+def test_exclusions_survive_both_ways():
+    stock = adamw(1e-2)
+    stock.exclude_from_weight_decay(var_names=["bias"])
+    model = chain()
+    back = from_multi_optimizer(to_multi_optimizer(difflr.Plan(model, {"body": 0.1}), stock), model)
+    assert [row.weight_decay_multiplier for row in back.plan.rows] == [1, 0, 1, 0]
+    assert [row.weight_decay_multiplier for row in from_tfa([(stock, model.layers)], model).plan.rows] == [1, 0, 1, 0]
+
+
+@pytest.mark.same_everywhere
+def test_a_wrong_form_is_named():
+    model, stock = chain(), adamw(1e-2)
+    for call, message in (
+        (lambda: from_multi_optimizer({".*": stock}, model), "must be a MultiOptimizer, an OptimizerMap or a function"),
+        (lambda: from_multi_optimizer(None, model), "must be a MultiOptimizer, an OptimizerMap or a function"),
+        (lambda: from_tfa([stock], model), "Each entry must be a pair"),
+        (lambda: from_tfa([(stock, "body")], model), "must be a layer or a list of layers. Received: 'body'"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+@pytest.mark.same_everywhere
+@has_multi_optimizer
+def test_a_key_that_is_no_regular_expression():
+    with pytest.raises(ValueError, match=r"'body\(', which is not a regular expression"):
+        from_multi_optimizer(keras.optimizers.OptimizerMap(adamw(1e-2), {"body(": adamw(1e-3)}), chain())
 
 
 @pytest.mark.same_everywhere

@@ -15,6 +15,7 @@ from difflr.interop import (
     from_big_vision,
     from_detectron2,
     from_fastai,
+    from_lr_multiplier,
     from_mmengine,
     from_param_groups,
     from_timm,
@@ -152,19 +153,63 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
             lambda m: from_detectron2(m, base_lr=1, overrides={"bias": {"momentum": 1}}),
             "the unknown field 'momentum'. Expected: lr, weight_decay",
         ),
+        (lambda m: from_big_vision({"lr_mults": [("head(", 1.0)]}, m), r"'head\(', which is not a regular expression"),
+        (lambda m: from_detectron2(m, base_lr=0), "`base_lr` must be above 0"),
+        (
+            lambda m: from_detectron2(m, base_lr=1, lr_factor_func=lambda name: None),
+            "lr_factor_func.'backbone.patch.weight",
+        ),
+        (
+            lambda m: from_detectron2(m, base_lr=1, lr_factor_func=lambda name: 1.0),
+            "None of the 1 settings.*lr_factor_func",
+        ),
         (lambda m: from_fastai(slice(None), m), "must be a number above 0"),
-        (lambda m: from_param_groups([{"params": [], "betas": 1}], m, learning_rate=1), "sets betas"),
+        (lambda m: from_fastai(slice(1e-5, 1e-3, 2), m), "must be a number above 0"),
+        (lambda m: from_fastai(np.array([1e-5, 1e-3]), m), "For a rate per group, use from_param_groups"),
+        (lambda m: from_fastai(float("nan"), m), "must be a number above 0"),
+        (lambda m: from_param_groups(AMSGRAD_OF_ONE, m, learning_rate=1), "Group 0 sets amsgrad"),
         (lambda m: from_param_groups([{"params": [], "weight_decay": 1}], m, learning_rate=1), "no multiplier gives"),
-        (lambda m: from_param_groups([{"params": ["head/bias"]}] * 2, m, learning_rate=1), "in group 0 already"),
+        (
+            lambda m: from_param_groups([{"params": ["head/bias"]}] * 2, m, learning_rate=1),
+            "in a group already: head/bias .group 0",
+        ),
         (
             lambda m: from_param_groups([{"params": [n]} for n in ("head/bias", "head.bias")], m, learning_rate=1),
-            "several groups",
+            "head.bias .group 1. is in a group already: head/bias",
         ),
     ],
 )
 def test_what_is_refused(model, call, message):
     with pytest.raises(ValueError, match=message):
         call(model)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: from_timm(m, no_weight_decay="head.bias"), r"such as \['head.bias'\]"),
+        (lambda m: from_mmengine({"custom_keys": {"head": 0.1}}, m), "custom key 'head' must be a mapping"),
+        (lambda m: from_mmengine({"custom_keys": [("head", 0.1)]}, m), "`custom_keys` must be a mapping"),
+        (lambda m: from_detectron2(m, base_lr=1, overrides={"bias": 0.1}), "override for 'bias' must be a mapping"),
+        (lambda m: from_big_vision({"lr_mults": {"head/.*": 1.0}}, m), "`lr_mults` must be a list of pairs"),
+        (lambda m: from_lr_multiplier([("head", 0.1)], m), "`multipliers` must be a mapping"),
+        (lambda m: from_param_groups([{"params": m.layers[-1]}], m, learning_rate=1), "such as layer.trainable_var"),
+        (lambda m: from_param_groups([{"lr": 1}], m, learning_rate=1), "Group 0 must be a dictionary with `params`"),
+        (
+            lambda m: from_param_groups([{"params": [None]}], m, learning_rate=1),
+            "variables of the model or their names",
+        ),
+        (lambda m: from_param_groups("head", m, learning_rate=1), "a list of dictionaries with `params`"),
+    ],
+)
+def test_a_wrong_form_is_named(model, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(model)
+
+
+def test_what_belongs_to_the_optimizer_is_noted(model):
+    config = {"lr_mults": [(".*", 1.0)], "optax_name": "scale_by_adam", "grad_clip_norm": 1.0}
+    assert from_big_vision(config, model).notes == ("not in the plan: optax_name='scale_by_adam', grad_clip_norm=1.0",)
 
 
 def test_mmengine_says_which_multipliers_do_not_count_by_depth(model):
@@ -175,6 +220,7 @@ def test_mmengine_says_which_multipliers_do_not_count_by_depth(model):
     assert translation.plan.row(model.get_layer("head").kernel).multiplier == 1
 
 
+AMSGRAD_OF_ONE = [{"params": ["head.weight"], "amsgrad": True}, {"params": ["head.bias"], "amsgrad": False}]
 GROUPS = ["backbone/patch", "backbone/blocks", "backbone/bn", "head"]
 FASTAI = {
     "low and high": (slice(1e-5, 1e-2), [1e-3, 1e-2, 1e-1, 1.0], 1e-2),
@@ -211,3 +257,52 @@ def test_parameter_groups(model):
         "head/kernel": (pytest.approx(3), 2),
         "head/bias": (pytest.approx(3), 2),
     }
+
+
+def test_param_groups_take_what_torch_takes(model):
+    """Pairs and single names, BEiT's `lr_scale` and dictionary, and arguments of torch's optimizers."""
+    head = model.get_layer("head")
+    groups = {
+        "layer_0": {"params": "backbone.patch.weight", "lr_scale": 0.25, "betas": (0.9, 0.95), "nesterov": True},
+        "layer_1": {"params": [("any name", head.kernel), ["head.bias", head.bias]], "lr": 2e-3, "nesterov": True},
+    }
+    translation = from_param_groups(groups, model, learning_rate=1e-3)
+    rows = {row.path: row for row in translation.plan.rows if not row.frozen}
+    assert {path: row.multiplier for path, row in rows.items()} == {
+        "backbone/patch/kernel": 0.25,
+        "head/kernel": 2,
+        "head/bias": 2,
+    }
+    assert rows["backbone/patch/kernel"].hyperparameters == {"beta_1": 0.9, "beta_2": 0.95}
+    assert not rows["head/kernel"].hyperparameters
+    assert translation.notes == ("arguments of the optimizer, not in the plan: nesterov=True",)
+    assert translation.learning_rate == 1e-3
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch parameters")
+def test_an_optimizer_of_torch(model):
+    import torch
+
+    head = model.get_layer("head")
+    groups = [
+        {"params": list(head.parameters()), "weight_decay": 0.1},
+        {"params": [model.layers[0].variables[0].value], "lr": 1e-3},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=1e-2, momentum=0.9)
+    torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1)  # it changes `lr`, and keeps `initial_lr`
+    translation = from_param_groups(optimizer, model)
+    found = {row.path: (row.multiplier, row.weight_decay_multiplier) for row in translation.plan.rows if not row.frozen}
+    one = (pytest.approx(0.1), 0)
+    assert found == {"backbone/patch/kernel": one, "head/kernel": (1, 1), "head/bias": (1, 1)}
+    assert translation.learning_rate == 1e-2
+    notes = "\n".join(translation.notes)
+    assert "torch.optim.SGD" in notes
+    assert "momentum=0.9" in notes
+    assert "weight decay is part of the gradient" in notes
+    plan = difflr.Plan(model, {"head": 0.5, "kind:bias": {"weight_decay_multiplier": 0.0}})
+    back = from_param_groups(
+        difflr.interop.torch_param_groups(plan, 1e-2, 0.1), model, learning_rate=1e-2, weight_decay=0.1
+    )
+    assert back.plan.multipliers.values() == plan.multipliers.values()
+    with pytest.raises(ValueError, match="numbers instead of parameters"):
+        from_param_groups(optimizer.state_dict()["param_groups"], model, learning_rate=1e-2, weight_decay=0.1)

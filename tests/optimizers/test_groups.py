@@ -159,6 +159,11 @@ def test_reading():
     assert isinstance(optimizer.multipliers[variables[0]], float)
     assert "fast_kernel: 0.05" in repr(optimizer.multipliers)
     assert optimizer.plan.multipliers[variables[0]] == 0.05
+    known = optimizer.multipliers
+    optimizer.multipliers[variables[0]] = 0.025
+    assert known[variables[0]] == 0.025  # a view, as of a dict
+    optimizer.multipliers[variables[0]] = 0.1
+    assert optimizer.plan is optimizer.plan  # as it was made: nothing is changed any more
 
 
 def test_reading_before_the_build():

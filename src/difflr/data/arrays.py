@@ -16,7 +16,7 @@ def read_arrays(file: str | Path, *, targets: str | None = None) -> tuple[Exampl
     """Reads the arrays `x` and `y`, and `x_val` and `y_val` if present, from a file that `np.savez` wrote.
 
     Whole numbers in `y` may be labels, or numbers to predict, such as years. Unless `targets` says which, they are labels
-    if every number from 0 up occurs.
+    if every number from 0 up occurs. One-hot rows are labels, too.
 
     Args:
         file: The `.npz` file. Pickled objects in it are not read.
@@ -59,6 +59,11 @@ def read_arrays(file: str | Path, *, targets: str | None = None) -> tuple[Exampl
         raise ValueError(f"{file} has one of the arrays x_val and y_val; both or none are needed.")
     _check(file, arrays)
     parts = [(arrays[x], _column(arrays[y])) for x, y in (("x", "y"), VALIDATION) if x in arrays]
+    others = [name for name in arrays if name not in ("x", "y", *VALIDATION)]
+    notes = [f"left out, other arrays: {', '.join(others)}"] if others else []
+    if targets in (None, "labels") and all(_is_one_hot(y) for _, y in parts):
+        notes.append("y is one-hot: one label per example")
+        targets, parts = "labels", [(x, y.argmax(1)) for x, y in parts]
     if targets is None:
         targets = "labels" if _leaves_none_out(parts[0][1]) else "numbers"
     if targets == "labels":
@@ -68,7 +73,7 @@ def read_arrays(file: str | Path, *, targets: str | None = None) -> tuple[Exampl
         parts = [(x, _several(file, y)) for x, y in parts]
         number = parts[0][1].shape[1]
     names = () if targets == "numbers" else tuple(map(str, range(number)))
-    train, *validation = [Examples(_single(x), _single(y), names) for x, y in parts]
+    train, *validation = [Examples(_single(x), _single(y), names, notes=tuple(notes)) for x, y in parts]
     return train, validation[0] if validation else None
 
 
@@ -117,6 +122,10 @@ def _single(values: np.ndarray) -> np.ndarray:
 
 def _column(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _is_one_hot(values: np.ndarray) -> bool:
+    return values.ndim == 2 and bool(np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all())
 
 
 def _are_whole(values: np.ndarray) -> bool:

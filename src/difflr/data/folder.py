@@ -168,11 +168,14 @@ def ready_split(folder: Path) -> tuple[Path | None, Path | None, list[Path]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files below `folder`, without hidden ones and what is in hidden folders: thumbnails, other programs' copies."""
+    """The files below `folder`, without hidden ones and what is in hidden folders: thumbnails, other programs' copies.
+
+    A link to a folder that it is in is a file here: it has no end.
+    """
     for entry in folder.iterdir():
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not folder.resolve().is_relative_to(entry.resolve()):
             yield from _files(entry)
         else:
             yield entry

@@ -83,6 +83,7 @@ def _csv_rows(file: Path, contents: Sequence[str], labels: Sequence[str], what: 
         with file.open(encoding="utf-8-sig", newline="") as opened:
             separator, content = _separator(opened, file, contents, labels, what)
             reader = csv.DictReader(opened, delimiter=separator)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             for row in reader:
                 made = _row(f"line {reader.line_num}", row, content, labels, what)
                 if None in row:
@@ -157,11 +158,16 @@ def _separator(
     found = {}
     for separator in SEPARATORS:
         opened.seek(0)
-        found[separator] = next(csv.reader(opened, delimiter=separator), [])
+        found[separator] = [name.strip() for name in next(csv.reader(opened, delimiter=separator), [])]
     opened.seek(0)
+    if not any(found.values()):
+        raise ValueError(f"{file} is empty. The first row must have the names of the columns.")
     for separator, columns in found.items():
         content = next((name for name in contents if name in columns), None)
         if content is not None and set(labels) <= set(columns):
+            twice = next((name for name in (content, *labels) if columns.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{file} has several columns '{twice}'. Rename all but one.")
             return separator, content
     separator = max(found, key=lambda one: len(found[one]))
     _content_column(file, found[separator], contents, labels, what, f", separated by {SEPARATORS[separator]},")

@@ -1,16 +1,16 @@
 """big_vision: `lr_mults`, `wd_mults` and `schedule`, three lists of regular expressions."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from difflr.checks import did_you_mean, nearest, shown
-from difflr.interop.translation import Decision, Translation, translate
+from difflr.checks import checked_number, did_you_mean, nearest, shown, wrong_type
+from difflr.interop.translation import Decision, Translation, full_match, translate
 from difflr.plan import Row
 
 _FIELDS = ("lr", "wd", "lr_mults", "wd_mults", "schedule")
+_OPTIMIZER = ("optax", "grad_clip")
 _FLAX_NAMES = {"gamma": "scale", "beta": "bias", "embeddings": "embedding"}
 
 
@@ -23,7 +23,8 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
 
     Args:
         config: A dictionary or `ml_collections.ConfigDict` with `lr_mults`, `wd_mults`,
-            `schedule`, and `lr` and `wd` for the report. Other fields are ignored.
+            `schedule`, and `lr` and `wd` for the report. The report names the optimizer's other fields (`optax`,
+            `grad_clip_norm`); fields about data and model are ignored.
         model: A built Keras model.
 
     Returns:
@@ -51,16 +52,16 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
     for name in config:
         if name not in _FIELDS and nearest(str(name), _FIELDS, 1, 0.8):
             raise ValueError(f"big_vision has no setting {shown(name)}.{did_you_mean(str(name), _FIELDS, 1)}")
-    lr_mults = list(config.get("lr_mults") or [])
-    wd_mults = list(config.get("wd_mults") or [(".*/kernel$", 1.0)])
-    schedule = config.get("schedule") or {}
-    schedule = list(schedule) if isinstance(schedule, (list, tuple)) else [(".*", schedule)]
-    zero = [pattern for pattern, value in lr_mults if value <= 0]
+    lr_mults = _pairs(config, "lr_mults")
+    wd_mults = _pairs(config, "wd_mults") or [(".*/kernel$", 1.0)]
+    one_schedule = not isinstance(config.get("schedule"), (list, tuple))
+    schedule = [(".*", config.get("schedule") or {})] if one_schedule else _pairs(config, "schedule")
+    zero = [pattern for pattern, value in lr_mults if checked_number(value, f"lr_mults['{pattern}']") == 0]
     if zero:
         raise ValueError(
             f"`lr_mults` must be above 0, as in big_vision. Received: 0 for '{zero[0]}'. To freeze, use schedule `None`."
         )
-    different = {repr(sorted(dict(value).items())) for _, value in schedule if value is not None}
+    different = {repr(dict(sorted(dict(value).items()))) for _, value in schedule if value is not None}
     if len(different) > 1:
         raise ValueError(
             "`schedule` has several different schedules. Write them as Keras schedules and pass them in rules: "
@@ -79,7 +80,7 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
 
     settings = [
         f"{name} {pattern}"
-        for name, pairs in (("schedule", schedule), ("lr_mults", lr_mults), ("wd_mults", config.get("wd_mults") or []))
+        for name, pairs in (("schedule", schedule), ("lr_mults", lr_mults), ("wd_mults", _pairs(config, "wd_mults")))
         for pattern, _ in pairs
     ]
     return translate("big_vision", model, decide, settings, notes=_notes(config, different), name_of=flax_name)
@@ -91,14 +92,26 @@ def flax_name(row: Row) -> str:
     return "/".join([*layers, _FLAX_NAMES.get(name, name)])
 
 
+def _pairs(config: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    """A list of patterns and values."""
+    pairs = config.get(name) or []
+    if not isinstance(pairs, (list, tuple)) or any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+        raise wrong_type(f"`{name}`", "a list of pairs, such as [('head/.*', 10.0)]", pairs)
+    return [(pattern, value) for pattern, value in pairs]
+
+
 def _first(name: str, pairs: list[Any], row: Row) -> tuple[str, Any] | None:
     """The first pair whose pattern matches, with the name of the setting."""
     flax = flax_name(row)
-    return next(((f"{name} {pattern}", value) for pattern, value in pairs if re.fullmatch(pattern, flax)), None)
+    return next(
+        ((f"{name} {pattern}", value) for pattern, value in pairs if full_match(pattern, flax, f"`{name}`")), None
+    )
 
 
 def _notes(config: Mapping[str, Any], schedules: set[str]) -> list[str]:
-    notes = [f"the base rate follows this schedule: {schedule}" for schedule in schedules if schedule != "[]"]
+    notes = [f"the base rate follows this schedule: {schedule}" for schedule in schedules if schedule != "{}"]
+    others = [f"{name}={shown(config[name])}" for name in config if str(name).startswith(_OPTIMIZER)]
+    notes += [f"not in the plan: {', '.join(others)}"] if others else []
     if config.get("wd") and config.get("lr"):
         notes.append(
             f"decay does not follow the rate: AdamW({config['lr']}, weight_decay={config['wd'] / config['lr']:g}, "

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from difflr.checks import check_fields
+from difflr.checks import check_fields, checked_number, checked_rate
 from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
 
@@ -39,7 +39,8 @@ def from_detectron2(
         A `difflr.interop.Translation`.
 
     Raises:
-        ValueError: If a decay differs while the base is 0, an override sets anything else, or there are two for `bias`.
+        ValueError: If a number is out of range, a decay differs while the base is 0, an override sets anything else, there
+            are two for `bias`, or nothing matches, such as an `lr_factor_func` that is 1 for every variable.
 
     Example:
 
@@ -56,7 +57,8 @@ def from_detectron2(
 
     Reference: `get_default_optimizer_params` in `detectron2/solver/build.py`.
     """
-    own = {name: dict(values) for name, values in (overrides or {}).items()}
+    checked_rate(base_lr, "base_lr")
+    own: dict[str, Mapping[str, float]] = dict(overrides or {})
     bias = {"lr": base_lr * bias_lr_factor} if bias_lr_factor != 1 else {}
     bias |= {} if weight_decay_bias is None else {"weight_decay": weight_decay_bias}
     if bias and "bias" in own:
@@ -64,6 +66,8 @@ def from_detectron2(
     own |= {"bias": bias} if bias else {}
     for name, values in own.items():
         check_fields(values, ("lr", "weight_decay"), f"The override for '{name}'")
+        for field, value in values.items():
+            checked_number(value, f"overrides['{name}']['{field}']")
     of_norm = weight_decay if weight_decay_norm is None else weight_decay_norm
     decays = [of_norm, *(values.get("weight_decay", 0.0) for values in own.values())]
     if not weight_decay and any(decays):
@@ -71,7 +75,8 @@ def from_detectron2(
 
     def decide(row: Row) -> Decision:
         name = torch_name(row)
-        numbers = {"lr": base_lr * (lr_factor_func(name) if lr_factor_func else 1.0), "weight_decay": weight_decay}
+        factor = checked_number(lr_factor_func(name), f"lr_factor_func('{name}')") if lr_factor_func else 1.0
+        numbers = {"lr": base_lr * factor, "weight_decay": weight_decay}
         norm = weight_decay_norm is not None and isinstance(row.layer, NORMS)
         if norm:
             numbers["weight_decay"] = of_norm
@@ -80,9 +85,11 @@ def from_detectron2(
         axes = {"multiplier": numbers["lr"] / base_lr}
         if weight_decay:
             axes["weight_decay_multiplier"] = numbers["weight_decay"] / weight_decay
-        return axes, [*(["weight_decay_norm"] if norm else []), *([f"override {last}"] if last in own else [])]
+        settings = {"lr_factor_func": factor != 1, "weight_decay_norm": norm, f"override {last}": last in own}
+        return axes, [setting for setting, applies in settings.items() if applies]
 
     settings = [
+        *(["lr_factor_func"] if lr_factor_func else []),
         *(["weight_decay_norm"] if weight_decay_norm is not None else []),
         *(f"override {name}" for name in own),
     ]

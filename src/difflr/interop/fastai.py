@@ -1,11 +1,13 @@
 """fastai: a `slice` of learning rates."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from difflr.checks import is_number, shown
 from difflr.interop.translation import NORMS, Decision, Translation, translate
 from difflr.plan import Plan, Row
 from difflr.recipes import discriminative
@@ -42,9 +44,14 @@ def from_fastai(
 
     Reference: `set_hyper` in `fastai/optimizer.py`, `even_mults` in `fastai/learner.py`; `wd_bn_bias` of `Learner`.
     """
-    low, high = (lr.start, lr.stop) if isinstance(lr, slice) else (None, lr)
-    if not high or high <= 0:
-        raise ValueError(f"`lr` must be a number above 0, slice(high) or slice(low, high). Received: {lr!r}.")
+    low: Any
+    high: Any
+    low, high = (None, lr) if not isinstance(lr, slice) else (lr.start, lr.stop) if lr.step is None else (None, None)
+    if not (is_number(high) and 0 < high < math.inf and (low is None or is_number(low))):
+        hint = "" if isinstance(lr, (slice, str)) or is_number(lr) else " For a rate per group, use from_param_groups."
+        raise ValueError(
+            f"`lr` must be a number above 0, slice(high) or slice(low, high). Received: {shown(lr)}.{hint}"
+        )
     relative = low / high if low else None
     plan = discriminative(model, relative, groups=groups) if isinstance(lr, slice) else Plan(model)
 

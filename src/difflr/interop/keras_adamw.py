@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import checked_rate
 from difflr.interop.lr_multiplier import keras2_names
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.optimizers import differential
@@ -53,6 +54,7 @@ def from_keras_adamw(
     OverLordGoldDragon/keras-adamw; its version for `tf.keras` (in the other version, multipliers
     accumulate from one weight to the next).
     """
+    checked_rate(learning_rate, "learning_rate")
     multipliers = dict(lr_multipliers or {})
     decays = {
         name: value if isinstance(value, (int, float)) else value[1] for name, value in (weight_decays or {}).items()

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.plan import Row
 
@@ -35,6 +36,8 @@ def from_lr_multiplier(multipliers: Mapping[str, Any], model: keras.Layer) -> Tr
 
     Reference: `_get_multiplier` in `keras_lr_multiplier/multiplier.py` of CyberZHG/keras-lr-multiplier.
     """
+    if not isinstance(multipliers, Mapping):
+        raise wrong_type("`multipliers`", "a mapping from name prefix to number", multipliers)
     schedules = keras.optimizers.schedules.LearningRateSchedule
     for key, value in multipliers.items():
         if callable(value) and not isinstance(value, schedules):

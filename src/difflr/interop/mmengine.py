@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import check_fields, listed
+from difflr.checks import check_fields, listed, wrong_type
 from difflr.interop.timm import from_timm, is_vector, rates_by_depth
 from difflr.interop.translation import NORMS, Decision, Translation, torch_name, translate
 from difflr.plan import Row
@@ -68,10 +68,12 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
         raise ValueError(f"{listed(list(layers))} needs `layer_decay_rate` or `decay_rate` in `paramwise_cfg`.")
     if "decay_rate" in paramwise_cfg or "num_layers" in paramwise_cfg:
         return _by_decay_rate(paramwise_cfg, model, layers)
-    check_fields(dict(paramwise_cfg), _KEYS, "`paramwise_cfg`")
-    custom = dict(paramwise_cfg.get("custom_keys", {}))
+    check_fields(paramwise_cfg, _KEYS, "`paramwise_cfg`")
+    custom = paramwise_cfg.get("custom_keys") or {}
+    if not isinstance(custom, Mapping):
+        raise wrong_type("`custom_keys`", "a mapping, such as {'norm': dict(decay_mult=0.0)}", custom)
     for key, values in custom.items():
-        check_fields(dict(values), _CUSTOM, f"The custom key '{key}'")
+        check_fields(values, _CUSTOM, f"The custom key '{key}'")
     by_length = sorted(sorted(custom), key=len, reverse=True)
     decay_rate = paramwise_cfg.get("layer_decay_rate")
     kinds = {name: paramwise_cfg[name] for name in _KINDS if paramwise_cfg.get(name) is not None}
@@ -96,7 +98,7 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
 
 def _by_decay_rate(paramwise_cfg: Mapping[str, Any], model: keras.Layer, layers: dict[str, Any]) -> Translation:
     known = ("decay_rate", "layer_decay_rate", "num_layers", "decay_type")
-    check_fields(dict(paramwise_cfg), (*known, *_KEYS), "`paramwise_cfg` with `decay_rate` or `num_layers`")
+    check_fields(paramwise_cfg, (*known, *_KEYS), "`paramwise_cfg` with `decay_rate` or `num_layers`")
     if paramwise_cfg.get("decay_type", "layer_wise") != "layer_wise" and "depth" not in layers:
         raise ValueError(
             "Blocks are found in the model only with decay_type='layer_wise'. Pass the stages as `depth=`."

@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 
+from difflr import keras_private
+from difflr.checks import wrong_type
 from difflr.interop.effective import check_axes, check_plan, group_decay
 from difflr.interop.same_class import SameClass, one_optimizer
-from difflr.interop.translation import Decision, Translation, translate
+from difflr.interop.translation import Decision, Translation, full_match, translate
 from difflr.plan import Plan, Row
 
 
@@ -29,6 +31,7 @@ def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
     Raises:
         ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`, or have different schedules,
             or two keys match one variable.
+        TypeError: If it is anything else.
 
     Example:
 
@@ -49,21 +52,23 @@ def from_multi_optimizer(optimizer: Any, model: keras.Layer) -> Translation:
 
     def decide(row: Row) -> Decision:
         path = row.variable.path
-        matching = [path] if path in keys else [key for key in keys if re.fullmatch(key, path)]
-        return merged.axes(chosen[id(row.variable)]), matching
+        matching = [path] if path in keys else [key for key in keys if full_match(key, path, "A key")]
+        return merged.axes(chosen[id(row.variable)], row.variable), matching
 
     found = translate("MultiOptimizer", model, decide, keys, name_of=lambda row: row.variable.path)
     return merged.complete(found)
 
 
 def _map_of(optimizer: Any) -> Any:
-    """The map of a MultiOptimizer with copies of its optimizers; anything else unchanged."""
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        return optimizer
-    saved = optimizer.get_config().get("optimizer_map")
-    if saved is None:
-        raise TypeError(f"Expected a keras.optimizers.MultiOptimizer. Received: {optimizer!r}.")
-    return saved if callable(saved) else keras.saving.deserialize_keras_object(saved)
+    """The map or function of a MultiOptimizer, or `optimizer` if it is one."""
+    choose = keras_private.optimizer_map(optimizer)
+    if not callable(choose):
+        raise wrong_type(
+            "`optimizer`", "a MultiOptimizer, an OptimizerMap or a function variable -> optimizer", optimizer
+        )
+    for key in choose if isinstance(choose, Mapping) else ():
+        full_match(key, "", "A key")
+    return choose
 
 
 def to_multi_optimizer(plan: Plan, optimizer: Any) -> Any:
@@ -132,4 +137,6 @@ def _freeze(plan: Plan) -> None:
 def _copy(optimizer: Any, config: dict[str, Any], own: dict[str, Any]) -> Any:
     if not own.get("weight_decay", True) and config.get("weight_decay") is not None:
         own = {**own, "weight_decay": 0.0}  # AdamW takes no None
-    return type(optimizer).from_config({**config, **own})
+    copy = type(optimizer).from_config({**config, **own})
+    keras_private.copy_weight_decay_exclusions(optimizer, copy)
+    return copy

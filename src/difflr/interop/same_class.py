@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from difflr import keras_private
 from difflr.checks import wrong_type
 from difflr.interop.translation import Translation
 from difflr.optimizers import differential
@@ -43,9 +44,10 @@ class SameClass:
         }
         self._config = {**base, "weight_decay": self.decay or base.get("weight_decay")}
 
-    def axes(self, optimizer: Any) -> dict[str, float]:
+    def axes(self, optimizer: Any, variable: keras.Variable) -> dict[str, float]:
         """The rule values for a variable of `optimizer`."""
-        return self._axes[id(optimizer)]
+        excluded = {} if keras_private.decays(optimizer, variable) else {"weight_decay_multiplier": 0.0}
+        return {**self._axes[id(optimizer)], **excluded}
 
     def complete(self, translation: Translation) -> Translation:
         """The translation with the merged optimizer, and what differs from several.

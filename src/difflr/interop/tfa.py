@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.interop.same_class import SameClass, one_optimizer
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.plan import Row
@@ -25,6 +26,7 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
     Raises:
         ValueError: If the optimizers differ in more than `learning_rate` and `weight_decay`; or a variable is in two
             pairs, so that TensorFlow Addons would update it twice.
+        TypeError: If a pair is anything else.
 
     Example:
 
@@ -37,12 +39,11 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
     Reference: `create_optimizer_spec` and `apply_gradients` in
     `tensorflow_addons/optimizers/discriminative_layer_training.py`.
     """
-    pairs = [(one_optimizer(optimizer), layers) for optimizer, layers in optimizers_and_layers]
+    pairs = [_checked_pair(pair) for pair in optimizers_and_layers]
     merged = SameClass(optimizer for optimizer, _ in pairs)
     owners: dict[int, list[int]] = {}
     for number, (_, layers) in enumerate(pairs):
-        listed = layers if isinstance(layers, (list, tuple)) else [layers]
-        for variable in {id(variable) for layer in listed for variable in layer.variables}:
+        for variable in {id(variable) for layer in layers for variable in layer.variables}:
             owners.setdefault(variable, []).append(number)
     names = [f"pair {number}: {optimizer.name}" for number, (optimizer, _) in enumerate(pairs, start=1)]
 
@@ -55,6 +56,17 @@ def from_tfa(optimizers_and_layers: Iterable[tuple[Any, Any]], model: keras.Laye
             )
         if not numbers:
             return {"frozen": True}, ["in no pair: not trained"]
-        return merged.axes(pairs[numbers[0]][0]), [names[numbers[0]]]
+        return merged.axes(pairs[numbers[0]][0], row.variable), [names[numbers[0]]]
 
     return merged.complete(translate("TensorFlow Addons", model, decide, names))
+
+
+def _checked_pair(pair: Any) -> tuple[Any, list[keras.Layer]]:
+    """A pair, with a list of layers."""
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise wrong_type("Each entry", "a pair (optimizer, layers)", pair)
+    layers = list(pair[1]) if isinstance(pair[1], (list, tuple)) else [pair[1]]
+    for layer in layers:
+        if not isinstance(layer, keras.Layer):
+            raise wrong_type(f"The partner of '{one_optimizer(pair[0]).name}'", "a layer or a list of layers", layer)
+    return one_optimizer(pair[0]), layers

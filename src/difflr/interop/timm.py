@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from difflr.checks import wrong_type
 from difflr.interop.translation import Decision, Translation, torch_name, translate
 from difflr.plan import Plan, Row
 from difflr.recipes import layerwise_decay
@@ -52,6 +53,8 @@ def from_timm(
     Reference: `param_groups_layer_decay` and `param_groups_weight_decay` in `timm/optim/_param_groups.py`.
     """
     check_keywords("from_timm", layers, from_timm, layerwise_decay)
+    if isinstance(no_weight_decay, str):
+        raise wrong_type("`no_weight_decay`", f"a collection of names, such as [{no_weight_decay!r}]", no_weight_decay)
     rates = rates_by_depth(
         model,
         1.0 if layer_decay is None else layer_decay,

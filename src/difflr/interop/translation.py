@@ -2,13 +2,14 @@
 
 import collections
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 
-from difflr.checks import nearest
+from difflr.checks import nearest, shown
 from difflr.plan import Plan, Row, Rule
 from difflr.plan.group_names import covering_names, layers_above
 from difflr.text_table import counted, html_table
@@ -156,8 +157,7 @@ def _frozen_by_user(row: Row) -> bool:
 def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[str]) -> None:
     if not unmatched:
         return
-    parts = {part for name in names for part in (name, *name.replace(".", "/").split("/"))}
-    close = {name: nearest(name.split()[0], parts, 1) for name in unmatched[:5]}
+    close = {name: _nearest_name(name, names) for name in unmatched[:5]}
     listed = ", ".join(f"'{name}'" + (f" (nearest: '{near[0]}')" if near else "") for name, near in close.items())
     listed += f", ... ({len(unmatched)} in all)" if len(unmatched) > 5 else ""
     if len(unmatched) == number:
@@ -168,6 +168,31 @@ def _report_unmatched(peer: str, unmatched: list[str], number: int, names: list[
     warnings.warn(
         f"{len(unmatched)} of {number} settings from {peer} have no effect on the model: {listed}.", stacklevel=4
     )
+
+
+def _nearest_name(setting: str, names: list[str]) -> list[str]:
+    """The name, or part of one, that is most like that of a setting; the whole name if a part is just the same."""
+    parts = {part: name for name in reversed(names) for part in (*name.replace(".", "/").split("/"), name)}
+    words = setting.split()[:1] + setting.split()[-1:]  # `conv1 param 0`, `override bias`
+    found = [(word, part) for word in words for part in nearest(word, parts, 1)]
+    return [parts[part] if part == word else part for word, part in found[:1]]
+
+
+def full_match(pattern: str, name: str, setting: str) -> bool:
+    """Whether a regular expression matches the whole name.
+
+    Args:
+        pattern: The regular expression.
+        name: The name.
+        setting: Where the pattern is, for errors.
+
+    Raises:
+        ValueError: If it is not a regular expression.
+    """
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except (re.error, TypeError) as error:
+        raise ValueError(f"{setting} has {shown(pattern)}, which is not a regular expression: {error}.") from None
 
 
 def torch_name(row: Row) -> str:

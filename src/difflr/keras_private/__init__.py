@@ -49,6 +49,7 @@ from difflr.keras_private.optimizers import (
     copy_of,
     copy_weight_decay_exclusions,
     decays,
+    optimizer_map,
     factored_shape,
     fast_class,
     is_away,

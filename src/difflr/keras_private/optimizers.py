@@ -53,6 +53,11 @@ SGD_SCALES_FIRST = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 16)
 MULTI_OPTIMIZERS = tuple(cls for cls in [getattr(keras.optimizers, "MultiOptimizer", None)] if cls is not None)
 
 
+def optimizer_map(optimizer):
+    """What a `MultiOptimizer` was made of, which its config has only as a copy without exclusions; else `optimizer`."""
+    return optimizer._optimizer_map if isinstance(optimizer, MULTI_OPTIMIZERS) else optimizer
+
+
 _in_build = contextvars.ContextVar("in_build", default=False)
 
 

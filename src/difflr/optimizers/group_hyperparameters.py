@@ -156,14 +156,9 @@ def _norms(rows: Sequence[Row]) -> list[Entry]:
     """One norm for all variables that get it from one rule, whatever their other settings."""
     name = keras_private.CLIPNORM
     having = [position for position, row in enumerate(rows) if name in row.hyperparameters]
-    members = grouped(having, lambda position: _norm_key(rows[position]))
+    members = grouped(having, lambda position: rows[position].sharing(name))
     firsts = [(rows[positions[0]], tuple(positions)) for positions in members.values()]
     return [Entry(name, row.hyperparameters[name], positions, row.schedule_start) for row, positions in firsts]
-
-
-def _norm_key(row: Row) -> tuple[str | None, str, int]:
-    name = keras_private.CLIPNORM
-    return row.decided.get(name), as_key({name: row.hyperparameters[name]}), row.schedule_start
 
 
 def _update_key(row: Row) -> tuple[str, int]:

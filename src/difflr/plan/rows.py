@@ -123,6 +123,14 @@ class Row:
         multiplier = numbers.get(MULTIPLIER, self.multiplier)
         return dataclasses.replace(self, multiplier=multiplier, hyperparameters={**self.hyperparameters, **own})
 
+    def sharing(self, name: str) -> Hashable:
+        """Equal for rows that get a hyperparameter from one rule, whose variables share a clip norm.
+
+        Args:
+            name: The name of the hyperparameter, which the plan sets.
+        """
+        return self.decided.get(name), as_key({name: self.hyperparameters[name]}), self.schedule_start
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The variable's shape."""

@@ -8,7 +8,6 @@ import numpy as np
 from difflr import keras_private
 from difflr.optimizers import DifferentialOptimizer
 from difflr.plan import Row
-from difflr.plan.hyperparameters import as_key
 from difflr.plan.rows import grouped
 from difflr.plan.schedule import value_at
 from difflr.verification.observation import Observation, PartState, Values
@@ -133,7 +132,7 @@ class Reference:
         """The gradients, clipped by the norms of rules."""
         name, clipped = keras_private.CLIPNORM, dict(gradients)
         having = [row for row in rows if name in row.hyperparameters and id(row.variable) in gradients]
-        members = grouped(having, lambda row: (row.decided.get(name), as_key({name: row.hyperparameters[name]})))
+        members = grouped(having, lambda row: row.sharing(name))
         for group in members.values():
             highest = hyperparameters_at(group[0], self._part)[name]
             norm = float(np.sqrt(sum(np.sum(gradients[id(row.variable)].astype("float64") ** 2) for row in group)))

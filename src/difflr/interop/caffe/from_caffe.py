@@ -13,7 +13,6 @@ from difflr.interop.caffe.solver import learning_rate_of, optimizer_of
 from difflr.interop.translation import Translation, translate
 from difflr.plan import Plan, Row
 
-_TYPES_WITH_WEIGHTS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale", "PReLU", "LSTM")
 _LSTM = {"kernel": 0, "bias": 1, "recurrent_kernel": 2}
 
 
@@ -72,20 +71,23 @@ def from_caffe(
         for layer in layers
         if layer.stops_gradient
     ]
+    notes += [
+        f"{layer.name}: its statistics are fixed while training (`use_global_stats` or `frozen`); a plan fixes them if it "
+        "freezes the layer, otherwise set `trainable = False` on it"
+        for layer in layers
+        if layer.fixed_statistics
+    ]
     translation = translate("Caffe", model, lambda row: decisions.get(id(row.variable)), _settings(layers), notes=notes)
     if read is None:
         return translation
     rate = learning_rate_of(read)
-    return dataclasses.replace(translation, learning_rate=rate, optimizer=optimizer_of(read, rate, translation.plan))
+    notes += [f"`max_iter: {read.max_iter}`: choose the epochs of `fit` to match"] if read.max_iter else []
+    optimizer = optimizer_of(read, rate, translation.plan)
+    return dataclasses.replace(translation, learning_rate=rate, optimizer=optimizer, notes=tuple(notes))
 
 
 def _with_weights(layers: Iterable[CaffeLayer]) -> list[CaffeLayer]:
-    """The layers whose parameters can have a learning rate; BatchNorm statistics have none."""
-    return [
-        layer
-        for layer in layers
-        if (layer.parameters or layer.type in _TYPES_WITH_WEIGHTS) and layer.type != "BatchNorm"
-    ]
+    return [layer for layer in layers if layer.has_weights]
 
 
 def _settings(layers: list[CaffeLayer]) -> list[str]:

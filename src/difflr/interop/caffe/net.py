@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 TRAIN = 0  # of the enum `Phase`
+_TYPES_WITH_WEIGHTS = ("Convolution", "Deconvolution", "InnerProduct", "Embed", "Scale", "PReLU", "LSTM")
 RATES = ("lr_mult", "decay_mult")
 
 
@@ -34,7 +35,8 @@ class CaffeLayer:
         type: Its type, empty in old formats.
         parameters: The parameters with their own `param`, by index: 0 for weights, 1 for the bias.
         normalizes: For a Scale layer, the BatchNorm layer it follows; in Keras the two are one layer.
-        stops_gradient: Whether it has `propagate_down: false` for an input.
+        stops_gradient: Whether it has `propagate_down: false` for an input other than data.
+        fixed_statistics: Whether it normalizes by stored statistics while training (`use_global_stats: true`).
     """
 
     name: str
@@ -42,6 +44,12 @@ class CaffeLayer:
     parameters: tuple[CaffeParameter, ...]
     normalizes: str | None = None
     stops_gradient: bool = False
+    fixed_statistics: bool = False
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether its parameters can have a learning rate; BatchNorm statistics have none."""
+        return bool(self.parameters or self.type in _TYPES_WITH_WEIGHTS) and self.type != "BatchNorm"
 
 
 def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
@@ -60,6 +68,7 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
     states = [net.state] + ([solver.train_state] if solver is not None else [])
     shared: dict[str, CaffeParameter] = {}
     producers: dict[str, Any] = {}
+    data: set[str] = set()  # the blobs that no weights come before, such as labels
     result = []
     for layer in [*net.layer, *net.layers]:
         if not _is_included(layer, states):
@@ -73,9 +82,14 @@ def layers_in_training(net: Any, solver: Any = None) -> list[CaffeLayer]:
             _shared(shared, shared_name, CaffeParameter(f"{own.name} param {position}", explicit=set(rates), **rates))
             for position, (shared_name, rates) in enumerate(_specs(layer, own))
         ]
-        stops = not all(getattr(layer, "propagate_down", ()))
-        result.append(CaffeLayer(own.name, kind, tuple(parameters), completes, stops))
+        propagates = [*getattr(layer, "propagate_down", ()), *(True for _ in layer.bottom)]
+        stops = any(blob not in data and not flag for blob, flag in zip(layer.bottom, propagates, strict=False))
+        settings = [getattr(layer, name, None) for name in ("batch_norm_param", "bn_param")]
+        fixed = any(part is not None and (part.use_global_stats or part.frozen) for part in settings)
+        result.append(CaffeLayer(own.name, kind, tuple(parameters), completes, stops, fixed))
         producers.update(dict.fromkeys(layer.top, layer))
+        if not result[-1].has_weights and data.issuperset(layer.bottom):
+            data.update(layer.top)
     return result
 
 

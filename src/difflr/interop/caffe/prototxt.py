@@ -13,16 +13,24 @@ MAX_DEPTH = 40
 # Message -> its fields by type, as in src/caffe/proto/caffe.proto of BVLC/caffe; `*`: repeated; `unread`: skipped, because
 # it is not about learning rates. Rates are `double` here (`float` in Caffe), so that 0.1 stays 0.1.
 _MESSAGES: dict[str, list[str]] = {
-    "Skipped": [],
+    "Skipped": [],  # of a solver
+    "LayerSettings": [],  # skipped, too, such as `convolution_param`
     "NetState": ["int32 level", "*string stage", "unread phase"],
     "NetStateRule": ["Phase phase", "int32 min_level max_level", "*string stage not_stage"],
     "ParamSpec": ["string name", "double lr_mult decay_mult", "unread share_mode"],
+    # `bn_param` is of the forks of SegNet and PSPNet.
+    "BatchNormalization": [
+        "bool use_global_stats frozen",
+        "unread moving_average_fraction eps momentum slope_filler bias_filler scale_filler shift_filler bn_mode var_eps",
+        "unread engine",
+    ],
     "Layer": [
         "string name type",
         "*string bottom top",
         "*ParamSpec param",
         "*bool propagate_down",
         "*NetStateRule include exclude",
+        "BatchNormalization batch_norm_param bn_param",
         "unread phase loss_weight blobs",
     ],
     # V1LayerParameter, before 2014. Its type is an enum that forks extend.
@@ -128,29 +136,32 @@ def _text(source: Any) -> tuple[str, str]:
         raise TypeError(f"{name} is open in binary mode. Open it as text.")
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{name} is too large: a prototxt can have at most {MAX_CHARACTERS} characters.")
-    return text, name
+    return text.removeprefix("\ufeff"), name
 
 
 def _check_fields(text: str, kind: str, name: str) -> None:
     """Check the nesting depth and find fields that the parser would skip, by counting braces."""
     _, text_format = _messages()
     tokenizer = text_format.Tokenizer(text.split("\n"))
-    inside, field, previous, in_list = [kind], "", "", False
+    inside, fields, previous, in_list = [kind], [""], "", False  # the field of each level
     ignored: dict[str, None] = {}
     while not tokenizer.AtEnd():
         token = tokenizer.token
         if token in ("[", "]"):
             in_list = token == "["
         elif token in ("{", "<"):
-            message = _SCHEMA[inside[-1]].get(field, "").strip("*")
-            inside.append(message if message in _SCHEMA else "Skipped")
+            message = _SCHEMA[inside[-1]].get(fields[-1], "").strip("*")
+            unread = "Skipped" if inside[-1] in ("Solver", "Skipped") else "LayerSettings"
+            inside.append(message if message in _SCHEMA else unread)
+            fields.append("")
+            in_list = False
             if len(inside) > MAX_DEPTH:
                 raise ValueError(f"{name} is nested more than {MAX_DEPTH} deep.")
         elif token in ("}", ">"):
-            inside = inside[:-1] or [kind]  # the parser reports an extra brace
+            inside, fields = inside[:-1] or [kind], fields[:-1] or [""]  # the parser reports an extra brace
         elif (token[0].isalpha() or token[0] == "_") and previous != ":" and not in_list:
-            field = token
-            _check_field(field, inside[-1], name, ignored)
+            fields[-1] = token
+            _check_field(token, inside[-1], name, ignored)
         previous = token
         tokenizer.NextToken()
     if ignored:
@@ -159,8 +170,13 @@ def _check_fields(text: str, kind: str, name: str) -> None:
 
 def _check_field(field: str, message: str, name: str, ignored: dict[str, None]) -> None:
     known = _SCHEMA[message]
-    if not known or field in known or field.endswith("_param"):
+    misplaced = message == "LayerSettings" and field in _RATES[:3]
+    if field in known or field.endswith("_param") or not (known or misplaced):
         return
+    if misplaced:
+        raise ValueError(
+            f"{name} has '{field}' inside the settings of a layer, where Caffe has no rates. Move it to `param`."
+        )
     if message in _STRICT or field in _RATES:
         hint = did_you_mean(field, known, 1, 0.4)
         raise ValueError(

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pathlib
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -448,6 +449,13 @@ def test_a_variable_is_away_inside_of_fit_until_the_state_is_synced():
     assert seen == [True, False, False]
 
 
+@needs("is_traced", "keras.src.backend.common.stateless_scope:in_stateless_scope")
+def test_variables_are_traced_in_a_stateless_scope():
+    assert not keras_private.is_traced()
+    with keras.StatelessScope():
+        assert keras_private.is_traced()
+
+
 @needs("nadam_product", "keras:optimizers.Nadam._u_product")
 def test_the_schedule_of_momenta_of_nadam_is_where_it_was():
     optimizer = keras.optimizers.Nadam(0.1)
@@ -547,16 +555,28 @@ def test_a_step_is_made_anew_for_those_who_are_live():
 
 
 @needs("load_apart", "keras:optimizers.LossScaleOptimizer._variables")
-def test_a_loss_scale_can_be_loaded_apart():
-    wrapper = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=8.0)
-    wrapper.build([keras.Variable([1.0])])
-    store = {}
-    wrapper.save_own_variables(store)
-    other = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
-    other.build([keras.Variable([1.0]), keras.Variable([1.0])])
-    keras_private.load_apart(other)
-    other.load_own_variables(store)
-    assert float(keras.ops.convert_to_numpy(other.dynamic_scale)) == 8.0
+def test_a_loss_scale_is_loaded_apart():
+    """`difflr.optimizers` has called it; a stock optimizer inside is not concerned, nor a file without a loss scale."""
+
+    def scaled(inner, count, scale=4.0):
+        wrapper = keras.optimizers.LossScaleOptimizer(inner, initial_scale=scale)
+        wrapper.build([keras.Variable([1.0]) for _ in range(count)])
+        return wrapper
+
+    def scale_after(optimizer, saved):
+        store = {}
+        saved.save_own_variables(store)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Keras skips what it cannot load, and warns
+            optimizer.load_own_variables(store)
+        return float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+
+    ours, stock = difflr.optimizers.SGD, keras.optimizers.SGD
+    assert scale_after(scaled(ours(0.1, momentum=0.9), 2), scaled(ours(0.1), 1, 8.0)) == 8.0
+    assert scale_after(scaled(stock(0.1, momentum=0.9), 2), scaled(stock(0.1), 1, 8.0)) == 4.0
+    alone = stock(0.1, momentum=0.9)
+    alone.build([keras.Variable([1.0])])
+    assert scale_after(scaled(ours(0.1, momentum=0.9), 1), alone) == 4.0
 
 
 @needs("bias_correction", "keras:optimizers.Adam.beta_1")

@@ -9,7 +9,7 @@ import keras
 
 import difflr
 from difflr import interop
-from difflr.checks import check_fields, shown
+from difflr.checks import check_fields, checked_rate, shown, wrong_type
 from difflr.interop import Translation
 from difflr.interop.translation import NORMS
 
@@ -36,6 +36,8 @@ _KERAS_ADAMW = (
     *("beta_1", "beta_2", "epsilon", "amsgrad", "momentum", "nesterov", "decay", "batch_size", "init_verbose"),
     *("total_iterations_wd", "use_cosine_annealing", "eta_min", "eta_max", "eta_t", "t_cur"),
 )
+# Of a config of MMEngine or MMCV 1, what else decides about steps.
+_BESIDE_OPTIMIZER = ("param_scheduler", "lr_config", "optimizer_config", "momentum_config", "custom_hooks")
 # The other arguments of timm's script that say how it optimizes; the rest is about the data, the model and the machine.
 _OPTIMIZING = re.compile("opt|lr|sched|momentum|warmup|min_lr|cooldown|decay|clip|grad_accum|epochs|patience|model_ema")
 
@@ -81,16 +83,25 @@ def _timm(settings: dict[str, Any], model: keras.Model) -> Translation:
 def _mmengine(settings: dict[str, Any], model: keras.Model) -> Translation:
     """Of a whole config of MMEngine or MMCV 1, or of `paramwise_cfg`."""
     wrapper = settings.get("optim_wrapper") or settings.get("optimizer")
+    if wrapper is not None and not isinstance(wrapper, dict):
+        raise wrong_type("`optim_wrapper`", "a dictionary", wrapper)
     if wrapper is None:
         if "paramwise_cfg" not in settings and "_base_" in settings:
             raise ValueError(
                 "The config has no `optim_wrapper`, which its `_base_` may have. Dump it whole: cfg.dump()."
             )
         return interop.from_mmengine(settings.get("paramwise_cfg", settings), model)
+    several = [name for name, part in wrapper.items() if isinstance(part, dict) and "optimizer" in part]
+    if several:
+        raise ValueError(
+            f"The config has several optimizers: {', '.join(several)}. Pass the settings of one, as dict(optim_wrapper=...)."
+        )
     if not wrapper.get("paramwise_cfg"):
         raise ValueError("The config has no `paramwise_cfg`: there, everything trains at one rate.")
     optimizer = wrapper.get("optimizer", wrapper)
-    rest = {**wrapper, **optimizer, **{name: settings.get(name) for name in ("param_scheduler", "lr_config")}}
+    if not isinstance(optimizer, dict):
+        raise wrong_type("`optimizer`", "a dictionary", optimizer)
+    rest = {**wrapper, **optimizer, **{name: settings.get(name) for name in _BESIDE_OPTIMIZER}}
     rest = _without(rest, ("optimizer", "paramwise_cfg", "lr", "weight_decay"))
     translation = interop.from_mmengine(wrapper["paramwise_cfg"], model)
     if "_base_" in settings:
@@ -140,13 +151,14 @@ def _param_groups(settings: dict[str, Any], model: keras.Model) -> Translation:
 
 def _with_base(translation: Translation, optimizer: dict[str, Any], rest: dict[str, Any] | None = None) -> Translation:
     """The translation with the base rate; with the weight decay, and what is not taken over, as notes."""
-    decay = optimizer.get("weight_decay")
+    decay, rate = optimizer.get("weight_decay"), optimizer.get("lr")
+    rate = None if rate is None else checked_rate(rate, "lr")
     left_out = [
         f"{name}={shown(value)}" for name, value in (rest or {}).items() if value not in (None, False, "", [], {})
     ]
     notes = [] if decay is None else [f"the base weight decay is {decay:g}"]
     notes += [f"not in the plan: {', '.join(left_out)}"] if left_out else []
-    return dataclasses.replace(translation, learning_rate=optimizer.get("lr"), notes=(*translation.notes, *notes))
+    return dataclasses.replace(translation, learning_rate=rate, notes=(*translation.notes, *notes))
 
 
 def _without(settings: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

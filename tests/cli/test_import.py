@@ -103,6 +103,11 @@ TOLD = [
         "dict(_base_='x.py', optimizer=dict(type='SGD', paramwise_cfg=dict(bias_lr_mult=2)), lr_config=dict(policy='step'))",
         "`_base_` of the config is not read.*type='SGD', lr_config={'policy': 'step'}",
     ),
+    (
+        "mmengine",
+        "dict(optimizer=dict(paramwise_cfg=dict(bias_lr_mult=2)), optimizer_config=dict(grad_clip=dict(max_norm=35)))",
+        "optimizer_config={'grad_clip': {'max_norm': 35}}",
+    ),
     ("mmengine", "dict(num_layers=12, layer_decay_rate=0.9, custom_keys=dict())", "custom_keys is ignored"),
     (
         "detectron2",
@@ -157,6 +162,9 @@ def test_a_model_of_keras_2(here):
     assert [row.multiplier for row in library.Plan(keras.saving.load_model("new.keras")).rows] == [0.1, 1]
     assert "Received: --output new.h5" in refused("import", "keras2", "fork.json", "-o", "new.h5")
     assert "no such file" in refused("import", "keras2", "old.h5", "-o", "n.keras").lower()
+    assert "neither an HDF5 file nor a JSON model" in refused("import", "keras2", "new.keras", "-o", "n.keras")
+    (here / "fork.json").write_text('{"class_name": "Sequential"}')
+    assert "contains no Keras 2 model" in refused("import", "keras2", "fork.json", "-o", "n.keras")
 
 
 WRONG = [
@@ -176,6 +184,10 @@ WRONG = [
     (["mmengine", "dict(_base_='x.py')", "net.keras"], "which its `_base_` may have"),
     (["mmengine", "dict(optim_wrapper=dict(optimizer=dict(lr=1)))", "net.keras"], "has no `paramwise_cfg`"),
     (["mmengine", "dict(custom_keys=dict(stm=dict(lr_mult=0.1)))", "net.keras"], "nearest: 'stem'"),
+    (["mmengine", "dict(optim_wrapper=[])", "net.keras"], "has the unknown field 'optim_wrapper'"),
+    (["mmengine", "dict(optim_wrapper=[1])", "net.keras"], "`optim_wrapper` must be a dictionary"),
+    (["mmengine", "dict(optim_wrapper=dict(a=dict(optimizer=dict())))", "net.keras"], "has several optimizers: a"),
+    (["big-vision", "dict(lr='x', lr_mults=[['.*', 1.0]])", "net.keras"], "`?lr`? must be a finite number"),
     (["detectron2", "dict(_BASE_='x.yaml')", "net.keras"], "builds on `_BASE_`"),
     (["detectron2", "dict(bias_lr_factor=2.0)", "net.keras"], "need `base_lr`"),
     (["param-groups", "dict(groups=[])", "net.keras"], "and 'learning_rate'"),

@@ -15,6 +15,7 @@ from difflr.interop import (
     from_big_vision,
     from_detectron2,
     from_fastai,
+    from_keras_adamw,
     from_lr_multiplier,
     from_mmengine,
     from_param_groups,
@@ -154,6 +155,8 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
             "the unknown field 'momentum'. Expected: lr, weight_decay",
         ),
         (lambda m: from_big_vision({"lr_mults": [("head(", 1.0)]}, m), r"'head\(', which is not a regular expression"),
+        (lambda m: from_param_groups([{"params": ["haed.bias"]}], m, learning_rate=1), "Did you mean 'head.bias'"),
+        (lambda m: from_keras_adamw(m, weight_decays={"a": (0, "b")}), r"`weight_decays\['a'\]` must be a finite"),
         (lambda m: from_detectron2(m, base_lr=0), "`base_lr` must be above 0"),
         (
             lambda m: from_detectron2(m, base_lr=1, lr_factor_func=lambda name: None),
@@ -193,6 +196,8 @@ def test_what_is_refused(model, call, message):
         (lambda m: from_detectron2(m, base_lr=1, overrides={"bias": 0.1}), "override for 'bias' must be a mapping"),
         (lambda m: from_big_vision({"lr_mults": {"head/.*": 1.0}}, m), "`lr_mults` must be a list of pairs"),
         (lambda m: from_lr_multiplier([("head", 0.1)], m), "`multipliers` must be a mapping"),
+        (lambda m: from_lr_multiplier({1: 0.1}, m), "`multipliers` must be a mapping"),
+        (lambda m: from_keras_adamw(m, lr_multipliers=[1]), "`lr_multipliers` must be a mapping"),
         (lambda m: from_param_groups([{"params": m.layers[-1]}], m, learning_rate=1), "such as layer.trainable_var"),
         (lambda m: from_param_groups([{"lr": 1}], m, learning_rate=1), "Group 0 must be a dictionary with `params`"),
         (
@@ -205,6 +210,21 @@ def test_what_is_refused(model, call, message):
 def test_a_wrong_form_is_named(model, call, message):
     with pytest.raises(TypeError, match=message):
         call(model)
+
+
+def test_labels_of_optax_are_groups(model):
+    """`multi_transform` with `set_to_zero` for all but two labels; names are Flax's."""
+    groups = [
+        {"params": ["backbone/bn/scale", "backbone/bn/bias"], "lr": 1e-4},
+        {"params": ["head/kernel", "head/bias"]},
+    ]
+    rows = from_param_groups(groups, model, learning_rate=1e-3).plan.rows
+    assert {row.path: row.multiplier for row in rows if not row.frozen} == {
+        "backbone/bn/gamma": pytest.approx(0.1),
+        "backbone/bn/beta": pytest.approx(0.1),
+        "head/kernel": 1,
+        "head/bias": 1,
+    }
 
 
 def test_what_belongs_to_the_optimizer_is_noted(model):

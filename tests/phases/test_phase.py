@@ -206,9 +206,23 @@ def test_a_stock_optimizer_is_refused():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras refuses it on torch")
-def test_steps_between_two_executions_are_refused():
-    with pytest.raises(ValueError, match="steps_per_execution=2: it can end after multiples of 2 batches only"):
-        fit(compiled(steps_per_execution=2), [Phase("head", steps=3), Phase("*")])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_steps_between_two_executions_are_refused(steps):
+    """An epoch has three batches here, so that four are two executions of one epoch and a half of the next."""
+    said = (
+        "after batch 1 of an epoch of 3, .*steps_per_execution=2: it can end after multiples of 2 batches of an epoch"
+    )
+    with pytest.raises(ValueError, match=said):
+        fit(compiled(steps_per_execution=2), [Phase("head", steps=steps), Phase("*")])
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras refuses it on torch")
+def test_steps_can_end_with_the_last_execution_of_an_epoch():
+    model, other = compiled(steps_per_execution=2), compiled()
+    for each in (model, other):
+        fit(each, [Phase("head", steps=3), Phase("*", steps=2, warmup_steps=2), Phase("mid")])
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_a_missing_metric_is_told_after_the_first_epoch():

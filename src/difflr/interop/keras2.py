@@ -82,13 +82,13 @@ def load_keras2(path: Any, weights: Any = None) -> keras.Model:
             )
         weights = name
     else:
-        with open(name, encoding="utf-8") as file:
-            text = file.read()
+        with open(name, "rb") as binary:
+            text = binary.read()
     try:
         config = json.loads(text)
     except ValueError as error:
         raise ValueError(f"{name} is neither an HDF5 file nor a JSON model: {error}") from None
-    if not isinstance(config, dict) or config.get("class_name") not in _MODELS:
+    if not isinstance(config, dict) or config.get("class_name") not in _MODELS or "config" not in config:
         found = config.get("class_name") if isinstance(config, dict) else config
         raise ValueError(
             f"{name} contains no Keras 2 model. Expected one of {', '.join(_MODELS)} at its top. Received: {shown(found)}."

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from difflr.checks import checked_rate
+from difflr.checks import checked_number, checked_rate, wrong_type
 from difflr.interop.lr_multiplier import keras2_names
 from difflr.interop.translation import Decision, Translation, translate
 from difflr.optimizers import differential
@@ -55,13 +55,13 @@ def from_keras_adamw(
     accumulate from one weight to the next).
     """
     checked_rate(learning_rate, "learning_rate")
-    multipliers = dict(lr_multipliers or {})
-    decays = {
-        name: value if isinstance(value, (int, float)) else value[1] for name, value in (weight_decays or {}).items()
-    }
-    with_l1 = [
-        name for name, value in (weight_decays or {}).items() if not isinstance(value, (int, float)) and value[0]
-    ]
+    multipliers = lr_multipliers or {}
+    for what, values in (("lr_multipliers", multipliers), ("weight_decays", weight_decays or {})):
+        if not isinstance(values, Mapping):
+            raise wrong_type(f"`{what}`", "a mapping from name to number", values)
+    pairs = {name: _checked_pair(name, value) for name, value in (weight_decays or {}).items()}
+    decays = {name: l2 for name, (_, l2) in pairs.items()}
+    with_l1 = [name for name, (l1, _) in pairs.items() if l1]
     if with_l1:
         raise ValueError(f"Keras's optimizers have no L1 decay. `weight_decays` sets it for {', '.join(with_l1)}.")
     highest = max(decays.values(), default=0.0) if total_iterations > 1 else 0.0
@@ -86,3 +86,9 @@ def from_keras_adamw(
         weight_decay_follows="base_rate",
     )
     return dataclasses.replace(translation, learning_rate=learning_rate, optimizer=optimizer)
+
+
+def _checked_pair(name: str, value: Any) -> tuple[float, float]:
+    """`(l1, l2)` of a weight."""
+    l1, l2 = value if isinstance(value, (list, tuple)) and len(value) == 2 else (0.0, value)
+    return tuple(checked_number(number, f"weight_decays['{name}']") for number in (l1, l2))  # type: ignore[return-value]

@@ -36,7 +36,7 @@ def from_lr_multiplier(multipliers: Mapping[str, Any], model: keras.Layer) -> Tr
 
     Reference: `_get_multiplier` in `keras_lr_multiplier/multiplier.py` of CyberZHG/keras-lr-multiplier.
     """
-    if not isinstance(multipliers, Mapping):
+    if not isinstance(multipliers, Mapping) or not all(isinstance(key, str) for key in multipliers):
         raise wrong_type("`multipliers`", "a mapping from name prefix to number", multipliers)
     schedules = keras.optimizers.schedules.LearningRateSchedule
     for key, value in multipliers.items():

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from difflr.checks import checked_number, checked_rate, did_you_mean, shown, wrong_type
+from difflr.interop.big_vision import flax_name
 from difflr.interop.translation import Decision, Translation, torch_name, translate
 from difflr.plan import Plan, Row
 
@@ -28,8 +29,9 @@ def from_param_groups(
 
     Args:
         groups: Dictionaries with `params`, and `lr` and `weight_decay`, absolute numbers; timm's and BEiT's `lr_scale`;
-            `betas`, `eps` and `momentum`. `params` is a list of Keras variables, their names (PyTorch names or layer-tree
-            paths), torch parameters of the model, or pairs of a name and a parameter. Or an optimizer of `torch.optim`.
+            `betas`, `eps` and `momentum`. `params` is a list of Keras variables, their names (PyTorch's, Flax's, or
+            layer-tree paths), torch parameters of the model, or pairs of a name and a parameter. Or an optimizer of
+            `torch.optim`.
         model: A built Keras model.
         learning_rate: Float > 0, the optimizer's `lr`. Not needed with an optimizer of `torch.optim`.
         weight_decay: Float, the optimizer's `weight_decay`. Default: 0, or that of the optimizer.
@@ -81,6 +83,10 @@ def from_param_groups(
             if row is not None:
                 decided[id(row.variable)] = axes[number], settings[-1:]
 
+    if settings and not decided:
+        hint = did_you_mean(settings[0].split(" (")[0], [torch_name(row) for row in Plan(model).rows], 1)
+        raise ValueError(f"None of the parameters in the groups is in the model: {settings[0]}, ... .{hint}")
+
     def decide(row: Row) -> Decision:
         return decided.get(id(row.variable), ({"frozen": True}, ["in no group: not trained"]))
 
@@ -94,7 +100,8 @@ class _Rows:
     def __init__(self, model: keras.Layer):
         self._found: dict[Any, Row] = {}
         for row in Plan(model).rows:
-            keys = (id(row.variable), id(row.variable.value), row.path, *row.aliases, torch_name(row))
+            names = (row.path, *row.aliases, torch_name(row), flax_name(row))
+            keys = (id(row.variable), id(row.variable.value), *names)
             self._found.update(dict.fromkeys(keys, row))
 
     def find(self, parameter: Any) -> tuple[Row | None, str]:

@@ -53,6 +53,7 @@ from difflr.keras_private.optimizers import (
     factored_shape,
     fast_class,
     is_away,
+    is_traced,
     live_learning_rate,
     nadam_product,
     position,

@@ -56,18 +56,29 @@ def sync_state(model):
         model.jax_state_sync()
 
 
-def load_apart(wrapper):
-    """Makes a `LossScaleOptimizer` load only its own state, whatever its inner optimizer trains at that moment.
+def load_apart():
+    """Makes every `LossScaleOptimizer` around a differential optimizer load only its own state.
 
-    Keras saves the state of the inner optimizer twice, and loads nothing, not even the loss scale, if its length differs
-    from that of the optimizer in memory. The inner optimizer loads its own state.
+    Keras saves the state of the inner optimizer twice. The wrapper would load it by position, whatever the inner one
+    trains at that moment: nothing, not even the loss scale, if the number differs, and otherwise the state of other
+    variables. The inner optimizer loads its own state.
     """
-    wrapper.load_own_variables = functools.partial(_load_own_variables, wrapper)
+    load = keras.optimizers.LossScaleOptimizer.load_own_variables
 
+    @functools.wraps(load)
+    def load_own_variables(self, store):
+        own = self._variables
+        first = [*own, *self.inner_optimizer.variables[:1]]  # in the file of another optimizer a slot comes third
+        names = [str(number) for number in range(len(first))]
+        known = set(store.keys())
+        saved = [tuple(store[name].shape) if name in known else None for name in names]
+        if hasattr(self.inner_optimizer, "replan") and own and saved == [tuple(v.shape) for v in first]:
+            for name, variable in zip(names, own, strict=False):
+                variable.assign(store[name])
+        else:
+            load(self, store)
 
-def _load_own_variables(wrapper, store):
-    for number, variable in enumerate(wrapper._variables):
-        variable.assign(store[str(number)])
+    keras.optimizers.LossScaleOptimizer.load_own_variables = load_own_variables
 
 
 def callback_list():

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common import stateless_scope
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 
@@ -164,6 +165,11 @@ def is_away(variable):
     """Whether JAX's `fit` holds the value of `variable`, as it does between batches."""
     scope = get_stateless_scope() if in_stateless_scope() else None
     return variable._value is None and (scope is None or scope.get_current_value(variable) is None)
+
+
+def is_traced():
+    """Whether variables have the values of a `StatelessScope`, as in a compiled function of JAX."""
+    return stateless_scope.in_stateless_scope()
 
 
 # The state of `use_ema` and `gradient_accumulation_steps`, which has no public name.

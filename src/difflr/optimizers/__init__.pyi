@@ -13,6 +13,7 @@ from difflr.optimizers.differential import differential as differential
 from difflr.optimizers.differential import optimizer_classes as optimizer_classes
 from difflr.optimizers.plan_of import plan_of as plan_of
 from difflr.optimizers.replan import replan as replan
+from difflr.optimizers.state_tree import extend_state_trees as extend_state_trees
 
 __all__ = [
     "DifferentialOptimizer",

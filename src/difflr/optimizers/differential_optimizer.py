@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from difflr import keras_private
 from difflr.checks import checked_option, shown
 from difflr.optimizers import loading, torch_passes
 from difflr.optimizers.grouped_update import GroupedUpdate
@@ -136,6 +137,12 @@ class DifferentialOptimizer(GroupedUpdate):
             arrays=self.callback_arrays,
         ).save(store)
 
+    def stored(self) -> dict[str, Any]:
+        """What `save_own_variables` writes."""
+        store: dict[str, Any] = {}
+        self.save_own_variables(store)
+        return store
+
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
         """Loads the optimizer's state, by variable.
 
@@ -220,3 +227,6 @@ def _check_is_no_plan(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any
                 f"Plans and rules are given by name: {cls.__name__}(1e-3, multipliers=...). Received as `{name}`: "
                 f"{shown(value)} (of type {type(value).__name__})."
             )
+
+
+keras_private.load_apart()

@@ -12,6 +12,8 @@ from difflr.plan.hyperparameters import Value
 from difflr.plan.rows import MULTIPLIER
 from difflr.text_table import counted
 
+VECTOR = "numbers"  # its name among the optimizer's variables
+
 
 class Entry(NamedTuple):
     """One number or schedule, and the variables that share it.
@@ -52,7 +54,7 @@ class SettableNumbers:
             initializer="zeros",
             dtype=keras.config.floatx(),
             aggregation="only_first_replica",
-            name="numbers",
+            name=VECTOR,
         )
 
     def changes(self) -> np.ndarray:

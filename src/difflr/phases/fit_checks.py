@@ -26,20 +26,29 @@ if TYPE_CHECKING:
     from difflr.phases.phase_scheduler import PhaseScheduler
 
 
-def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, steps_per_execution: int) -> None:
+def check_phases(phases: Phases, optimizer: keras.optimizers.Optimizer, executed: int, per_epoch: int | None) -> None:
     """Checks that the optimizer supports the phases.
+
+    Args:
+        phases: The phases.
+        optimizer: The optimizer.
+        executed: `steps_per_execution`.
+        per_epoch: The number of batches in an epoch, if known.
 
     Raises:
         ValueError: If not.
     """
     scheduled = isinstance(keras_private.live_learning_rate(optimizer), LearningRateSchedule)
+    end = 0  # the batches of the epoch before the phase ends, of all batches if an epoch's number is not known
     for number, phase in enumerate(phases, start=1):
         batches = (phase.steps or 0) * (optimizer.gradient_accumulation_steps or 1)
-        if batches % steps_per_execution:
+        end = (end + batches) % (per_epoch or executed) if batches else 0
+        if end % executed:
             raise ValueError(
                 f"Phase {number} ends after {counted(phase.steps or 0, 'step')} ({counted(batches, 'batch', 'batches')}), "
-                f"and `compile` was given steps_per_execution={steps_per_execution}: it can end after multiples of "
-                f"{steps_per_execution} batches only."
+                f"{f'after batch {end} of an epoch of {per_epoch}, ' if per_epoch else ''}and `compile` was given "
+                f"steps_per_execution={executed}: it can end after multiples of {executed} batches"
+                f"{' of an epoch, or at its end,' if per_epoch else ''} only."
             )
         if phase.own_bias_correction and keras_private.bias_correction(optimizer) is None:
             raise ValueError(

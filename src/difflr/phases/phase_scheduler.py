@@ -129,8 +129,6 @@ class PhaseScheduler(keras.callbacks.Callback):
         if isinstance(optimizer, DifferentialOptimizer):
             optimizer.bind(model)
             optimizer.continues_phases = self.resume
-            if optimizer is not model.optimizer:
-                keras_private.load_apart(model.optimizer)
         self._neighbors = keras_private.callback_list()
         if self._neighbors is not None:
             fit_checks.check_order(self, self._neighbors.callbacks)
@@ -139,7 +137,7 @@ class PhaseScheduler(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: D102 - as in Keras
         ready_optimizer(self.model, "PhaseScheduler")  # on torch Keras builds it at the first step
-        fit_checks.check_phases(self.phases, self._optimizer, self.model.steps_per_execution)
+        fit_checks.check_phases(self.phases, self._optimizer, self.model.steps_per_execution, self.params.get("steps"))
         self._plans = []
         self._plan(0)
         if getattr(self.model, "history", None) is not None:  # a loop without `fit` has none

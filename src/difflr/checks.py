@@ -1,6 +1,7 @@
 """Checks of arguments, text for errors, and bounded reading of plain data."""
 
 import difflib
+import enum
 import json
 import math
 import numbers
@@ -268,6 +269,8 @@ def checked_multiplier(
             hint = f" Write {value.strip()[:40]} without quotes." if is_number else freeze
         if isinstance(value, (bool, np.bool_)) and zero_freezes:
             hint = " To freeze, use `difflr.FROZEN`."
+        if isinstance(value, enum.Enum):  # difflr.FROZEN where only numbers are known
+            hint = " Here 0 freezes."
         raise ValueError(
             f"`{what}` must be a finite number {span}. Received: {shown(value)} (of type {type(value).__name__}).{hint}"
         )

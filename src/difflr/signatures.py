@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from difflr.checks import did_you_mean
+from difflr.checks import did_you_mean, meant
 
 
 def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Collection[str]) -> Exception:
@@ -19,7 +19,30 @@ def with_nearest_argument(error: Exception, arguments: Iterable[str], known: Col
     if not unknown:
         return error
     kind = TypeError if isinstance(error, TypeError) else ValueError
-    return kind(f"{error}{did_you_mean(unknown, known, 1)}")
+    return kind(f"{error}{hint_about(unknown, known, 1)}")
+
+
+# What other libraries call the arguments.
+_ALSO_CALLED = {
+    "lr": ("learning_rate",),
+    "lr_mult": ("multipliers", "learning_rate_multiplier"),
+    "lr_multiplier": ("multipliers", "learning_rate_multiplier"),
+    "plan": ("multipliers",),
+    "rules": ("multipliers",),
+    "multipliers": ("plan", "learning_rate_multiplier"),
+}
+
+
+def hint_about(name: str, known: Collection[str], count: int = 3) -> str:
+    """` Did you mean 'learning_rate'?`; empty where nothing is alike.
+
+    Args:
+        name: The argument that was received.
+        known: The names of all arguments.
+        count: How many names at most.
+    """
+    same = [other for other in _ALSO_CALLED.get(name, ()) if other in known]
+    return meant(same) if same else did_you_mean(name, known, count)
 
 
 def check_keywords(caller: str, given: Iterable[str], *takers: Callable[..., Any]) -> None:
@@ -36,10 +59,11 @@ def check_keywords(caller: str, given: Iterable[str], *takers: Callable[..., Any
     parameters = [parameter for taker in takers for parameter in inspect.signature(taker).parameters.values()]
     if parameters[-1].kind is inspect.Parameter.VAR_KEYWORD:
         return
-    known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]
+    by_name = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name != "self"]
+    known = list(dict.fromkeys(by_name))
     unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
-        hint = did_you_mean(unknown, known) or f" Expected: {', '.join(known)}."
+        hint = hint_about(unknown, known) or f" Expected: {', '.join(known)}."
         raise TypeError(f"`{caller}` has no argument `{unknown}`.{hint}")
 
 

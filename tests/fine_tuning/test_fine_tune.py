@@ -458,3 +458,27 @@ def test_several_optimizers_are_refused():
     optimizer = keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), {}))
     with pytest.raises(TypeError, match="needs one optimizer"):
         tuned(make_model(), optimizer=optimizer)
+
+
+@pytest.mark.same_everywhere
+class TestWhatCannotBeFineTuned:
+    def test_no_model(self):
+        for wrong in (keras.layers.Dense(3), None, keras.Model):
+            with pytest.raises(TypeError, match="`model` must be a Keras model"):
+                difflr.fine_tune(wrong, X, Y, epochs=1, loss=LOSS)
+
+    @pytest.mark.parametrize(("x", "fix"), [("images/", "see difflr.data"), (X.tolist(), r"np\.array\(x\)")])
+    def test_no_data(self, x, fix):
+        model = make_model()
+        with pytest.raises(TypeError, match=fix):
+            difflr.fine_tune(model, x, Y, epochs=1, loss=LOSS)
+        assert not model.compiled
+
+    def test_a_head_without_a_body(self):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head")])
+        with pytest.raises(ValueError, match="has only a head, so there is no body"):
+            difflr.fine_tune(model, X, Y, epochs=1, loss=LOSS)
+
+    def test_rules_go_by_another_name(self):
+        with pytest.raises(TypeError, match=r"no argument `multipliers`. Did you mean 'plan'\?"):
+            difflr.fine_tune(make_model(), X, Y, epochs=1, loss=LOSS, multipliers=0.5)

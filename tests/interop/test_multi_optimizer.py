@@ -98,7 +98,7 @@ def test_optimizers_that_differ_in_more_than_the_rate(slow, message):
 
 @pytest.mark.same_everywhere
 def test_what_a_multi_optimizer_cannot_say():
-    schedule = keras.optimizers.schedules.ExponentialDecay(1e-3, 2, 0.5)
+    schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 2, 0.5)
     for rules, rate in (({"body": schedule}, 1e-2), ({"body": 0.1}, schedule)):
         with pytest.raises(ValueError, match="cannot express a schedule times a multiplier"):
             to_multi_optimizer(difflr.Plan(chain(), rules), adamw(rate))

@@ -248,3 +248,38 @@ class TestRefused:
         model = keras.Sequential([keras.Input((3, 4)), outer])
         with pytest.raises(ValueError, match=r"'inner' declares 0.5, 'outer' declares 0.1"):
             difflr.Plan(model)
+
+
+@pytest.mark.same_everywhere
+class TestAttributes:
+    def test_they_can_be_read(self):
+        layer = layers.Dense(3, W_learning_rate_multiplier=0.1, learning_rate_multiplier={"bias": 0.2})
+        assert layer.W_learning_rate_multiplier == 0.1
+        assert layer.b_learning_rate_multiplier is None
+        assert layer.learning_rate_multiplier == {"bias": 0.2}
+
+    @pytest.mark.parametrize("name", ["W_learning_rate_multiplier", "learning_rate_multiplier", "multipliers"])
+    def test_they_cannot_be_set_as_that_would_have_no_effect(self, name):
+        layer = built(layers.Dense(3, W_learning_rate_multiplier=0.1))
+        with pytest.raises(AttributeError, match=rf"`{name}` cannot be set later.*Received: 0.5.*constructor"):
+            setattr(layer, name, 0.5)
+        assert by_name(layer) == {"kernel": 0.1}
+
+    def test_a_subclass_may_keep_its_argument_as_in_keras_2(self):
+        class Own(layers.Dense):
+            def __init__(self, units, W_learning_rate_multiplier=None):
+                super().__init__(units, W_learning_rate_multiplier=W_learning_rate_multiplier)
+                self.W_learning_rate_multiplier = W_learning_rate_multiplier
+
+        assert by_name(built(Own(3, 0.1))) == {"kernel": 0.1}
+
+    def test_a_mapping_names_a_weight(self):
+        with pytest.raises(ValueError, match="must name at least one weight"):
+            layers.Dense(3, learning_rate_multiplier={})
+
+    def test_a_rule_does_not_unfreeze_a_declared_0_in_silence(self):
+        dense = layers.Dense(3, b_learning_rate_multiplier=0, name="a")
+        model = keras.Sequential([keras.Input((4,)), dense, layers.Dense(2)])
+        with pytest.raises(ValueError, match=r"'a' unfreezes a/bias.*multiplier 0, declared by layer 'a'.*above 0"):
+            difflr.Plan(model, {"a": difflr.TRAINABLE})
+        assert not any(row.frozen for row in difflr.Plan(model, {"a": {"multiplier": 0.5, "frozen": False}}).rows)

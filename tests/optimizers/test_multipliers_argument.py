@@ -212,3 +212,40 @@ def test_plan_for_more_than_the_optimizer_trains():
     end = values(model.weights)
     assert_same(end[:2], start[:2])
     np.testing.assert_allclose(start[2] - end[2], np.full((4, 2), 0.5), rtol=1e-5)
+
+
+@pytest.mark.same_everywhere
+class TestWhereItIsGiven:
+    def test_by_position_a_plan_would_be_a_beta(self):
+        plan = difflr.Plan(chain(), {"body": 0.1})
+        for wrong in (plan, {"body": 0.1}, difflr.Rule("body", multiplier=0.1)):
+            with pytest.raises(TypeError, match=r"multipliers=.*Received as `beta_1`"):
+                difflr.optimizers.Adam(1e-3, wrong)
+        for wrong in (plan, {"body": 0.1}):
+            with pytest.raises(TypeError, match="Received as `learning_rate`"):
+                difflr.optimizers.Adam(learning_rate=wrong)
+
+    @pytest.mark.parametrize(("name", "meant"), [("plan", "multipliers"), ("lr", "learning_rate")])
+    def test_by_another_name(self, name, meant):
+        with pytest.raises((TypeError, ValueError), match=rf"Did you mean '{meant}'\?"):
+            SGD(**{name: 0.1})
+
+    @pytest.mark.parametrize("name", ["multipliers", "multiplier", "plan", "hyperparameters", "lr"])
+    def test_as_an_attribute_it_would_have_no_effect(self, name):
+        with pytest.raises(AttributeError, match=rf"`{name}` of SGD cannot be set"):
+            setattr(SGD(), name, 0.1)
+
+    def test_a_subclass_may_have_its_own_attributes(self):
+        class Own(SGD):
+            def __init__(self, lr):
+                super().__init__(lr)
+                self.lr = lr
+
+        assert Own(0.1).lr == 0.1
+
+    def test_layer_classes_are_keys_of_the_current_multipliers(self):
+        model = chain()
+        optimizer = SGD(multipliers=difflr.Plan(model, {"body": 0.1}))
+        optimizer.build(model.trainable_variables)
+        optimizer.multipliers[keras.layers.Dense] = 0.5
+        assert [optimizer.multipliers[variable] for variable in model.trainable_variables] == [0.5] * 4

@@ -10,6 +10,7 @@ import pytest
 import difflr
 from difflr import Phase, Phases
 from phases.in_phases import compiled, fit, new_model, number
+from saving.conftest import saying
 
 SCHEDULE = Phases(
     [
@@ -272,3 +273,21 @@ def test_scale_and_offset_train_while_the_rest_is_frozen():
     first, second = moved(normalized(), [Phase(["head", "kind:norm"], epochs=1), Phase("*", frozen_statistics="keep")])
     assert first[0] is first[2] is True
     assert second == [True, True, True]
+
+
+def test_no_list_of_phases():
+    with pytest.raises(TypeError, match=r"`phases` must be a list of difflr.Phase. Received: None"):
+        difflr.Phases(None)
+
+
+def test_numbers_of_numpy():
+    phase = Phase("head", epochs=np.int64(2), warmup_steps=np.int32(3))
+    assert phase == Phase("head", epochs=2, warmup_steps=3)
+    assert Phase.from_dict(phase.to_dict()) == phase
+
+
+@pytest.mark.same_everywhere
+def test_a_warmup_longer_than_the_training_is_pointed_out():
+    with saying(r"ends 3 steps after the begin of phase 2, .*warmup_steps=30: .* ends at 0\.1 of its rate"):
+        fit(compiled(), [Phase("head", epochs=1), Phase("*", warmup_steps=30)], epochs=2)
+    fit(compiled(), [Phase("head", epochs=1), Phase("*", warmup_steps=3)], epochs=2)

@@ -7,6 +7,7 @@ import pytest
 
 import difflr
 from difflr.plan.rule import as_rules, describe
+from saving.conftest import saying
 
 
 @pytest.mark.parametrize("value", [-1, -0.001, float("nan"), float("inf"), True, "0.1", None, [0.1], np.bool_(True)])
@@ -230,3 +231,65 @@ def test_how_targets_of_several_are_named():
     assert [describe(target) for target in targets] == [
         *("'a', 'b'", "'a', ... 'd' (4 targets)", "layers of class Dense", "everything but 'a', 'b'"),
     ]
+
+
+class Returns(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, step):
+        return self.value if step > 0 else 1.0
+
+    def get_config(self):
+        return {"value": self.value}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(-0.5, "Received: -0.5 at step 1"), (float("nan"), "Received: nan"), (float("inf"), "Received: inf")],
+)
+def test_a_schedule_is_a_factor_like_a_multiplier(value, why):
+    for make in (lambda s: difflr.Rule("x", schedule=s), lambda s: difflr.Phase("x", schedule=s)):
+        with pytest.raises(ValueError, match=why):
+            make(Returns(value))
+
+
+def test_a_schedule_that_returns_no_number():
+    wrong = Returns(1.0)
+    wrong.__class__ = type("Wrong", (Returns,), {"__call__": lambda self, step: "fast"})
+    with pytest.raises(ValueError, match="Wrong does not return a number"):
+        difflr.Rule("x", schedule=wrong)
+
+
+def test_a_schedule_that_knows_only_the_steps_of_one_training():
+    table = Returns(1.0)
+    table.__class__ = type("Table", (Returns,), {"__call__": lambda self, step: [1.0, 0.5][int(step)]})
+    assert difflr.Rule("x", schedule=table).schedule is table
+
+
+def test_a_schedule_of_rates_is_pointed_out():
+    schedules = keras.optimizers.schedules
+    for rates in (schedules.CosineDecay(1e-4, 10), schedules.PiecewiseConstantDecay([5], [1e-3, 1e-5])):
+        with saying(r"look like learning rates.*factors on the optimizer's base rate"):
+            difflr.Rule("x", schedule=rates)
+    difflr.Rule("x", multiplier=1e4, schedule=schedules.CosineDecay(1e-4, 10))
+    difflr.Rule("x", schedule=difflr.schedules.WarmupCosine(1.0, num_steps=2_000, warmup_steps=1_000))
+    difflr.Rule("x", schedule=difflr.schedules.Delayed(1.0, delay_steps=500))
+
+
+def test_a_schedule_of_a_hyperparameter_has_its_range():
+    with pytest.raises(ValueError, match=r"'beta_1'.*from 0 to below 1.*Received: 1 at step 0"):
+        difflr.Rule("x", hyperparameters={"beta_1": difflr.schedules.Constant(1.0)})
+
+
+@pytest.mark.parametrize(
+    ("field", "meant"), [("lr", "learning_rate"), ("trainable", "frozen"), ("wd", "weight_decay_multiplier")]
+)
+def test_fields_as_other_libraries_call_them(field, meant):
+    with pytest.raises(ValueError, match=rf"Did you mean '{meant}'\?"):
+        difflr.Rule.of("x", {field: 0.1})
+
+
+def test_a_mapping_within_a_mapping():
+    with pytest.raises(ValueError, match="write the path: 'x/kernel'"):
+        difflr.Rule.of("x", {"kernel": 0.1})

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import pytest
 from keras import layers
@@ -27,6 +29,7 @@ def chosen(model, target):
         ("?ead", {"head/kernel", "head/bias"}),
         ("[hl]e*/bias", {"left/fc/bias", "head/bias"}),
         ("[!h]*/bias", {"left/fc/bias", "right/fc/bias"}),
+        ("[^h]*/bias", {"left/fc/bias", "right/fc/bias"}),
         ("[h-k]ead", {"head/kernel", "head/bias"}),
     ],
 )
@@ -322,3 +325,56 @@ def test_an_error_names_targets_as_they_are_written():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="Body"), layers.Dense(2, name="head")])
     with pytest.raises(ValueError, match=r"Rule 1: 'Body' has no effect: overridden by rule 2: '\*'"):
         difflr.Plan(model, {"Body": 0.1, "*": 0.5})
+
+
+def base_and_model():
+    """A base that shares all its layers with the model on top of it, and is not a layer of it."""
+    base_input = keras.Input((4,))
+    x = layers.BatchNormalization(scale=False, center=False, name="whiten")(layers.Dense(3, name="low")(base_input))
+    base = keras.Model(base_input, layers.Dense(3, name="high")(x), name="base")
+    return base, keras.Model(base.input, layers.Dense(2, name="head")(base.output))
+
+
+def test_a_model_that_shares_its_layers_is_a_target():
+    base, model = base_and_model()
+    assert chosen(model, base) == {"low/kernel", "low/bias", "high/kernel", "high/bias"}
+    assert chosen(model, difflr.everything_but(base)) == {"head/kernel", "head/bias"}
+    assert difflr.Plan(model, {base: difflr.FROZEN}).statistics[0].frozen
+    assert not difflr.Plan(model, {model.get_layer("low"): difflr.FROZEN}).statistics[0].frozen
+
+
+def test_objects_of_another_model_get_their_namesakes():
+    (_, model), (_, other) = base_and_model(), base_and_model()
+    with pytest.raises(ValueError, match=r"layer is not in it.* Did you mean 'low'\?"):
+        difflr.Plan(model, {other.get_layer("low"): 0.5})
+    nested = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="low")], name="nest")
+    with pytest.raises(ValueError, match=r"another model.* Did you mean 'low/kernel'\?"):
+        difflr.Plan(model, [(nested.layers[0].kernel, 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("left/fc/quantizer_scale", r"In 'left/fc' are: bias, kernel\."),
+        ("left/.*/kernel", "not a regular expression"),
+        ("(left|right)", "alternatives are a list of targets"),
+        ("left,right", "alternatives are a list of targets"),
+    ],
+)
+def test_what_is_said_of_a_path_that_matches_nothing(target, hint):
+    with pytest.raises(ValueError, match=hint):
+        difflr.Plan(kinds.functional(), {target: 0.5})
+
+
+def test_a_weight_that_never_trains_and_the_model_itself():
+    model = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(name="norm")], name="network")
+    with pytest.raises(ValueError, match="created as non-trainable, like moving statistics"):
+        difflr.Plan(model, {"norm/moving_mean": 0.5})
+    with pytest.raises(ValueError, match=r"name of the model itself: '\*'"):
+        difflr.Plan(model, {"network": 0.5})
+
+
+@pytest.mark.parametrize(("target", "fix"), [(re.compile("left"), "lambda variable"), ({"left", "right"}, r"list\(")])
+def test_what_is_no_target_but_easily_made_one(target, fix):
+    with pytest.raises(TypeError, match=fix):
+        difflr.Plan(kinds.functional(), [(target, 0.5)])

@@ -162,6 +162,10 @@ def num_batches(
     """
     if steps_per_epoch is not None:
         return steps_per_epoch
+    of_numbers = isinstance(data, (list, tuple)) and not all(hasattr(array, "shape") for array in _arrays(data))
+    if of_numbers or isinstance(data, (str, bytes)):
+        fix = "a list of numbers: np.array(x)" if of_numbers else "files: see difflr.data"
+        raise TypeError(f"`x` must be arrays or a data set, as in `fit`. Received {fix}.")
     try:
         if isinstance(data, keras.utils.PyDataset):
             number = data.num_batches

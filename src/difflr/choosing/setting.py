@@ -120,6 +120,8 @@ def setting_of(
         TypeError: If the optimizer is a `MultiOptimizer`.
         ValueError: If the model is neither compiled nor given a `loss`.
     """
+    if not isinstance(model, keras.Model):
+        raise wrong_type("`model`", "a Keras model", model)
     given = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
     arguments = keras_private.compile_arguments(model)
     arguments |= {name: value for name, value in given.items() if value is not None}

@@ -110,7 +110,7 @@ def fine_tune(
     chosen for the model, normalization layers of a frozen backbone are frozen too, momentum has no cycle, and the
     optimizer keeps its state from one phase to the next.
     """
-    check_keywords("fine_tune", fit_arguments, fine_tune, model.fit)
+    check_keywords("fine_tune", fit_arguments, fine_tune, getattr(model, "fit", keras.Model.fit))
     fit_arguments["callbacks"] = callbacks = _as_list(callbacks)
     learning_rate = _checked_learning_rate(learning_rate)
     rate_ratio = None if rate_ratio is None else checked_number(rate_ratio, "rate_ratio", lowest=1)
@@ -231,6 +231,11 @@ def _journal(callbacks: Sequence[keras.callbacks.Callback]) -> str | None:
 
 def _check_body_trains(plan: Plan, model: keras.Model, head: Target) -> None:
     in_head = named_head(model, head)
+    if all(id(row.variable) in in_head for row in plan.rows):
+        raise ValueError(
+            f"{type(model).__name__} '{model.name}' has only a head, so there is no body to fine-tune after it. Train it "
+            "with freeze_epochs=0, or name the head, if it is a part: head='...'."
+        )
     if all(row.frozen for row in plan.rows if id(row.variable) not in in_head):
         raise ValueError(
             "The body is frozen, by the plan or by `layer.trainable = False`, so that there is nothing but the head to "

@@ -1,6 +1,7 @@
 """Silent failures of Keras's optimizers: a warning for each, or a fix."""
 
 import warnings
+from typing import ClassVar
 
 import keras
 
@@ -11,6 +12,7 @@ class TrapHooks:
     """The hooks that warn where a Keras optimizer fails silently."""
 
     _is_compiled = False  # whether a compiled step holds the settings of this optimizer
+    HOW_TO_SET: ClassVar[dict[str, str]] = {}  # what has no effect as an attribute -> what has
 
     def _backend_apply_gradients(self, grads, trainable_variables):
         self._is_compiled = self._is_compiled or _is_being_compiled(grads)
@@ -29,6 +31,11 @@ class TrapHooks:
             )
 
     def __setattr__(self, name, value):
+        if name in self.HOW_TO_SET and type(self).__module__ == "difflr.optimizers":  # a subclass may have its own
+            raise AttributeError(
+                f"`{name}` of {type(self).__name__} cannot be set to {value!r}: it would have no effect. "
+                f"{self.HOW_TO_SET[name]}"
+            )
         # The learning rate and the multipliers are state of the compiled step; other settings are constants.
         before = vars(self).get(name, value)
         super().__setattr__(name, value)

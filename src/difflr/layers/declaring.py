@@ -8,11 +8,13 @@ from typing import Any
 import keras
 
 from difflr import keras_private
-from difflr.checks import checked_multiplier, did_you_mean
+from difflr.checks import checked_multiplier, did_you_mean, shown
 from difflr.plan import declared, freezing
 from difflr.plan.layer_tree import walk
 from difflr.plan.variable_mapping import VariableMapping
 from difflr.signatures import joined_signature, with_nearest_argument
+
+_FIXED = ("learning_rate_multiplier", "W_learning_rate_multiplier", "b_learning_rate_multiplier", "multipliers")
 
 
 class DeclaresMultipliers(keras_private.AfterBuild):
@@ -63,10 +65,22 @@ class DeclaresMultipliers(keras_private.AfterBuild):
             self._check_declarations()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
+        if name in _FIXED and value != getattr(self, name, None):
+            raise AttributeError(
+                f"`{name}` cannot be set later: {type(self).__name__} '{self.name}' declares its multipliers when it is "
+                f"made. Received: {shown(value)}. Give it to the constructor, or the optimizer a rule: "
+                "multipliers={layer: ...}."
+            )
+        if name not in _FIXED:
+            super().__setattr__(name, value)
         declares = getattr(self, "_multiplier_declarations", None)
         if isinstance(value, keras.Variable) and declares and declares.given:
             declared.stamp([value], self)  # `enable_lora` and similar add weights after the build
+
+    @property
+    def learning_rate_multiplier(self) -> Any:
+        """The argument; it cannot be set later."""
+        return self._multiplier_declarations.given.get("learning_rate_multiplier")
 
     @property
     def multipliers(self) -> VariableMapping:
@@ -166,6 +180,16 @@ class DeclaresKernelAndBias(DeclaresMultipliers):
         super().__init__(*args, learning_rate_multiplier=learning_rate_multiplier, **kwargs)
         self._declare({**short, **self._multiplier_declarations.given})
 
+    @property
+    def W_learning_rate_multiplier(self) -> float | None:
+        """The argument; it cannot be set later."""
+        return self._multiplier_declarations.given.get("W_learning_rate_multiplier")
+
+    @property
+    def b_learning_rate_multiplier(self) -> float | None:
+        """The argument; it cannot be set later."""
+        return self._multiplier_declarations.given.get("b_learning_rate_multiplier")
+
     def _declared_for(self, names: tuple[str, ...]) -> float | None:
         short = "b_learning_rate_multiplier" if names[0] == "bias" else "W_learning_rate_multiplier"
         value = self._multiplier_declarations.given.get(short)
@@ -196,6 +220,10 @@ def _checked_declaration(declaration: Any) -> Any:
     if declaration is None:
         return None
     if isinstance(declaration, Mapping):
+        if not declaration:
+            raise ValueError(
+                "`learning_rate_multiplier` must name at least one weight, such as {'kernel': 0.1}. Received: {}."
+            )
         return {
             str(name): checked_multiplier(value, f"learning_rate_multiplier of '{name}'")
             for name, value in declaration.items()

@@ -8,7 +8,7 @@ import keras
 from difflr.checks import did_you_mean, listed, meant, shown
 from difflr.plan import VariableMapping
 from difflr.plan.covering_targets import WILD
-from difflr.plan.layer_tree import Leaf
+from difflr.plan.layer_tree import Leaf, walk
 from difflr.plan.rows import MULTIPLIER
 from difflr.plan.targets import Targets
 
@@ -84,14 +84,15 @@ class CurrentValues(VariableMapping):
             if found:
                 return found
         leaves = [Leaf(row.variable, row.layer, [row.path, *row.aliases], row.place) for row in rows]
-        targets = Targets(plan.model, leaves)
+        targets = Targets(plan.model, leaves if plan.model is None else walk(plan.model))
         is_path = isinstance(target, str) and not target.startswith("kind:") and not WILD.search(target)
         if is_path and plan.model is None:
             hint = meant(targets.closest(target))
             raise KeyError(
                 f"The plan has nothing at {shown(target)}.{hint} It has {listed([row.path for row in rows])}."
             )
-        return [rows[position].variable for position, _ in targets.match(target)]
+        found = targets.variables(target)
+        return [variable for variable in found if variable in plan] or found
 
 
 class CurrentMultipliers(CurrentValues):

@@ -7,17 +7,26 @@ from typing import Any
 import numpy as np
 
 from difflr import keras_private
-from difflr.checks import checked_option
+from difflr.checks import checked_option, shown
 from difflr.optimizers import loading, torch_passes
 from difflr.optimizers.grouped_update import GroupedUpdate
 from difflr.optimizers.groups import EFFECTIVE_RATE
 from difflr.optimizers.multipliers_argument import SAVED_PLAN, MultipliersArgument
 from difflr.optimizers.saved_state import HEADER, State
 from difflr.optimizers.state_by_place import Key, LateStart, as_numpy
-from difflr.plan import Plan, saved_plan
+from difflr.plan import Plan, Rule, saved_plan
 from difflr.signatures import with_nearest_argument
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
+
+_REPLAN = "Replace the whole plan by difflr.replan(model, plan)"
+_HOW_TO_SET = {
+    "lr": "Set `learning_rate`.",
+    "multiplier": "Set one of `optimizer.multipliers`, which is a mapping.",
+    "multipliers": f"Set single ones, as in optimizer.multipliers[layer] = 0.5. {_REPLAN}.",
+    "hyperparameters": f"Set single ones, as in optimizer.hyperparameters['momentum'][layer] = 0.8. {_REPLAN}.",
+    "plan": f"{_REPLAN}.",
+}
 
 
 class DifferentialOptimizer(GroupedUpdate):
@@ -61,6 +70,7 @@ class DifferentialOptimizer(GroupedUpdate):
     """
 
     VECTORIZED_STEPS = torch_passes.NAMES
+    HOW_TO_SET = _HOW_TO_SET
 
     def __init__(
         self,
@@ -70,6 +80,8 @@ class DifferentialOptimizer(GroupedUpdate):
         fused: bool = True,
         **kwargs: Any,
     ):
+        if args or isinstance(kwargs.get("learning_rate"), (Plan, Mapping)):
+            _check_is_no_plan(type(self), args, kwargs)
         checked_option(weight_decay_follows, "weight_decay_follows", FOLLOWS)
         checked_option(fused, "fused", (True, False))
         argument = MultipliersArgument(multipliers)
@@ -200,6 +212,21 @@ class DifferentialOptimizer(GroupedUpdate):
         self._states.changed = {place: numbers for place, numbers in state.changed.items() if place in known}
         self.callback_state, self.callback_arrays = dict(state.callbacks), dict(state.arrays)
         self._warn_at_next_step(plan)
+
+
+def _check_is_no_plan(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Checks that rules are not taken for a learning rate or a beta.
+
+    Raises:
+        TypeError: If a plan or a mapping is among the arguments of the Keras optimizer.
+    """
+    named = dict(zip(inspect.signature(cls).parameters, args, strict=False))
+    for name, value in {**named, **kwargs}.items():
+        if isinstance(value, (Plan, Rule, Mapping)):
+            raise TypeError(
+                f"Plans and rules are given by name: {cls.__name__}(1e-3, multipliers=...). Received as `{name}`: "
+                f"{shown(value)} (of type {type(value).__name__})."
+            )
 
 
 keras_private.load_apart()

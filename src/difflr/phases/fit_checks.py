@@ -12,6 +12,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from difflr import keras_private
 from difflr.checks import listed, shown
 from difflr.optimizers import DifferentialOptimizer
+from difflr.phases.phase import Phase
 from difflr.phases.phases import Phases
 from difflr.phases.progress import Progress
 from difflr.plan.rows import grouped
@@ -110,6 +111,23 @@ def warn_of_steps_made_twice(epoch: int, steps: int) -> None:
             "steps are made twice. Keras's BackupAndRestore causes this if it saves within epochs, or if the process was "
             "killed while saving; difflr.BackupAndRestore does not.",
             stacklevel=4,
+        )
+
+
+def warn_of_warmup(number: int, phase: Phase, steps: float) -> None:
+    """Warns if `fit` ends in the first half of a warm-up.
+
+    Args:
+        number: The number of the phase, from 1.
+        phase: The phase that begins.
+        steps: The steps of the optimizer until `fit` ends.
+    """
+    if phase.warmup_steps > 2 * steps:
+        warnings.warn(
+            f"`fit` ends {counted(int(steps), 'step')} after the begin of phase {number}, which has "
+            f"warmup_steps={phase.warmup_steps}: what it unfreezes ends at {steps / phase.warmup_steps:.2g} of its rate. "
+            "Shorten the warm-up, or train longer.",
+            stacklevel=2,
         )
 
 

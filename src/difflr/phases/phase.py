@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
 from difflr.checks import checked_option, checked_rate, did_you_mean, is_number, shown
@@ -16,6 +17,7 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
+from difflr.plan.schedule import check_factors
 from difflr.signatures import why_it_does_not_take
 from difflr.text_table import counted
 
@@ -102,6 +104,9 @@ class Phase:
         for name, smallest in (("epochs", 1), ("steps", 1), ("patience", 0), ("warmup_steps", 0)):
             value = getattr(self, name)
             optional = name in ("epochs", "steps") and value is None
+            if isinstance(value, np.integer):
+                value = int(value)
+                object.__setattr__(self, name, value)  # a number of NumPy has no JSON
             if not optional and (isinstance(value, bool) or not isinstance(value, int) or value < smallest):
                 raise ValueError(f"`{name}` of a phase must be an integer >= {smallest}. Received: {shown(value)}.")
         if not is_number(self.min_delta) or not self.min_delta >= 0:
@@ -121,6 +126,8 @@ class Phase:
                 "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
                 f"Received: {shown(self.schedule)}."
             )
+        if self.schedule is not None:
+            check_factors(self.schedule)
         if self.learning_rate is not None:
             if isinstance(self.learning_rate, LearningRateSchedule):
                 raise ValueError(

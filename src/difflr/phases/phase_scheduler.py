@@ -276,6 +276,9 @@ class PhaseScheduler(keras.callbacks.Callback):
         plan = self._put_in_force(number, step)
         if phase.learning_rate is not None:
             self._optimizer.learning_rate = phase.learning_rate
+        if phase.warmup_steps and self.params.get("steps"):
+            steps = (self.params["epochs"] - epoch) * self.params["steps"] / self._batches_per_step
+            fit_checks.warn_of_warmup(number + 1, phase, steps)
         if plan.has_schedules or isinstance(self._optimizer.first_rate, LearningRateSchedule):
             batches = self._num_batches(phase, epoch)
             fit_checks.warn_of_rates_over(number + 1, self._optimizer, step, batches, self._batches_per_step)

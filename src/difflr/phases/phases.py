@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.checks import did_you_mean, shown
+from difflr.checks import did_you_mean, shown, wrong_type
 from difflr.phases.phase import Phase
 from difflr.phases.table import as_text
 from difflr.yaml_text import read_yaml, write_yaml
@@ -41,6 +41,8 @@ class Phases(tuple[Phase, ...]):
     """
 
     def __new__(cls, phases: Iterable[Phase]) -> "Phases":  # noqa: D102 - its arguments are those of the class
+        if not isinstance(phases, Iterable) and not isinstance(phases, Phase):
+            raise wrong_type("`phases`", "a list of difflr.Phase", phases)
         self = super().__new__(cls, [phases] if isinstance(phases, Phase) else phases)
         for phase in self:
             if not isinstance(phase, Phase):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 
 from difflr.checks import shown
-from difflr.plan.schedule import check_schedule, schedule_from_json, schedule_to_json
+from difflr.plan.schedule import check_schedule, check_values, schedule_from_json, schedule_to_json
 
 Value: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
@@ -64,7 +64,10 @@ def _checked_name(name: Any) -> str:
 
 
 def _checked_value(name: str, value: Any) -> Value | None:
-    if value is None or _is_schedule(value):
+    if value is None:
+        return value
+    if _is_schedule(value):
+        check_values(value, f"The schedule of '{name}'", _span(name, 0)[0], lambda number: _span(name, number)[1])
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         hint = " To save a function, derive it from LearningRateSchedule." if callable(value) else ""

@@ -11,10 +11,8 @@ from difflr.plan import layer_tree
 from difflr.plan.declared import declared_multipliers
 from difflr.plan.rows import BY_USER, DECLARED, Row, StatisticsLayer
 from difflr.plan.rule import AXES, Rule, describe, flattened, named_objects
-from difflr.plan.schedule import Constant
+from difflr.plan.schedule import LARGEST_LOOKING_LIKE_A_RATE, Constant
 from difflr.plan.targets import Match, Targets, has_nothing_to_train, layers_inside
-
-LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all multipliers: fine-tuning usually has larger ones
 
 
 def leaves_of(model: Any) -> list[layer_tree.Leaf]:
@@ -85,6 +83,7 @@ def resolve(
             frozen = leaf.frozen_by_user or bool(frozen_by)
             statistics.append(StatisticsLayer(leaf.path, leaf.layer, frozen, leaf.frozen_by_user, leaf.place))
             continue
+        _check_trains(leaf, settled, names, declarers.get(position, ""))
         row = _row(leaf, settled, names, declarers.get(position, ""))
         rows.append(row)
         for by_path in decisions[position].values():  # all rules that agree about a shared variable count
@@ -189,6 +188,16 @@ def _agreed(leaf: layer_tree.Leaf, by_path: dict[str, _Decisions], names: list[s
                     f"{claims[1]}. It can only have one: use a target that covers both paths, or the layer itself."
                 )
     return settled
+
+
+def _check_trains(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> None:
+    """Checks that no rule unfreezes a variable whose layer declares the multiplier 0."""
+    frozen = settled.get("frozen", (None, 0))
+    if frozen[0] is False and settled.get("multiplier") == (0.0, -1):
+        raise ValueError(
+            f"The rule for {names[frozen[1]].partition(': ')[2]} unfreezes {leaf.path}, which would not train: it has the "
+            f"multiplier 0, {declarer}. Give it one above 0 as well, such as {{'{leaf.path}': 1.0}}."
+        )
 
 
 def _row(leaf: layer_tree.Leaf, settled: _Decisions, names: list[str], declarer: str) -> Row:

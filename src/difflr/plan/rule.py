@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import keras
 
-from difflr.checks import checked_multiplier, checked_number, did_you_mean, shown
+from difflr.checks import checked_multiplier, checked_number, did_you_mean, meant, shown
 from difflr.plan.group_names import check_group_name
 from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
+from difflr.plan.schedule import check_factors
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
 # What a rule can set. A learning rate becomes a multiplier; each hyperparameter is an axis of its own.
@@ -140,6 +141,8 @@ class Rule:
                 "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule, whose value is the "
                 f"factor at each step. Received: {shown(self.schedule)} (of type {type(self.schedule).__name__})."
             )
+        if self.schedule is not None:
+            check_factors(self.schedule, scaled_up=(self.multiplier or 0) > 1)
         if self.frozen is not None and not isinstance(self.frozen, bool):
             raise ValueError(f"`frozen` must be True, False or None. Received: {shown(self.frozen)}.")
         if self.name is not None:
@@ -207,9 +210,7 @@ class Rule:
         if isinstance(value, Mapping):
             unknown = [field for field in value if field not in FIELDS]
             if unknown:
-                hint = did_you_mean(str(unknown[0]), FIELDS, 1, 0.4)
-                if unknown[0] in KNOWN:
-                    hint = " Arguments of the optimizer go in `hyperparameters`."
+                hint = _hint_about_field(target, unknown[0], value[unknown[0]])
                 raise ValueError(
                     f"The rule for {describe(target)} sets {', '.join(map(shown, unknown[:8]))}, which no rule can set."
                     f"{hint} Expected one of: {', '.join(FIELDS)}."
@@ -229,6 +230,32 @@ class Rule:
 
     def __hash__(self) -> int:
         return hash((self.multiplier, self.weight_decay_multiplier, self.frozen, self.name, self.learning_rate))
+
+
+# What other libraries call the fields.
+_ALSO_CALLED = {
+    "lr": "learning_rate",
+    "lr_mult": "multiplier",
+    "lr_multiplier": "multiplier",
+    "lr_scale": "multiplier",
+    "decay_mult": "weight_decay_multiplier",
+    "wd": "weight_decay_multiplier",
+    "min_lr": "min_learning_rate",
+    "requires_grad": "frozen",
+    "trainable": "frozen",
+}
+
+
+def _hint_about_field(target: Target, field: Any, value: Any) -> str:
+    """What to write instead of a field that no rule has."""
+    if field in _ALSO_CALLED:
+        return meant([_ALSO_CALLED[field]])
+    if field in KNOWN:
+        return " Arguments of the optimizer go in `hyperparameters`."
+    hint = did_you_mean(str(field), FIELDS, 1, 0.6)
+    if not hint and isinstance(target, str) and not isinstance(value, Mapping):
+        hint = f" For a part of it, write the path: '{target}/{field}'."
+    return hint
 
 
 def flattened(target: Target, in_everything_but: bool = False) -> Iterator[Target]:
@@ -297,9 +324,14 @@ def as_rules(rules: Any) -> list[Rule]:
     if isinstance(rules, Mapping):
         return [Rule.of(target, value) for target, value in rules.items()]
     if not isinstance(rules, Iterable) or isinstance(rules, str):
+        fix = (
+            " A plan for another model: difflr.Plan.from_json(model, plan.to_json())."
+            if hasattr(rules, "to_json")
+            else ""
+        )
         raise TypeError(
             "Rules are a mapping such as {'backbone': 0.1}, a list of (target, value) pairs, or a list of difflr.Rule. "
-            f"Received: {shown(rules)} (of type {type(rules).__name__})."
+            f"Received: {shown(rules)} (of type {type(rules).__name__}).{fix}"
         )
     result = []
     for rule in rules:

@@ -2,11 +2,16 @@
 
 import inspect
 import math
+import warnings
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from difflr.checks import as_float, checked_number, did_you_mean, shown
+
+LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all factors: fine-tuning usually has larger ones
 
 
 def schedule_to_json(schedule: Any) -> dict[str, Any]:
@@ -56,6 +61,63 @@ def value_at(schedule: Any, step: int) -> float:
         step: The step.
     """
     return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+
+
+_SOME_STEPS = (0, 1, 10, 100, 1_000, 10_000)
+# Evaluating one takes milliseconds.
+_checked: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
+
+
+def check_values(schedule: Any, what: str, span: str, fits: Callable[[float], bool]) -> list[float]:
+    """The values of a schedule at some steps, checked; empty for a schedule that was checked before.
+
+    Args:
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+        what: What it sets, for errors.
+        span: What is expected, for errors.
+        fits: Whether a value is in that span.
+
+    Raises:
+        ValueError: If it does not return a number, or one outside the span.
+    """
+    if _checked.get((id(schedule), what)) is schedule:
+        return []
+    values: list[float] = []
+    for step in _SOME_STEPS:
+        try:
+            values.append(value_at(schedule, step))
+        except Exception as error:  # its code may raise anything, and may know only the steps of one training
+            if not values:
+                kind = type(schedule).__name__
+                raise ValueError(f"{what} {kind} does not return a number: {shown(str(error))}") from None
+            break
+        if not (math.isfinite(values[-1]) and fits(values[-1])):
+            raise ValueError(
+                f"{what} {type(schedule).__name__} must return {span}. Received: {values[-1]:g} at step {step}."
+            )
+    _checked[id(schedule), what] = schedule
+    return values
+
+
+def check_factors(schedule: Any, scaled_up: bool = False) -> None:
+    """Checks a schedule that is a factor on the base rate; warns if its values look like rates.
+
+    Args:
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
+        scaled_up: Whether a multiplier above 1 goes with it, so that its values may be small.
+
+    Raises:
+        ValueError: If it does not return finite numbers >= 0.
+    """
+    values = check_values(schedule, "The schedule", "finite factors >= 0", lambda value: value >= 0)
+    if values and 0 < max(values) <= LARGEST_LOOKING_LIKE_A_RATE and not scaled_up:
+        warnings.warn(
+            f"The values of the schedule {type(schedule).__name__}, at most {max(values):g}, look like learning rates. They "
+            f"are factors on the optimizer's base rate: with Adam(1e-3), {max(values):g} trains at {max(values) * 1e-3:g}. "
+            "Let it start from 1, as in CosineDecay(1.0, num_steps), and set the rate by `learning_rate` or `multiplier`.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def check_schedule(config: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Targets: which leaves of the layer tree a rule applies to."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import keras
 
@@ -53,6 +53,15 @@ class Targets:
         if not any(self._leaves[position].variable is not None for position, _ in matches):
             raise ValueError(f"The rule for {describe(target)} matches no trainable variable, only moving statistics.")
         return matches
+
+    def variables(self, target: Target) -> list[keras.Variable]:
+        """The variables that match.
+
+        Args:
+            target: As for `match`, which raises the same errors.
+        """
+        found = [self._leaves[position].variable for position, _ in self.match(target)]
+        return [variable for variable in found if variable is not None]
 
     def ids(self, target: Target) -> set[int]:
         """The identities of the variables that match, and of the layers that have only moving statistics.
@@ -110,7 +119,7 @@ class Targets:
         raise TypeError(
             "A target is a layer, a variable, a layer class, a path pattern such as 'backbone/*', a kind such as "
             "'kind:bias', a function variable -> bool, difflr.everything_but(...), or a list of these. "
-            f"Received: {shown(target)} (of type {type(target).__name__})."
+            f"Received: {shown(target)} (of type {type(target).__name__}).{_fix(target)}"
         )
 
     def _with_variable(self) -> list[int]:
@@ -135,10 +144,16 @@ class Targets:
         ]
 
     def _match_layer(self, layer: keras.Layer) -> list[Match]:
-        if self._model is not None:
-            return self._by_layer.get(id(layer), [])
-        inside = {id(variable) for variable in layer.variables}
-        return [match for key, match in self._by_variable.items() if key in inside]
+        in_tree = self._by_layer.get(id(layer), []) if self._model is not None else []
+        return in_tree or self._match_contents(layer)
+
+    def _match_contents(self, layer: keras.Layer) -> list[Match]:
+        """What a layer that is not in the tree shares with the model, as `base` in `Model(base.input, top(base.output))`."""
+        inside = set(map(id, layer.variables))
+        if not inside:
+            return []
+        inside |= {id(one) for one in [layer, *layers_inside(layer)]}
+        return [(position, None) for position, leaf in enumerate(self._leaves) if id(leaf.owner) in inside]
 
     def _match_class(self, cls: type) -> list[Match]:
         if self._model is None:
@@ -173,11 +188,13 @@ class Targets:
         top = list(dict.fromkeys(leaf.path.split("/")[0] for leaf in self._leaves))
         tree = f"The layer tree begins with: {', '.join(top[:12])}{', ...' if len(top) > 12 else ''}."
         if isinstance(target, keras.Variable):
-            return f"{start} of this model: it belongs to another model, or was created as non-trainable. {tree}"
+            hint = meant(self.closest(target.path))
+            return f"{start} of this model: it belongs to another model, or was created as non-trainable.{hint} {tree}"
         if isinstance(target, keras.Layer):
             if not target.variables:
                 return f"{start}: the layer has no weights{'' if target.built else ' (it is not built)'}. {tree}"
-            return f"{start} of this model: the layer is not in it, or has no trainable weights. {tree}"
+            hint = meant(self.closest(target.name))
+            return f"{start} of this model: the layer is not in it, or has no trainable weights.{hint} {tree}"
         if isinstance(target, EverythingBut):
             return f"{start}: nothing else is left. {tree}"
         if isinstance(target, type):
@@ -195,7 +212,23 @@ class Targets:
                 f"{start}. It is Keras's `variable.path`, which changes when a model is loaded; "
                 f"the layer-tree path is '{by_keras_path[0]}'."
             )
-        return f"{start}.{meant(self.closest(target))} {tree} print(difflr.Plan(model)) shows it whole."
+        hint = self._about_path(target.strip("/"))
+        return f"{start}.{hint} {tree} print(difflr.Plan(model)) shows it whole."
+
+    def _about_path(self, pattern: str) -> str:
+        """A hint about a path that matches nothing."""
+        if self._model is not None and pattern == self._model.name:
+            return " It is the name of the model itself: '*' matches everything in it."
+        *above, name = pattern.split("/")
+        parent = next((path for path in reversed(prefixes("/".join(above))) if path in self._by_prefix), "")
+        leaves = [leaf for leaf in self._leaves if parent in (path.rpartition("/")[0] for path in leaf.paths)]
+        owners = {id(leaf.layer): leaf.layer for leaf in leaves if parent and leaf.layer is not None}
+        if any(name == variable.name for layer in owners.values() for variable in layer.non_trainable_variables):
+            return " It was created as non-trainable, like moving statistics and quantized weights."
+        close = self.closest(pattern)
+        below = {path[len(parent) + 1 :].split("/")[0] for path in self._by_prefix if path.startswith(f"{parent}/")}
+        hint = meant(close) or (f" In '{parent}' are: {listed(sorted(below))}." if below else "")
+        return hint + (_NO_EXPRESSION if _LIKE_AN_EXPRESSION.search(pattern) else "")
 
     def closest(self, pattern: str) -> list[str]:
         """The paths most like a pattern that matches nothing, at most three.
@@ -204,13 +237,31 @@ class Targets:
             pattern: The pattern.
         """
         known = list(self._by_prefix)
-        close = nearest(pattern.strip("/"), known)
+        parts = pattern.strip("/").split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]  # a layer or variable of another model
+        close = [end for end in ends if end in self._by_prefix][:1] or nearest(pattern.strip("/"), known)
         if not close:  # right name, wrong depth
             last = pattern.strip("*/").split("/")[-1]
             deeper = [path for path in known if path.split("/")[-1].casefold() == last.casefold()]
             names = nearest(last, [path.split("/")[-1] for path in known], 1)
             close = deeper or [path for path in known if names and path.split("/")[-1] == names[0]]
         return close[:3]
+
+
+_LIKE_AN_EXPRESSION = re.compile(r"\.[*+]|[\\^$|()+{},]")
+_NO_EXPRESSION = (
+    " A pattern is not a regular expression: `*` is any characters, and alternatives are a list of targets."
+)
+
+
+def _fix(target: object) -> str:
+    """What to write instead of something that is no target."""
+    if isinstance(target, re.Pattern):
+        return " A regular expression is written as a function: lambda variable: expression.search(variable.path)."
+    is_iterable = (
+        isinstance(target, Iterable) and not isinstance(target, (bytes, Mapping)) and not hasattr(target, "shape")
+    )
+    return " Write list(...) around it." if is_iterable else ""
 
 
 def prefixes(path: str) -> list[str]:
@@ -227,8 +278,8 @@ def path_expression(pattern: str) -> re.Pattern[str]:
 
     Args:
         pattern: With `*` (any characters including `/`), `**/` at the start or after a `/` (the same, or nothing), `?`
-            (one character except `/`), `[abc]` or `[1-4]` (one of these characters) and `[!abc]` (any other character
-            except `/`). At most 2,000 characters.
+            (one character except `/`), `[abc]` or `[1-4]` (one of these characters) and `[!abc]` or `[^abc]` (any other
+            character except `/`). At most 2,000 characters.
 
     Raises:
         ValueError: If a range is reversed, as in `[9-1]`, or the pattern is too long.
@@ -251,7 +302,7 @@ def path_expression(pattern: str) -> re.Pattern[str]:
 
 
 _PIECE = re.compile(
-    r"(?P<set>\[!?[^\]]+\])|(?P<skip>(?:(?<![^/])\*\*/)+)|(?P<star>\*+)|(?P<one>\?)|(?P<text>[^*?\[]+|\[)"
+    r"(?P<set>\[[!^]?[^\]]+\])|(?P<skip>(?:(?<![^/])\*\*/)+)|(?P<star>\*+)|(?P<one>\?)|(?P<text>[^*?\[]+|\[)"
 )
 _STARS = {"star": ".*?", "skip": "(?:.*?/)??"}
 
@@ -261,8 +312,8 @@ def _single_character(piece: re.Match[str]) -> str:
     text = piece.group()
     if piece.lastgroup == "one":
         return "[^/]"
-    if piece.lastgroup == "set" and text != "[!]":
-        return f"[^/{_characters(text[2:-1])}]" if text[1] == "!" else f"[{_characters(text[1:-1])}]"
+    if piece.lastgroup == "set" and text not in ("[!]", "[^]"):
+        return f"[^/{_characters(text[2:-1])}]" if text[1] in "!^" else f"[{_characters(text[1:-1])}]"
     return re.escape(text)
 
 

@@ -113,8 +113,14 @@ def columns_in(label_column: str) -> tuple[str, ...]:
 
     Args:
         label_column: The option `--label-column`.
+
+    Raises:
+        ValueError: If it has no name, or one twice.
     """
-    return tuple(name.strip() for name in label_column.split(",") if name.strip())
+    names = tuple(name.strip() for name in label_column.split(",") if name.strip())
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"--label-column is a name, or several with commas between them. Received: {label_column!r}.")
+    return names
 
 
 def can_report(option: str) -> None:

@@ -305,6 +305,12 @@ WRONG = [
     (["net.keras", "images", "--report", "one.keras", "-o", "one.keras"], "the same file: one.keras"),
     (["net.keras", "text.csv", "--report", "text.csv"], "report text.csv would replace what is read"),
     (["net.keras", "images", "--log", ""], "--log knows tensorboard"),
+    (["net.keras", "text.csv", "--label-column", ","], "is a name, or several"),
+    (["net.keras", "text.csv", "--label-column", "label,label"], "is a name, or several"),
+    (
+        ["net.keras", "text.csv", "--file-column", "text", "--label-column", "text"],
+        "The column 'text' of text.csv holds paths of images, and cannot be the labels",
+    ),
     (["net.keras", "images", "--seed", str(2**32)], "less than or equal to 4294967295"),
     (["net.keras", "images", "--recipe", "none:1"], "'none' takes no arguments"),
     (

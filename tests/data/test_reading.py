@@ -209,6 +209,7 @@ def test_texts_take_no_more_memory_than_they_are_long(tmp_path):
         (b"text,class\na,b\n", "no column 'label'.*`label_column`"),
         (b"", "is empty. The first row must have the names"),
         (b"text,label,label\na,b,c\n", "several columns 'label'. Rename"),
+        (b"text,label,text\na,b,c\n", "several columns 'text'. Rename"),
         (b"text,label\n", "no rows"),
         (b"text,label\na,x\nb,x\n", "one class only, x"),
         (b"text,label\n\xff\xfe,x\n", "not in UTF-8"),
@@ -435,6 +436,7 @@ def test_of_several_labels_there_may_be_none(tmp_path):
         (["0", "1", "2"], "classes", "labels"),
         (["5", "7"] * 5, "classes", "each several times: labels"),
         (["1", "2", "nan"], "classes", None),
+        (['"0,5"', '"1,5"', "2"], "classes", "decimal commas: labels"),
         (["a", "b"], "classes", None),
     ],
 )

@@ -74,10 +74,12 @@ def _looks_like(values: Sequence[Value], columns: Sequence[str], where: str) -> 
     """What the values are, and what should be said of it."""
     if any(isinstance(value, list) for value in values):
         return "several", None
-    parts = [_number(one) for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    texts = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    parts = [_number(one) for one in texts]
     numbers = [number for number in parts if number is not None]
     if len(numbers) < len(parts):
-        return "labels", None
+        commas = all(_number(str(one).replace(",", ".")) is not None for one in texts)
+        return "labels", f"{where} has decimal commas: labels (for numbers, write 0.5)" if commas else None
     if len(columns) > 1:
         zeros_and_ones = set(numbers) <= {0.0, 1.0}
         return ("several", None) if zeros_and_ones else ("numbers", f"{where}: numbers to predict")

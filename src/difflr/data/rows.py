@@ -165,10 +165,7 @@ def _separator(
     for separator, columns in found.items():
         content = next((name for name in contents if name in columns), None)
         if content is not None and set(labels) <= set(columns):
-            twice = next((name for name in (content, *labels) if columns.count(name) > 1), None)
-            if twice is not None:
-                raise ValueError(f"{file} has several columns '{twice}'. Rename all but one.")
-            return separator, content
+            return separator, _content_column(file, columns, contents, labels, what)
     separator = max(found, key=lambda one: len(found[one]))
     _content_column(file, found[separator], contents, labels, what, f", separated by {SEPARATORS[separator]},")
     raise AssertionError("a column is missing")
@@ -180,11 +177,16 @@ def _content_column(
     """Which of `contents` is among the columns.
 
     Raises:
-        ValueError: If none is, or a column of the labels is missing.
+        ValueError: If none is, a column of the labels is missing or has the texts or files, or there are several of a name.
     """
     content = next((name for name in contents if name in columns), None)
     missing = contents[0] if content is None else next((name for name in labels if name not in columns), None)
     if content is not None and missing is None:
+        twice = next((name for name in (content, *labels) if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{file} has several columns '{twice}'. Rename all but one.")
+        if content in labels:
+            raise ValueError(f"The column '{content}' of {file} holds {HOLDS[what][0]}, and cannot be the labels, too.")
         return content
     argument = f"{what}_column" if content is None else "label_column"
     hint = did_you_mean(str(missing), columns, 1, 0.6)

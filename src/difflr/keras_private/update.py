@@ -155,7 +155,7 @@ def _once_a_group(decay):
         if not self.built or self._rate_of_group is not None:  # no groups yet, or called by the loop below
             decay(self, variables)
         elif self._vectorized_update() is None:  # otherwise the vectorized step applies the decay, too
-            rates, own = self._decay_rates(super(OptimizerHooks, self)._get_current_learning_rate()), None
+            rates, own = self._rates(super(OptimizerHooks, self)._get_current_learning_rate(), for_decay=True), None
             for number, places in self._groups.members(variables).by_group.items():
                 if number in rates:
                     own = self._groups.hyperparameters.by_group() if own is None else own
@@ -187,7 +187,7 @@ def _hands_on(update):
 class OptimizerHooks(TrapHooks, ReplicaHooks):
     """The upper half of the hooks: the methods that Keras calls.
 
-    They ask `_groups`, which a built optimizer has: `rate_factors`, `decay_factors`, `floors`, `members`, `hyperparameters`.
+    They ask `_groups`, which a built optimizer has: `factors_by_group`, `floors`, `members`, `hyperparameters`.
     """
 
     VECTORIZED_STEPS: frozenset[str] = frozenset()  # the Keras optimizers that `_vectorized_step` supports
@@ -215,10 +215,16 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
 
     # -- the rates ----------------------------------------------------------------------------------------------------
 
-    def _rates(self, learning_rate):
-        """The rate of each group, computed once per step: on TensorFlow each product adds an operation to the graph."""
-        self._updates += 1
-        return _floored(scaled(learning_rate, self._groups.rate_factors()), self._groups.floors())
+    def _rates(self, learning_rate, for_decay=False):
+        """The rate of each group, computed once per step: on TensorFlow each product adds an operation to the graph.
+
+        Args:
+            learning_rate: The base rate.
+            for_decay: Whether it is for the weight decay; then of the groups that decay.
+        """
+        self._updates += not for_decay
+        factors = self._groups.factors_by_group(for_decay)
+        return _floored(scaled(learning_rate, factors), self._groups.floors(for_decay))
 
     def _group_updates(self, grads, variables, learning_rate):
         """`(optimizer, gradients, variables, rate)` for each group, with the hyperparameters of the group."""
@@ -226,10 +232,6 @@ class OptimizerHooks(TrapHooks, ReplicaHooks):
         for number, places in self._groups.members(variables).by_group.items():
             optimizer = self._with(own[number]) if own.get(number) else self
             yield optimizer, _picked(grads, places), _picked(variables, places), rates[number]
-
-    def _decay_rates(self, learning_rate):
-        """The factor on the weight decay of each group that decays."""
-        return _floored(scaled(learning_rate, self._groups.decay_factors()), self._groups.floors(for_decay=True))
 
     def _with(self, hyperparameters, rate=None):
         """A copy of this optimizer with the same state but other hyperparameters and another learning rate.

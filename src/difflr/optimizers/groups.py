@@ -93,14 +93,14 @@ class Groups:
         """Whether the plan freezes `variable`."""
         return id(variable) in self._frozen
 
-    def rate_factors(self) -> dict[int, Tensor]:
-        """The factor on the rate of each group at this step: group number -> factor."""
-        return dict(enumerate(unstack(self.factors())))
+    def factors_by_group(self, for_decay: bool = False) -> dict[int, Tensor]:
+        """The factor on the rate of each group at this step: group number -> factor.
 
-    def decay_factors(self) -> dict[int, Tensor]:
-        """The factor on the weight decay at this step, for groups that decay: group number -> factor."""
-        factors = enumerate(unstack(self.factors(for_decay=True)))
-        return {number: factor for number, factor in factors if self.weight_decay_multipliers[number]}
+        Args:
+            for_decay: Whether they are for the weight decay; then of the groups that decay.
+        """
+        factors = enumerate(unstack(self.factors(for_decay)))
+        return {number: factor for number, factor in factors if self.weight_decay_multipliers[number] or not for_decay}
 
     def floors(self, for_decay: bool = False) -> dict[int, Tensor]:
         """The floors of the rates, lowered during a warm-up: group number -> rate.
@@ -108,36 +108,28 @@ class Groups:
         Args:
             for_decay: Whether they are for the weight decay.
         """
-        lowest = {number: row.min_learning_rate for number, row in enumerate(self._rows) if row.min_learning_rate}
-        if for_decay:
-            follows = self._optimizer.weight_decay_follows == EFFECTIVE_RATE
-            lowest = {
-                number: rate * self.weight_decay_multipliers[number] if follows else 0.0
-                for number, rate in lowest.items()
-            }
-        return {number: rate * self._late(number, for_decay) for number, rate in lowest.items()}
+        if for_decay and self._optimizer.weight_decay_follows != EFFECTIVE_RATE:
+            return {}
+        shares = self.weight_decay_multipliers if for_decay else [1.0] * len(self._rows)
+        return {
+            number: row.min_learning_rate * share * self._late(number, for_decay)
+            for number, (row, share) in enumerate(zip(self._rows, shares, strict=True))
+            if row.min_learning_rate
+        }
 
-    def floored(self, rates: Tensor, for_decay: bool = False) -> Tensor:
-        """The rates of all groups, raised to their floors.
+    def rates(self, base_rate: Tensor, for_decay: bool = False) -> Tensor:
+        """The effective rate of each group at this step, a tensor `(groups,)`.
 
         Args:
-            rates: The rates, a tensor `(groups,)`.
-            for_decay: As for `floors`.
+            base_rate: The base rate.
+            for_decay: Whether it is for the weight decay.
         """
-        floors = self.floors(for_decay)
+        rates, floors = base_rate * self.factors(for_decay), self.floors(for_decay)
         if not floors:
             return rates
         zero = keras.ops.zeros((), rates.dtype)
         lowest = [keras.ops.cast(floors[n], rates.dtype) if n in floors else zero for n in range(len(self._rows))]
         return keras.ops.maximum(rates, stack(lowest))
-
-    def rates(self, base_rate: Tensor) -> Tensor:
-        """The effective rate of each group at this step, a tensor `(groups,)`.
-
-        Args:
-            base_rate: The base rate.
-        """
-        return self.floored(base_rate * self.factors())
 
     def factors(self, for_decay: bool = False) -> Tensor:
         """The factor on the base rate of each group at this step, a tensor `(groups,)`.

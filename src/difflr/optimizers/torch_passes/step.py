@@ -102,7 +102,7 @@ class Step:
         multipliers = self.groups.weight_decay_multipliers
         if self.optimizer.weight_decay is None:
             return [None] * len(multipliers)
-        rates = self.groups.floored(self.base_rate * self.groups.factors(for_decay=True), for_decay=True)
+        rates = self.groups.rates(self.base_rate, for_decay=True)
         kept = 1 - self.optimizer.weight_decay * rates
         # In half precision a Python number is rounded before the product (0.998 to 0.996); a tensor is not.
         half = self.dtype in (torch.float16, torch.bfloat16)

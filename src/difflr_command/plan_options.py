@@ -2,8 +2,10 @@
 
 import functools
 import inspect
+import json
 import operator
 import pathlib
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -192,11 +194,24 @@ def _default(model: "keras.Model") -> "difflr.Plan":
         ) from error
 
 
+def _plan_in(text: str, file: pathlib.Path) -> str:
+    """The plan in a choice of `difflr suggest`, whose learning rate is an option; any other text as it is."""
+    try:
+        choice = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(choice, dict) or not {"plan", "learning_rate"} <= set(choice):
+        return text
+    rate = choice["learning_rate"]
+    warnings.warn(f"Of the choice {file} the plan is taken: its rate is --learning-rate {rate}.", stacklevel=2)
+    return json.dumps(choice["plan"])
+
+
 def _read(model: "keras.Model", file: pathlib.Path) -> "difflr.Plan":
     import difflr
 
     try:
-        return difflr.Plan.from_json(model, file.read_text(encoding="utf-8"))
+        return difflr.Plan.from_json(model, _plan_in(file.read_text(encoding="utf-8"), file))
     except UnicodeDecodeError:
         raise ValueError(f"{file} is no plan: it is not text.") from None
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 import inspect
 import io
+import json
 import os
 import re
 import subprocess
@@ -40,6 +41,15 @@ def test_a_plan_of_rules_is_printed_and_written(here):
     assert plan.table(0.01) in result.out
     assert plan.table(full=True) in difflr("plan", "net.keras", "--plan", "plan.json", "--full").out
     assert "Written: plan.json" in result.err
+
+
+def test_the_plan_of_a_choice_is_taken(here):
+    assert difflr("plan", "net.keras", "--rule", "stem=0.5", "-o", "plan.json").code == 0
+    plan = json.loads((here / "plan.json").read_text())
+    (here / "choice.json").write_text(json.dumps({"learning_rate": 0.03, "plan": plan}))
+    result = difflr("plan", "net.keras", "--plan", "choice.json", "-o", "again.json")
+    assert "warning: Of the choice choice.json the plan is taken: its rate is --learning-rate 0.03" in result.err
+    assert json.loads((here / "again.json").read_text()) == plan
 
 
 def test_recipes_and_rules_are_multiplied(here):

@@ -10,6 +10,7 @@ import difflr
 from difflr.verification import judgment
 from difflr.verification.verify import first_batch
 from optimizers.steps import BACKEND, NAMES, values
+from saving.conftest import saying
 
 NUMBERS = np.random.default_rng(0)
 X = NUMBERS.normal(size=(16, 6)).astype("float32")
@@ -175,3 +176,16 @@ def test_the_first_batch():
         first_batch(3)
     with pytest.raises(TypeError, match="Expected batches"):
         first_batch([X for _ in range(9)])
+
+
+@pytest.mark.same_everywhere
+def test_an_optimizer_that_updates_nothing_is_pointed_out():
+    class Idle(difflr.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            pass
+
+    model, plan = compiled(Idle, {"body": 0.1})
+    with saying("no weight moved, of 6 variables with a gradient.*the optimizer updates nothing"):
+        difflr.verify(model, DATA, plan=plan)
+    with saying("no weight moved"):
+        model.fit(X, Y, verbose=0, callbacks=[difflr.VerifyPlan(plan)])

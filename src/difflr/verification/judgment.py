@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Sequence
 
 from difflr.checks import listed
@@ -116,6 +117,26 @@ class PlanNotKept(ValueError):
     def __init__(self, verification: Verification):
         super().__init__(f"The weights do not move as the plan says.\n{verification}")
         self.verification = verification
+
+
+def check_kept(verification: Verification) -> None:
+    """Checks a verification; warns if nothing moved, so that it tells nothing.
+
+    Args:
+        verification: The verification.
+
+    Raises:
+        PlanNotKept: If the plan is not kept.
+    """
+    if not verification.kept:
+        raise PlanNotKept(verification)
+    trained = [row for row in verification.rows if row.verdict != FROZEN]
+    if trained and all(row.verdict == TOO_SMALL for row in trained):
+        warnings.warn(
+            f"Nothing could be verified: no weight moved, of {counted(len(trained), 'variable')} with a gradient. The base "
+            "rate is too small for the precision of the weights, or the optimizer updates nothing.",
+            stacklevel=3,
+        )
 
 
 def listed_short(paths: Sequence[str]) -> str:

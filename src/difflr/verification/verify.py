@@ -17,7 +17,7 @@ from difflr.optimizers.unwrap import parts
 from difflr.plan import Plan, Row
 from difflr.verification import judgment
 from difflr.verification.judge import compared, has_gradient, in_groups, judge, noise_of
-from difflr.verification.judgment import PlanNotKept, Verification, VerifiedRow
+from difflr.verification.judgment import Verification, VerifiedRow, check_kept
 from difflr.verification.observation import MAX_BATCHES, Observation, Values, values
 from difflr.verification.reference import schedule_at
 from difflr.verification.snapshot import Snapshot
@@ -90,8 +90,7 @@ def verify(
     else:
         check_compiled(model)
         verification = _of_compiled(promised_plan(model, plan), model, batch, tolerance)
-    if not verification.kept:
-        raise PlanNotKept(verification)
+    check_kept(verification)
     return verification
 
 

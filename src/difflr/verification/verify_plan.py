@@ -7,7 +7,7 @@ import keras
 from difflr.plan import Plan
 from difflr.text_table import counted
 from difflr.verification.judge import judge
-from difflr.verification.judgment import PlanNotKept, Verification
+from difflr.verification.judgment import Verification, check_kept
 from difflr.verification.observation import MAX_BATCHES, Observation
 from difflr.verification.verify import check_arguments, check_compiled, promised_plan
 
@@ -87,7 +87,6 @@ class VerifyPlan(keras.callbacks.Callback):
             return
         observation, self._observation = self._observation, None
         self.verification = judge(promised_plan(self.model, self.plan), observation, self.tolerance)
-        if not self.verification.kept:
-            raise PlanNotKept(self.verification)
+        check_kept(self.verification)
         if self.verbose:
             print(self.verification)

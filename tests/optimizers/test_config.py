@@ -145,3 +145,18 @@ def test_plan_for_variables_that_do_not_fit():
 def test_fused_is_yes_or_no():
     with pytest.raises(ValueError, match="`fused` must be True or False. Received: 'no'"):
         ours("SGD", None, fused="no")
+
+
+@pytest.mark.same_everywhere
+def test_saved_rules_that_match_nothing_name_their_variables():
+    """Rules about layers are kept by `variable.path`, which has the name of a Sequential model."""
+    models = [
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one")], name=name)
+        for name in ("here", "there")
+    ]
+    saved = difflr.optimizers.Adam(0.1, multipliers={models[0].layers[0]: 0.1}).get_config()
+    other = difflr.optimizers.Adam.from_config(saved)
+    with pytest.raises(
+        ValueError, match=r"The rule for the saved `variable.path` here/one/bias, here/one/kernel matches"
+    ):
+        other.build(models[1].trainable_variables)

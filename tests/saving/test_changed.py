@@ -8,6 +8,7 @@ from keras import layers
 import difflr
 from difflr import FROZEN, Plan, optimizers
 from saving import kinds
+from saving.conftest import saying
 
 pytestmark = pytest.mark.same_everywhere  # about names and places in files; `test_resume` loads states on each
 
@@ -165,14 +166,34 @@ def test_changed_model_loads_without_its_optimizer(saved, monkeypatch):
     assert model.optimizer.multipliers[net.two.kernel] == 1.0
 
 
-def test_layer_frozen_after_training(tmp_path):
-    model = kinds.mlp(one="one", two="two", head="head")
-    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1})))
+def freeze_two(model):
     model.get_layer("two").trainable = False
+
+
+def quantize_two(model):
+    model.get_layer("two").quantize("int8")
+
+
+@pytest.mark.parametrize(("change", "gone"), [(freeze_two, "two/kernel, two/bias"), (quantize_two, "two/kernel")])
+def test_a_layer_that_no_longer_trains_as_it_did(change, gone, tmp_path):
+    """It was set to `trainable = False`, or its kernel replaced by integers: the others keep their rates and state."""
+    model = kinds.mlp(one="one", two="two", head="head")
+    kinds.tried(model, optimizers.Adam(0.01, multipliers=Plan(model, {"one": 0.1, "two": 0.5})))
+    change(model)
     model.save(tmp_path / "model.keras")
-    report = refusal(tmp_path / "model.keras")
-    assert "In the plan but not in the model: two/kernel, two/bias." in report
-    assert "trainable = False" in report
+    with saying(f"The file has state for {gone}, which this optimizer does not train"):
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+    before = loaded.get_weights()
+    for each in (model, loaded):
+        if change is freeze_two:
+            each.train_on_batch(kinds.VECTORS, kinds.TARGETS)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    if change is freeze_two:
+        moved = [not np.array_equal(a, b) for a, b in zip(before, loaded.get_weights(), strict=True)]
+        assert moved == [True, True, False, False, True, True]
+    assert loaded.optimizer.multipliers["one/kernel"] == 0.1
+    assert "two/kernel" not in [row.path for row in difflr.plan_of(loaded).rows if not row.frozen]
 
 
 def test_base_class_changed_to_a_difflr_model(tmp_path):

@@ -15,6 +15,8 @@ from difflr.optimizers.multipliers_argument import SAVED_PLAN, MultipliersArgume
 from difflr.optimizers.saved_state import HEADER, State
 from difflr.optimizers.state_by_place import Key, LateStart, as_numpy
 from difflr.plan import Plan, Rule, saved_plan
+from difflr.plan.freezing import with_frozen_by_hand
+from difflr.plan.rebinding import without_replaced
 from difflr.signatures import with_nearest_argument
 
 FOLLOWS = (EFFECTIVE_RATE, "base_rate")
@@ -104,10 +106,11 @@ class DifferentialOptimizer(GroupedUpdate):
         config = super().get_config()
         config["weight_decay_follows"] = self.weight_decay_follows
         config["fused"] = self.fused
-        built = self._groups is not None
-        config["multipliers"] = (
-            {SAVED_PLAN: self.plan_config(self.plan)} if built else self._multipliers_argument.to_config()
-        )
+        if self._groups is None:
+            config["multipliers"] = self._multipliers_argument.to_config()
+        else:  # what Keras will list of the loaded model, or the plan would not fit it
+            plan = with_frozen_by_hand(without_replaced(self.plan), self._groups.trainable)
+            config["multipliers"] = {SAVED_PLAN: self.plan_config(plan)}
         return config
 
     def plan_config(self, plan: Plan) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def _about_variables(state: State, whole: Plan, known: set[str]) -> list[str]:
     new = [row.path for row in whole.rows if row.place not in known]
     gone = [row["path"] for row in state.plan["rows"] if row["place"] in with_state - known]
     texts = [f"The file has no state for {listed(new)}, which start fresh."] if new else []
-    return texts + ([f"The file has state for {listed(gone)}, which the model does not have."] if gone else [])
+    return texts + ([f"The file has state for {listed(gone)}, which this optimizer does not train."] if gone else [])
 
 
 def _about_the_rate(optimizer: Any, state: State) -> list[str]:

@@ -64,6 +64,24 @@ def without_decay(plan: Plan, variables: Iterable[keras.Variable]) -> Plan:
     return plan.changed(change)
 
 
+def without_replaced(plan: Plan) -> Plan:
+    """The plan without variables that their layer has no more, such as the kernels of a layer that was quantized.
+
+    Args:
+        plan: The plan.
+    """
+    gone = {
+        id(row.variable)
+        for row in plan.rows
+        if row.layer is not None and all(row.variable is not variable for variable in row.layer.variables)
+    }
+    if not gone:
+        return plan
+    rows, planned = ([row for row in each.rows if id(row.variable) not in gone] for each in (plan, plan.whole))
+    whole = None if plan.whole is plan else Plan.from_rows(planned, plan.whole.statistics, plan.whole.frozen_statistics)
+    return Plan.from_rows(rows, plan.statistics, plan.frozen_statistics, whole)
+
+
 def with_numbers(plan: Plan, numbers: Mapping[int, Mapping[str, float]]) -> Plan:
     """The plan with other multipliers and hyperparameters.
 

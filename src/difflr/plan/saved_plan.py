@@ -212,8 +212,7 @@ def report(what: str, matched: int, missing: list[str], new: list[str], reshaped
     if len(parts) == 1:
         parts.append("The same names come in another order or number.")
     parts.append(
-        "Make a new plan for the changed model, difflr.Plan(model, rules). A saved model loads with `compile=False`, also "
-        "where a layer was set to `trainable = False` after it was trained."
+        "Make a new plan for the changed model, difflr.Plan(model, rules). A saved model loads with `compile=False`."
     )
     return "\n".join(parts)
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from difflr import checks
-from difflr.checks import shown
+from difflr.checks import listed, shown
 from difflr.plan import hyperparameters
 from difflr.plan.rule import FIELDS, EverythingBut, Rule, Target, describe, flattened
 from difflr.plan.schedule import schedule_from_json, schedule_to_json
@@ -126,3 +126,6 @@ class _HasPath:
 
     def __call__(self, variable: keras.Variable) -> bool:
         return getattr(variable, "path", variable.name) in self.paths
+
+    def __repr__(self) -> str:
+        return f"the saved `variable.path` {listed(sorted(self.paths))}"

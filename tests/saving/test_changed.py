@@ -183,14 +183,12 @@ def test_a_layer_that_no_longer_trains_as_it_did(change, gone, tmp_path):
     model.save(tmp_path / "model.keras")
     with saying(f"The file has state for {gone}, which this optimizer does not train"):
         loaded = keras.saving.load_model(tmp_path / "model.keras")
-    before = loaded.get_weights()
-    for each in (model, loaded):
-        if change is freeze_two:
-            each.train_on_batch(kinds.VECTORS, kinds.TARGETS)
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    assert int(loaded.optimizer.iterations) == 3
     if change is freeze_two:
-        moved = [not np.array_equal(a, b) for a, b in zip(before, loaded.get_weights(), strict=True)]
+        loaded.train_on_batch(kinds.VECTORS, kinds.TARGETS)
+        moved = [not np.array_equal(a, b) for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True)]
         assert moved == [True, True, False, False, True, True]
     assert loaded.optimizer.multipliers["one/kernel"] == 0.1
     assert "two/kernel" not in [row.path for row in difflr.plan_of(loaded).rows if not row.frozen]

@@ -122,6 +122,7 @@ def test_a_step_is_measured_in_which_the_weights_change():
     assert all(value > 0 for value in history["update_ratio/body"])
 
 
+@pytest.mark.same_everywhere
 def test_every_so_many_batches():
     model, batches = compiled(), []
     note = CALLBACKS.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(dict(logs)))
@@ -179,6 +180,7 @@ def test_weights_that_are_0_have_a_ratio_that_is_finite():
     assert logged(model, freq=1, epochs=1)["update_ratio/head/bias"] == [0.0]
 
 
+@pytest.mark.same_everywhere
 def test_names_of_groups_suit_every_logger():
     """What MLflow allows, the strictest of them; and no name is a folder of another one, as its metrics are files."""
     rules = [("kind:bias", 0.5), ("body", {"multiplier": 0.1, "name": "my body"})]

@@ -43,6 +43,7 @@ def test_a_plan_of_rules_is_printed_and_written(here):
     assert "Written: plan.json" in result.err
 
 
+@pytest.mark.same_everywhere
 def test_the_plan_of_a_choice_is_taken(here):
     assert difflr("plan", "net.keras", "--rule", "stem=0.5", "-o", "plan.json").code == 0
     plan = json.loads((here / "plan.json").read_text())

@@ -151,16 +151,8 @@ def test_a_small_comparison(small_split, monkeypatch):
     assert ratio == pytest.approx(compare.TOP_OF_BODY * compare.DECAY)
 
 
-EVERYWHERE = "layer by layer"  # the others differ from it in their rules alone
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        pytest.param(method, id=method.name, marks=[] if method.name == EVERYWHERE else pytest.mark.same_everywhere)
-        for method in compare.METHODS
-    ],
-)
+@pytest.mark.same_everywhere
+@pytest.mark.parametrize("method", compare.METHODS, ids=[method.name for method in compare.METHODS])
 def test_every_run_begins_anew(method, small_split):
     model = tiny_model()
     trainer = compare.Trainer(model, method, 2)

@@ -63,6 +63,7 @@ def rates(base, head, steps):
     return [base * float(keras.ops.convert_to_numpy(factor)) for factor in factors]
 
 
+@pytest.mark.same_everywhere
 def test_the_cycles_are_fastais():
     """fastai's last step is just short of the end of its cycle; here, as in torch, the cycle ends with it."""
     head, steps, base = 100, 300, 2e-3
@@ -296,6 +297,7 @@ def test_optimizers_with_steps_of_adams_size_take_the_default_rate(name):
     tuned(make_model(), optimizer=name, learning_rate=None, epochs=1)
 
 
+@pytest.mark.same_everywhere
 def test_under_mixed_float16():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -361,7 +363,7 @@ def test_an_interrupt_leaves_a_model_to_be_used(batch):
     assert moved(after, weights(model), "stem") > 0
 
 
-@pytest.mark.same_everywhere(but=["5"])
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("batch", [5, 8])
 def test_backup_and_restore_goes_on_in_the_phase(tmp_path, batch):
     expected = make_model()
@@ -397,6 +399,7 @@ def test_training_that_is_stopped_early_leaves_everything_live():
 # -- errors, all of them before anything is trained
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -110,6 +110,7 @@ def test_features_that_are_probabilities():
         difflr.new_head(keras.Model(inputs, both), 3)
 
 
+@pytest.mark.same_everywhere
 def test_what_cannot_be_cut():
     class Own(keras.Model):
         pass

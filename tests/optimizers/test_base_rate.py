@@ -64,6 +64,7 @@ def test_precision_is_what_it_says(precision):
     assert isinstance(inner, difflr.optimizers.SGD)
 
 
+@pytest.mark.same_everywhere
 def test_constant(precision):
     assert_moved(moves(compiled(), epochs=2), [0.5, 0.5], precision)
 

@@ -131,6 +131,7 @@ def third_parties():
     return [(Friction, {"friction": 0.9, "weight_decay": 0.2}), (Careful, {"beta_1": 0.8, "weight_decay": 0.2})]
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("cls", "settings"), third_parties(), ids=["own update", "subclass"])
 def test_third_party_class(cls, settings):
     mine = differential(cls)

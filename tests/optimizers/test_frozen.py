@@ -189,6 +189,7 @@ def test_the_same_mapping_again(model_class):
     assert model.optimizer.multipliers[norm.gamma] == 0
 
 
+@pytest.mark.same_everywhere
 def test_a_mapping_thaws_where_the_model_is_known():
     model = normalized(difflr.Sequential)
     norm = model.get_layer("norm")

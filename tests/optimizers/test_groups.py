@@ -81,6 +81,7 @@ def test_set_takes_effect_at_the_next_step_without_compiling(compilations):
         assert len(compilations.messages) == compiled
 
 
+@pytest.mark.same_everywhere
 def test_the_counter_counts(compilations):
     """A new plan does compile anew."""
     model = side_by_side()

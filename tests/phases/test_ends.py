@@ -82,6 +82,7 @@ def test_a_threshold_from_below():
     assert phases_of([phase, Phase("*")], (1, 2, 3, 1)) == [1, 1, 1, 2]
 
 
+@pytest.mark.same_everywhere
 def test_a_function_ends_a_phase():
     seen = []
 
@@ -222,6 +223,7 @@ def test_training_ends_with_the_best_weights_of_the_last_phase():
     assert_same(model.get_weights(), seen.weights[2])
 
 
+@pytest.mark.same_everywhere
 def test_the_best_weights_are_those_of_the_phase():
     phases = [Phase("head", epochs=2), Phase("*", monitor="decided_loss", epochs=2, patience=5, restore_best=True)]
     model, seen = run(phases, (1, 2, 8, 9))
@@ -282,6 +284,7 @@ def test_the_phase_is_in_all_logs(tmp_path):
         assert [row["phase"] for row in csv.DictReader(file)] == ["1", "2", "2"]
 
 
+@pytest.mark.same_everywhere
 def test_the_base_rate_is_in_the_logs_where_phases_set_it():
     history = fit(compiled(), [Phase("head", epochs=1, learning_rate=0.5), Phase("*", learning_rate=0.25)], epochs=3)
     assert history.history["learning_rate"] == [0.5, 0.25, 0.25]

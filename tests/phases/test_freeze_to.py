@@ -94,6 +94,7 @@ def test_what_the_plan_freezes_stays_frozen():
     assert who_moves(model) == ["block", "head"]
 
 
+@pytest.mark.same_everywhere
 def test_under_mixed_precision_with_a_wrapper_around_the_optimizer():
     model = make_model(keras.optimizers.LossScaleOptimizer(difflr.optimizers.Adam(1e-2), initial_scale=4.0))
     difflr.freeze_to(model, -1)

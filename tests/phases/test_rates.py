@@ -94,6 +94,7 @@ def test_a_schedule_of_a_phase_counts_from_its_beginning():
     assert head == [0.125, 0.0625, 0.125, 0.0625]
 
 
+@pytest.mark.same_everywhere
 def test_a_schedule_in_a_rule_of_a_phase_counts_from_its_beginning():
     rule = {"head": keras.optimizers.schedules.PiecewiseConstantDecay([2], [1.0, 0.5])}
     phases = [Phase("*", epochs=1), Phase("*", multipliers=rule)]
@@ -300,6 +301,7 @@ def test_phases_are_data_with_all_that_they_say():
     assert "head: 0.1" in phases.to_yaml()
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_in_a_phase_is_data_too():
     model = new_model()
     phases = Phases([Phase("*", multipliers=difflr.Plan(model, {"head": 0.5, "low": {"schedule": STEP_DECAY}}))])
@@ -386,6 +388,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.same_everywhere
 def test_weights_of_a_frozen_layer_stay():
     weights = Weights()
     fit(sgd(), [Phase("*", epochs=1, multipliers={"mid": difflr.FROZEN}), Phase("*")], [weights], epochs=2)

@@ -97,7 +97,7 @@ def test_killed_after_a_multiplier_was_changed(tmp_path):
         assert_same(other, first)
 
 
-@pytest.mark.same_everywhere(but=["difflr_with_statistics"])
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("kind", MODELS[1:])
 def test_backup_of_other_models(unbroken, tmp_path, kind):
     phases = phases_of("epochs", kind)
@@ -237,6 +237,7 @@ def test_phases_that_have_not_begun_can_be_edited():
     assert len(model.trainable_variables) == 5
 
 
+@pytest.mark.same_everywhere
 def test_a_run_is_not_taken_up_with_other_phases():
     model = new_model()
     with pytest.raises(KeyboardInterrupt):

@@ -91,18 +91,21 @@ def test_rules_for_an_optimizer_that_knows_no_model(rules, paths):
     assert factors(rules) == pytest.approx({path: 0.25 if path in paths else 1 for path in EVERYTHING}, abs=1e-3)
 
 
+@pytest.mark.same_everywhere
 def test_learning_rates():
     rules = {"a": {"learning_rate": BASE / 4}, "head": {"learning_rate": 0}}
     moved = factors(lambda model: difflr.Plan(model, rules, learning_rate=BASE))
     assert [moved[path] for path in EVERYTHING] == pytest.approx([0.25] * 2 + [1] * 4 + [0] * 2, abs=1e-3)
 
 
+@pytest.mark.same_everywhere
 def test_a_constant_takes_a_schedule_away():
     rules = {"*": Delayed(1.0, 10), "head": Constant(), "norm": Constant(0.25)}
     moved = factors(lambda model: difflr.Plan(model, rules))
     assert [moved[path] for path in EVERYTHING] == pytest.approx([0] * 4 + [0.25] * 2 + [1] * 2, abs=1e-3)
 
 
+@pytest.mark.same_everywhere
 def test_names_change_nothing_else():
     rules = {"*": {"name": "all of it"}, "a": {"multiplier": 0.25, "name": "early"}, "head": {"name": "top"}}
     moved = factors(lambda model: difflr.Plan(model, rules))

@@ -14,6 +14,8 @@ from difflr.plan.freezing import freeze
 from plan import models_of_all_kinds as kinds
 from plan import plainly, random_models
 
+pytestmark = pytest.mark.same_everywhere  # a step by a plan, on each backend: test_effects
+
 BY_HAND = {}
 EXAMPLES = hypothesis.settings.default.max_examples
 RANDOM = max(8, EXAMPLES // 4)  # so many random models; making them is what takes the time
@@ -125,7 +127,6 @@ def accepted(model, rules):
     return plan
 
 
-@pytest.mark.same_everywhere
 @hypothesis.given(models_and_rules())
 def test_every_variable_has_one_row_and_live_ones_one_group(drawn):
     model, rules = drawn
@@ -201,7 +202,6 @@ def test_a_plan_is_what_its_own_rows_say(drawn):
     assert [row.setting for row in again.rows] == [row.setting for row in plan.rows]
 
 
-@pytest.mark.same_everywhere
 @hypothesis.given(models_and_rules(), strategies.data())
 def test_rules_about_different_axes_commute(drawn, data):
     model, rules = drawn
@@ -295,7 +295,6 @@ def moves(model, optimizer):
     return before, [late - early for early, late in zip(before, after, strict=True)]
 
 
-@pytest.mark.same_everywhere
 @fewer(0.3)
 @hypothesis.given(strategies.integers(0, RANDOM - 1), strategies.data())
 def test_a_real_step_does_what_the_plan_says(number, data):

@@ -244,42 +244,50 @@ class Returns(keras.optimizers.schedules.LearningRateSchedule):
         return {"value": self.value}
 
 
+def planned(**axes):
+    """A rule is made without evaluating its schedules, which would start the backend; the plan checks them."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="x"), keras.layers.Dense(1, name="y")])
+    return difflr.Plan(model, [difflr.Rule("x", **axes)])
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [(-0.5, "Received: -0.5 at step 1"), (float("nan"), "Received: nan"), (float("inf"), "Received: inf")],
 )
 def test_a_schedule_is_a_factor_like_a_multiplier(value, why):
-    for make in (lambda s: difflr.Rule("x", schedule=s), lambda s: difflr.Phase("x", schedule=s)):
-        with pytest.raises(ValueError, match=why):
-            make(Returns(value))
+    with pytest.raises(ValueError, match=why):
+        planned(schedule=Returns(value))
+    phases = difflr.Phases([difflr.Phase("x", epochs=1, schedule=Returns(value)), difflr.Phase("*")])
+    with pytest.raises(ValueError, match=why):
+        phases.table(planned(multiplier=0.5).model)
 
 
 def test_a_schedule_that_returns_no_number():
     wrong = Returns(1.0)
     wrong.__class__ = type("Wrong", (Returns,), {"__call__": lambda self, step: "fast"})
     with pytest.raises(ValueError, match="Wrong does not return a number"):
-        difflr.Rule("x", schedule=wrong)
+        planned(schedule=wrong)
 
 
 def test_a_schedule_that_knows_only_the_steps_of_one_training():
     table = Returns(1.0)
     table.__class__ = type("Table", (Returns,), {"__call__": lambda self, step: [1.0, 0.5][int(step)]})
-    assert difflr.Rule("x", schedule=table).schedule is table
+    assert planned(schedule=table).rows[0].schedule is table
 
 
 def test_a_schedule_of_rates_is_pointed_out():
     schedules = keras.optimizers.schedules
     for rates in (schedules.CosineDecay(1e-4, 10), schedules.PiecewiseConstantDecay([5], [1e-3, 1e-5])):
         with saying(r"look like learning rates.*factors on the optimizer's base rate"):
-            difflr.Rule("x", schedule=rates)
-    difflr.Rule("x", multiplier=1e4, schedule=schedules.CosineDecay(1e-4, 10))
-    difflr.Rule("x", schedule=difflr.schedules.WarmupCosine(1.0, num_steps=2_000, warmup_steps=1_000))
-    difflr.Rule("x", schedule=difflr.schedules.Delayed(1.0, delay_steps=500))
+            planned(schedule=rates)
+    planned(multiplier=1e4, schedule=schedules.CosineDecay(1e-4, 10))
+    planned(schedule=difflr.schedules.WarmupCosine(1.0, num_steps=2_000, warmup_steps=1_000))
+    planned(schedule=difflr.schedules.Delayed(1.0, delay_steps=500))
 
 
 def test_a_schedule_of_a_hyperparameter_has_its_range():
     with pytest.raises(ValueError, match=r"'beta_1'.*from 0 to below 1.*Received: 1 at step 0"):
-        difflr.Rule("x", hyperparameters={"beta_1": difflr.schedules.Constant(1.0)})
+        planned(hyperparameters={"beta_1": difflr.schedules.Constant(1.0)})
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_the_second_factors_get_the_ratio(model):
     ]  # fmt: skip
 
 
+@pytest.mark.same_everywhere
 def test_the_second_factors_are_those_that_start_at_zero(model):
     for row in difflr.lora_plus(model).rows:
         if "lora" in row.path:
@@ -40,12 +41,14 @@ def test_the_second_factors_are_those_that_start_at_zero(model):
             assert at_zero == (row.multiplier == 16)
 
 
+@pytest.mark.same_everywhere
 def test_without_lora():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match=r"has no LoRA variables\. Call `layer\.enable_lora\(rank\)`"):
         difflr.lora_plus(model)
 
 
+@pytest.mark.same_everywhere
 def test_a_ratio_of_zero(model):
     with pytest.raises(ValueError, match="`ratio` must be above 0"):
         difflr.lora_plus(model, 0)

@@ -87,6 +87,7 @@ def test_rows_that_are_frozen_stay_bit_for_bit_and_own_rows_have_their_rate(embe
     np.testing.assert_allclose(own, five_times[OWN], atol=1e-6)
 
 
+@pytest.mark.same_everywhere
 def test_it_is_saved_and_loaded(embedding_class, tmp_path):
     _, own, model = split(embedding_class, {"tokens/own_embeddings": 2.0}, difflr.optimizers.AdamW)
     model.save(tmp_path / "own.keras")
@@ -95,6 +96,7 @@ def test_it_is_saved_and_loaded(embedding_class, tmp_path):
     assert difflr.plan_of(loaded) == difflr.plan_of(model)
 
 
+@pytest.mark.same_everywhere
 def test_a_share_of_the_gradient_is_a_rate_under_sgd():
     blocks = [code for _, code in python_blocks((ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"))]
     (block,) = [code for code in blocks if "def share_of_gradient" in code]
@@ -118,6 +120,7 @@ def test_a_share_of_the_gradient_is_a_rate_under_sgd():
         assert np.abs(one).max() > 1e-3
 
 
+@pytest.mark.same_everywhere
 def test_an_optimizer_for_each_loss_moves_the_body_at_its_own_rate():
     """A tenth of the rate is a tenth of the way under Adam, where a tenth of the gradient is the whole way."""
     gradients = example("gan").gradients

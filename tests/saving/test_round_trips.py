@@ -91,6 +91,7 @@ def test_cloned_model_has_the_plan_and_no_state(cls):
     assert clone.optimizer.plan.rows[0].variable is clone.get_layer("one").kernel
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
 def test_values_and_rules_are_copied(copied):
     assert copied(FROZEN) is FROZEN
@@ -104,6 +105,7 @@ def test_values_and_rules_are_copied(copied):
     assert copy.copy(plan).rows[0].variable is plan.rows[0].variable
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
 def test_a_copied_plan_is_for_the_same_model(copied):
     """In a dict of settings, say; the weights are the model's, so that only they may move."""
@@ -195,6 +197,7 @@ def frozen_statistics():
     return model
 
 
+@pytest.mark.same_everywhere
 def test_a_schedule_that_runs_code_is_not_loaded(tmp_path):
     """Files come from strangers: nothing in a plan is made that is no schedule."""
     model, _ = kinds.group_schedules()
@@ -221,6 +224,7 @@ def altered(path):
             file.writestr(name, part)
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("number", [-1.0, float("nan"), "0.1", None])
 def test_numbers_that_are_none_are_not_loaded(tmp_path, number):
     trained().save(tmp_path / "model.keras")

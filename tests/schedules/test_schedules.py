@@ -116,6 +116,7 @@ def test_delayed_is_nothing_and_then_the_schedule():
 # -- as Keras's own
 
 
+@pytest.mark.same_everywhere
 @each
 def test_config_makes_the_same_schedule_again(schedule):
     serialized = json.loads(json.dumps(keras.optimizers.schedules.serialize(schedule)))

@@ -94,6 +94,7 @@ def clipped_class():
     return Clipped
 
 
+@pytest.mark.same_everywhere
 def test_an_optimizer_of_ones_own_is_judged_as_far_as_it_can_be():
     def wrapped(rate, multipliers):
         return difflr.optimizers.differential(SignSGD)(rate, multipliers=multipliers)
@@ -102,6 +103,7 @@ def test_an_optimizer_of_ones_own_is_judged_as_far_as_it_can_be():
     assert set(verdicts(two_layers(), {"body": 0.1}, clipped_class()).values()) == {judgment.KEPT}
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(("rule", "plan"), [(keras.ops.sign, {"body": 0.1}), (lambda gradient: 0.5 * gradient, None)])
 def test_a_stock_subclass_with_a_rule_of_its_own_is_not_judged(rule, plan):
     class Own(keras.optimizers.SGD):
@@ -116,6 +118,7 @@ def test_a_stock_subclass_with_a_rule_of_its_own_is_not_judged(rule, plan):
     assert "No trainable variable could be judged." in str(verification)
 
 
+@pytest.mark.same_everywhere
 def test_nan_no_gradient_and_kept_are_three_words():
     @keras.saving.register_keras_serializable("fairness")
     class Root(keras.layers.Layer):
@@ -179,6 +182,7 @@ def test_the_plan_of_another_model():
         model.fit(X, Y, verbose=0, callbacks=[difflr.VerifyPlan(plan)])
 
 
+@pytest.mark.same_everywhere
 def test_nothing_that_moves():
     model = two_layers()
     with pytest.raises(ValueError, match="In 64 steps the weights were not updated"):
@@ -187,6 +191,7 @@ def test_nothing_that_moves():
         model.fit(X, Y, batch_size=8, verbose=0, callbacks=[difflr.VerifyPlan()])
 
 
+@pytest.mark.same_everywhere
 def test_what_verify_leaves_behind():
     model = two_layers()
     verdicts(model, {"body": 0.1})

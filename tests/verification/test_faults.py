@@ -77,6 +77,7 @@ def depth(path):
     return int(found.group(1)) + 1 if found else 4
 
 
+@pytest.mark.same_everywhere
 def test_timm_2532_scales_that_nobody_multiplies_in():
     model = blocks()
     plan = difflr.layerwise_decay(model, 0.75)
@@ -100,6 +101,7 @@ def test_videomamba_109_every_layer_in_the_top_group():
         difflr.layerwise_decay(blocks(), 0.75, depth=lambda path: 0 if path.startswith("patch_embed") else None)
 
 
+@pytest.mark.same_everywhere
 def test_electra_51_one_decay_too_many_below_the_head():
     model = blocks()
     plan = difflr.layerwise_decay(model, 0.8)
@@ -123,6 +125,7 @@ def test_a_multiplier_applied_twice():
     assert "other multipliers than this plan: block0/kernel 0.01 instead of 0.1" in said
 
 
+@pytest.mark.same_everywhere
 def test_gradients_scaled_instead_of_rates():
     model = blocks()
     plan = difflr.Plan(model, {"block0": 0.1})
@@ -138,6 +141,7 @@ def test_a_stock_optimizer():
     assert "difflr.optimizers.Lion(..., multipliers=plan)" in said
 
 
+@pytest.mark.same_everywhere
 def test_a_plan_edited_afterwards_and_a_multiplier_set():
     model = blocks()
     plan = difflr.Plan(model, {"block0": 0.1, "block1": 0.5})

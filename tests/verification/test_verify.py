@@ -81,6 +81,7 @@ def test_the_table():
     )
 
 
+@pytest.mark.same_everywhere
 def test_wrappers_schedules_and_a_warm_up_from_0():
     model, plan = compiled(difflr.optimizers.Adam, {"body": keras.optimizers.schedules.CosineDecay(0.5, 10)})
     assert difflr.verify(model, DATA, plan=plan).rows[0].expected == pytest.approx(0.5)
@@ -102,6 +103,7 @@ def test_phases():
     assert [row.verdict for row in difflr.verify(model, DATA, plan=plan).rows] == [judgment.KEPT] * 6
 
 
+@pytest.mark.same_everywhere
 def test_what_cannot_be_told_is_no_alarm():
     model, plan = compiled(difflr.optimizers.SGD, {"body": 1e-9})
     assert [row.verdict for row in difflr.verify(model, DATA, plan=plan).rows][:2] == [

@@ -17,7 +17,6 @@ from difflr.phases.metric import direction
 from difflr.phases.rules_of_phase import rules_of_phase
 from difflr.plan.rows import STATISTICS
 from difflr.plan.rule import describe
-from difflr.plan.schedule import check_factors
 from difflr.signatures import why_it_does_not_take
 from difflr.text_table import counted
 
@@ -126,8 +125,6 @@ class Phase:
                 "`schedule` of a phase must be a keras.optimizers.schedules.LearningRateSchedule, a factor on the rate. "
                 f"Received: {shown(self.schedule)}."
             )
-        if self.schedule is not None:
-            check_factors(self.schedule)
         if self.learning_rate is not None:
             if isinstance(self.learning_rate, LearningRateSchedule):
                 raise ValueError(

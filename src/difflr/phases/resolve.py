@@ -13,7 +13,7 @@ from difflr.phases.rules_of_phase import RulesOfPlan, with_rules
 from difflr.plan import Plan, Row
 from difflr.plan.rebinding import schedules_of_phase
 from difflr.plan.rule import describe
-from difflr.plan.schedule import Constant
+from difflr.plan.schedule import Constant, check_factors
 from difflr.plan.targets import Targets
 
 
@@ -35,6 +35,8 @@ def resolve(phases: Sequence[Phase], plan: Plan, model: keras.Layer, learning_ra
     plans: list[Plan] = []
     rate = learning_rate if isinstance(learning_rate, float) else None
     for number, phase in enumerate(phases, start=1):
+        if phase.schedule is not None:
+            check_factors(phase.schedule)
         rate = phase.learning_rate or rate
         matched = _matched(phase, number, targets, trained)
         chosen = matched & trained

@@ -1,5 +1,6 @@
 """Hyperparameters of a group: other arguments of the optimizer's update, as numbers or schedules."""
 
+import functools
 import json
 import math
 import numbers
@@ -52,6 +53,24 @@ def checked_hyperparameters(values: Any) -> dict[str, Value | None]:
     return {_checked_name(name): _checked_value(name, value) for name, value in values.items()}
 
 
+def check_schedules(hyperparameters: Mapping[str, Value | None]) -> None:
+    """Checks the values of the schedules among the hyperparameters of a rule.
+
+    Args:
+        hyperparameters: The hyperparameters, as from `checked_hyperparameters`.
+
+    Raises:
+        ValueError: If a schedule does not return numbers in the range of its hyperparameter.
+    """
+    for name, value in hyperparameters.items():
+        if _is_schedule(value):
+            check_values(value, f"The schedule of '{name}'", _span(name, 0)[0], functools.partial(_fits, name))
+
+
+def _fits(name: str, number: float) -> bool:
+    return _span(name, number)[1]
+
+
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ValueError(
@@ -64,10 +83,7 @@ def _checked_name(name: Any) -> str:
 
 
 def _checked_value(name: str, value: Any) -> Value | None:
-    if value is None:
-        return value
-    if _is_schedule(value):
-        check_values(value, f"The schedule of '{name}'", _span(name, 0)[0], lambda number: _span(name, number)[1])
+    if value is None or _is_schedule(value):
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         hint = " To save a function, derive it from LearningRateSchedule." if callable(value) else ""

@@ -65,6 +65,8 @@ def resolve(
     Raises:
         ValueError: If a rule matches nothing or has no effect, or rules disagree about a shared variable.
     """
+    for rule in rules:
+        rule.check_schedules()
     rates = [rule.learning_rate for rule in rules]
     rules = [rule.relative_to(base_rate) for rule in rules]
     targets = Targets(model, leaves)

@@ -9,7 +9,7 @@ import keras
 
 from difflr.checks import checked_multiplier, checked_number, did_you_mean, meant, shown
 from difflr.plan.group_names import check_group_name
-from difflr.plan.hyperparameters import KNOWN, Value, checked_hyperparameters
+from difflr.plan.hyperparameters import KNOWN, Value, check_schedules, checked_hyperparameters
 from difflr.plan.schedule import check_factors
 
 AXES = ("multiplier", "weight_decay_multiplier", "schedule", "frozen", "name", "min_learning_rate")
@@ -141,8 +141,6 @@ class Rule:
                 "`schedule` must be a keras.optimizers.schedules.LearningRateSchedule, whose value is the "
                 f"factor at each step. Received: {shown(self.schedule)} (of type {type(self.schedule).__name__})."
             )
-        if self.schedule is not None:
-            check_factors(self.schedule, scaled_up=(self.multiplier or 0) > 1)
         if self.frozen is not None and not isinstance(self.frozen, bool):
             raise ValueError(f"`frozen` must be True, False or None. Received: {shown(self.frozen)}.")
         if self.name is not None:
@@ -172,6 +170,18 @@ class Rule:
         """What the rule sets: axis name -> value; each hyperparameter by its own name."""
         axes = {axis: value for axis in AXES if (value := getattr(self, axis)) is not None}
         return {**axes, **(self.hyperparameters or {})}
+
+    def check_schedules(self) -> None:
+        """Checks the values of the rule's schedules; warns of factors that look like rates.
+
+        A plan calls it. A rule may be made before the backend's devices are configured, and this starts the backend.
+
+        Raises:
+            ValueError: If a schedule does not return numbers that fit.
+        """
+        if self.schedule is not None:
+            check_factors(self.schedule, scaled_up=(self.multiplier or 0) > 1)
+        check_schedules(self.hyperparameters or {})
 
     def relative_to(self, base_rate: float | None) -> "Rule":
         """This rule with a multiplier instead of its learning rate.

@@ -48,7 +48,7 @@ def fit(model, *callbacks):
     return [np.array(weight) for weight in model.get_weights()]
 
 
-@pytest.mark.same_everywhere(but=["Adam-False", "Adam-True"])
+@pytest.mark.same_everywhere(but=["Adam-True"])
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_as_in_keras(name, scaled):

@@ -38,6 +38,7 @@ def test_multi_optimizer_becomes_one_that_steps_alike():
     assert_close(trained(model, translation.optimizer), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.same_everywhere
 @has_multi_optimizer
 def test_plan_becomes_a_multi_optimizer_that_steps_alike():
     rules = {"body": 0.1, "body/bias": {"weight_decay_multiplier": 0.0}, "head/bias": difflr.FROZEN}
@@ -108,6 +109,7 @@ def test_what_a_multi_optimizer_cannot_say():
         from_multi_optimizer(lambda variable: 0.1, chain())
 
 
+@pytest.mark.same_everywhere
 @has_multi_optimizer
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_excluded_variables_do_not_decay(wrapped):

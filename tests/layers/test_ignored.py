@@ -42,6 +42,7 @@ STOCK = {
 }
 
 
+@pytest.mark.same_everywhere(but=["plain"])
 @pytest.mark.parametrize("make", STOCK.values(), ids=STOCK)
 def test_training_with_a_stock_optimizer_warns_once(make):
     model = network(W_learning_rate_multiplier=0.1)

@@ -66,6 +66,7 @@ def test_a_subclass_after_a_functional_model_is_none():
     assert set(model.get_config()) == set(keras.Model().get_config())
 
 
+@pytest.mark.same_everywhere(but=["stock", "loss scale"])
 @pytest.mark.parametrize("how", ["name", "stock", "differential", "loss scale"])
 def test_compile_never_ignores_what_layers_declare(how):
     optimizer = {

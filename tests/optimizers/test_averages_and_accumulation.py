@@ -88,6 +88,7 @@ def test_average_in_fit_with_a_frozen_layer():
     assert_close(values([kernel]), average(seen, 0.5), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.same_everywhere(but=["AdamW"])
 @pytest.mark.parametrize("name", ["AdamW", "Nadam"])
 def test_gathered_gradients_move_each_at_its_rate(name):
     """Compiled, since JAX traces this anew at every eager step."""

@@ -278,6 +278,7 @@ def fitted(name, rate):
     return by_name(model)
 
 
+@pytest.mark.same_everywhere(but=["True"])
 @HAS_SEVERAL
 @pytest.mark.parametrize("frozen", [False, True])
 def test_multi_optimizer_may_hold_ours(frozen):

@@ -53,6 +53,7 @@ def test_frozen_after_the_plan_gave_it_a_rate(compile_first):
     assert moved(model)[BODY] == 0
 
 
+@pytest.mark.same_everywhere
 def test_phases_leave_alone_what_was_frozen_since():
     model = compiled(network(), difflr.optimizers.Adam(0.1))
     moved(model)

@@ -164,6 +164,7 @@ def test_momentum_over_time_is_torchs():
     assert_close(got, wanted, rtol=5e-6, atol=2e-6)
 
 
+@pytest.mark.same_everywhere
 def test_weight_decay_and_epsilon_are_torchs():
     variables = new_variables()
     start = values(variables)

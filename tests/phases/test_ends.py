@@ -216,6 +216,7 @@ def test_the_next_phase_starts_from_the_best_weights():
         np.testing.assert_array_equal(value, notes.slots[1][name])
 
 
+@pytest.mark.same_everywhere
 def test_training_ends_with_the_best_weights_of_the_last_phase():
     last = Phase("*", monitor="decided_loss", patience=2, restore_best=True)
     model, seen = run([Phase("head", epochs=1), last], (1, 5, 3, 4, 4, 4))

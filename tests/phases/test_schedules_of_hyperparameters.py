@@ -17,6 +17,7 @@ def with_momentum(rules=None):
     return model
 
 
+@pytest.mark.same_everywhere
 def test_a_momentum_cycle_begins_again_with_each_phase():
     cycle = keras.optimizers.schedules.PolynomialDecay(0.5, 3, end_learning_rate=0.9)
     rule = difflr.Rule("*", hyperparameters={"momentum": cycle})

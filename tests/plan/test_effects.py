@@ -78,6 +78,7 @@ def test_targets(target, value, factor):
     assert moved == pytest.approx({path: factor if path in paths else 1 for path in EVERYTHING}, abs=1e-3)
 
 
+@pytest.mark.same_everywhere(but=["<lambda>-paths0", "<lambda>-paths1"])
 @pytest.mark.parametrize(
     ("rules", "paths"),
     [

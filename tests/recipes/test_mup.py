@@ -80,6 +80,7 @@ def test_coordinate_check(optimizer_class, rate):
     assert exponent(multipliers=False) > 0.6
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize(
     ("base", "message"),
     [

@@ -80,6 +80,7 @@ def test_backup_is_taken_up_with_another_plan(backup):
     assert model.get_layer("one").bias.trainable
 
 
+@pytest.mark.same_everywhere
 def test_checkpoints_of_whole_models(tmp_path, unbroken):
     saver = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     interrupted.run(interrupted.model(), saver)

@@ -9,9 +9,7 @@ from saving import kinds
 
 ON_ALL = [
     "averaging_accumulation_clipping",
-    "changed_while_training",
     "frozen_statistics_in_difflr_model",
-    "functional",
     "group_schedules",
     "mixed_float16",
     "subclassed_difflr",

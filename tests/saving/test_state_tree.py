@@ -48,6 +48,7 @@ def trees(net):
     return found
 
 
+@pytest.mark.same_everywhere(but=["True"])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_tree_from_within_a_phase_is_resumed(scaled):
     expected = model(scaled=scaled)

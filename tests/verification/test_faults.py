@@ -172,6 +172,7 @@ def test_live_layers_that_the_optimizer_does_not_train():
     assert "does not train block1/kernel, block1/bias" in said
 
 
+@pytest.mark.same_everywhere
 @pytest.mark.parametrize("policy", ["keep", "update"])
 def test_statistics_that_do_the_other_thing(policy):
     model = blocks(keras.layers.BatchNormalization(name="bn"))

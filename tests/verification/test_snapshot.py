@@ -40,7 +40,7 @@ def prepared(kind):
     return model
 
 
-@pytest.mark.same_everywhere(but=["not compiled-None", "mixed_float16-None"])
+@pytest.mark.same_everywhere
 @pytest.mark.same_everywhere(but=["built-error2"])
 @pytest.mark.parametrize(
     ("kind", "error"),

@@ -93,6 +93,7 @@ def test_wrappers_schedules_and_a_warm_up_from_0():
     assert int(optimizer.iterations) == 0
 
 
+@pytest.mark.same_everywhere
 def test_phases():
     model, plan = compiled(difflr.optimizers.Adam, {"body": 0.1})
     phases = difflr.Phases([difflr.Phase(trainable="head", steps=1), difflr.Phase(trainable="*", warmup_steps=3)])

@@ -269,7 +269,7 @@ def checked_multiplier(
             hint = f" Write {value.strip()[:40]} without quotes." if is_number else freeze
         if isinstance(value, (bool, np.bool_)) and zero_freezes:
             hint = " To freeze, use `difflr.FROZEN`."
-        if isinstance(value, enum.Enum):  # difflr.FROZEN where only numbers are known
+        if isinstance(value, enum.Enum) and zero_freezes:  # difflr.FROZEN where only numbers are known
             hint = " Here 0 freezes."
         raise ValueError(
             f"`{what}` must be a finite number {span}. Received: {shown(value)} (of type {type(value).__name__}).{hint}"

@@ -261,7 +261,7 @@ class TestAttributes:
     @pytest.mark.parametrize("name", ["W_learning_rate_multiplier", "learning_rate_multiplier", "multipliers"])
     def test_they_cannot_be_set_as_that_would_have_no_effect(self, name):
         layer = built(layers.Dense(3, W_learning_rate_multiplier=0.1))
-        with pytest.raises(AttributeError, match=rf"`{name}` cannot be set later.*Received: 0.5.*constructor"):
+        with pytest.raises(AttributeError, match=rf"`{name}` of Dense cannot be set: .*Received: 0.5.*constructor"):
             setattr(layer, name, 0.5)
         assert by_name(layer) == {"kernel": 0.1}
 
@@ -272,6 +272,19 @@ class TestAttributes:
                 self.W_learning_rate_multiplier = W_learning_rate_multiplier
 
         assert by_name(built(Own(3, 0.1))) == {"kernel": 0.1}
+
+    def test_an_argument_kept_before_the_constructor_of_the_layer(self):
+        class Early(layers.Dense):
+            def __init__(self, units, W_learning_rate_multiplier):
+                self.W_learning_rate_multiplier = W_learning_rate_multiplier
+                super().__init__(units, W_learning_rate_multiplier=W_learning_rate_multiplier)
+
+        with pytest.raises(AttributeError, match=r"`W_learning_rate_multiplier` of Early .*super\(\).__init__"):
+            Early(3, 0.1)
+
+    def test_an_array_is_refused_as_well(self):
+        with pytest.raises(AttributeError, match=r"Received: array\(\[1., 2.\]\)"):
+            layers.Dense(3).W_learning_rate_multiplier = np.array([1.0, 2.0])
 
     def test_a_mapping_names_a_weight(self):
         with pytest.raises(ValueError, match="must name at least one weight"):

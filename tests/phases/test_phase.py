@@ -291,3 +291,4 @@ def test_a_warmup_longer_than_the_training_is_pointed_out():
     with saying(r"ends 3 steps after the begin of phase 2, .*warmup_steps=30: .* ends at 0\.1 of its rate"):
         fit(compiled(), [Phase("head", epochs=1), Phase("*", warmup_steps=30)], epochs=2)
     fit(compiled(), [Phase("head", epochs=1), Phase("*", warmup_steps=3)], epochs=2)
+    fit(compiled(), [Phase("*", epochs=1), Phase("head", warmup_steps=30)], epochs=2)  # which unfreezes nothing

@@ -275,6 +275,35 @@ def test_a_schedule_that_knows_only_the_steps_of_one_training():
     assert planned(schedule=table).rows[0].schedule is table
 
 
+class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return 1 - keras.ops.cast(step, "float32") / 5_000
+
+    def get_config(self):
+        return {}
+
+
+def test_a_schedule_that_is_valid_in_a_short_training():
+    with saying(r"LinearDecay must return finite factors >= 0. Received: -1 at step 10000. Train for fewer steps"):
+        plan = planned(schedule=LinearDecay())
+    assert plan.rows[0].schedule is not None
+
+
+def test_a_schedule_in_a_model_that_keras_builds_the_optimizer_of_in_its_first_step():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Dense(1)])
+    halved = difflr.schedules.Constant(0.5)
+    rule = difflr.Rule(model.layers[0], schedule=halved, hyperparameters={"momentum": difflr.schedules.Constant(0.5)})
+    model.compile(difflr.optimizers.SGD(0.1, momentum=0.9, multipliers=[rule]), loss="mse")
+    model.fit(np.ones((2, 2)), np.ones((2, 1)), verbose=0)
+    assert difflr.plan_of(model).rows[0].schedule is halved
+
+
+def test_frozen_as_a_number_that_does_not_freeze():
+    for field in ("weight_decay_multiplier", "min_learning_rate"):
+        with pytest.raises(ValueError, match=r"Received: difflr\.FROZEN \(of type _Value\)\.$"):
+            difflr.Rule("x", **{field: difflr.FROZEN})
+
+
 def test_a_schedule_of_rates_is_pointed_out():
     schedules = keras.optimizers.schedules
     for rates in (schedules.CosineDecay(1e-4, 10), schedules.PiecewiseConstantDecay([5], [1e-3, 1e-5])):
@@ -283,6 +312,7 @@ def test_a_schedule_of_rates_is_pointed_out():
     planned(multiplier=1e4, schedule=schedules.CosineDecay(1e-4, 10))
     planned(schedule=difflr.schedules.WarmupCosine(1.0, num_steps=2_000, warmup_steps=1_000))
     planned(schedule=difflr.schedules.Delayed(1.0, delay_steps=500))
+    planned(schedule=difflr.schedules.WarmupCosine(1.0, num_steps=9_000_000, warmup_steps=2_000_000))
 
 
 def test_a_schedule_of_a_hyperparameter_has_its_range():

@@ -1,6 +1,7 @@
 """Keras layers that declare their own multipliers: mixins, and the classes to mix them into."""
 
 import inspect
+import numbers
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,11 +66,11 @@ class DeclaresMultipliers(keras_private.AfterBuild):
             self._check_declarations()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _FIXED and value != getattr(self, name, None):
+        if name in _FIXED and not _is_same(value, getattr(self, name, None)):
             raise AttributeError(
-                f"`{name}` cannot be set later: {type(self).__name__} '{self.name}' declares its multipliers when it is "
-                f"made. Received: {shown(value)}. Give it to the constructor, or the optimizer a rule: "
-                "multipliers={layer: ...}."
+                f"`{name}` of {type(self).__name__} cannot be set: a layer declares its multipliers when it is made. "
+                f"Received: {shown(value)}. Give it to the constructor, super().__init__({name}=...), or give the optimizer "
+                "a rule: multipliers={layer: ...}."
             )
         if name not in _FIXED:
             super().__setattr__(name, value)
@@ -214,6 +215,10 @@ class _Declarations:
     def as_config(self) -> dict[str, Any]:
         """Plain data for `get_config`."""
         return {name: dict(value) if isinstance(value, Mapping) else value for name, value in self.given.items()}
+
+
+def _is_same(value: Any, declared_value: Any) -> bool:
+    return value is declared_value or (isinstance(value, (numbers.Real, dict)) and value == declared_value)
 
 
 def _checked_declaration(declaration: Any) -> Any:

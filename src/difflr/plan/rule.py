@@ -130,7 +130,7 @@ class Rule:
         for field in ("multiplier", "weight_decay_multiplier", "learning_rate"):
             value = getattr(self, field)
             if value is not None:
-                object.__setattr__(self, field, checked_multiplier(value, field))
+                object.__setattr__(self, field, checked_multiplier(value, field, field != "weight_decay_multiplier"))
         if self.min_learning_rate is not None:
             object.__setattr__(self, "min_learning_rate", checked_number(self.min_learning_rate, "min_learning_rate"))
         if self.hyperparameters is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from difflr import keras_private
 from difflr.checks import as_float, checked_number, did_you_mean, shown
 
 LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all factors: fine-tuning usually has larger ones
@@ -60,16 +61,20 @@ def value_at(schedule: Any, step: int) -> float:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
         step: The step.
     """
-    return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
+    with keras_private.outside_graph():
+        return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
 
 
-_SOME_STEPS = (0, 1, 10, 100, 1_000, 10_000)
+_SOME_STEPS = (0, 1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+_SHORTEST_TRAINING = 10  # steps; whether a training gets to later ones is not known
 # Evaluating one takes milliseconds.
 _checked: weakref.WeakValueDictionary[tuple[int, str], Any] = weakref.WeakValueDictionary()
 
 
 def check_values(schedule: Any, what: str, span: str, fits: Callable[[float], bool]) -> list[float]:
     """The values of a schedule at some steps, checked; empty for a schedule that was checked before.
+
+    Warns of a value outside the span at a step that the training may not get to: `1 - step / num_steps` ends below 0.
 
     Args:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
@@ -78,23 +83,25 @@ def check_values(schedule: Any, what: str, span: str, fits: Callable[[float], bo
         fits: Whether a value is in that span.
 
     Raises:
-        ValueError: If it does not return a number, or one outside the span.
+        ValueError: If it does not return a number, or one outside the span at one of the first steps.
     """
     if _checked.get((id(schedule), what)) is schedule:
         return []
-    values: list[float] = []
+    name, values = f"{what} {type(schedule).__name__}", list[float]()
     for step in _SOME_STEPS:
         try:
-            values.append(value_at(schedule, step))
+            value = value_at(schedule, step)
         except Exception as error:  # its code may raise anything, and may know only the steps of one training
             if not values:
-                kind = type(schedule).__name__
-                raise ValueError(f"{what} {kind} does not return a number: {shown(str(error))}") from None
+                raise ValueError(f"{name} does not return a number: {shown(str(error))}") from None
             break
-        if not (math.isfinite(values[-1]) and fits(values[-1])):
-            raise ValueError(
-                f"{what} {type(schedule).__name__} must return {span}. Received: {values[-1]:g} at step {step}."
-            )
+        if not (math.isfinite(value) and fits(value)):
+            problem = f"{name} must return {span}. Received: {value:g} at step {step}."
+            if step <= _SHORTEST_TRAINING:
+                raise ValueError(problem)
+            warnings.warn(f"{problem} Train for fewer steps, or let it stay at its last valid value.", stacklevel=6)
+            break
+        values.append(value)
     _checked[id(schedule), what] = schedule
     return values
 
@@ -128,7 +135,7 @@ def check_schedule(config: dict[str, Any]) -> None:
     """
     schedule = schedule_from_json(config)
     try:
-        first = float(keras.ops.convert_to_numpy(schedule(0)))
+        first = value_at(schedule, 0)
     except Exception as error:  # its code may raise anything
         raise ValueError(f"The plan's schedule {schedule!r} does not return a number: {shown(str(error))}") from None
     if first < 0 or first == math.inf:  # a newly unfrozen variable has NaN before it joins

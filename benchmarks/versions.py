@@ -97,7 +97,8 @@ def matrix_table(rows: list[dict[str, Any]]) -> str:
         keras = f"**{row['keras']} ({row['failed']} failed)**" if row["failed"] else row["keras"]
         cells.setdefault((row["python"],), {}).setdefault(row["backend"], []).append(keras)
     failures = [f"- {line(row).split(':')[0]}: `{each}`" for row in rows for each in row["failures"]]
-    measured = f"Last measured {max(row['date'] for row in rows)}." if rows else ""
+    dates = list(dict.fromkeys([min(row["date"] for row in rows), max(row["date"] for row in rows)])) if rows else []
+    measured = f"Measured {' to '.join(dates)}." if rows else ""
     return "\n\n".join(part for part in (by_backend(["Python"], cells), "\n".join(failures), measured) if part)
 
 

@@ -46,7 +46,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
     return [candidate for key in close for candidate in folded[key]][:count]
 
 
-def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5, kind: str = "") -> str:
+def did_you_mean(name: object, known: Iterable[str], count: int = 3, cutoff: float = 0.5, kind: str = "") -> str:
     """A hint for an error, such as ` Did you mean 'block_3'?`; empty where nothing is alike.
 
     Args:
@@ -56,7 +56,7 @@ def did_you_mean(name: str, known: Iterable[str], count: int = 3, cutoff: float 
         cutoff: How alike they are at least, 0 to 1.
         kind: What the names begin with, such as `"kind:"`.
     """
-    return meant([kind + close for close in nearest(name[:MAX_SHOWN], known, count, cutoff)])
+    return meant([kind + close for close in nearest(str(name)[:MAX_SHOWN], known, count, cutoff)])
 
 
 def wrong_type(what: str, expected: str, value: object) -> TypeError:
@@ -156,7 +156,7 @@ def check_fields(data: Mapping[str, Any], known: Collection[str], where: str) ->
         raise wrong_type(where, f"a mapping of {', '.join(known)}", data)
     unknown = next((field for field in data if field not in known), None)
     if unknown is not None:
-        hint = did_you_mean(str(unknown), known, 1, 0.4)
+        hint = did_you_mean(unknown, known, 1, 0.4)
         raise ValueError(f"{where} has the unknown field {shown(unknown)}.{hint} Expected: {', '.join(known)}.")
 
 

@@ -166,6 +166,13 @@ def test_big_visions_decay_does_not_follow_the_rate(model):
             lambda m: from_detectron2(m, base_lr=1, lr_factor_func=lambda name: 1.0),
             "None of the 1 settings.*lr_factor_func",
         ),
+        (lambda m: from_param_groups([{"params": ["head.bias"], 5: 1}], m, learning_rate=1), "the unknown field 5"),
+        (
+            lambda m: from_param_groups([{"params": m.weights, "param_names": ["a"]}], m, learning_rate=1),
+            "Group 0 has 1 `param_names` for",
+        ),
+        (lambda m: from_big_vision({"lr": "fast", "wd": 0.1}, m), "`lr` must be a finite number"),
+        (lambda m: difflr.schedules.CaffeSchedule("fast", "fixed"), "`base_lr` must be a number >= 0"),
         (lambda m: from_fastai(slice(None), m), "must be a number above 0"),
         (lambda m: from_fastai(slice(1e-5, 1e-3, 2), m), "must be a number above 0"),
         (lambda m: from_fastai(np.array([1e-5, 1e-3]), m), "For a rate per group, use from_param_groups"),
@@ -205,6 +212,17 @@ def test_what_is_refused(model, call, message):
             "variables of the model or their names",
         ),
         (lambda m: from_param_groups("head", m, learning_rate=1), "a list of dictionaries with `params`"),
+        (
+            lambda m: from_param_groups([{"params": ["head.bias"], "betas": 0.9}, {"params": []}], m, learning_rate=1),
+            "`betas` of group 0 must be a pair",
+        ),
+        (lambda m: from_mmengine(0.1, m), "`paramwise_cfg` must be a mapping"),
+        (lambda m: from_big_vision({"lr_mults": [5]}, m), "`lr_mults` must be a list of pairs"),
+        (lambda m: from_big_vision({"schedule": 5}, m), "A `schedule` must be a mapping"),
+        (
+            lambda m: difflr.schedules.CaffeSchedule(0.1, "multistep", gamma=0.5, stepvalue=5),
+            "`stepvalue` must be a list",
+        ),
     ],
 )
 def test_a_wrong_form_is_named(model, call, message):

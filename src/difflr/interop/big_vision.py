@@ -61,6 +61,11 @@ def from_big_vision(config: Mapping[str, Any], model: keras.Layer) -> Translatio
         raise ValueError(
             f"`lr_mults` must be above 0, as in big_vision. Received: 0 for '{zero[0]}'. To freeze, use schedule `None`."
         )
+    for _, value in schedule:
+        if value is not None and not hasattr(value, "keys"):  # a ConfigDict is no Mapping
+            raise wrong_type(
+                "A `schedule`", "a mapping such as dict(decay_type='cosine'), or None, which freezes", value
+            )
     different = {repr(dict(sorted(dict(value).items()))) for _, value in schedule if value is not None}
     if len(different) > 1:
         raise ValueError(
@@ -95,7 +100,9 @@ def flax_name(row: Row) -> str:
 def _pairs(config: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     """A list of patterns and values."""
     pairs = config.get(name) or []
-    if not isinstance(pairs, (list, tuple)) or any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+    if not isinstance(pairs, (list, tuple)) or not all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs
+    ):
         raise wrong_type(f"`{name}`", "a list of pairs, such as [('head/.*', 10.0)]", pairs)
     return [(pattern, value) for pattern, value in pairs]
 
@@ -112,6 +119,8 @@ def _notes(config: Mapping[str, Any], schedules: set[str]) -> list[str]:
     notes = [f"the base rate follows this schedule: {schedule}" for schedule in schedules if schedule != "{}"]
     others = [f"{name}={shown(config[name])}" for name in config if str(name).startswith(_OPTIMIZER)]
     notes += [f"not in the plan: {', '.join(others)}"] if others else []
+    for name in ("lr", "wd"):
+        checked_number(config.get(name) or 0.0, name)
     if config.get("wd") and config.get("lr"):
         notes.append(
             f"decay does not follow the rate: AdamW({config['lr']}, weight_decay={config['wd'] / config['lr']:g}, "

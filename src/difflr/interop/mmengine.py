@@ -64,6 +64,8 @@ def from_mmengine(paramwise_cfg: Mapping[str, Any], model: keras.Layer, **layers
     `mmdet/engine/optimizers/layer_decay_optimizer_constructor.py`.
     """
     check_keywords("from_mmengine", layers, from_mmengine, layerwise_decay)
+    if not isinstance(paramwise_cfg, Mapping):
+        raise wrong_type("`paramwise_cfg`", "a mapping, such as dict(norm_decay_mult=0.0)", paramwise_cfg)
     if layers and not {"decay_rate", "layer_decay_rate", "num_layers"} & set(paramwise_cfg):
         raise ValueError(f"{listed(list(layers))} needs `layer_decay_rate` or `decay_rate` in `paramwise_cfg`.")
     if "decay_rate" in paramwise_cfg or "num_layers" in paramwise_cfg:

@@ -147,6 +147,10 @@ def _parameters(number: int, group: Mapping[str, Any]) -> Iterator[Any]:
     ):
         parameters = [parameters]
     names = group.get("param_names")
+    if names:
+        parameters = list(parameters)
+        if len(names) != len(parameters):
+            raise ValueError(f"Group {number} has {len(names)} `param_names` for {len(parameters)} `params`.")
     for position, parameter in enumerate(parameters):
         if names:
             yield names[position], parameter
@@ -183,6 +187,9 @@ def _axes(number: int, group: Mapping[str, Any], base: float, decay: float, shar
         raise ValueError(f"`weight_decay` is 0, so no multiplier gives {own_decay:g} (group {number}). Set the base.")
     if decay:
         axes["weight_decay_multiplier"] = own_decay / decay
+    betas = own.get("betas", (0, 0))
+    if not isinstance(betas, (list, tuple)) or len(betas) != 2:
+        raise wrong_type(f"`betas` of group {number}", "a pair of numbers", betas)
     hyperparameters = {
         keras_name: number
         for name, value in own.items()

@@ -33,8 +33,7 @@ class TrapHooks:
     def __setattr__(self, name, value):
         if name in self.HOW_TO_SET and type(self).__module__ == "difflr.optimizers":  # a subclass may have its own
             raise AttributeError(
-                f"`{name}` of {type(self).__name__} cannot be set to {value!r}: it would have no effect. "
-                f"{self.HOW_TO_SET[name]}"
+                f"`{name}` of {type(self).__name__} cannot be set: it would have no effect. {self.HOW_TO_SET[name]}"
             )
         # The learning rate and the multipliers are state of the compiled step; other settings are constants.
         before = vars(self).get(name, value)

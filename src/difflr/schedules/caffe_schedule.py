@@ -2,11 +2,13 @@
 
 import itertools
 import math
+import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 
-from difflr.checks import checked_option
+from difflr.checks import checked_option, wrong_type
 
 POLICIES = {  # required arguments besides `base_lr`
     "fixed": (),
@@ -58,6 +60,8 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
         iter_size: int = 1,
     ):
         checked_option(lr_policy, "lr_policy", POLICIES)
+        if isinstance(stepvalue, str) or not isinstance(stepvalue, Iterable):
+            raise wrong_type("`stepvalue`", "a list of integers", stepvalue)
         self._numbers = {
             "gamma": float(gamma),
             "power": float(power),
@@ -73,7 +77,7 @@ class CaffeSchedule(keras.optimizers.schedules.LearningRateSchedule):
             ("iter_size", iter_size, 1),
         ):
             needed = name in POLICIES[lr_policy] or name in ("base_lr", "iter_size")
-            if needed and not lowest <= value < math.inf:
+            if needed and not (isinstance(value, numbers.Real) and lowest <= value < math.inf):
                 raise ValueError(f"`{name}` must be a number >= {lowest} for '{lr_policy}'. Received: {value!r}.")
         self.base_lr, self.lr_policy, self.iter_size = float(base_lr), lr_policy, int(iter_size)
 

@@ -85,7 +85,6 @@ from difflr.keras_private.fit import (
     compile_arguments,
     forget_metrics,
     load_apart,
-    outside_graph,
     load_lora,
     renew_step,
     strategy_scope,

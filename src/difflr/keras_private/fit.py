@@ -81,15 +81,6 @@ def load_apart():
     keras.optimizers.LossScaleOptimizer.load_own_variables = load_own_variables
 
 
-def outside_graph():
-    """A scope in which tensors have values: on TensorFlow, Keras builds an optimizer inside the compiled step."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.init_scope()
-
-
 def callback_list():
     """The `CallbackList` that is calling a callback's `set_model`, or `None`; read from the caller's frame.
 

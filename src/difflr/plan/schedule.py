@@ -1,5 +1,6 @@
 """Schedules as rules use them: as JSON, at a step, constant, and multiplied."""
 
+import contextlib
 import inspect
 import math
 import warnings
@@ -9,7 +10,6 @@ from typing import Any
 
 import keras
 
-from difflr import keras_private
 from difflr.checks import as_float, checked_number, did_you_mean, shown
 
 LARGEST_LOOKING_LIKE_A_RATE = 0.01  # of all factors: fine-tuning usually has larger ones
@@ -54,6 +54,15 @@ def schedule_from_json(config: Any) -> Any:
     return made
 
 
+def _outside_graph() -> contextlib.AbstractContextManager[object]:
+    """A scope in which tensors have values: on TensorFlow, Keras builds an optimizer inside the compiled step."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
+
+
 def value_at(schedule: Any, step: int) -> float:
     """The value of a schedule at a step.
 
@@ -61,7 +70,7 @@ def value_at(schedule: Any, step: int) -> float:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`.
         step: The step.
     """
-    with keras_private.outside_graph():
+    with _outside_graph():
         return float(keras.ops.convert_to_numpy(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))))
 
 

@@ -276,7 +276,8 @@ class PhaseScheduler(keras.callbacks.Callback):
         plan = self._put_in_force(number, step)
         if phase.learning_rate is not None:
             self._optimizer.learning_rate = phase.learning_rate
-        starts = [self._optimizer.late_start(row.variable) for row in plan.rows if not row.frozen]
+        trained = [row.variable for row in plan.rows if not row.frozen] if phase.warmup_steps else []
+        starts = map(self._optimizer.late_start, trained)
         if self.params.get("steps") and any(start.warmup_steps and start.joined_at == step for start in starts):
             steps = (self.params["epochs"] - epoch) * self.params["steps"] / self._batches_per_step
             fit_checks.warn_of_warmup(number + 1, phase, steps)

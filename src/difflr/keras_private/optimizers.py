@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common import stateless_scope
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 from keras.src.backend.common.variables import get_autocast_scope
 
@@ -168,7 +169,7 @@ def is_away(variable):
 
 def is_traced():
     """Whether variables have the values of a `StatelessScope`, as in a compiled function of JAX."""
-    return in_stateless_scope()
+    return stateless_scope.in_stateless_scope()
 
 
 # The state of `use_ema` and `gradient_accumulation_steps`, which has no public name.
